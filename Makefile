@@ -1,0 +1,40 @@
+# Two commands: `make run` computes the default study, `make test` checks the project.
+PYTHON ?= python3
+CORES  ?= $(shell nproc 2>/dev/null || sysctl -n hw.ncpu)
+BIN    := .venv/bin
+READY  := .venv/.ready
+
+.PHONY: run test test-all lint bench clean lock
+.DEFAULT_GOAL := run
+
+# A stamp, not the folder: a set-up that was cut off starts over.
+$(READY): requirements.lock pyproject.toml
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --disable-pip-version-check -r requirements.lock
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	touch $@
+
+run: $(READY)
+	$(BIN)/wellspring run --cores $(CORES)
+
+test: $(READY) lint
+	$(BIN)/pytest -m "not slow"
+
+test-all: $(READY) lint
+	$(BIN)/pytest
+
+lint: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/snakefmt --check Snakefile workflow
+	$(BIN)/snakemake --lint
+
+bench: $(READY)
+	$(BIN)/python -m benchmarks
+
+lock: $(READY)
+	$(BIN)/pip freeze --all --exclude-editable | grep -v '^pip==' | sed 's/+cpu$$//' > requirements.lock
+
+clean:
+	rm -rf .venv .pytest_cache .ruff_cache .hypothesis .snakemake results/datasets results/models \
+	  results/embeddings results/probes results/studies results/logs results/benchmarks

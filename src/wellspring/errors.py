@@ -1,0 +1,26 @@
+"""Errors that a user can mend. Everything else is a bug and keeps its traceback."""
+
+from __future__ import annotations
+
+
+class WellspringError(Exception):
+    """A user's error: one line that names the key, file or line and says what to do.
+
+    The command line prints ``str(error)`` alone and exits with status 1.
+    """
+
+
+class ConfigError(WellspringError):
+    """config.yaml (or an overlay) asks for something that cannot be."""
+
+
+class SourceError(WellspringError):
+    """An input file is malformed: names the file, the line and the field."""
+
+
+class ModelError(WellspringError):
+    """A model cannot be loaded as its entry in the configuration says."""
+
+
+class StaleArtefact(WellspringError):
+    """A result file is truncated, foreign or older than what it is asked to stand for."""
