@@ -1,0 +1,1 @@
+"""Ratios against named alternatives and against the machine itself; run with `make bench`."""

@@ -1,0 +1,68 @@
+"""Timing that can be trusted on a noisy machine: repeats, medians, and the machine's own limit."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable
+
+import torch
+
+
+def seconds(work: Callable[[], object], repeats: int) -> float:
+    """Median wall seconds of `work`, after one warm-up."""
+    work()
+    taken = []
+    for _ in range(repeats):
+        started = time.perf_counter()
+        work()
+        taken.append(time.perf_counter() - started)
+    return statistics.median(taken)
+
+
+def in_turn(works: dict[str, Callable[[], object]], repeats: int) -> dict[str, float]:
+    """Median wall seconds of each, run in turn (A B A B …): drift hits all of them alike."""
+    taken: dict[str, list[float]] = {name: [] for name in works}
+    for work in works.values():
+        work()
+    for _ in range(repeats):
+        for name, work in works.items():
+            started = time.perf_counter()
+            work()
+            taken[name].append(time.perf_counter() - started)
+    return {name: statistics.median(times) for name, times in taken.items()}
+
+
+def matmul_peak(size: int = 2048, repeats: int = 7) -> float:
+    """Best float32 matrix product of this process, in GF/s: the machine's own limit."""
+    a, b = torch.randn(size, size), torch.randn(size, size)
+    best = float("inf")
+    for _ in range(repeats):
+        started = time.perf_counter()
+        a @ b
+        best = min(best, time.perf_counter() - started)
+    return 2 * size**3 / best / 1e9
+
+
+def row(
+    benchmark: str, measure: str, value: float, unit: str, target: str = ""
+) -> dict[str, object]:
+    """One line of the table of results."""
+    return {
+        "benchmark": benchmark,
+        "measure": measure,
+        "value": round(value, 3),
+        "unit": unit,
+        "target": target,
+    }
+
+
+def show(rows: list[dict[str, object]]) -> None:
+    """Print results as a table."""
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table("benchmark", "measure", "value", "unit", "target")
+    for line in rows:
+        table.add_row(*(f"{line[key]:,}" if key == "value" else str(line[key]) for key in line))
+    Console(width=110).print(table)

@@ -1,0 +1,113 @@
+"""How long planning and starting take: a dry run of thousands of jobs, and one probe job.
+
+`python -m benchmarks.workflow [--whole]`; with --whole also the default study from nothing.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import yaml
+
+from benchmarks import measure
+
+ROOT = Path(__file__).parents[1]
+
+
+def snakemake(folder: Path, *arguments: str) -> tuple[float, str]:
+    """Wall seconds and output of a call of Snakemake in a folder of its own."""
+    started = time.perf_counter()
+    done = subprocess.run(
+        [sys.executable, "-m", "snakemake", "-s", str(ROOT / "Snakefile")]
+        + ["--directory", str(folder), *arguments],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return time.perf_counter() - started, done.stdout + done.stderr
+
+
+def wide_study(folder: Path) -> Path:
+    """An overlay with about 5,000 probe jobs: 20 retrievers × 9 datasets × 7 layers × 4 counts."""
+    names = [f"minilm-{number}" for number in range(20)]
+    overlay = {
+        "encoders": {
+            name: {"model": "minilm", "pooling": "mean", "passage_length": 128 + number}
+            for number, name in enumerate(names)
+        },
+        "retrievers": {name: {"query": name} for name in names},
+        "datasets": {
+            f"pydocs-{number}": {"format": "pydocs", "seed": number, "negatives": {"mined": "bm25"}}
+            for number in range(9)
+        },
+        "study": {
+            "name": "wide",
+            "probe": {"retrievers": names, "datasets": [f"pydocs-{n}" for n in range(9)]},
+        },
+    }
+    path = folder / "wide.yaml"
+    path.write_text(yaml.safe_dump(overlay))
+    return path
+
+
+def main(whole: bool = False, repeats: int = 3) -> list[dict[str, object]]:
+    """All rows of this benchmark."""
+    rows = []
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        overlay = str(wide_study(folder))
+        arguments = ("-n", "--quiet", "rules", "--configfile", overlay)
+        planned = snakemake(folder, *arguments)[1]
+        total = int(next(line.split()[1] for line in planned.splitlines() if line[:5] == "total"))
+        seconds = measure.seconds(lambda: snakemake(folder, *arguments), repeats)
+        rows.append(measure.row("workflow", f"dry run of {total:,} jobs", seconds, "s", "≤ 20"))
+    if whole:
+        with tempfile.TemporaryDirectory() as name:
+            folder = Path(name)
+            seconds, _ = snakemake(folder, "--cores", "2")
+            peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
+            rows.append(
+                measure.row("workflow", "the default study, 2 cores", seconds, "s", "≤ 480")
+            )
+            rows.append(measure.row("workflow", "its largest process", peak, "MB", "≤ 4096"))
+            rows.extend(_start_up(folder))
+    return rows
+
+
+def _start_up(folder: Path) -> list[dict[str, object]]:
+    """One probe job, start to exit, beyond its arithmetic."""
+    log = folder / "results/logs/probe/minilm/pydocs/layer-06/passages-5.log"
+    target = "results/probes/minilm/pydocs/layer-06/passages-5.parquet"
+    _, output = snakemake(folder, "-n", "-p", "--forcerun", target, "--", target)
+    command = output[output.index("wellspring probe") :].split("\n\n")[0].replace("\n", " ")
+    environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+
+    def job() -> None:
+        subprocess.run(command, shell=True, cwd=folder, env=environment, check=True)
+
+    seconds = measure.seconds(job, 3)
+    spent = json.loads(log.read_text().splitlines()[-1])
+    return [
+        measure.row("workflow", "one probe job, start to exit", seconds, "s"),
+        measure.row(
+            "workflow",
+            "of which start-up, input and output",
+            seconds - spent["fitting"],
+            "s",
+            "≤ 3",
+        ),
+    ]
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--whole", action="store_true", help="run the default study too")
+    measure.show(main(parser.parse_args().whole))

@@ -1,0 +1,5 @@
+"""`python -m wellspring`."""
+
+from wellspring.cli import main
+
+main()

@@ -1,0 +1,73 @@
+"""The command line: one subcommand a step. Each module is imported when its command is called."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+
+import click
+
+from wellspring import __version__
+from wellspring.errors import WellspringError
+
+COMMANDS = {
+    "texts": "datasets",
+    "samples": "datasets",
+    "qrels": "datasets",
+    "bm25": "datasets",
+    "model": "models",
+    "embed": "embeddings",
+    "probe": "probes",
+    "similarity": "findings",
+    "findings": "findings",
+    "figure": "figures",
+    "schema": "schema",
+}
+"""Subcommand to its module: listed here so that --help loads none of them."""
+
+SUMMARIES = {
+    "texts": "Read a dataset's source: its texts and judgements.",
+    "samples": "Draw hard negatives and splits.",
+    "qrels": "Write the judgements as qrels.",
+    "bm25": "Score each sample's candidates with BM25.",
+    "model": "Find or make a model's weights and describe them.",
+    "embed": "Embed one side of a dataset at every layer.",
+    "probe": "Fit the probes of one layer and passage count.",
+    "similarity": "Compare two retrievers' vectors, layer by layer.",
+    "findings": "Test a study's probes and gather one table.",
+    "figure": "Draw a study's figures.",
+    "schema": "Write the JSON schema of config.yaml.",
+}
+
+
+class _Lazy(click.Group):
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        module = importlib.import_module(f"wellspring.cli.{COMMANDS[cmd_name]}")
+        return getattr(module, cmd_name)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Steps"):
+            formatter.write_dl(list(SUMMARIES.items()))
+
+
+@click.group(cls=_Lazy)
+@click.version_option(__version__, prog_name="wellspring")
+def cli() -> None:
+    """Where does a dense retriever's knowledge come from?
+
+    Each step is a command that Snakemake calls and that a person can paste and run.
+    """
+
+
+def main() -> None:
+    """Run the command line; a user's error is its own line and status 1, a bug a traceback."""
+    try:
+        cli(prog_name="wellspring")
+    except WellspringError as error:
+        click.echo(f"wellspring: {error}", err=True)
+        sys.exit(1)

@@ -1,0 +1,189 @@
+"""texts, samples, qrels, bm25: from a source to the tables that every later step reads."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+from pathlib import Path
+from typing import Any
+
+import click
+import polars as pl
+
+from wellspring import shards, specs
+from wellspring.cli.step import FILE, circumstances, options, step
+from wellspring.config import Splits
+from wellspring.errors import SourceError
+
+
+@click.command()
+@click.argument("texts", type=FILE)
+@click.argument("judgements", type=FILE)
+@options
+def texts(texts: Path, judgements: Path, spec: str, code: str | None, log: Path | None) -> None:
+    """Read a dataset's source into TEXTS and JUDGEMENTS."""
+    from wellspring.datasets.records import Source
+
+    wanted = specs.TextsSpec.read(spec)
+    with step("texts", wanted.format, code, log) as messages:
+        _check_digests(wanted)
+        reader = importlib.import_module(f"wellspring.datasets.{wanted.format}")
+        files = {split or None: Path(path) for split, path in wanted.files.items()}
+        found = reader.read(Source(files=files, name=wanted.dataset, options=_options(wanted)))
+        messages.counts(found.counts)
+        identity = {
+            "step": "texts",
+            "texts": {side: _digest(found.texts, side) for side in ("query", "passage")},
+        }
+        made = shards.Provenance(
+            identity, circumstances("texts", wanted.format, "polars"), found.counts
+        )
+        shards.write(judgements, found.judgements.to_arrow(), made)
+        shards.write(texts, found.texts.to_arrow(), made)
+
+
+@click.command()
+@click.argument("texts", type=FILE)
+@click.argument("judgements", type=FILE)
+@click.argument("samples", type=FILE)
+@options
+def samples(
+    texts: Path, judgements: Path, samples: Path, spec: str, code: str | None, log: Path | None
+) -> None:
+    """Draw hard negatives and splits from TEXTS and JUDGEMENTS into SAMPLES."""
+    from wellspring.datasets.samples import Sampling, make
+
+    wanted = specs.SamplesSpec.read(spec)
+    with step("samples", None, code, log) as messages:
+        source = shards.check(texts, step="texts")
+        digests = source.identity["texts"]
+        sampling = Sampling(
+            negatives=wanted.negatives.count,
+            mined=wanted.negatives.mined,
+            depth=wanted.negatives.depth,
+            negatives_seed=wanted.negatives.seed,
+            **_splits(wanted.splits),
+            **({"k1": wanted.bm25.k1, "b": wanted.bm25.b} if wanted.bm25 else {}),
+        )
+        made = make(
+            pl.from_arrow(shards.read(texts)),
+            pl.from_arrow(shards.read(judgements, texts=digests)),
+            sampling,
+        )
+        messages.counts(made.counts)
+        identity = {
+            "step": "samples",
+            "spec": wanted.model_dump(mode="json"),
+            "texts": digests,
+        }
+        provenance = shards.Provenance(
+            identity, circumstances("samples", None, "polars", "bm25s"), made.counts
+        )
+        shards.write(samples, made.frame.to_arrow(), provenance)
+
+
+@click.command()
+@click.argument("texts", type=FILE)
+@click.argument("judgements", type=FILE)
+@click.argument("qrels", type=FILE)
+@options
+def qrels(
+    texts: Path, judgements: Path, qrels: Path, spec: str, code: str | None, log: Path | None
+) -> None:
+    """Write the JUDGEMENTS as QRELS, a split each."""
+    from wellspring.datasets import samples
+
+    wanted = specs.QrelsSpec.read(spec)
+    with step("qrels", None, code, log) as messages:
+        digests = shards.check(texts, step="texts").identity["texts"]
+        tables = (
+            pl.from_arrow(shards.read(texts)),
+            pl.from_arrow(shards.read(judgements, texts=digests)),
+        )
+        parts = _splits(wanted.splits)
+        splits = samples.splits(
+            *tables, parts["split_by"], parts["test"], parts["validation"], parts["split_seed"]
+        )
+        frame = samples.qrels(*tables, splits)
+        messages.counts({"judgements": len(frame)})
+        identity = {"step": "qrels", "spec": wanted.model_dump(mode="json"), "texts": digests}
+        made = shards.Provenance(identity, circumstances("qrels", None, "polars"))
+        shards.write(qrels, frame.to_arrow(), made)
+
+
+@click.command()
+@click.argument("texts", type=FILE)
+@click.argument("samples", type=FILE)
+@click.argument("scores", type=FILE)
+@options
+def bm25(
+    texts: Path, samples: Path, scores: Path, spec: str, code: str | None, log: Path | None
+) -> None:
+    """Score the candidates of SAMPLES with BM25 into SCORES."""
+    from wellspring.datasets import lexical
+
+    wanted = specs.Bm25Spec.read(spec)
+    with step("bm25", None, code, log) as messages:
+        digests = shards.check(texts, step="texts").identity["texts"]
+        drawn = shards.check(samples, step="samples", texts=digests)
+        candidates = pl.from_arrow(shards.read(samples)).select(
+            "sample_id",
+            "query_id",
+            text_id=pl.concat_list("positive_id", "negative_ids"),
+        )
+        pairs = candidates.explode("text_id")
+        found = lexical.scores(
+            pl.from_arrow(shards.read(texts)),
+            pairs.select("query_id", "text_id"),
+            wanted.bm25.k1,
+            wanted.bm25.b,
+        )
+        frame = (
+            pairs.select("sample_id", scores=pl.Series(found))
+            .group_by("sample_id", maintain_order=True)
+            .agg("scores")
+        )
+        messages.counts({"scores": len(frame)})
+        identity = {
+            "step": "bm25",
+            "spec": wanted.model_dump(mode="json"),
+            "samples": dict(drawn.identity),
+        }
+        made = shards.Provenance(identity, circumstances("bm25", None, "polars", "bm25s"))
+        shards.write(scores, frame.to_arrow(), made)
+
+
+def _options(wanted: specs.TextsSpec) -> dict[str, Any]:
+    paths = {key: Path(wanted.options[key]) for key in ("lock",) if key in wanted.options}
+    return {**wanted.options, **paths}
+
+
+def _splits(splits: Splits) -> dict[str, Any]:
+    return {
+        "split_by": splits.by,
+        "test": splits.test,
+        "validation": splits.validation,
+        "split_seed": splits.seed,
+    }
+
+
+def _digest(frame: pl.DataFrame, side: str) -> str:
+    """sha256 over the ids and texts of a side, in order."""
+    digest = hashlib.sha256()
+    for text_id, text in frame.filter(pl.col("side") == side).select("text_id", "text").iter_rows():
+        for part in (text_id, text):
+            data = part.encode()
+            digest.update(len(data).to_bytes(8, "little"))
+            digest.update(data)
+    return digest.hexdigest()
+
+
+def _check_digests(wanted: specs.TextsSpec) -> None:
+    for split, expected in wanted.sha256.items():
+        path = Path(wanted.files.get(split, ""))
+        if not path.is_file():
+            raise SourceError(f"datasets.{wanted.dataset}.sha256: {path} is not a file")
+        with path.open("rb") as file:
+            found = hashlib.file_digest(file, "sha256").hexdigest()
+        if found != expected:
+            raise SourceError(f"{path}: sha256 is {found}, the configuration says {expected}")

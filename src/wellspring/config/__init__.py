@@ -1,0 +1,29 @@
+"""config.yaml as typed, documented, checked objects."""
+
+from wellspring.config.checks import parse
+from wellspring.config.entries import (
+    SLUG,
+    Bm25,
+    Config,
+    Encoder,
+    Findings,
+    Model,
+    Negatives,
+    Probing,
+    Splits,
+)
+from wellspring.config.paths import anchor
+
+__all__ = [
+    "SLUG",
+    "Bm25",
+    "Config",
+    "Encoder",
+    "Findings",
+    "Model",
+    "Negatives",
+    "Probing",
+    "Splits",
+    "anchor",
+    "parse",
+]

@@ -1,0 +1,78 @@
+"""Where the relative paths of a configuration start."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from wellspring.config.entries import Pydocs
+from wellspring.errors import ConfigError
+
+
+def anchor(raw: Mapping[str, Any], files: Iterable[Path]) -> dict[str, Any]:
+    """Make each relative path absolute, seen from the last of the files that names it.
+
+    Snakemake has already merged the files into `raw`; a value that stands in none of them (from
+    --config) is relative to the working directory.
+    """
+    import yaml
+
+    layers = []
+    for file in files:
+        try:
+            layers.append((file.parent, yaml.safe_load(file.read_text(encoding="utf-8")) or {}))
+        except yaml.YAMLError as error:
+            raise ConfigError(f"{file}: not valid YAML: {' '.join(str(error).split())}") from None
+
+    def base(*keys: str) -> Path:
+        for folder, content in reversed(layers):
+            for key in keys:
+                content = content.get(key) if isinstance(content, Mapping) else None
+            if content is not None:
+                return folder
+        return Path()
+
+    config = dict(raw)
+    config["models"] = {
+        name: _anchor_model(entry, base("models", name, "source"))
+        for name, entry in (raw.get("models") or {}).items()
+    }
+    config["datasets"] = {
+        name: _anchor_dataset(entry, lambda key, name=name: base("datasets", name, key))
+        for name, entry in (raw.get("datasets") or {}).items()
+    }
+    return config
+
+
+def _anchor_model(entry: Any, folder: Path) -> Any:
+    source = entry.get("source") if isinstance(entry, Mapping) else None
+    if not (isinstance(source, str) and source.startswith("path:")):
+        return entry
+    return {**entry, "source": "path:" + _join(folder, source.removeprefix("path:"))}
+
+
+def _anchor_dataset(entry: Any, base: Callable[[str], Path]) -> Any:
+    if not isinstance(entry, Mapping):
+        return entry
+    entry = dict(entry)
+    if entry.get("format") == "pydocs":
+        entry.setdefault("lock", Pydocs.model_fields["lock"].default)
+        # The default lies beside the file that names the dataset.
+        folder = base("lock") if base("lock") != Path() else base("format")
+        entry["lock"] = _join(folder, entry["lock"])
+    source = entry.get("source")
+    if isinstance(source, str):
+        entry["source"] = _join(base("source"), source)
+    elif isinstance(source, Mapping):
+        entry["source"] = {split: _join(base("source"), path) for split, path in source.items()}
+    return entry
+
+
+def _join(folder: Path, path: Any) -> Any:
+    if not isinstance(path, str):
+        return path
+    path = (folder / Path(path).expanduser()).resolve()
+    here = Path.cwd()
+    # Below the working directory a relative path keeps results independent of where that lies.
+    return str(path.relative_to(here) if path.is_relative_to(here) else path)

@@ -1,0 +1,90 @@
+"""Which code a step's numbers come from, as one short hash.
+
+Snakemake does not see edits in imported modules, so each rule passes this hash in `params.code`.
+It ignores comments, docstrings and layout, and covers only science modules: an edit reruns a step
+when, and only when, it can change the step's numbers.
+"""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+from functools import cache
+from pathlib import Path
+
+from wellspring.errors import WellspringError
+
+PACKAGE = Path(__file__).parent
+
+LEAVES = frozenset({"config", "specs", "shards", "errors", "fingerprint", "progress", "cli"})
+"""Plumbing that moves numbers and never makes them: outside every fingerprint."""
+
+STEPS: dict[str, tuple[str, ...]] = {
+    "texts": ("randomness", "datasets.records", "datasets.{variant}"),
+    "samples": ("randomness", "datasets.samples", "datasets.negatives", "datasets.lexical"),
+    "qrels": ("randomness", "datasets.samples", "datasets.negatives", "datasets.lexical"),
+    "bm25": ("datasets.lexical",),
+    "model": ("randomness", "models.sources", "models.load", "models.{variant}"),
+    "embed": ("pooling", "embeddings", "models.load", "models.{variant}"),
+    "probe": (
+        "randomness",
+        "probes",
+        "probes.candidates",
+        "probes.kinds",
+        "probes.training",
+        "probes.metrics",
+    ),
+    "similarity": ("randomness", "findings.similarity"),
+    "findings": ("randomness", "findings.statistics", "findings.outcomes", "findings.table"),
+    "figure": ("figures", "figures.panels", "figures.style"),
+}
+"""Step to the modules of its science; `{variant}` is the dataset's format or the architecture."""
+
+
+def modules(step: str, variant: str | None = None) -> tuple[str, ...]:
+    """The step's modules, relative to the package."""
+    return tuple(name.format(variant=variant) for name in STEPS[step])
+
+
+@cache
+def code(step: str, variant: str | None = None) -> str:
+    """16 hexadecimal digits for the step's science, the same in every Python version."""
+    digest = hashlib.sha256()
+    for name in modules(step, variant):
+        digest.update(f"{name}\0{_meaning(_file(name))}\0".encode())
+    return digest.hexdigest()[:16]
+
+
+def check(step: str, variant: str | None, given: str | None) -> None:
+    """Refuse to run when the code is no longer what the job was planned with."""
+    if given is not None and given != code(step, variant):
+        raise WellspringError(
+            f"{step}: the code changed after this job was planned "
+            f"(planned {given}, now {code(step, variant)}): start snakemake again"
+        )
+
+
+def _file(name: str) -> Path:
+    path = PACKAGE.joinpath(*name.split("."))
+    return path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
+
+
+def _meaning(path: Path) -> str:
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    for node in ast.walk(tree):
+        body = getattr(node, "body", None)
+        if not isinstance(body, list):
+            continue
+        # Strings that stand alone are docstrings, of attributes too.
+        kept = [
+            child
+            for child in body
+            if not (
+                isinstance(child, ast.Expr)
+                and isinstance(child.value, ast.Constant)
+                and isinstance(child.value.value, str)
+            )
+        ]
+        node.body = kept or [ast.Pass()]
+    # Not ast.dump: its text differs between Python versions.
+    return ast.unparse(tree)

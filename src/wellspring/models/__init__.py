@@ -1,0 +1,1 @@
+"""Checkpoints: where they lie, what they are, how they load. One module an architecture."""

@@ -1,0 +1,104 @@
+"""Where a model's files lie, what they hold, and fresh weights for a known architecture."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import json
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from wellspring.errors import ModelError
+from wellspring.randomness import key
+
+TOKENIZER_FILES = (
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "vocab.txt",
+    "vocab.json",
+    "merges.txt",
+    "tokenizer.model",
+    "spiece.model",
+)
+
+
+@dataclass(frozen=True)
+class Files:
+    """The files of a checkpoint that its vectors depend on, with their sha256."""
+
+    weights: Mapping[str, str]
+    tokenizer: Mapping[str, str]
+    config: Mapping[str, str]
+
+    @property
+    def digest(self) -> str:
+        """One sha256 for all of them."""
+        parts = sorted({**self.weights, **self.tokenizer, **self.config}.items())
+        return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
+
+
+def locate(source: str) -> Path:
+    """The checkpoint folder of a `package:` or `path:` source; ModelError where there is none."""
+    scheme, _, place = source.partition(":")
+    folder = _package_folder(place) if scheme == "package" else Path(place)
+    if not (folder / "config.json").is_file():
+        raise ModelError(f"{source}: {folder} holds no config.json")
+    return folder
+
+
+def files(folder: Path) -> Files:
+    """Hash the checkpoint's files; ModelError where it has no safetensors weights."""
+    weights = sorted(folder.glob("*.safetensors"))
+    if not weights:
+        raise ModelError(f"{folder}: holds no *.safetensors weights")
+    tokenizer = [folder / name for name in TOKENIZER_FILES if (folder / name).is_file()]
+    if not tokenizer:
+        raise ModelError(f"{folder}: holds no tokenizer")
+    return Files(
+        weights={path.name: _sha256(path) for path in weights},
+        tokenizer={path.name: _sha256(path) for path in tokenizer},
+        config={"config.json": _sha256(folder / "config.json")},
+    )
+
+
+def make_random(base: Path, folder: Path, architecture: str, seed: int) -> None:
+    """Write a checkpoint with `base`'s architecture and tokenizer and fresh float32 weights.
+
+    The weights are what transformers draws for a new model, from a generator seeded with `seed`.
+    """
+    import torch
+    from transformers import AutoConfig
+
+    from wellspring.models.load import model_class
+
+    config = AutoConfig.from_pretrained(base, local_files_only=True, trust_remote_code=False)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(key(seed, "fresh weights") % 2**63)
+        model = model_class(config, architecture)(config)
+    folder.mkdir(parents=True, exist_ok=True)
+    model.to(torch.float32).save_pretrained(folder, safe_serialization=True)
+    for name in TOKENIZER_FILES:
+        if (base / name).is_file():
+            shutil.copyfile(base / name, folder / name)
+
+
+def _package_folder(package: str) -> Path:
+    # Found, not imported: importing a package may load a whole framework.
+    spec = importlib.util.find_spec(package) if package.isidentifier() else None
+    if spec is None or not spec.submodule_search_locations:
+        raise ModelError(f"package:{package}: no such package is installed")
+    root = Path(next(iter(spec.submodule_search_locations)))
+    found = sorted([*root.glob("config.json"), *root.glob("*/config.json")])
+    found = [path.parent for path in found if any(path.parent.glob("*.safetensors"))]
+    if len(found) != 1:
+        raise ModelError(f"package:{package}: carries {len(found)} checkpoints, not one")
+    return found[0]
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

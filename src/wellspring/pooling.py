@@ -1,0 +1,28 @@
+"""From token states to one vector: the only pooling function there is."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+
+Pooling = Literal["cls", "mean", "eos"]
+
+
+def pool(states: torch.Tensor, mask: torch.Tensor, pooling: Pooling) -> torch.Tensor:
+    """Pool token states; padding, on either side, never counts.
+
+    states: [batch, tokens, hidden], any float type. mask: [batch, tokens], 1 = token, 0 = padding;
+    each row holds a token. Returns [batch, hidden] in float32: `cls` the first token's state,
+    `eos` the last token's, `mean` the mean over the tokens.
+    """
+    if pooling == "mean":
+        # Summed in float32: a half-precision sum over many tokens loses digits.
+        summed = torch.bmm(mask.float().unsqueeze(1), states.float()).squeeze(1)
+        return summed / mask.sum(dim=1, keepdim=True)
+    tokens = mask.shape[1]
+    if pooling == "cls":
+        position = mask.int().argmax(dim=1)
+    else:
+        position = tokens - 1 - mask.int().flip(1).argmax(dim=1)
+    return states[torch.arange(len(states), device=states.device), position].float()

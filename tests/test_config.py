@@ -1,0 +1,131 @@
+"""The configuration: what is refused, in which words, and where relative paths start."""
+
+from __future__ import annotations
+
+import copy
+import json
+import subprocess
+import sys
+
+import pytest
+import yaml
+from conftest import ROOT
+
+from wellspring.cli.schema import generate
+from wellspring.config import anchor, parse
+from wellspring.errors import ConfigError
+
+DEFAULT = yaml.safe_load((ROOT / "config.yaml").read_text())
+
+
+def edited(path: str, value) -> dict:
+    """The default configuration with one key set."""
+    config = copy.deepcopy(DEFAULT)
+    *parents, last = path.split("/")
+    node = config
+    for key in parents:
+        node = node.setdefault(key, {})
+    node[last] = value
+    return config
+
+
+def test_the_default_study_is_valid_and_small():
+    config = parse(DEFAULT)
+    probing = config.study.probe
+    jobs = sum(
+        len(config.layers(name)) * len(probing.datasets) * len(probing.passages)
+        for name in probing.retrievers
+    )
+    assert jobs <= 84
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "message"),
+    [
+        ("studdy", {}, "studdy: unknown key"),
+        ("datasets/pydocs/negatives/cuont", 3, "datasets.pydocs.negatives.cuont: unknown key"),
+        ("models/a..b", {"source": "path:x"}, "'a..b' cannot be a name"),
+        ("models/a~b", {"source": "path:x"}, "'a~b' cannot be a name"),
+        ("study/name", "../up", "study.name: '../up' cannot be a name"),
+        ("study/name", "a/b", "study.name: 'a/b' cannot be a name"),
+        ("study/probe/passages", [6], "study.probe.passages: 6 passages need 5 negatives"),
+        ("study/probe/layers", [7], "study.probe.layers: 7 is beyond 'minilm', whose last is 6"),
+        ("study/probe/layers", [], "study.probe.layers: names no layer"),
+        ("study/probe/retrievers", ["nobody"], "no retriever is named 'nobody'"),
+        ("study/probe/retrievers", ["minilm"], "compared with 'minilm-random': select that too"),
+        ("study/probe/datasets", ["pydoc"], "no dataset is named 'pydoc'"),
+        ("study/probe/seeds", [1, 1], "study.probe.seeds: names something twice"),
+        ("encoders/minilm/model", "x", "encoders.minilm.model: no model is named 'x'"),
+        ("encoders/minilm/pooling", "max", "encoders.minilm.pooling:"),
+        ("encoders/minilm/query_template", "query: ", "query_template must contain {text}"),
+        ("retrievers/minilm/query", "x", "retrievers.minilm.query: no encoder is named 'x'"),
+        ("retrievers/minilm/compared_with", "minilm", "names itself"),
+        ("models/minilm/source", "ftp://x", "models.minilm.source:"),
+        ("models/minilm/source", "hub:a/b@c", "hub: is not served yet"),
+        ("models/minilm-random/layers", 5, "differs from 'minilm', which has 6"),
+        ("models/minilm-random/source", "random:x", "no model is named 'x'"),
+        ("datasets/pydocs/format", "csv", "datasets.pydocs"),
+        ("datasets/pydocs/negatives/depth", 2, "depth 2 is less than count 4"),
+    ],
+)
+def test_a_mistake_is_one_line_that_names_the_key(path, value, message):
+    with pytest.raises(ConfigError) as caught:
+        parse(edited(path, value))
+    lines = str(caught.value).splitlines()
+    assert any(message in line for line in lines), lines
+
+
+def test_all_problems_come_in_one_message():
+    config = edited("study/probe/passages", [9])
+    config["encoders"]["minilm"]["model"] = "x"
+    with pytest.raises(ConfigError) as caught:
+        parse(config)
+    assert len(str(caught.value).splitlines()) == 2
+
+
+def test_a_path_is_relative_to_the_file_that_names_it(tmp_path, monkeypatch):
+    own, overlay = tmp_path / "config.yaml", tmp_path / "studies" / "more.yaml"
+    overlay.parent.mkdir()
+    own.write_text("datasets: {a: {format: jsonl, source: data/a.jsonl}}\n")
+    overlay.write_text(
+        "datasets: {b: {format: beir, source: ../data/b}, c: {format: dpr, source: {train: c}}}\n"
+        "models: {m: {source: 'path:m'}}\n"
+    )
+    merged = yaml.safe_load(own.read_text())
+    merged["datasets"] |= yaml.safe_load(overlay.read_text())["datasets"]
+    merged["models"] = {"m": {"source": "path:m"}}
+    monkeypatch.chdir(tmp_path)
+    found = anchor(merged, [own, overlay])
+    assert found["datasets"]["a"]["source"] == "data/a.jsonl"
+    assert found["datasets"]["b"]["source"] == "data/b"
+    assert found["datasets"]["c"]["source"] == {"train": "studies/c"}
+    assert found["models"]["m"]["source"] == "path:studies/m"
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    found = anchor(merged, [own, overlay])
+    assert found["datasets"]["b"]["source"] == str(tmp_path / "data" / "b")
+
+
+def test_the_schema_is_in_step():
+    path = ROOT / "workflow" / "schemas" / "config.schema.json"
+    assert path.read_text() == generate(), f"mend it: wellspring schema {path.relative_to(ROOT)}"
+
+
+def test_the_schema_accepts_the_default_and_refuses_unknown_keys():
+    import jsonschema
+
+    schema = json.loads(generate())
+    jsonschema.validate(DEFAULT, schema)
+    with pytest.raises(jsonschema.ValidationError, match="studdy"):
+        jsonschema.validate(edited("studdy", 1), schema)
+
+
+def test_help_and_parsing_load_no_torch():
+    script = (
+        "import sys; from click.testing import CliRunner; from wellspring.cli import cli;"
+        "assert CliRunner().invoke(cli, ['--help']).exit_code == 0;"
+        "import wellspring.config, wellspring.specs, wellspring.fingerprint;"
+        "heavy = {'torch', 'transformers', 'polars', 'scipy'} & set(sys.modules);"
+        "assert not heavy, heavy"
+    )
+    subprocess.run([sys.executable, "-c", script], check=True)

@@ -1,0 +1,112 @@
+"""Parquet with provenance: atomic, checked, and the same bytes for the same content."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from wellspring import shards
+from wellspring.errors import StaleArtefact, WellspringError
+
+IDENTITY = {"step": "texts", "spec": {"a": 1, "b": {"c": 2}}}
+MADE = shards.Provenance(IDENTITY, {"code": "x"}, {"n": 3})
+
+
+def table():
+    return pa.table({"text_id": ["a", "b"], "value": [1.0, 2.0]})
+
+
+def write_vectors(path, vectors, storage="float16"):
+    identity = {"step": "embeddings", "weights": "w"}
+    with shards.vectors(path, *vectors.shape[::2], storage, identity, {}) as writer:
+        half = vectors.shape[1] // 2
+        ids = [f"t{row}" for row in range(vectors.shape[1])]
+        writer.write(ids[:half], vectors[:, :half])
+        writer.write(ids[half:], vectors[:, half:])
+        writer.facts["texts"] = len(ids)
+
+
+def test_provenance_comes_back_and_identity_is_checked(tmp_path):
+    path = tmp_path / "x.parquet"
+    shards.write(path, table(), MADE)
+    assert shards.provenance(path) == MADE
+    assert shards.read(path, step="texts", spec=IDENTITY["spec"]).equals(table())
+    with pytest.raises(StaleArtefact, match=r"b: c: expected 9, found 2.*--forcerun \S*x.parquet"):
+        shards.read(path, spec={"a": 1, "b": {"c": 9}})
+
+
+def test_vectors_come_back_at_every_layer(tmp_path):
+    vectors = np.random.default_rng(0).normal(size=(3, 11, 5)).astype(np.float32)
+    for storage in ("float16", "float32"):
+        path = tmp_path / f"{storage}.parquet"
+        write_vectors(path, vectors, storage)
+        for layer in range(3):
+            ids, found = shards.read_vectors(path, layer)
+            assert ids == [f"t{row}" for row in range(11)]
+            np.testing.assert_array_equal(found, vectors[layer].astype(storage))
+        assert shards.provenance(path).facts == {"texts": 11}
+    with pytest.raises(WellspringError, match="has no layer_03"):
+        shards.read_vectors(path, 3)
+
+
+def test_equal_content_gives_equal_bytes(tmp_path):
+    vectors = np.ones((2, 4, 3), np.float32)
+    for name in "ab":
+        write_vectors(tmp_path / name, vectors)
+        shards.write(tmp_path / f"{name}.parquet", table(), MADE)
+    assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
+    assert (tmp_path / "a.parquet").read_bytes() == (tmp_path / "b.parquet").read_bytes()
+
+
+@pytest.mark.parametrize("keep", [0, 3, 0.5, 0.99])
+def test_a_truncated_shard_is_one_line_with_the_mend(tmp_path, keep):
+    path = tmp_path / "s.parquet"
+    write_vectors(path, np.ones((2, 40, 3), np.float32))
+    content = path.read_bytes()
+    path.write_bytes(content[: int(keep if keep > 1 else keep * len(content))])
+    for read in (shards.check, lambda path: shards.read_vectors(path, 0)):
+        with pytest.raises(StaleArtefact) as caught:
+            read(path)
+        message = str(caught.value)
+        assert "\n" not in message and f"--forcerun {path}" in message
+
+
+def test_a_file_without_provenance_is_refused(tmp_path):
+    import pyarrow.parquet as pq
+
+    pq.write_table(table(), tmp_path / "x.parquet")
+    with pytest.raises(StaleArtefact, match="holds no provenance"):
+        shards.check(tmp_path / "x.parquet")
+    with pytest.raises(StaleArtefact, match="does not exist"):
+        shards.check(tmp_path / "y.parquet")
+
+
+def test_a_failure_leaves_the_old_file_and_nothing_else(tmp_path):
+    path = tmp_path / "s.parquet"
+    write_vectors(path, np.ones((2, 4, 3), np.float32))
+    before = path.read_bytes()
+    with pytest.raises(WellspringError, match="does not fit float16: set the encoder's storage"):
+        write_vectors(path, np.full((2, 4, 3), 1e6, np.float32))
+    assert path.read_bytes() == before
+    assert [left.name for left in tmp_path.iterdir()] == ["s.parquet"]
+
+
+def test_a_full_disk_is_one_line_and_leaves_nothing(tmp_path):
+    """A file system of one megabyte, where this user may mount one."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(disk)]
+    if os.geteuid() != 0 or subprocess.run(mount, capture_output=True).returncode:
+        pytest.skip("mounting a small file system needs root")
+    try:
+        with pytest.raises(WellspringError) as caught:
+            write_vectors(disk / "s.parquet", np.ones((2, 9000, 64), np.float32))
+        assert "cannot be written" in str(caught.value) and "\n" not in str(caught.value)
+        assert "No space left" in str(caught.value)
+        assert list(disk.iterdir()) == []
+    finally:
+        subprocess.run(["umount", str(disk)], check=True)

@@ -1,0 +1,285 @@
+"""The workflow end to end, and exactly what each edit reruns (the table in the README)."""
+
+from __future__ import annotations
+
+import re
+import shutil
+
+import polars as pl
+import pytest
+import study as studies
+from conftest import ROOT
+
+PROBES = 2 * 2 * 2
+"""Retrievers × layers × passage counts of the small study."""
+FIGURES = {"figure": 2, "controls": 1}
+REPORTED = {"findings": 1, **FIGURES}
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """A study that has run from nothing to its figures."""
+    study = studies.make(tmp_path_factory.mktemp("finished"))
+    study.run()
+    return study
+
+
+@pytest.fixture
+def study(finished, tmp_path):
+    """A copy of the finished study, timestamps kept, that a test may edit."""
+    shutil.copytree(finished.folder, tmp_path / "study", symlinks=True)
+    return studies.Study(tmp_path / "study")
+
+
+def test_the_study_ends_with_figures_and_a_report(finished):
+    folder = finished.folder / "results" / "studies" / "small"
+    table = pl.read_parquet(folder / "findings" / "findings.parquet")
+    assert {"accuracy", "difference", "control", "similarity"} <= set(table["finding"])
+    for name in ("layer-accuracy", "similarity", "controls/tiny"):
+        for kind in ("png", "pdf"):
+            assert (folder / "figures" / "questions" / f"{name}.{kind}").stat().st_size > 5000
+    finished.run("--report", str(folder / "report.html"))
+    assert (folder / "report.html").stat().st_size > 100_000
+
+
+def test_every_job_leaves_a_log_that_ends_with_its_cost(finished):
+    logs = list((finished.folder / "results" / "logs").rglob("*.log"))
+    assert len(logs) > PROBES
+    for log in logs:
+        assert re.search(r'"seconds": .*"peak_memory_mb": .*"device"', log.read_text()), log
+
+
+def test_a_second_run_has_nothing_to_do(finished):
+    assert finished.planned() == {}
+    assert "Nothing to be done" in finished.run("-n").stdout
+
+
+def set_negatives(config):
+    config["datasets"]["questions"]["negatives"] = {"seed": 7}
+
+
+def set_split(config):
+    config["datasets"]["questions"]["splits"]["test"] = 0.25
+
+
+def set_epochs(config):
+    config["study"]["probe"]["optimiser"]["epochs"] = 6
+
+
+def add_passages(config):
+    config["study"]["probe"]["passages"] = [2, 3, 4]
+
+
+def add_layer(config):
+    config["study"]["probe"]["layers"] = [0, 1, 2]
+
+
+def add_retriever(config):
+    config["models"]["other"] = {**config["models"]["fresh"], "seed": 1}
+    config["encoders"]["other"] = {**config["encoders"]["fresh"], "model": "other"}
+    config["retrievers"]["other"] = {"query": "other", "compared_with": "fresh"}
+    config["study"]["probe"]["retrievers"].append("other")
+
+
+def set_alpha(config):
+    config["study"]["findings"]["alpha"] = 0.01
+
+
+def set_length(config):
+    config["encoders"]["tiny"]["passage_length"] = 16
+
+
+def set_pooling(config):
+    config["encoders"]["tiny"]["pooling"] = "cls"
+
+
+EDITS_OF_CONFIG = [
+    (set_negatives, {"samples": 1, "bm25": 1, "probe": PROBES, **REPORTED}),
+    (set_split, {"samples": 1, "qrels": 1, "bm25": 1, "probe": PROBES, **REPORTED}),
+    (set_epochs, {"probe": PROBES, **REPORTED}),
+    (add_passages, {"probe": PROBES // 2, **REPORTED}),
+    (add_layer, {"probe": PROBES // 2, "similarity": 1, **REPORTED}),
+    (
+        add_retriever,
+        {
+            "model": 1,
+            "embed": 2,
+            "probe": PROBES // 2,
+            "similarity": 1,
+            "findings": 1,
+            "figure": 2,
+            "controls": 2,
+        },
+    ),
+    (set_alpha, REPORTED),
+    (set_length, {"embed": 1, "similarity": 1, "probe": PROBES // 2, **REPORTED}),
+    (set_pooling, {"embed": 2, "similarity": 1, "probe": PROBES // 2, **REPORTED}),
+]
+
+
+@pytest.mark.parametrize(("edit", "jobs"), EDITS_OF_CONFIG, ids=lambda value: str(value)[:30])
+def test_an_edit_of_the_configuration_reruns_what_it_touches(study, edit, jobs):
+    study.configure(edit)
+    assert study.planned() == jobs
+
+
+PACKAGE = "src/wellspring"
+EDITS_OF_CODE = [
+    # A comment, a docstring, a log line: nothing.
+    (f"{PACKAGE}/pooling.py", "import torch\n", "import torch  # a comment\n", {}),
+    (f"{PACKAGE}/embeddings.py", '"""Texts to vectors', '"""Text to vectors', {}),
+    (
+        f"{PACKAGE}/cli/embeddings.py",
+        "messages.counts(",
+        "messages.say('!')\n        messages.counts(",
+        {},
+    ),
+    # A step of the science, and what follows.
+    (
+        f"{PACKAGE}/pooling.py",
+        "mask.float().unsqueeze(1)",
+        "mask.double().float().unsqueeze(1)",
+        {"embed": 4, "similarity": 1, "probe": PROBES, **REPORTED},
+    ),
+    (
+        f"{PACKAGE}/probes/training.py",
+        "import torch\n",
+        "import torch\n\nREAL_CHANGE = 1\n",
+        {"probe": PROBES, **REPORTED},
+    ),
+    (
+        f"{PACKAGE}/findings/statistics.py",
+        "import numpy as np\n",
+        "import numpy as np\n\nREAL_CHANGE = 1\n",
+        REPORTED,
+    ),
+    (
+        f"{PACKAGE}/findings/similarity.py",
+        "import numpy as np\n",
+        "import numpy as np\n\nREAL_CHANGE = 1\n",
+        {"similarity": 1, **REPORTED},
+    ),
+    (
+        f"{PACKAGE}/figures/panels.py",
+        "import numpy as np\n",
+        "import numpy as np\n\nREAL_CHANGE = 1\n",
+        FIGURES,
+    ),
+    # Another format or architecture: nothing of this study uses it.
+    (f"{PACKAGE}/datasets/beir.py", "import", "REAL_CHANGE = 1\nimport", {}),
+    (f"{PACKAGE}/models/llama.py", "CLASSES", "REAL_CHANGE = 1\nCLASSES", {}),
+]
+
+
+@pytest.mark.parametrize(("file", "old", "new", "jobs"), EDITS_OF_CODE, ids=lambda v: str(v)[-30:])
+def test_an_edit_of_the_code_reruns_what_it_touches(study, file, old, new, jobs):
+    study.rewrite(file, old, new)
+    assert study.planned() == jobs
+
+
+def test_a_new_format_and_a_new_architecture_rerun_nothing(study):
+    shutil.copyfile(
+        study.folder / PACKAGE / "datasets/jsonl.py", study.folder / PACKAGE / "datasets/new.py"
+    )
+    shutil.copyfile(
+        study.folder / PACKAGE / "models/bert.py", study.folder / PACKAGE / "models/new.py"
+    )
+    assert study.planned() == {}
+
+
+def test_another_directory_works(study, tmp_path):
+    elsewhere = tmp_path / "elsewhere"
+    done = study.run("-n", "--quiet", "rules", "--directory", str(elsewhere))
+    jobs = studies.jobs_by_rule(done.stdout + done.stderr)
+    assert jobs["embed"] == 4 and jobs["probe"] == PROBES
+
+
+def test_the_slurm_profile_plans_the_study(study):
+    done = study.run("-n", "--quiet", "rules", "--profile", "slurm", "--forceall")
+    assert studies.jobs_by_rule(done.stdout + done.stderr)["probe"] == PROBES
+
+
+def test_a_foreign_shard_is_refused_with_the_command_that_mends_it(study):
+    folder = study.folder / "results" / "embeddings"
+    shard = "questions/query/shard-000.parquet"
+    shutil.copyfile(folder / "fresh" / shard, folder / "tiny" / shard)
+    done = study.run("--keep-going", check=False)
+    assert done.returncode != 0
+    path = f"results/embeddings/tiny/{shard}"
+    assert f"{path}: its spec is not the one asked for" in done.stderr
+    assert f"--forcerun {path}" in done.stderr
+    study.run("--forcerun", path)
+    assert study.planned() == {}
+
+
+def test_a_truncated_shard_is_refused(study):
+    path = "results/embeddings/tiny/questions/passage/shard-000.parquet"
+    content = (study.folder / path).read_bytes()
+    (study.folder / path).write_bytes(content[: len(content) // 2])
+    done = study.run("--keep-going", check=False)
+    assert done.returncode != 0
+    assert f"{path}: cannot be read" in done.stderr and f"--forcerun {path}" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("edit", "message"),
+    [
+        (lambda c: c.update(studdy={}), "studdy: unknown key"),
+        (lambda c: c["study"].update(name="a/b"), "study.name: 'a/b' cannot be a name"),
+        (lambda c: c["study"]["probe"].update(passages=[9]), "9 passages need 8 negatives"),
+        (
+            lambda c: c["study"]["probe"].update(layers=[3]),
+            "study.probe.layers: 3 is beyond 'tiny'",
+        ),
+    ],
+)
+def test_a_bad_configuration_stops_before_any_job(study, edit, message):
+    study.configure(edit)
+    done = study.run("-n", check=False)
+    assert done.returncode != 0 and message in done.stdout + done.stderr
+
+
+def test_layers_that_the_checkpoint_does_not_have(study):
+    study.configure(lambda config: [m.update(layers=3) for m in config["models"].values()])
+    done = study.run(check=False)
+    assert done.returncode != 0
+    assert (
+        "models.tiny.layers: the checkpoint has 2 layers, the configuration says 3" in done.stderr
+    )
+
+
+def test_malformed_json_names_its_line(study):
+    path = study.folder / "questions.jsonl"
+    lines = path.read_text().splitlines()
+    lines[4] = lines[4][:-3]
+    path.write_text("\n".join(lines))
+    done = study.run(check=False)
+    assert done.returncode != 0 and "questions.jsonl:5: " in done.stderr
+    assert not (study.folder / "results/datasets/questions/texts.parquet").exists()
+
+
+def test_rules_modules_and_commands_share_their_nouns():
+    """ARCHITECTURE.md's stage table is true."""
+    table = re.findall(
+        r"^\| (\w+) \| (\w+)\.smk \| ([^|]+) \| ([^|]+) \|",
+        (ROOT / "ARCHITECTURE.md").read_text(),
+        re.M,
+    )
+    rules = {path.stem for path in (ROOT / "workflow" / "rules").glob("*.smk")} - {"common"}
+    assert {rule for _, rule, _, _ in table} == rules
+    from wellspring.cli import COMMANDS
+
+    commands = {name for row in table for name in re.findall(r"`(\w+)`", row[3])}
+    assert commands == set(COMMANDS) - {"schema"}
+    for stage, _, modules, _ in table:
+        for module in re.findall(r"`([\w.]+)`", modules):
+            base = ROOT / "src" / "wellspring" / module.replace(".", "/")
+            assert base.is_dir() or base.with_suffix(".py").is_file(), f"{stage}: {module}"
+
+
+def test_rule_files_hold_no_lambda_and_no_run_block():
+    for path in [ROOT / "Snakefile", *(ROOT / "workflow" / "rules").glob("*.smk")]:
+        text = path.read_text()
+        assert "lambda" not in text and not re.search(r"^\s+run:", text, re.M), path
+    assert len((ROOT / "Snakefile").read_text().splitlines()) <= 40
+    assert len((ROOT / "workflow/rules/common.smk").read_text().splitlines()) <= 150

@@ -1,0 +1,89 @@
+"""From a source to texts, samples, qrels and lexical scores."""
+
+
+rule texts:
+    """Read a dataset's source: every text once, and who judged what."""
+    input:
+        source_files,
+    output:
+        texts="results/datasets/{dataset}/texts.parquet",
+        judgements="results/datasets/{dataset}/judgements.parquet",
+    log:
+        "results/logs/texts/{dataset}.log",
+    conda:
+        "../../envs/wellspring.yaml"
+    resources:
+        mem_mb=4000,
+        runtime=60,
+    params:
+        spec=slice_of(specs.texts, "dataset"),
+        code=texts_code,
+    shell:
+        "wellspring texts {output.texts} {output.judgements}"
+        " --spec {params.spec:q} --code {params.code} --log {log}"
+
+
+rule samples:
+    """Draw hard negatives and splits; no embedding depends on them."""
+    input:
+        texts="results/datasets/{dataset}/texts.parquet",
+        judgements="results/datasets/{dataset}/judgements.parquet",
+    output:
+        "results/datasets/{dataset}/samples.parquet",
+    log:
+        "results/logs/samples/{dataset}.log",
+    conda:
+        "../../envs/wellspring.yaml"
+    resources:
+        mem_mb=4000,
+        runtime=60,
+    params:
+        spec=slice_of(specs.samples, "dataset"),
+        code=fingerprint.code("samples"),
+    shell:
+        "wellspring samples {input.texts} {input.judgements} {output}"
+        " --spec {params.spec:q} --code {params.code} --log {log}"
+
+
+rule qrels:
+    """Write the judgements as qrels, with the split of each query."""
+    input:
+        texts="results/datasets/{dataset}/texts.parquet",
+        judgements="results/datasets/{dataset}/judgements.parquet",
+    output:
+        "results/datasets/{dataset}/qrels.parquet",
+    log:
+        "results/logs/qrels/{dataset}.log",
+    conda:
+        "../../envs/wellspring.yaml"
+    resources:
+        mem_mb=2000,
+        runtime=20,
+    params:
+        spec=slice_of(specs.qrels, "dataset"),
+        code=fingerprint.code("qrels"),
+    shell:
+        "wellspring qrels {input.texts} {input.judgements} {output}"
+        " --spec {params.spec:q} --code {params.code} --log {log}"
+
+
+rule bm25:
+    """Score every sample's candidates with BM25: the lexical floor of the probes."""
+    input:
+        texts="results/datasets/{dataset}/texts.parquet",
+        samples="results/datasets/{dataset}/samples.parquet",
+    output:
+        "results/datasets/{dataset}/bm25.parquet",
+    log:
+        "results/logs/bm25/{dataset}.log",
+    conda:
+        "../../envs/wellspring.yaml"
+    resources:
+        mem_mb=4000,
+        runtime=60,
+    params:
+        spec=slice_of(specs.bm25, "dataset"),
+        code=fingerprint.code("bm25"),
+    shell:
+        "wellspring bm25 {input.texts} {input.samples} {output}"
+        " --spec {params.spec:q} --code {params.code} --log {log}"

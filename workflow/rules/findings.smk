@@ -1,0 +1,65 @@
+"""From all probes of a study to one tidy table of estimates, intervals and tests."""
+
+
+rule similarity:
+    """Compare a retriever's vectors with those of the retriever that it is set against."""
+    input:
+        texts="results/datasets/{dataset}/texts.parquet",
+        query=side_shards("query"),
+        passage=side_shards("passage"),
+        other_query=side_shards("query", other=True),
+        other_passage=side_shards("passage", other=True),
+    output:
+        "results/studies/{study}/findings/similarity/{retriever}/{dataset}.parquet",
+    log:
+        "results/logs/similarity/{study}/{retriever}/{dataset}.log",
+    conda:
+        "../../envs/wellspring.yaml"
+    resources:
+        mem_mb=2000,
+        runtime=60,
+    params:
+        spec=slice_of(specs.similarity, "retriever", "dataset"),
+        code=fingerprint.code("similarity"),
+        query=side_folder("query"),
+        passage=side_folder("passage"),
+        other_query=side_folder("query", other=True),
+        other_passage=side_folder("passage", other=True),
+    shell:
+        "wellspring similarity {input.texts} {output}"
+        " --query {params.query:q} --passage {params.passage:q}"
+        " --other-query {params.other_query:q} --other-passage {params.other_passage:q}"
+        " --spec {params.spec:q} --code {params.code} --log {log}"
+
+
+rule findings:
+    """Test every difference and gather everything that the study found."""
+    input:
+        probes=probe_files(),
+        similarity=similarity_files(),
+    output:
+        parquet="results/studies/{study}/findings/findings.parquet",
+        csv=report(
+            "results/studies/{study}/findings/findings.csv",
+            caption="../report/findings.rst",
+            category="Findings",
+        ),
+        training=report(
+            "results/studies/{study}/findings/training.csv",
+            caption="../report/training.rst",
+            category="Findings",
+        ),
+    log:
+        "results/logs/findings/{study}.log",
+    conda:
+        "../../envs/wellspring.yaml"
+    resources:
+        mem_mb=4000,
+        runtime=60,
+    params:
+        spec=specs.findings(study).canonical(),
+        code=fingerprint.code("findings"),
+    shell:
+        "wellspring findings results/probes results/studies/{wildcards.study}/findings/similarity"
+        " {output.parquet} {output.csv} {output.training}"
+        " --spec {params.spec:q} --code {params.code} --log {log}"

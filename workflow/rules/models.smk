@@ -1,0 +1,19 @@
+"""From a model's entry to described weights."""
+
+
+rule model:
+    """Find or make the weights; model.json is written last and holds their sha256."""
+    output:
+        "results/models/{model}/model.json",
+    log:
+        "results/logs/model/{model}.log",
+    conda:
+        "../../envs/wellspring.yaml"
+    resources:
+        mem_mb=4000,
+        runtime=60,
+    params:
+        spec=slice_of(specs.model, "model"),
+        code=model_code,
+    shell:
+        "wellspring model {output}" " --spec {params.spec:q} --code {params.code} --log {log}"

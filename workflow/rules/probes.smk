@@ -1,0 +1,31 @@
+"""From one layer's vectors to the outcome of every test sample under every probe."""
+
+
+rule probe:
+    """Fit all probe kinds and seeds of one layer and passage count, on one thread."""
+    input:
+        samples="results/datasets/{dataset}/samples.parquet",
+        bm25="results/datasets/{dataset}/bm25.parquet",
+        query=side_shards("query"),
+        passage=side_shards("passage"),
+    output:
+        outcomes="results/probes/{retriever}/{dataset}/layer-{layer}/passages-{passages}.parquet",
+        metrics="results/probes/{retriever}/{dataset}/layer-{layer}/passages-{passages}.metrics.parquet",
+    log:
+        "results/logs/probe/{retriever}/{dataset}/layer-{layer}/passages-{passages}.log",
+    conda:
+        "../../envs/wellspring.yaml"
+    threads: 1
+    resources:
+        mem_mb=1500,
+        runtime=60,
+    params:
+        spec=slice_of(specs.probe, "retriever", "dataset"),
+        code=fingerprint.code("probe"),
+        query=side_folder("query"),
+        passage=side_folder("passage"),
+    shell:
+        "wellspring probe {input.samples} {input.bm25} {output.outcomes} {output.metrics}"
+        " --query {params.query:q} --passage {params.passage:q}"
+        " --layer {wildcards.layer} --passages {wildcards.passages}"
+        " --spec {params.spec:q} --code {params.code} --log {log}"
