@@ -115,13 +115,11 @@ def streamed(count: int) -> None:
             shard=0,
             shards=1,
         )
-        description = str(folder / "model" / "model.json")
-        for arguments in (
-            ["model", description, "--spec", model.canonical()],
-            ["embed", str(folder / "texts.parquet"), description, str(folder / "shard.parquet")]
-            + ["--spec", spec.canonical()],
-        ):
-            cli(arguments, standalone_mode=False)
+        described, embedded = folder / "model" / "model.json", folder / "shard.parquet"
+        make = ["model", described, "--spec", model.canonical()]
+        embed = ["embed", folder / "texts.parquet", described, embedded, "--spec", spec.canonical()]
+        for arguments in (make, embed):
+            cli([str(argument) for argument in arguments], standalone_mode=False)
 
 
 def main(texts: int = 600, repeats: int = 3) -> list[dict[str, object]]:

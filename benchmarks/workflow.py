@@ -25,9 +25,9 @@ ROOT = Path(__file__).parents[1]
 def snakemake(folder: Path, *arguments: str) -> tuple[float, str]:
     """Wall seconds and output of a call of Snakemake in a folder of its own."""
     started = time.perf_counter()
+    command = [sys.executable, "-m", "snakemake", "-s", str(ROOT / "Snakefile")]
     done = subprocess.run(
-        [sys.executable, "-m", "snakemake", "-s", str(ROOT / "Snakefile")]
-        + ["--directory", str(folder), *arguments],
+        [*command, "--directory", str(folder), *arguments],
         capture_output=True,
         text=True,
         check=True,

@@ -16,7 +16,8 @@ import numpy as np
 import yaml
 from conftest import ROOT
 
-TOPICS = ["stone", "river", "cloud", "forest", "engine", "violin", "market", "harbour", "winter", "bridge", "candle", "desert"]
+TOPICS = """stone river cloud forest engine violin
+market harbour winter bridge candle desert""".split()
 
 
 def write_jsonl(path: Path, queries: int, seed: int = 0) -> None:

@@ -49,7 +49,7 @@ def similarity(
             for side, both in sides.items():
                 for layer in wanted.layers:
                     ids, mine, theirs = _paired(both, digests[side], layer, wanted)
-                    cka = linear_cka(mine, theirs)
+                    cka = linear_cka(mine, theirs, debiased=True)
                     rows.append((layer, side, "cka", "", cka, None, None, len(ids)))
                     for whose, vectors in (("", mine), ("other", theirs)):
                         cone = anisotropy(vectors)

@@ -1,0 +1,292 @@
+"""Accuracy over layers, the probe against its controls, and similarity over layers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import polars as pl
+import seaborn as sns
+from matplotlib.artist import Artist
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
+from matplotlib.ticker import MultipleLocator
+from matplotlib.transforms import Bbox
+
+from wellspring.errors import ConfigError
+from wellspring.figures.style import (
+    DOUBLE_COLUMN,
+    GREY,
+    PROBES,
+    SINGLE_COLUMN,
+    Line,
+    lines_of,
+    theme,
+)
+
+SIGNIFICANT = {"test": "sign-flip max-T", "significant": True}
+# Rows of stars: the first one's place and the height of each, as shares of the panel.
+TOP_ROW, STAR_ROW = 0.97, 0.055
+STAR = "significant: "
+
+
+@theme
+def layer_accuracy(
+    table: pl.DataFrame, dataset: str, probe: str, retrievers: Sequence[str] | None = None
+) -> Figure:
+    """Accuracy of one probe over layers, a panel per number of passages, a line per retriever.
+
+    As figures 1 to 4 of arXiv 2505.07166. Bands are 95 % intervals. A star above a layer, in the
+    retriever's colour, marks a significant difference from the retriever that it is compared
+    with; each such retriever has a row of stars of its own.
+
+    Args:
+        table: `wellspring.findings.table.build`'s.
+        retrievers: which ones, all where absent.
+
+    Raises:
+        ConfigError: the table has no such accuracies.
+    """
+    lines = lines_of(_retrievers(table))
+    chosen = list(lines) if retrievers is None else [name for name in lines if name in retrievers]
+    here = {"dataset": dataset, "probe": probe}
+    found = _rows(table, finding="accuracy", **here)
+    found = found.filter(pl.col("retriever").is_in(chosen), pl.col("layer").is_not_null())
+    counts = _passages(found, f"probe {probe} over layers on dataset {dataset}")
+    stars = _rows(table, finding="difference", measure="difference", **here, **SIGNIFICANT)
+    stars = stars.filter(pl.col("retriever").is_in(chosen))
+    starred = [name for name in chosen if name in set(stars["retriever"])]
+    figure, axes = _grid(1, len(counts))
+    for ax, passages in zip(axes[0], counts, strict=True):
+        panel = found.filter(pl.col("passages") == passages)
+        ax.set_title(f"{passages} passages")
+        _chance(ax, panel)
+        for name in chosen:
+            _draw(ax, _rows(panel, retriever=name, measure="accuracy"), lines[name], name)
+        for row, name in enumerate(starred):
+            where = _rows(stars, retriever=name, passages=passages)["layer"]
+            _stars(ax, where, row, lines[name], name)
+            if len(starred) > 1:
+                _name_row(ax, row, lines[name])
+    _limits(axes, rows_of_stars=len(starred))
+    axes[0, 0].set_ylabel("accuracy")
+    handles = _handles({name: lines[name] for name in chosen if name in set(found["retriever"])})
+    _legend(figure, [*handles, *_keys(_compared(stars), bool(starred))])
+    return figure
+
+
+@theme
+def controls(table: pl.DataFrame, dataset: str, retriever: str) -> Figure:
+    """Every probe of a retriever on one scale: does the published one measure the query at all?
+
+    A row for the retriever and one for what it is compared with, a panel per number of passages,
+    a line per probe; BM25 has no layers and is a level line.
+
+    Raises:
+        ConfigError: the table has no accuracies of the retriever on the dataset.
+    """
+    other = _pairs(table).get(retriever)
+    names = [name for name in (retriever, other) if name is not None]
+    found = _rows(table, finding="accuracy", dataset=dataset)
+    found = found.filter(pl.col("retriever").is_in(names))
+    counts = _passages(
+        found.filter(pl.col("retriever") == retriever), f"retriever {retriever} on {dataset}"
+    )
+    lines = {name: line for name, line in PROBES.items() if name in set(found["probe"])}
+    figure, axes = _grid(len(names), len(counts))
+    for row, name in enumerate(names):
+        for ax, passages in zip(axes[row], counts, strict=True):
+            panel = _rows(found, retriever=name, passages=passages)
+            _chance(ax, panel)
+            for probe, line in lines.items():
+                _draw(ax, _rows(panel, probe=probe, measure="accuracy"), line, probe)
+        axes[row, 0].set_ylabel("accuracy")
+        axes[row, -1].annotate(
+            name, (1.03, 0.5), xycoords="axes fraction", rotation=-90, va="center", weight="bold"
+        )
+    for ax, passages in zip(axes[0], counts, strict=True):
+        ax.set_title(f"{passages} passages")
+    _limits(axes)
+    _legend(figure, [*_handles(lines), *_keys()], 4)
+    return figure
+
+
+@theme
+def similarity(table: pl.DataFrame, dataset: str) -> Figure:
+    """Linear CKA with the retriever compared with, and anisotropy, over layers; a row per side.
+
+    Raises:
+        ConfigError: the table has no similarities on the dataset.
+    """
+    found = _rows(table, finding="similarity", dataset=dataset)
+    if found["estimate"].count() == 0:
+        raise ConfigError(f"figures: the findings hold no similarity on dataset {dataset}")
+    lines = lines_of(_retrievers(table))
+    sides = [side for side in ("query", "passage") if side in set(found["side"])]
+    others = _compared(_rows(found, measure="cka"))
+    titles = {
+        "cka": f"linear CKA with {others}",
+        "anisotropy": "anisotropy: mean cosine of two texts",
+    }
+    measures = [name for name in titles if name in set(found["measure"])]
+    figure, axes = _grid(len(sides), len(measures))
+    for row, side in enumerate(sides):
+        for ax, measure in zip(axes[row], measures, strict=True):
+            panel = _rows(found, side=side, measure=measure)
+            for name, line in lines.items():
+                _draw(ax, _rows(panel, retriever=name), line, name)
+            if row == 0:
+                ax.set_title(titles[measure])
+        axes[row, 0].set_ylabel(f"{side} encoder")
+    _limits(axes, at_least=(0, 1))
+    shown = {name: line for name, line in lines.items() if name in set(found["retriever"])}
+    _legend(figure, _handles(shown))
+    return figure
+
+
+def _rows(table: pl.DataFrame, **where: object) -> pl.DataFrame:
+    """The rows whose columns have these values."""
+    return table.filter([pl.col(column) == value for column, value in where.items()])
+
+
+def _pairs(table: pl.DataFrame) -> dict[str, str]:
+    """Each retriever and what it is compared with, where the table compares them."""
+    rows = table.filter(pl.col("compared_with").is_not_null())
+    return dict(rows.select("retriever", "compared_with").unique().sort("retriever").iter_rows())
+
+
+def _retrievers(table: pl.DataFrame) -> list[str]:
+    """All retrievers, compared ones first: the order gives styles, alike in every figure."""
+    compared = set(_pairs(table))
+    return sorted(set(table["retriever"]), key=lambda name: (name not in compared, name))
+
+
+def _compared(rows: pl.DataFrame) -> str:
+    """The one retriever compared with, by name; several, in words."""
+    others = rows["compared_with"].drop_nulls().unique().to_list()
+    return others[0] if len(others) == 1 else "its counterpart"
+
+
+def _passages(found: pl.DataFrame, what: str) -> list[int]:
+    if found.is_empty():
+        raise ConfigError(f"figures: the findings hold no accuracy of {what}")
+    return found["passages"].unique().sort().to_list()
+
+
+def _grid(rows: int, columns: int) -> tuple[Figure, np.ndarray]:
+    """Panels [rows, columns] on a page's width, or a column's where there is one panel a row."""
+    width = SINGLE_COLUMN if columns == 1 else DOUBLE_COLUMN
+    figure = Figure(figsize=(width, 0.45 + 1.6 * rows), layout="constrained")
+    axes = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)
+    for ax in axes[-1]:
+        ax.set_xlabel("layer")
+    sns.despine(fig=figure)
+    return figure, axes
+
+
+def _draw(ax: Axes, rows: pl.DataFrame, line: Line, label: str) -> None:
+    """A line over layers with its band; a level line where the rows have no layer."""
+    if rows.is_empty():
+        return
+    if rows["layer"].null_count():
+        level = rows["estimate"][0]
+        ax.axhline(level, label=label, color=line.color, linestyle=line.linestyle, lw=1.2)
+        return
+    rows = rows.sort("layer")
+    layers = rows["layer"].to_numpy()
+    estimate, low, high = (
+        rows[column].cast(pl.Float64).to_numpy() for column in ("estimate", "low", "high")
+    )
+    ax.fill_between(layers, low, high, color=line.color, alpha=0.16, linewidth=0)
+    every = 1 + len(layers) // 16
+    ax.plot(layers, estimate, label=label, markevery=every, **line.kwargs())
+
+
+def _chance(ax: Axes, panel: pl.DataFrame) -> None:
+    """A line at the mean chance of the panel, which repeated candidates move off 1 / N."""
+    level = _rows(panel, measure="chance")["estimate"].mean()
+    ax.axhline(level, label="chance", color=GREY, linestyle=(0, (1, 2)), linewidth=1)
+
+
+def _stars(ax: Axes, layers: pl.Series, row: int, line: Line, name: str) -> None:
+    """Stars over these layers, in the row-th row from the top."""
+    ax.plot(
+        layers.to_numpy(),
+        np.full(len(layers), TOP_ROW - STAR_ROW * row),
+        transform=ax.get_xaxis_transform(),
+        label=STAR + name,
+        marker="*",
+        markersize=3.6,
+        markeredgewidth=0,
+        color=line.color,
+        linestyle="none",
+    )
+
+
+def _name_row(ax: Axes, row: int, line: Line) -> None:
+    """The line's marker on the axis, before its row of stars: colour alone does not print."""
+    ax.plot(
+        0,
+        TOP_ROW - STAR_ROW * row,
+        transform=ax.transAxes,
+        marker=line.marker,
+        markersize=3,
+        markeredgewidth=0,
+        color=line.color,
+        clip_on=False,
+        in_layout=False,
+        zorder=3,
+    )
+
+
+def _limits(
+    axes: np.ndarray, rows_of_stars: int = 0, at_least: tuple[float, float] | None = None
+) -> None:
+    """Limits shared by all panels, close around the data, with room for stars; whole layers."""
+    drawn = [ax.dataLim for ax in axes.flat if np.isfinite(ax.dataLim.bounds).all()]
+    data = Bbox.union(drawn)
+    low, high = data.y0, data.y1
+    if at_least is not None:
+        low, high = min(low, at_least[0]), max(high, at_least[1])
+    span = max(high - low, 0.02) / (0.92 - STAR_ROW * rows_of_stars)
+    margin = 0.04 * max(data.width, 1)
+    for ax in axes.flat:
+        ax.set_ylim(low - 0.04 * span, low + 0.96 * span)
+        ax.set_xlim(data.x0 - margin, data.x1 + margin)
+        ax.xaxis.set_major_locator(MultipleLocator(_step(round(data.width))))
+
+
+def _step(layers: int) -> int:
+    """Layers from tick to tick: at most seven ticks, with one at the last layer where it fits."""
+    least = max(1, -(-layers // 6))
+    return next((step for step in range(least, 2 * least) if layers % step == 0), least)
+
+
+def _handles(lines: Mapping[str, Line]) -> list[Artist]:
+    """Legend entries of lines, by name."""
+    return [Line2D([], [], label=name, **line.kwargs()) for name, line in lines.items()]
+
+
+def _keys(compared: str = "", stars: bool = False) -> list[Artist]:
+    """Legend entries of what every panel of accuracies shares."""
+    keys: list[Artist] = [
+        Line2D([], [], color=GREY, linestyle=(0, (1, 2)), linewidth=1, label="chance"),
+        Patch(color=GREY, alpha=0.3, linewidth=0, label="95 % interval"),
+    ]
+    if stars:
+        label = f"differs from {compared}"
+        keys.append(Line2D([], [], linestyle="none", marker="*", color=GREY, label=label))
+    return keys
+
+
+def _legend(figure: Figure, handles: Sequence[Artist], columns: int = 12) -> None:
+    """One legend above the panels, in height of its own, as wide as the figure allows."""
+    for count in range(min(columns, len(handles)), 0, -1):
+        legend = figure.legend(handles=handles, loc="outside upper center", ncols=count)
+        size = legend.get_window_extent()
+        if count == 1 or size.width <= 0.95 * figure.bbox.width:
+            figure.set_figheight(figure.get_figheight() + size.height / figure.dpi)
+            return
+        legend.remove()

@@ -1,0 +1,218 @@
+"""Figures: what they show, that they repeat byte for byte, and that odd tables do no harm."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import matplotlib
+import numpy as np
+import polars as pl
+import pytest
+from matplotlib import pyplot
+from matplotlib.axes import Axes
+from matplotlib.colors import to_rgba
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from wellspring import figures
+from wellspring.errors import ConfigError
+from wellspring.figures.style import PROBES, lines_of
+from wellspring.findings.table import SCHEMA
+
+PROBE_LEVELS = {
+    "concat": 0.1,
+    "passage-scorer": 0.15,
+    "random-label": 0.0,
+    "interaction": 0.7,
+    "shuffled-query": 0.12,
+    "cosine": 0.75,
+    "cosine-standardised": 0.77,
+    "bm25": 0.55,
+}
+
+
+def table(layers: int = 7, passages: tuple[int, ...] = (2, 3, 4, 5)) -> pl.DataFrame:
+    """A study of two retrievers; layer 0 is constant; the last layer differs significantly."""
+    blank = dict.fromkeys(SCHEMA) | {"dataset": "toy"}
+    rows = []
+    for retriever, lift in (("tuned", 1.0), ("plain", 0.6)):
+        blank["retriever"] = retriever
+        for count in passages:
+            for probe, level in PROBE_LEVELS.items():
+                for layer in [None] if probe == "bm25" else range(layers):
+                    share = 1 if layer is None else layer / max(1, layers - 1)
+                    mean = 1 / count + (1 - 1 / count) * level * lift * share
+                    cell = {"probe": probe, "layer": layer, "passages": count}
+                    cell = blank | cell | {"finding": "accuracy"}
+                    width = 0.02 if layer else 0
+                    rows.append(
+                        cell
+                        | {"measure": "accuracy", "estimate": mean}
+                        | {"low": mean - width, "high": mean + width}
+                    )
+                    rows.append(cell | {"measure": "chance", "estimate": 1 / count})
+                    if retriever == "tuned" and layer is not None:
+                        for test in ("sign-flip max-T", "t-test Bonferroni"):
+                            starred = layer == layers - 1 or test == "t-test Bonferroni"
+                            rows.append(
+                                cell
+                                | {"finding": "difference", "compared_with": "plain"}
+                                | {"measure": "difference", "test": test}
+                                | {"estimate": 0.1, "significant": starred}
+                            )
+        for side in ("query", "passage"):
+            for layer in range(layers):
+                cell = blank | {"finding": "similarity", "side": side, "layer": layer}
+                value = {"estimate": 0.3 + 0.01 * layer, "low": 0.2, "high": 0.5}
+                rows.append(cell | {"measure": "anisotropy"} | value)
+                if retriever == "tuned":
+                    cka = {"compared_with": "plain", "estimate": 0.9 if layer else None}
+                    rows.append(cell | {"measure": "cka"} | cka)
+    return pl.DataFrame(rows, SCHEMA)
+
+
+def line(ax: Axes, label: str) -> Line2D:
+    """The one line with this label."""
+    (found,) = [line for line in ax.lines if line.get_label() == label]
+    return found
+
+
+def legend_labels(figure: Figure) -> list[str]:
+    (legend,) = figure.legends
+    return [text.get_text() for text in legend.get_texts()]
+
+
+def saved(figure: Figure, folder: Path, name: str) -> tuple[bytes, bytes]:
+    pdf, png = folder / f"{name}.pdf", folder / f"{name}.png"
+    figures.save(figure, pdf, png)
+    return pdf.read_bytes(), png.read_bytes()
+
+
+def test_layer_accuracy_shows_the_table() -> None:
+    found = table()
+    figure = figures.layer_accuracy(found, "toy", "interaction")
+    assert [ax.get_title() for ax in figure.axes] == [f"{n} passages" for n in (2, 3, 4, 5)]
+    for ax, count in zip(figure.axes, (2, 3, 4, 5), strict=True):
+        for retriever in ("tuned", "plain"):
+            rows = found.filter(
+                finding="accuracy",
+                retriever=retriever,
+                probe="interaction",
+                measure="accuracy",
+                passages=count,
+            )
+            np.testing.assert_allclose(line(ax, retriever).get_xdata(), rows["layer"])
+            np.testing.assert_allclose(line(ax, retriever).get_ydata(), rows["estimate"])
+        assert set(line(ax, "chance").get_ydata()) == {1 / count}
+        assert len(ax.collections) == 2
+        band = ax.collections[0].get_paths()[0].get_extents()
+        assert (band.x0, band.x1) == (0, 6)
+    assert len({ax.get_ylim() for ax in figure.axes}) == 1
+    assert set(legend_labels(figure)) >= {"tuned", "plain", "chance", "differs from plain"}
+
+
+def test_stars_stand_at_the_sign_flip_test_s_layers_alone() -> None:
+    figure = figures.layer_accuracy(table(), "toy", "concat")
+    for ax in figure.axes:
+        stars = line(ax, "significant: tuned")
+        assert stars.get_marker() == "*" and list(stars.get_xdata()) == [6]
+        assert to_rgba(stars.get_color()) == to_rgba(line(ax, "tuned").get_color())
+        # Above every band: in shares of the panel.
+        top = max(band.get_paths()[0].get_extents().y1 for band in ax.collections)
+        low, high = ax.get_ylim()
+        assert stars.get_ydata()[0] > (top - low) / (high - low) + 0.02
+    none = table().with_columns(significant=pl.lit(False))
+    figure = figures.layer_accuracy(none, "toy", "concat")
+    assert not [line for ax in figure.axes for line in ax.lines if line.get_marker() == "*"]
+    assert "differs from plain" not in legend_labels(figure)
+
+
+def test_a_selection_of_retrievers_keeps_their_looks() -> None:
+    both = figures.layer_accuracy(table(), "toy", "concat").axes[0]
+    one = figures.layer_accuracy(table(), "toy", "concat", ["plain"]).axes[0]
+    assert {line.get_label() for line in one.lines} == {"plain", "chance"}
+    assert line(one, "plain").get_color() == line(both, "plain").get_color()
+
+
+def test_controls_show_every_probe_of_both_retrievers() -> None:
+    figure = figures.controls(table(), "toy", "tuned")
+    assert len(figure.axes) == 8
+    for ax in figure.axes:
+        assert {line.get_label() for line in ax.lines} == {*PROBE_LEVELS, "chance"}
+        lexical = set(line(ax, "bm25").get_ydata())
+        assert len(lexical) == 1
+    names = [text.get_text() for ax in figure.axes for text in ax.texts]
+    assert names == ["tuned", "plain"]
+    assert legend_labels(figure) == [*PROBES, "chance", "95 % interval"]
+
+
+def test_similarity_leaves_a_gap_where_nothing_is_defined() -> None:
+    figure = figures.similarity(table(), "toy")
+    assert len(figure.axes) == 4
+    assert figure.axes[0].get_title() == "linear CKA with plain"
+    assert np.isnan(line(figure.axes[0], "tuned").get_ydata()[0])
+    assert {line.get_label() for line in figure.axes[1].lines} == {"tuned", "plain"}
+
+
+def test_lines_differ_in_colour_dashes_and_marker() -> None:
+    for looks in (list(lines_of([f"r{i}" for i in range(8)]).values()), list(PROBES.values())):
+        assert len({look.color for look in looks}) == 8
+        assert len({look.marker for look in looks}) == 8
+        pairs = {(str(look.linestyle), look.marker) for look in looks}
+        assert len(pairs) == 8
+
+
+def all_figures(found: pl.DataFrame) -> dict[str, Figure]:
+    return {
+        "accuracy": figures.layer_accuracy(found, "toy", "interaction"),
+        "controls": figures.controls(found, "toy", "tuned"),
+        "similarity": figures.similarity(found, "toy"),
+    }
+
+
+def test_files_repeat_byte_for_byte(tmp_path: Path) -> None:
+    again = all_figures(table(3, (2, 5)))
+    for name, figure in all_figures(table(3, (2, 5))).items():
+        first = saved(figure, tmp_path, name)
+        assert first[0].startswith(b"%PDF") and first[1].startswith(b"\x89PNG")
+        assert b"CreationDate" not in first[0] and b"Software" not in first[1]
+        assert saved(again[name], tmp_path, name) == first
+        assert saved(figure, tmp_path, name) == first
+
+
+@pytest.mark.parametrize(
+    ("layers", "passages"), [(7, (2, 3, 4, 5)), (33, (2, 5)), (7, (5,)), (1, (2,))], ids=str
+)
+def test_legends_cover_nothing(layers: int, passages: tuple[int, ...]) -> None:
+    for figure in all_figures(table(layers, passages)).values():
+        figure.draw_without_rendering()
+        (legend,) = figure.legends
+        box = legend.get_window_extent()
+        assert box.x0 >= 0 and box.x1 <= figure.bbox.width
+        for ax in figure.axes:
+            assert not box.overlaps(ax.get_window_extent())
+            assert ax.get_window_extent().height > figure.dpi
+
+
+def test_no_global_state_is_left(tmp_path: Path) -> None:
+    before = dict(matplotlib.rcParams)
+    saved(figures.controls(table(), "toy", "plain"), tmp_path, "controls")
+    assert dict(matplotlib.rcParams) == before
+    assert pyplot.get_fignums() == []
+
+
+def test_a_user_s_own_settings_change_nothing(tmp_path: Path) -> None:
+    plain = saved(figures.similarity(table(), "toy"), tmp_path, "plain")
+    with matplotlib.rc_context({"font.size": 20, "lines.linewidth": 9, "savefig.dpi": 20}):
+        assert saved(figures.similarity(table(), "toy"), tmp_path, "mine") == plain
+
+
+def test_what_the_table_does_not_hold_is_said() -> None:
+    with pytest.raises(ConfigError, match="probe nonsense over layers on dataset toy"):
+        figures.layer_accuracy(table(), "toy", "nonsense")
+    with pytest.raises(ConfigError, match="over layers"):
+        figures.layer_accuracy(table(), "toy", "bm25")
+    with pytest.raises(ConfigError, match="retriever stranger on toy"):
+        figures.controls(table(), "toy", "stranger")
+    with pytest.raises(ConfigError, match="no similarity on dataset other"):
+        figures.similarity(table(), "other")

@@ -1,0 +1,218 @@
+"""The table of findings: a case worked out by hand, and what must not change it."""
+
+from __future__ import annotations
+
+from itertools import product
+
+import numpy as np
+import polars as pl
+import pytest
+
+from wellspring.errors import StaleArtefact
+from wellspring.findings.table import CONTROLS, KEYS, SCHEMA, Settings, build
+from wellspring.randomness import generator
+
+QUICK = Settings(resamples=300, permutations=500, seed=7)
+PAIRS = {"tuned": "plain", "plain": None}
+
+
+def outcomes(
+    levels: dict[tuple[str, str], float],
+    *,
+    layers: int = 2,
+    passages: tuple[int, ...] = (2, 3),
+    seeds: int = 2,
+    queries: int = 30,
+    samples: int = 1,
+) -> pl.DataFrame:
+    """Random outcomes of (retriever, probe) at the given accuracies; untrained probes: one seed."""
+    rows = []
+    untrained = ("cosine", "bm25")
+    for (retriever, probe), level in levels.items():
+        for layer, count, seed in product(range(layers), passages, range(seeds)):
+            if probe in untrained and seed:
+                continue
+            drawn_for = (0 if probe == "bm25" else layer, count)
+            draws = generator(seed, retriever, probe, *drawn_for).random(queries * samples) < level
+            cell = (retriever, "toy", layer, count, probe, seed)
+            rows.extend(
+                (*cell, f"s{i:03}", f"q{i // samples:03}", float(hit), 1 / count)
+                for i, hit in enumerate(draws)
+            )
+    names = ["retriever", "dataset", "layer", "passages", "probe", "seed", "sample_id"]
+    return pl.DataFrame(rows, [*names, "query_id", "correct", "chance"], orient="row")
+
+
+def pick(table: pl.DataFrame, **where: object) -> pl.DataFrame:
+    return table.filter([pl.col(name).eq_missing(pl.lit(value)) for name, value in where.items()])
+
+
+def by_hand() -> pl.DataFrame:
+    """Three samples of two queries, two seeds, one cell."""
+    tuned = {0: (1, 1, 0), 1: (1, 0, 0)}
+    plain = {0: (0, 1, 0), 1: (0, 0, 0.5)}
+    rows = [
+        (name, "toy", 3, 2, "concat", seed, sample, query, float(credit), 0.5)
+        for name, side in (("tuned", tuned), ("plain", plain))
+        for seed, credits in side.items()
+        for sample, query, credit in zip(("a", "b", "c"), ("x", "x", "y"), credits, strict=True)
+    ]
+    return pl.DataFrame(rows, outcomes({("tuned", "concat"): 0.5}).schema, orient="row")
+
+
+def test_a_case_worked_out_by_hand() -> None:
+    table = build(by_hand(), None, PAIRS, QUICK)
+    where = {"retriever": "tuned", "layer": 3, "passages": 2, "probe": "concat"}
+    accuracy = {
+        row["measure"]: row["estimate"]
+        for row in pick(table, finding="accuracy", **where).iter_rows(named=True)
+    }
+    # Seed averages of the samples: a 1, b 1/2, c 0; chance 1/2.
+    assert accuracy == pytest.approx({"accuracy": 0.5, "chance": 0.5, "above_chance": 0})
+    difference = pick(table, finding="difference", compared_with="plain", **where)
+    assert set(difference["measure"]) == {"difference", "above_chance_difference", "d_z"}
+    points = pick(difference, measure="difference", test="sign-flip max-T").row(0, named=True)
+    # plain: a 0, b 1/2, c 1/4. So a +1, b 0, c -1/4; over three samples.
+    assert points["estimate"] == pytest.approx(0.25)
+    assert (points["samples"], points["queries"], points["seeds"]) == (3, 2, 2)
+    above = pick(difference, measure="above_chance_difference")["estimate"].item()
+    assert above == pytest.approx(0.5)
+    # Queries: x +1/2, y -1/4: mean 1/8, standard deviation 0.75 / √2.
+    d_z = pick(difference, measure="d_z")["estimate"].item()
+    assert d_z == pytest.approx(0.125 / (0.75 / np.sqrt(2)))
+    # Flips of x (2 samples) and y: |±1 ± 1/4| reaches |3/4| always.
+    assert points["p_value"] == points["p_adjusted"] == 1
+    assert points["significant"] is False
+    assert not pick(table, test="McNemar").height
+
+
+def test_every_row_is_tidy() -> None:
+    every = {probe for pair in CONTROLS for probe in pair}
+    levels = {(name, probe): 0.6 for name in PAIRS for probe in every}
+    similar = pl.DataFrame(
+        [("toy", "tuned", "plain", 0, "query", "cka", float("nan"), 30)],
+        [
+            "dataset",
+            "retriever",
+            "compared_with",
+            "layer",
+            "side",
+            "measure",
+            "estimate",
+            "samples",
+        ],
+        orient="row",
+    )
+    table = build(outcomes(levels), similar, PAIRS, QUICK)
+    assert table.schema == pl.Schema(SCHEMA)
+    assert table.select(KEYS).is_duplicated().sum() == 0
+    assert not table.select(pl.col(pl.Float64).is_nan().any()).row(0).count(True)
+    controls = table.filter(pl.col("finding") == "control")
+    assert set(controls.select("probe", "compared_probe").iter_rows()) == set(CONTROLS)
+    assert pick(table, finding="similarity")["estimate"].to_list() == [None]
+    tested = table.filter(pl.col("test").is_not_null())
+    assert tested["significant"].null_count() == 0
+    assert table.filter(pl.col("test").is_null())["p_value"].null_count() == (
+        table.height - tested.height
+    )
+    inside = table.drop_nulls(["low", "high"]).filter(pl.col("measure") != "d_z")
+    assert (inside["low"] <= inside["estimate"]).all()
+    assert (inside["estimate"] <= inside["high"]).all()
+
+
+def test_order_of_rows_and_laziness_change_nothing() -> None:
+    levels = {(name, probe): 0.5 for name in PAIRS for probe in ("concat", "cosine", "bm25")}
+    frame = outcomes(levels, samples=2)
+    expected = build(frame, None, PAIRS, QUICK)
+    shuffled = frame.sample(fraction=1, shuffle=True, seed=5)
+    assert build(shuffled, None, PAIRS, QUICK).equals(expected)
+    assert build(shuffled.lazy(), None, PAIRS, QUICK).equals(expected)
+
+
+def test_a_finding_does_not_depend_on_what_else_is_studied() -> None:
+    frame = outcomes({(name, probe): 0.5 for name in PAIRS for probe in ("concat", "cosine")})
+    other = frame.filter(pl.col("retriever") == "tuned").with_columns(dataset=pl.lit("another"))
+    alone = build(frame, None, PAIRS, QUICK)
+    beside = build(pl.concat([frame, other]), None, PAIRS, QUICK)
+    assert pick(beside, dataset="toy").equals(alone)
+    assert set(pick(beside, dataset="another")["finding"]) == {"accuracy"}
+
+
+def test_bm25_has_no_layer_and_stands_against_every_one() -> None:
+    frame = outcomes({("tuned", "cosine"): 0.9, ("tuned", "bm25"): 0.4}, queries=200)
+    table = build(frame, None, {"tuned": None}, QUICK)
+    lexical = pick(table, finding="accuracy", probe="bm25", measure="accuracy")
+    assert lexical["layer"].to_list() == [None, None]
+    against = pick(table, finding="control", measure="difference", test="sign-flip max-T")
+    assert against["layer"].to_list() == [0, 0, 1, 1]
+    assert against["significant"].all()
+    cosine = pick(table, probe="cosine", measure="accuracy").sort("layer", "passages")["estimate"]
+    level = lexical.sort("passages")["estimate"].to_numpy()
+    np.testing.assert_allclose(against["estimate"], cosine - np.tile(level, 2))
+
+
+def test_mcnemar_stands_where_a_query_has_one_sample_and_there_is_one_seed() -> None:
+    levels = {("tuned", "concat"): 0.8, ("plain", "concat"): 0.4}
+    one = build(outcomes(levels, seeds=1, queries=90), None, PAIRS, QUICK)
+    found = pick(one, test="McNemar")
+    assert found.height == 4 and found["significant"].all()
+    np.testing.assert_allclose(found["p_adjusted"], np.minimum(1, 4 * found["p_value"]))
+    for unfit in ({"seeds": 2}, {"seeds": 1, "samples": 2}):
+        table = build(outcomes(levels, **unfit), None, PAIRS, QUICK)
+        assert pick(table, test="McNemar").is_empty()
+
+
+def test_shared_credit_takes_mcnemar_from_its_cell_alone() -> None:
+    frame = outcomes({("tuned", "concat"): 0.8, ("plain", "concat"): 0.4}, seeds=1)
+    tied = frame.with_columns(
+        correct=pl.when(pl.col("layer") == 0).then("chance").otherwise("correct")
+    )
+    table = build(tied, None, PAIRS, QUICK)
+    found = pick(table, test="McNemar")
+    assert found.filter(pl.col("layer") == 0)["p_value"].null_count() == 2
+    assert found.filter(pl.col("layer") == 1)["p_value"].null_count() == 0
+    constant = table.filter(pl.col("layer") == 0, pl.col("finding") == "difference")
+    assert constant.filter(pl.col("test") == "sign-flip max-T")["p_value"].to_list() == [1, 1]
+    assert pick(constant, measure="d_z")["estimate"].to_list() == [0, 0]
+
+
+def test_a_planted_difference_is_found_where_it_is() -> None:
+    frame = outcomes({("tuned", "concat"): 0.5, ("plain", "concat"): 0.5}, seeds=3, queries=300)
+    better = (pl.col("retriever") == "tuned") & (pl.col("layer") == 1) & (pl.col("passages") == 3)
+    lifted = frame.with_columns(
+        correct=pl.when(better & (pl.col("sample_id") < "s100")).then(1.0).otherwise("correct")
+    )
+    table = build(lifted, None, PAIRS, QUICK)
+    found = pick(table, finding="difference", measure="difference", significant=True)
+    assert set(found["test"]) == {"sign-flip max-T", "t-test Bonferroni"}
+    assert set(found.select("layer", "passages").iter_rows()) == {(1, 3)}
+
+
+@pytest.mark.parametrize("damage", ["missing", "doubled", "repeated", "unknown", "null"])
+def test_samples_that_do_not_match_are_refused(damage: str) -> None:
+    frame = outcomes({("plain", "concat"): 0.5, ("tuned", "concat"): 0.5})
+    rest, last = frame.head(-1), frame.tail(1)
+    damaged = {
+        "missing": rest,
+        "doubled": frame.vstack(last),
+        "repeated": rest.vstack(rest.tail(1)),
+        "unknown": rest.vstack(last.with_columns(sample_id=pl.lit("stranger"))),
+        "null": rest.vstack(last.with_columns(correct=pl.lit(None, pl.Float64))),
+    }[damage]
+    with pytest.raises(StaleArtefact, match="dataset toy, retriever tuned, probe concat"):
+        build(damaged, None, PAIRS, QUICK)
+
+
+def test_sides_with_different_numbers_of_seeds_are_refused() -> None:
+    two = outcomes({("plain", "concat"): 0.5}, seeds=2)
+    three = outcomes({("tuned", "concat"): 0.5}, seeds=3)
+    with pytest.raises(StaleArtefact, match="one side has 2 seeds and the other 3"):
+        build(two.vstack(three), None, PAIRS, QUICK)
+
+
+def test_pairs_meet_at_the_layers_that_both_have() -> None:
+    deep = outcomes({("tuned", "concat"): 0.5}, layers=4)
+    frame = deep.vstack(outcomes({("plain", "concat"): 0.5}, layers=2))
+    table = build(frame, None, PAIRS, QUICK)
+    assert set(pick(table, finding="difference")["layer"]) == {0, 1}
+    assert set(pick(table, finding="accuracy", retriever="tuned")["layer"]) == {0, 1, 2, 3}
