@@ -1,0 +1,1 @@
+"""Datasets: a module a format, each with `read(source) -> Records`; samples and negatives."""

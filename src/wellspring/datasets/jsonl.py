@@ -1,0 +1,29 @@
+"""Format `jsonl`: lines of {"query": text, "pos": [texts], "neg": [texts]}; others are ignored."""
+
+from __future__ import annotations
+
+from wellspring.datasets.records import (
+    Collector,
+    Records,
+    Source,
+    objects,
+    text_field,
+    texts_field,
+)
+
+
+def read(source: Source) -> Records:
+    """Reads every file; `neg` may be absent, the passages of a repeated query are put together.
+
+    A text's id is the hash of the text. Raises SourceError for what cannot be read, with its place.
+    """
+    collector = Collector()
+    for split, path in source.files.items():
+        for place, line in objects(path):
+            collector.example(
+                query=text_field(line, "query", place),
+                positives=texts_field(line, "pos", place),
+                negatives=texts_field(line, "neg", place, optional=True),
+                split=split,
+            )
+    return collector.records(source.name)

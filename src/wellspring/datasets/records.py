@@ -1,0 +1,290 @@
+"""What every format gives: texts, judgements and a count of each repair; and how files are read.
+
+Repairs are counted, never silent. A file that cannot be trusted (malformed JSON, a missing field,
+a value of another type, bytes that are not UTF-8) is a `SourceError` that names file, line and
+field. What published data really holds is repaired:
+
+- an empty passage is dropped, with its judgements; so is an empty query;
+- a text or a judgement that is listed twice counts once (the highest grade stays);
+- a text that is both a positive and a hard negative of one query is a positive;
+- a query without a judgement, or without a positive one, is dropped.
+"""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import json
+import zlib
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, BinaryIO, Literal
+
+import polars as pl
+
+from wellspring.errors import SourceError
+
+Side = Literal["query", "passage"]
+
+TEXTS = pl.Schema({"text_id": pl.String, "side": pl.String, "text": pl.String})
+JUDGEMENTS = pl.Schema(
+    {"query_id": pl.String, "text_id": pl.String, "grade": pl.Int32, "split": pl.String}
+)
+# Python objects take several times the room of the same rows in a frame.
+ROWS_HELD = 100_000
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where a format reads from."""
+
+    files: dict[str | None, Path]
+    """Published split to file or folder; one key, None, where the source publishes no split."""
+    name: str
+    """The dataset's name, for messages."""
+    options: dict[str, Any] = field(default_factory=dict)
+    """The format's own options, already validated."""
+
+
+@dataclass(frozen=True)
+class Records:
+    """A dataset as its source has it: nothing sampled, nothing split."""
+
+    texts: pl.DataFrame
+    """text_id, side ("query" or "passage"), text; unique in (text_id, side), sorted by
+    (side, text_id) with the queries first, so the order of the source leaves no trace."""
+    judgements: pl.DataFrame
+    """query_id, text_id, grade (above 0: positive, 0: hard negative), split (null: none is
+    published); unique in (query_id, text_id, split), in the order of the source."""
+    counts: dict[str, int]
+    """The sizes `queries`, `passages`, `positives`, `hard_negatives`, and every repair that was
+    made with the number of its cases."""
+
+
+def text_id(text: str) -> str:
+    """The id of a text that has none of its own: 16 hex digits that depend on the text alone."""
+    return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
+
+
+def titled(title: str, text: str) -> str:
+    """A passage as encoders read it: title, space, text; the text alone where there is no title."""
+    return f"{title.strip()} {text.strip()}".strip()
+
+
+class Rows:
+    """Rows of a table that become frames as they come."""
+
+    def __init__(self, schema: pl.Schema) -> None:
+        self._schema = schema
+        self._held: list[tuple[Any, ...]] = []
+        self._frames = [pl.DataFrame(schema=schema)]
+
+    def append(self, *row: Any) -> None:
+        """Adds one row, its values in the order of the schema."""
+        self._held.append(row)
+        if len(self._held) == ROWS_HELD:
+            self._flush()
+
+    def frame(self) -> pl.DataFrame:
+        """All rows so far."""
+        self._flush()
+        return pl.concat(self._frames)
+
+    def _flush(self) -> None:
+        self._frames.append(pl.DataFrame(self._held, schema=self._schema, orient="row"))
+        self._held = []
+
+
+class Collector:
+    """Gathers the examples of a source whose texts have no ids of their own."""
+
+    def __init__(self) -> None:
+        self.counts: Counter[str] = Counter()
+        self._seen: dict[Side, set[str]] = {"query": set(), "passage": set()}
+        self._texts = Rows(TEXTS)
+        self._judgements = Rows(JUDGEMENTS)
+
+    def example(
+        self,
+        query: str,
+        positives: list[str],
+        negatives: list[str],
+        split: str | None,
+        max_negatives: int | None = None,
+    ) -> None:
+        """Adds a query with its passages; of its hard negatives the first `max_negatives`."""
+        query = query.strip()
+        if not query:
+            self.counts["empty_queries_dropped"] += 1
+            return
+        graded: dict[str, int] = {}
+        kept = 0
+        for grade, texts in ((1, positives), (0, negatives)):
+            for text in map(str.strip, texts):
+                if not text:
+                    self.counts["empty_passages_dropped"] += 1
+                elif graded.get(text, grade) > grade:
+                    self.counts["negatives_that_are_positives_dropped"] += 1
+                elif text in graded:
+                    self.counts["duplicate_judgements_dropped"] += 1
+                elif grade or max_negatives is None or kept < max_negatives:
+                    graded[text] = grade
+                    kept += not grade
+        query_id = self._once("query", query)
+        for text, grade in graded.items():
+            self._judgements.append(query_id, self._once("passage", text), grade, split)
+
+    def records(self, name: str) -> Records:
+        """All that was gathered; SourceError where no query of the dataset has a positive."""
+        return repaired(name, self._texts.frame(), self._judgements.frame(), self.counts)
+
+    def _once(self, side: Side, text: str) -> str:
+        identity = text_id(text)
+        if identity in self._seen[side]:
+            self.counts["duplicate_texts_merged"] += 1
+        else:
+            self._seen[side].add(identity)
+            self._texts.append(identity, side, text)
+        return identity
+
+
+def repaired(
+    name: str,
+    texts: pl.DataFrame,
+    judgements: pl.DataFrame,
+    counts: Counter[str],
+    unjudged: bool = False,
+) -> Records:
+    """The records of the dataset `name`, rid of what repeats and of queries that serve nothing.
+
+    texts and judgements as in `Records`, in the order of the source; texts unique in (text_id,
+    side); every judgement names two of them. counts: the repairs made so far, added to here.
+    `unjudged` passages stay where they are a corpus. Raises SourceError where no query has a
+    positive passage.
+    """
+    queries = texts.filter(pl.col("side") == "query")
+    passages = texts.filter(pl.col("side") == "passage")
+    by_query = {"left_on": "text_id", "right_on": "query_id"}
+    silent = queries.join(judgements, **by_query, how="anti").height
+    counts["queries_without_judgement_dropped"] += silent
+    judgements = _unique(judgements, counts)
+    if judgements.is_empty():
+        raise SourceError(f"dataset {name}: no query has a positive passage")
+    queries = queries.join(judgements, **by_query, how="semi")
+    if not unjudged:
+        passages = passages.join(judgements, on="text_id", how="semi")
+    positives = (judgements["grade"] > 0).sum()
+    sizes = {
+        "queries": queries.height,
+        "passages": passages.height,
+        "positives": positives,
+        "hard_negatives": judgements.height - positives,
+    }
+    return Records(
+        texts=pl.concat([queries.sort("text_id"), passages.sort("text_id")]),
+        judgements=judgements,
+        counts=sizes | {repair: count for repair, count in sorted(counts.items()) if count},
+    )
+
+
+def _unique(judgements: pl.DataFrame, counts: Counter[str]) -> pl.DataFrame:
+    """One row a judgement, none of a query that has no positive."""
+    pair = ["query_id", "text_id"]
+    highest = pl.col("grade").max()
+    clear = judgements.filter((pl.col("grade") > 0) | (highest.over(pair) == 0))
+    counts["negatives_that_are_positives_dropped"] += judgements.height - clear.height
+    once = clear.filter(pl.col("grade") == highest.over([*pair, "split"])).unique(
+        [*pair, "split"], keep="first", maintain_order=True
+    )
+    counts["duplicate_judgements_dropped"] += clear.height - once.height
+    barren = once.filter(highest.over("query_id") == 0)
+    counts["queries_without_positive_dropped"] += barren["query_id"].n_unique()
+    return once.join(barren, on="query_id", how="anti", maintain_order="left")
+
+
+def opened(path: Path) -> BinaryIO:
+    """The bytes of a file, unpacked where its name ends in .gz; SourceError where it is none."""
+    try:
+        return gzip.open(path) if path.suffix == ".gz" else path.open("rb")
+    except OSError as error:
+        raise SourceError(f"{path}: cannot be read: {error.strerror}") from None
+
+
+def lines(path: Path) -> Iterator[tuple[str, str]]:
+    """The lines that are not blank, without their ends, each with its place ("path:line")."""
+    number = 0
+    try:
+        with opened(path) as stream:
+            for number, data in enumerate(stream, start=1):
+                line = data.decode("utf-8-sig" if number == 1 else "utf-8").strip("\r\n")
+                if line and not line.isspace():
+                    yield f"{path}:{number}", line
+    except UnicodeDecodeError as error:
+        raise SourceError(f"{path}:{number}: not UTF-8: {error.reason}") from None
+    except (OSError, EOFError, zlib.error) as error:
+        raise SourceError(f"{path}:{number + 1}: cannot be read: {error}") from None
+
+
+def objects(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+    """The JSON object of every line, each with its place ("path:line")."""
+    for place, line in lines(path):
+        try:
+            value = json.loads(line)
+        except (json.JSONDecodeError, RecursionError) as error:
+            raise SourceError(f"{place}: malformed JSON: {error}") from None
+        if not isinstance(value, dict):
+            raise SourceError(f"{place}: expected a JSON object, found {_kind(value)}")
+        yield place, value
+
+
+def text_field(value: dict[str, Any], name: str, place: str, missing: str | None = None) -> str:
+    """The text in a field; `missing` (where it is given) stands for an absent or null one."""
+    if value.get(name) is None and missing is not None:
+        return missing
+    return _text(_present(value, name, place), name, place)
+
+
+def texts_field(value: dict[str, Any], name: str, place: str, optional: bool = False) -> list[str]:
+    """The list of texts in a field; empty where the field is absent and `optional`."""
+    return [
+        _text(item, f"{name}[{index}]", place)
+        for index, item in enumerate(list_field(value, name, place, optional))
+    ]
+
+
+def list_field(value: dict[str, Any], name: str, place: str, optional: bool = False) -> list[Any]:
+    """The list in a field; empty where the field is absent and `optional`."""
+    if optional and name not in value:
+        return []
+    found = _present(value, name, place)
+    if not isinstance(found, list):
+        raise SourceError(f"{place}: field '{name}' must be a list, found {_kind(found)}")
+    return found
+
+
+def _present(value: dict[str, Any], name: str, place: str) -> Any:
+    if name not in value:
+        raise SourceError(f"{place}: field '{name}' is missing")
+    return value[name]
+
+
+def _text(value: Any, name: str, place: str) -> str:
+    if not isinstance(value, str):
+        raise SourceError(f"{place}: field '{name}' must be a text, found {_kind(value)}")
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        raise SourceError(
+            f"{place}: field '{name}' holds half of a surrogate pair, which is no text"
+        ) from None
+    return value
+
+
+def _kind(value: Any) -> str:
+    """What JSON calls the type of a value."""
+    if value is None or isinstance(value, bool):
+        return json.dumps(value)
+    names = {dict: "an object", list: "a list", str: "a text", int: "a number", float: "a number"}
+    return names[type(value)]

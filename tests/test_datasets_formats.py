@@ -1,0 +1,470 @@
+"""The formats: real files read to the last record, planted repairs counted, bad input refused."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import tracemalloc
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from wellspring.datasets import beir, dpr, jsonl
+from wellspring.datasets.records import Records, Source, text_id
+from wellspring.errors import SourceError
+
+Shared = Callable[[str], Path]
+
+
+def source(path: Path | dict[str | None, Path], **options: Any) -> Source:
+    return Source(path if isinstance(path, dict) else {None: path}, "planted", options)
+
+
+def write(path: Path, *rows: Any) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    text = "".join(f"{row if isinstance(row, str) else json.dumps(row)}\n" for row in rows)
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def example(query: str, pos: list[str], neg: list[str]) -> dict[str, Any]:
+    return {"query": query, "pos": pos, "neg": neg}
+
+
+def check(records: Records) -> None:
+    """What holds of every format's records."""
+    texts, judgements = records.texts, records.judgements
+    assert not texts.select(pl.struct("text_id", "side").is_duplicated().any()).item()
+    assert texts.equals(texts.sort(pl.col("side") != "query", "text_id"))
+    assert not texts.select((pl.col("text").str.strip_chars() == "").any()).item()
+    queries = set(texts.filter(side="query")["text_id"])
+    passages = set(texts.filter(side="passage")["text_id"])
+    assert set(judgements["query_id"]) == queries
+    assert set(judgements["text_id"]) <= passages
+    keys = pl.struct("query_id", "text_id", "split")
+    assert not judgements.select(keys.is_duplicated().any()).item()
+    assert judgements.schema["grade"] == pl.Int32
+    assert records.counts["queries"] == len(queries)
+    assert records.counts["passages"] == len(passages)
+    assert records.counts["positives"] == judgements.filter(pl.col("grade") > 0).height
+    assert records.counts["hard_negatives"] == judgements.filter(grade=0).height
+
+
+def refused(read: Callable[[Source], Records], where: Source, *parts: str) -> None:
+    with pytest.raises(SourceError) as caught:
+        read(where)
+    message = str(caught.value)
+    assert "\n" not in message
+    for part in parts:
+        assert part in message
+
+
+# jsonl
+
+
+def test_jsonl_reads_real_lines(shared: Shared) -> None:
+    path = shared("data/flagembedding/nq.jsonl")
+    records = jsonl.read(source(path))
+    check(records)
+    lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    assert records.counts["queries"] == len(lines)
+    text = dict(records.texts.select("text_id", "text").iter_rows())
+    first = records.judgements.row(0)
+    assert text[first[0]] == lines[0]["query"]
+    assert text[first[1]] == lines[0]["pos"][0].strip()
+    last = records.judgements.row(-1)
+    assert text[last[0]] == lines[-1]["query"]
+    assert text[last[1]] == lines[-1]["neg"][-1].strip()
+    distinct = {text.strip() for line in lines for text in line["pos"] + line["neg"]}
+    assert records.counts["passages"] == len(distinct)
+
+
+def test_jsonl_counts_every_repair(tmp_path: Path) -> None:
+    path = write(
+        tmp_path / "a.jsonl",
+        example("q1", ["p1", " p1 ", "p2"], ["n1", "n1", "p2", "", "n2"]),
+        "",
+        {"query": "q2", "pos": ["p1"], "other": 3},
+        example("  ", ["lost"], ["lost too"]),
+        example("q3", [], ["only negatives"]),
+        example("q4", [], []),
+        example("q1", ["n2", "p1"], []),
+    )
+    records = jsonl.read(source(path))
+    check(records)
+    assert records.counts == {
+        "queries": 2,
+        "passages": 4,
+        "positives": 4,
+        "hard_negatives": 1,
+        "duplicate_judgements_dropped": 3,
+        "duplicate_texts_merged": 4,
+        "empty_passages_dropped": 1,
+        "empty_queries_dropped": 1,
+        "negatives_that_are_positives_dropped": 2,
+        "queries_without_judgement_dropped": 1,
+        "queries_without_positive_dropped": 1,
+    }
+    graded = {(q, t): grade for q, t, grade, _ in records.judgements.iter_rows()}
+    assert graded == {
+        (text_id("q1"), text_id("p1")): 1,
+        (text_id("q1"), text_id("p2")): 1,
+        (text_id("q1"), text_id("n1")): 0,
+        (text_id("q1"), text_id("n2")): 1,
+        (text_id("q2"), text_id("p1")): 1,
+    }
+
+
+def test_jsonl_keeps_published_splits(tmp_path: Path) -> None:
+    line = example("q", ["p"], ["n"])
+    files = {split: write(tmp_path / f"{split}.jsonl", line) for split in ("train", "test")}
+    records = jsonl.read(source(files))
+    check(records)
+    assert records.judgements["split"].to_list() == ["train", "train", "test", "test"]
+    assert jsonl.read(source(files["test"])).judgements["split"].null_count() == 2
+
+
+@given(st.permutations([example(f"q{n}", [f"p{n}"], [f"n{n % 2}"]) for n in range(4)]))
+def test_texts_do_not_depend_on_the_order_of_lines(tmp_path_factory: Any, rows: list[Any]) -> None:
+    folder = tmp_path_factory.mktemp("order")
+    ordered = sorted(rows, key=lambda row: row["query"])
+    one = jsonl.read(source(write(folder / "a.jsonl", *rows)))
+    other = jsonl.read(source(write(folder / "b.jsonl", *ordered)))
+    assert one.texts.equals(other.texts)
+    assert one.counts == other.counts
+
+
+def test_a_text_of_a_megabyte_and_every_plane_of_unicode_pass(tmp_path: Path) -> None:
+    texts = ["x" * (1 << 20), "\U0001f600 \u2028 naïve \x00 NUL"]
+    records = jsonl.read(source(write(tmp_path / "a.jsonl", example("q", texts, []))))
+    assert set(records.texts.filter(side="passage")["text"]) == set(texts)
+
+
+def test_a_byte_order_mark_is_no_text(tmp_path: Path) -> None:
+    path = tmp_path / "a.jsonl"
+    path.write_bytes(b"\xef\xbb\xbf" + json.dumps(example("q", ["p"], [])).encode() + b"\r\n")
+    assert jsonl.read(source(path)).counts["positives"] == 1
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ('{"query": "q", ', "malformed JSON"),
+        ("[1]", "expected a JSON object, found a list"),
+        ('{"pos": ["p"]}', "field 'query' is missing"),
+        ('{"query": "q"}', "field 'pos' is missing"),
+        ('{"query": 3, "pos": ["p"]}', "field 'query' must be a text, found a number"),
+        ('{"query": null, "pos": ["p"]}', "field 'query' must be a text, found null"),
+        ('{"query": "q", "pos": "p"}', "field 'pos' must be a list, found a text"),
+        ('{"query": "q", "pos": ["p", {}]}', "field 'pos[1]' must be a text, found an object"),
+        ('{"query": "q", "pos": ["p"], "neg": null}', "field 'neg' must be a list, found null"),
+        ('{"query": "\\ud800", "pos": ["p"]}', "field 'query' holds half of a surrogate pair"),
+        ("[" * 100_000, "malformed JSON"),
+    ],
+)
+def test_jsonl_names_line_and_field(tmp_path: Path, line: str, message: str) -> None:
+    path = write(tmp_path / "a.jsonl", example("q", ["p"], []), line)
+    refused(jsonl.read, source(path), f"{path}:2: ", message)
+
+
+def test_what_is_no_text_file_is_refused(tmp_path: Path) -> None:
+    missing = tmp_path / "none.jsonl"
+    refused(jsonl.read, source(missing), f"{missing}: cannot be read: No such file")
+    refused(jsonl.read, source(tmp_path), f"{tmp_path}: cannot be read: Is a directory")
+    latin = tmp_path / "latin.jsonl"
+    latin.write_bytes(b'{"query": "q", "pos": ["p"]}\n{"query": "caf\xe9", "pos": ["p"]}\n')
+    refused(jsonl.read, source(latin), f"{latin}:2: not UTF-8")
+    empty = write(tmp_path / "empty.jsonl")
+    refused(jsonl.read, source(empty), "dataset planted: no query has a positive passage")
+
+
+# beir
+
+
+def folder(
+    path: Path, corpus: list[Any], queries: list[Any], **qrels: list[tuple[str, str, Any]]
+) -> Path:
+    write(path / "corpus.jsonl", *corpus)
+    write(path / "queries.jsonl", *queries)
+    for split, rows in (qrels or {"test": [("q1", "d1", 1)]}).items():
+        lines = ["\t".join(map(str, row)) for row in rows]
+        write(path / "qrels" / f"{split}.tsv", "query-id\tcorpus-id\tscore", *lines)
+    return path
+
+
+def doc(identity: str, text: str, title: str = "") -> dict[str, str]:
+    return {"_id": identity, "title": title, "text": text}
+
+
+def query(identity: str, text: str = "what") -> dict[str, str]:
+    return {"_id": identity, "text": text}
+
+
+def test_beir_reads_cranfield(shared: Shared) -> None:
+    records = beir.read(source(shared("data/cranfield")))
+    check(records)
+    # 1,837 judgements, one of them of a passage that is empty; 1,400 passages, two of them empty.
+    assert records.counts == {
+        "queries": 225,
+        "passages": 1398,
+        "positives": 1611,
+        "hard_negatives": 225,
+        "empty_passages_dropped": 2,
+        "judgements_of_empty_passages_dropped": 1,
+    }
+    assert records.judgements["split"].null_count() == records.judgements.height
+    assert records.judgements.row(0) == ("1", "184", 3, None)
+    judged = beir.read(source(shared("data/cranfield"), judged_only=True))
+    check(judged)
+    assert judged.judgements.equals(records.judgements)
+    passages = judged.texts.filter(side="passage")["text_id"]
+    assert set(passages) == set(records.judgements["text_id"])
+
+
+def test_beir_keeps_the_ids_of_hotpotqa(shared: Shared) -> None:
+    records = beir.read(source(shared("data/hotpotqa-sample")))
+    check(records)
+    text = records.texts.filter(side="passage", text_id="Lilu (mythology)")["text"].item()
+    assert text.startswith("Lilu (mythology). A lilu")
+    assert records.counts["positives"] == 200
+
+
+def test_beir_repairs_what_published_data_holds(tmp_path: Path) -> None:
+    path = folder(
+        tmp_path,
+        [
+            doc("d1", "one", "Title"),
+            doc("d2", "two"),
+            doc("d1", "one", "Title"),
+            doc("d3", " "),
+            {"_id": "d4", "title": None, "text": "four"},
+            {"_id": "d5", "text": "five"},
+        ],
+        [query("q1"), query("q2"), query("q3"), query("empty", ""), query("q4")],
+        train=[("q1", "d1", 1), ("q1", "d1", 2), ("q1", "d2", -1), ("q1", "d3", 1)],
+        dev=[("q2", "d4", 1), ("q2", "gone", 1), ("gone", "d1", 1), ("empty", "d1", 1)],
+        test=[("q4", "d2", 0)],
+    )
+    records = beir.read(source(path))
+    check(records)
+    assert records.judgements.rows() == [
+        ("q2", "d4", 1, "dev"),
+        ("q1", "d1", 2, "train"),
+        ("q1", "d2", 0, "train"),
+    ]
+    assert records.counts == {
+        "queries": 2,
+        "passages": 4,
+        "positives": 2,
+        "hard_negatives": 1,
+        "duplicate_judgements_dropped": 1,
+        "duplicate_texts_dropped": 1,
+        "empty_passages_dropped": 1,
+        "empty_queries_dropped": 1,
+        "judgements_of_empty_passages_dropped": 1,
+        "judgements_of_empty_queries_dropped": 1,
+        "judgements_of_unknown_passages_dropped": 1,
+        "judgements_of_unknown_queries_dropped": 1,
+        "negative_grades_raised_to_0": 1,
+        "queries_without_judgement_dropped": 1,
+        "queries_without_positive_dropped": 1,
+    }
+    passages = records.texts.filter(side="passage")
+    assert passages["text"].to_list() == ["Title one", "two", "four", "five"]
+    judged = beir.read(source(path, judged_only=True))
+    check(judged)
+    assert judged.texts.filter(side="passage")["text_id"].to_list() == ["d1", "d2", "d4"]
+
+
+def test_beir_refuses_an_id_with_two_texts(tmp_path: Path) -> None:
+    path = folder(tmp_path, [doc("d1", "one"), doc("d2", "x"), doc("d1", "two")], [query("q1")])
+    refused(beir.read, source(path), "corpus.jsonl:3: field '_id' repeats 'd1' of line 1 with")
+
+
+@pytest.mark.parametrize(
+    ("row", "message"),
+    [
+        ("q1\td1", ":3: expected 3 fields separated by tabs, found 2"),
+        ("q1 0 d1 1", ":3: expected 3 fields separated by tabs, found 1"),
+        ("q1\td1\t0.5", ":3: field 'score' must be a small whole number, found '0.5'"),
+        ("q1\td1\t99999999999", ":3: field 'score' must be a small whole number"),
+    ],
+)
+def test_beir_names_the_line_of_a_judgement(tmp_path: Path, row: str, message: str) -> None:
+    path = folder(tmp_path, [doc("d1", "one")], [query("q1")])
+    qrels = path / "qrels" / "test.tsv"
+    write(qrels, "query-id\tcorpus-id\tscore", "q1\td1\t1", row)
+    refused(beir.read, source(path), f"{qrels}{message}")
+
+
+def test_beir_refuses_folders_that_do_not_fit(tmp_path: Path) -> None:
+    path = folder(tmp_path, [doc("d1", "one")], [query("q1")], test=[("d1", "q1", 1)])
+    refused(beir.read, source(path), "qrels: no row names a query", "query-id, corpus-id, score")
+    write(path / "qrels" / "test.tsv", "q1\td1\t1")
+    refused(beir.read, source(path), "test.tsv:1: expected the header query-id corpus-id score")
+    write(path / "corpus.jsonl", {"title": "no id"})
+    write(path / "qrels" / "test.tsv", "query-id\tcorpus-id\tscore", "q1\td1\t1")
+    refused(beir.read, source(path), "corpus.jsonl:1: field '_id' is missing")
+    (path / "corpus.jsonl").unlink()
+    refused(beir.read, source(path), "corpus.jsonl: cannot be read")
+    (path / "qrels" / "test.tsv").unlink()
+    refused(beir.read, source(path), "qrels: no qrels")
+
+
+# dpr
+
+
+def ctx(text: str, title: str = "") -> dict[str, str]:
+    return {"title": title, "text": text}
+
+
+def question(text: str, positives: list[Any], negatives: list[Any]) -> dict[str, Any]:
+    return {
+        "question": text,
+        "positive_ctxs": positives,
+        "hard_negative_ctxs": negatives,
+        "negative_ctxs": [ctx("random")],
+    }
+
+
+def test_dpr_reads_the_real_sample(shared: Shared) -> None:
+    path = shared("data/dpr-sample/sample.json")
+    records = dpr.read(source(path))
+    check(records)
+    published = json.loads(path.read_text(encoding="utf-8"))
+    text = dict(records.texts.select("text_id", "text").iter_rows())
+    by_query = {
+        text[name]: group
+        for (name,), group in records.judgements.group_by("query_id", maintain_order=True)
+    }
+    assert list(by_query) == [record["question"] for record in published]
+    for record in published:
+        for grade, field in ((1, "positive_ctxs"), (0, "hard_negative_ctxs")):
+            expected = {f"{ctx['title']} {ctx['text']}" for ctx in record[field]}
+            ids = by_query[record["question"]].filter(grade=grade)["text_id"]
+            assert {text[identity] for identity in ids} == expected
+
+
+def test_dpr_keeps_the_first_negatives(shared: Shared) -> None:
+    path = shared("data/dpr-sample/sample.json")
+    few = dpr.read(source(path, max_negatives=7))
+    check(few)
+    everything = dpr.read(source(path)).judgements.filter(grade=0)
+    kept = few.judgements.filter(grade=0)
+    assert kept.equals(everything.group_by("query_id", maintain_order=True).head(7))
+    assert few.counts["passages"] < 5 * 7 + 20
+
+
+def test_dpr_unpacks_gzip(tmp_path: Path, shared: Shared) -> None:
+    path = shared("data/dpr-sample/sample.json")
+    packed = tmp_path / "sample.json.gz"
+    packed.write_bytes(gzip.compress(path.read_bytes()))
+    plain, unpacked = dpr.read(source(path)), dpr.read(source(packed))
+    assert unpacked.texts.equals(plain.texts)
+    assert unpacked.judgements.equals(plain.judgements)
+
+
+JSON_OBJECTS = st.dictionaries(
+    st.text(max_size=3),
+    st.recursive(
+        st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
+        lambda inner: (
+            st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner, max_size=3)
+        ),
+        max_leaves=6,
+    ),
+    max_size=3,
+)
+
+
+@given(
+    values=st.lists(JSON_OBJECTS, max_size=5),
+    indent=st.sampled_from([None, 0, 3]),
+    ascii_only=st.booleans(),
+    chunk=st.integers(1, 40),
+)
+def test_dpr_streams_any_array_in_any_chunks(
+    tmp_path_factory: Any, values: list[Any], indent: int | None, ascii_only: bool, chunk: int
+) -> None:
+    path = tmp_path_factory.mktemp("stream") / "a.json"
+    text = json.dumps(values, indent=indent, ensure_ascii=ascii_only)
+    path.write_text(f" {text}\n", encoding="utf-8", newline="\n")
+    assert [value for _, value in dpr.objects(path, chunk)] == values
+
+
+def test_dpr_names_record_and_line(tmp_path: Path) -> None:
+    values = [question(f"q{n}", [ctx("p")], []) for n in range(3)]
+    path = tmp_path / "a.json"
+    path.write_text(json.dumps(values, indent=1), encoding="utf-8")
+    lines = path.read_text(encoding="utf-8").splitlines()
+    starts = [number for number, line in enumerate(lines, start=1) if line == " {"]
+    for chunk in (1, 50, 1 << 20):
+        places = [place for place, _ in dpr.objects(path, chunk)]
+        assert places == [f"{path}:{line}: record {n}" for n, line in enumerate(starts, start=1)]
+
+
+def test_dpr_holds_one_record_at_a_time(tmp_path: Path) -> None:
+    path = tmp_path / "a.json"
+    record = json.dumps(question("q", [ctx("p" * 20_000)], []))
+    path.write_text(f"[{', '.join([record] * 500)}]", encoding="utf-8")
+    broken = tmp_path / "b.json"
+    broken.write_text(f'[{record}, {{"question": oh}}, {record * 500}', encoding="utf-8")
+    tracemalloc.start()
+    assert sum(1 for _ in dpr.objects(path, 1 << 16)) == 500
+    with pytest.raises(SourceError, match=r"b\.json:1: record 2: malformed JSON"):
+        list(dpr.objects(broken, 1 << 16))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert path.stat().st_size > 10_000_000
+    assert peak < 1_000_000
+
+
+GOOD = json.dumps(question("q", [ctx("p", "t")], [ctx("n")]))
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", ":1: expected an array of objects, found the end of the file"),
+        ('{"question": 1}', ":1: expected an array of objects, found '{'"),
+        (f"[{GOOD},\n 3]", ":2: record 2: expected an object, found '3'"),
+        (f"[{GOOD},\n]", ":2: record 2: expected an object, found ']'"),
+        (f"[{GOOD},\n{GOOD[:-9]}", ":2: record 2: malformed JSON"),
+        (f"[{GOOD}\n", ":2: record 1: expected ',' or ']' after an object, found the end"),
+        (f"[{GOOD}\n{GOOD}]", ":2: record 1: expected ',' or ']' after an object, found '{'"),
+        (f"[{GOOD}]\n[]", ":2: record 1: text after the end of the array"),
+        (f'[{GOOD},\n{{"question":\n\n1 2}}]', ":4: record 2: malformed JSON: Expecting ','"),
+        ('[{"positive_ctxs": []}]', ":1: record 1: field 'question' is missing"),
+        ('[{"question": "q"}]', ":1: record 1: field 'positive_ctxs' is missing"),
+        (
+            '[{"question": "q", "positive_ctxs": ["p"]}]',
+            ":1: record 1: positive_ctxs[0]: expected an object with title and text",
+        ),
+        (
+            '[{"question": "q", "positive_ctxs": [{"title": "t"}]}]',
+            ":1: record 1: positive_ctxs[0]: field 'text' is missing",
+        ),
+        ('[{"question": ' + "[" * 100_000, ":1: record 1: malformed JSON"),
+    ],
+)
+def test_dpr_refuses(tmp_path: Path, text: str, message: str) -> None:
+    path = tmp_path / "a.json"
+    path.write_text(text, encoding="utf-8")
+    refused(dpr.read, source(path), f"{path}{message}")
+
+
+def test_dpr_refuses_broken_bytes(tmp_path: Path) -> None:
+    latin = tmp_path / "a.json"
+    latin.write_bytes(b'[{"question": "caf\xe9"}]')
+    refused(dpr.read, source(latin), f"{latin}:1", "not UTF-8")
+    cut = tmp_path / "cut.json.gz"
+    cut.write_bytes(gzip.compress(GOOD.encode() * 50)[:-20])
+    refused(dpr.read, source(cut), f"{cut}:1", "cannot be read")
+    foreign = tmp_path / "foreign.json.gz"
+    foreign.write_bytes(GOOD.encode())
+    refused(dpr.read, source(foreign), f"{foreign}:1", "cannot be read: Not a gzipped file")

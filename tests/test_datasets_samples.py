@@ -1,0 +1,386 @@
+"""Samples: negatives that are drawn, splits that leak nothing, and nothing that order changes."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import polars as pl
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from wellspring.datasets import beir, dpr, jsonl
+from wellspring.datasets.negatives import draw
+from wellspring.datasets.records import JUDGEMENTS, TEXTS, Records, Source
+from wellspring.datasets.samples import Sampling, make, qrels, splits
+from wellspring.errors import WellspringError
+
+Shared = Callable[[str], Path]
+Judgement = tuple[str, str, int, str | None]
+
+PLAIN = Sampling(test=0.25, validation=0.25)
+BY_SAMPLE = replace(PLAIN, split_by="sample")
+MINED = replace(PLAIN, mined="bm25", depth=6)
+
+
+def tables(
+    judgements: list[Judgement], text: dict[str, str] | None = None
+) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Texts and judgements; a text is "text of ID" where `text` names no other."""
+    text = text or {}
+    ids = {(query, "query") for query, *_ in judgements}
+    ids |= {(passage, "passage") for _, passage, *_ in judgements}
+    rows = [(name, side, text.get(name, f"text of {name}")) for name, side in sorted(ids)]
+    return (
+        pl.DataFrame(rows, schema=TEXTS, orient="row"),
+        pl.DataFrame(judgements, schema=JUDGEMENTS, orient="row"),
+    )
+
+
+def many(queries: int, split: str | None = None, prefix: str = "q") -> list[Judgement]:
+    """Queries with two positives and six hard negatives each."""
+    return [
+        (f"{prefix}{n}", f"{prefix}{n}-{kind}{m}", grade, split)
+        for n in range(queries)
+        for kind, grade, count in (("p", 1, 2), ("n", 0, 6))
+        for m in range(count)
+    ]
+
+
+def sizes(frame: pl.DataFrame) -> dict[str, int]:
+    return dict(frame["split"].value_counts().iter_rows())
+
+
+# draw
+
+
+@given(
+    negatives=st.lists(st.text(max_size=3), unique=True, min_size=1, max_size=9),
+    count=st.integers(1, 6),
+    seed=st.integers(0, 3),
+    data=st.data(),
+)
+def test_draw(negatives: list[str], count: int, seed: int, data: st.DataObject) -> None:
+    drawn = draw(negatives, count, seed, "sample")
+    assert len(drawn) == count
+    assert set(drawn) <= set(negatives)
+    # Without replacement while there are enough, all of them where there are not.
+    assert len(set(drawn)) == min(count, len(negatives))
+    again = data.draw(st.permutations([*negatives, negatives[0]]))
+    assert drawn == draw(again, count, seed, "sample")
+
+
+def test_draw_is_uniform_and_follows_seed_and_sample() -> None:
+    names = list("abcdef")
+    drawn = [draw(names, 2, 42, f"sample{n}") for n in range(3000)]
+    first = Counter(pair[0] for pair in drawn)
+    second = Counter(pair[1] for pair in drawn)
+    for counter in (first, second):
+        # Binomial(3000, 1/6): 500 ± 20.4; five deviations.
+        assert all(400 < counter[name] < 600 for name in names)
+    assert drawn != [draw(names, 2, 43, f"sample{n}") for n in range(3000)]
+    refilled = Counter(draw(["a", "b"], 3, 42, f"sample{n}")[2] for n in range(1000))
+    assert 420 < refilled["a"] < 580
+
+
+def test_nothing_to_draw() -> None:
+    assert draw([], 4, 42, "sample") is None
+
+
+# make
+
+
+def test_one_sample_for_each_positive() -> None:
+    texts, judgements = tables(many(40))
+    made = make(texts, judgements, PLAIN)
+    frame = made.frame
+    positives = judgements.filter(pl.col("grade") > 0)
+    assert set(frame.select("query_id", "positive_id").iter_rows()) == set(
+        positives.select("query_id", "text_id").iter_rows()
+    )
+    assert frame["sample_id"].is_unique().all()
+    assert frame["sample_id"].str.contains("^[0-9a-f]{16}$").all()
+    assert frame["negative_ids"].list.len().eq(4).all()
+    assert frame["negative_ids"].list.n_unique().eq(4).all()
+    for query, chosen in frame.select("query_id", "negative_ids").iter_rows():
+        assert all(name.startswith(f"{query}-n") for name in chosen)
+    assert made.counts == {
+        "samples": 80,
+        "train": 44,
+        "validation": 16,
+        "test": 20,
+        "oversampled": 0,
+        "dropped_without_negatives": 0,
+        "duplicates": 0,
+        "leaks_dropped": 0,
+        "queries_on_both_sides": 0,
+    }
+    assert sizes(frame) == {"train": 44, "validation": 16, "test": 20}
+
+
+def test_few_negatives_are_oversampled_and_none_drop_the_sample() -> None:
+    rows = many(20)
+    rows += [("few", "few-p", 1, None), ("few", "few-n0", 0, None), ("few", "few-n1", 0, None)]
+    rows += [("none", "none-p0", 1, None), ("none", "none-p1", 2, None)]
+    assert make(*tables(many(20)), replace(PLAIN, negatives=6)).counts["oversampled"] == 0
+    made = make(*tables(rows), PLAIN)
+    assert made.counts["oversampled"] == 1
+    assert made.counts["dropped_without_negatives"] == 2
+    assert made.counts["samples"] == 41
+    assert "none" not in made.frame["query_id"]
+    chosen = made.frame.filter(query_id="few")["negative_ids"].item().to_list()
+    assert len(chosen) == 4
+    assert set(chosen) == {"few-n0", "few-n1"}
+
+
+def test_a_text_that_is_a_positive_is_no_negative_whatever_its_id() -> None:
+    rows = [*many(20), ("q0", "alias", 0, None), ("q0-twin", "q0-n0", 1, None)]
+    texts, judgements = tables(rows, {"alias": "text of q0-p1", "q0-twin": "text of q0"})
+    given = make(texts, judgements, replace(PLAIN, negatives=7)).frame.filter(query_id="q0")
+    for chosen in given["negative_ids"].to_list():
+        assert set(chosen) == {f"q0-n{n}" for n in range(1, 6)}
+
+
+def test_explicit_negatives_of_equal_text_count_once() -> None:
+    rows = [*many(20), ("q0", "q0-n0-copy", 0, None)]
+    texts, judgements = tables(rows, {"q0-n0-copy": "text of q0-n0"})
+    frame = make(texts, judgements, replace(PLAIN, negatives=6)).frame
+    for chosen in frame.filter(query_id="q0")["negative_ids"].to_list():
+        assert set(chosen) == {f"q0-n{n}" for n in range(6)}
+
+
+def test_mined_negatives_come_from_the_whole_corpus() -> None:
+    texts, judgements = tables(many(30))
+    made = make(texts, judgements, MINED)
+    assert made.counts["samples"] == 60
+    for query, positive, chosen in made.frame.select(
+        "query_id", "positive_id", "negative_ids"
+    ).iter_rows():
+        assert positive.startswith(f"{query}-p")
+        assert not any(name.startswith(f"{query}-p") for name in chosen)
+        assert len(set(chosen)) == 4
+    without = judgements.filter(pl.col("grade") > 0)
+    assert make(texts, without, MINED).frame.equals(made.frame)
+
+
+@given(
+    edges=st.lists(
+        st.tuples(st.integers(0, 7), st.integers(0, 9), st.integers(0, 2)),
+        min_size=12,
+        max_size=40,
+        unique_by=lambda edge: edge[:2],
+    ),
+    words=st.lists(st.sampled_from(["wing", "lift", "drag", "flow"]), min_size=18, max_size=18),
+    sampling=st.sampled_from([PLAIN, BY_SAMPLE, MINED]),
+    seed=st.integers(0, 5),
+)
+def test_neither_order_nor_seed_of_rows_matters(
+    edges: list[tuple[int, int, int]], words: list[str], sampling: Sampling, seed: int
+) -> None:
+    """Few words, so texts repeat: no sample has its own positive, by id or text, as a negative."""
+    text = {f"q{n}": words[n] for n in range(8)} | {f"d{n}": words[8 + n] for n in range(10)}
+    text |= {"d0": "wing lift", "d1": "lift drag", "d2": "wing drag flow"}
+    rows: list[Judgement] = [(f"q{q}", f"d{d}", grade, None) for q, d, grade in edges]
+    texts, judgements = tables(rows, text)
+    try:
+        made = make(texts, judgements, sampling)
+    except WellspringError:
+        with pytest.raises(WellspringError):
+            make(texts[::-1], judgements[::-1], sampling)
+        return
+    mixed = (table.sample(fraction=1, shuffle=True, seed=seed) for table in (texts, judgements))
+    other = make(*mixed, sampling)
+    assert other.frame.equals(made.frame)
+    assert other.counts == made.counts
+    positives: dict[str, set[str]] = {}
+    for query, passage, grade, _ in rows:
+        if grade:
+            positives.setdefault(text[query], set()).add(text[passage])
+    for query, chosen in made.frame.select("query_id", "negative_ids").iter_rows():
+        assert not {text[name] for name in chosen} & positives[text[query]]
+    pairs = [
+        (text[q], text[p]) for q, p in made.frame.select("query_id", "positive_id").iter_rows()
+    ]
+    assert len(pairs) == len(set(pairs))
+
+
+# splits
+
+
+def test_shares_are_exact_and_no_query_is_in_two_splits() -> None:
+    texts, judgements = tables(many(200))
+    found = splits(texts, judgements, "query", 0.2, 0.12, 42)
+    queries = found.group_by("query_id").agg(pl.col("split").unique())
+    assert queries["split"].list.len().eq(1).all()
+    # Of 200 queries 40; of the 160 that are left 19.2.
+    assert sizes(queries.explode("split")) == {"train": 141, "validation": 19, "test": 40}
+    assert sizes(found) == {"train": 282, "validation": 38, "test": 80}
+
+
+def test_splits_by_sample_leak_queries_and_say_so() -> None:
+    texts, judgements = tables(many(200))
+    made = make(texts, judgements, replace(BY_SAMPLE, test=0.2, validation=0.12))
+    assert sizes(made.frame) == {"train": 282, "validation": 38, "test": 80}
+    apart = made.frame.group_by("query_id").agg(pl.col("split").n_unique())
+    assert made.counts["queries_on_both_sides"] == (apart["split"] > 1).sum() > 50
+
+
+def test_equal_query_texts_are_one_query() -> None:
+    rows = many(60)
+    twins = {f"q{n}": f"twin {n // 2}" for n in range(60)}
+    found = splits(*tables(rows, twins), "query", 0.3, 0.3, 42)
+    text = pl.col("query_id").replace_strict(twins)
+    assert found.group_by(text).agg(pl.col("split").n_unique())["split"].eq(1).all()
+
+
+def test_a_split_depends_on_its_seed_but_on_no_negative() -> None:
+    texts, judgements = tables(many(100))
+    chosen = {"by": "query", "test": 0.2, "validation": 0.1}
+    first = splits(texts, judgements, **chosen, seed=42)
+    assert not first.equals(splits(texts, judgements, **chosen, seed=43))
+    bare = judgements.filter(pl.col("grade") > 0)
+    assert first.equals(splits(texts, bare, **chosen, seed=42))
+    one = make(texts, judgements, replace(PLAIN, negatives_seed=1)).frame
+    other = make(texts, judgements, replace(MINED, negatives=2)).frame
+    assert one.drop("negative_ids").equals(other.drop("negative_ids"))
+
+
+def test_more_queries_move_few_of_the_others() -> None:
+    texts, judgements = tables(many(100))
+    more = tables(many(101))
+    chosen = {"by": "query", "test": 0.2, "validation": 0.1, "seed": 42}
+    one, other = splits(texts, judgements, **chosen), splits(*more, **chosen)
+    moved = one.join(other, on="sample_id").filter(pl.col("split") != pl.col("split_right"))
+    assert moved["query_id"].n_unique() <= 3
+
+
+@pytest.mark.parametrize(
+    ("published", "kept"),
+    [
+        (("train", "test"), {"test": "test", "train": "train validation"}),
+        (("train", "dev"), {"dev": "test", "train": "train validation"}),
+        (("train", "validation"), {"validation": "test", "train": "train validation"}),
+        (("train", "dev", "test"), {"train": "train", "dev": "validation", "test": "test"}),
+        (("train",), {"train": "train validation test"}),
+    ],
+)
+def test_published_splits_are_kept(published: tuple[str, ...], kept: dict[str, str]) -> None:
+    rows = [row for name in published for row in many(30, name, f"{name}-")]
+    made = make(*tables(rows), PLAIN)
+    origin = made.frame.with_columns(source=pl.col("query_id").str.split("-").list.first())
+    found = origin.group_by("source").agg(pl.col("split").unique())
+    assert {name: set(parts) for name, parts in found.iter_rows()} == {
+        name: set(parts.split()) for name, parts in kept.items()
+    }
+
+
+def test_published_splits_that_share_a_query() -> None:
+    rows = [*many(30, "train", "a"), *many(30, "test", "b")]
+    rows += [("a0", "extra", 1, "test"), ("a1", "a1-p0", 1, "test")]
+    by_query = make(*tables(rows), PLAIN)
+    assert by_query.counts["leaks_dropped"] == 3
+    assert by_query.counts["duplicates"] == 1
+    assert by_query.counts["queries_on_both_sides"] == 0
+    test = by_query.frame.filter(split="test").filter(pl.col("query_id").str.starts_with("a"))
+    assert test["positive_id"].to_list() == ["extra", "a1-p0"]
+    by_sample = make(*tables(rows), BY_SAMPLE)
+    assert by_sample.counts["leaks_dropped"] == 0
+    assert by_sample.counts["samples"] == by_query.counts["samples"] + 3
+    both = {"a0", "a1"}
+    found = by_sample.frame.filter(split="test")["query_id"]
+    assert both <= set(found)
+
+
+def test_splits_that_cannot_be_made() -> None:
+    with pytest.raises(WellspringError, match=r"validation split of 2 .* raise splits\.val"):
+        make(*tables(many(1)), replace(PLAIN, test=0.5, split_by="sample"))
+    with pytest.raises(WellspringError, match=r"test split of 4 samples is empty: raise splits\.t"):
+        make(*tables(many(2)), replace(PLAIN, test=0.1, validation=0.5))
+    with pytest.raises(WellspringError, match=r"train split .* lower splits\.test \(0\.6\)"):
+        make(*tables(many(2)), replace(PLAIN, test=0.6, validation=0.9))
+    with pytest.raises(WellspringError, match=r"train split .* give a source with a train split"):
+        make(*tables(many(9, "test")), PLAIN)
+    with pytest.raises(WellspringError, match="published split 'eval' is none of train, dev, val"):
+        make(*tables(many(9, "eval")), PLAIN)
+    positives = [row for row in many(9) if row[2]]
+    with pytest.raises(WellspringError, match=r"set the dataset's negatives\.mined to bm25"):
+        make(*tables(positives), PLAIN)
+
+
+# qrels
+
+
+def test_qrels_hold_every_judgement_of_a_splits_queries() -> None:
+    texts, judgements = tables([*many(40), ("q0", "graded", 3, None), ("lost", "q0-p0", 0, None)])
+    parts = splits(texts, judgements, "query", 0.25, 0.25, 42)
+    found = qrels(texts, judgements, parts)
+    assert found.columns == ["split", "query_id", "text_id", "grade"]
+    expected = judgements.filter(pl.col("query_id") != "lost").drop("split")
+    assert set(found.drop("split").iter_rows()) == set(expected.iter_rows())
+    assert found.height == expected.height
+    where = dict(parts.select("query_id", "split").unique().iter_rows())
+    assert all(where[query] == split for split, query, *_ in found.iter_rows())
+    shuffled = judgements.sample(fraction=1, shuffle=True, seed=1)
+    assert qrels(texts, shuffled, parts).equals(found)
+
+
+def test_qrels_of_a_query_in_two_splits_are_in_both() -> None:
+    texts, judgements = tables(many(40))
+    parts = splits(texts, judgements, "sample", 0.4, 0.1, 42)
+    found = qrels(texts, judgements, parts)
+    for (query,), group in parts.group_by("query_id"):
+        own = found.filter(query_id=query)
+        assert set(own["split"]) == set(group["split"])
+        assert own.height == 8 * group["split"].n_unique()
+
+
+# real data
+
+
+def check(records: Records, sampling: Sampling) -> pl.DataFrame:
+    made = make(records.texts, records.judgements, sampling)
+    text = dict(records.texts.filter(side="passage").select("text_id", "text").iter_rows())
+    positives = {
+        query: {text[name] for name in group["text_id"]}
+        for (query,), group in records.judgements.filter(pl.col("grade") > 0).group_by("query_id")
+    }
+    for query, positive, chosen in made.frame.select(
+        "query_id", "positive_id", "negative_ids"
+    ).iter_rows():
+        assert text[positive] in positives[query]
+        assert not {text[name] for name in chosen} & positives[query]
+    assert made.counts["samples"] == records.counts["positives"] - made.counts["duplicates"]
+    return made.frame
+
+
+def test_hotpotqa_with_mined_negatives(shared: Shared) -> None:
+    records = beir.read(Source({None: shared("data/hotpotqa-sample")}, "hotpotqa"))
+    frame = check(records, Sampling(mined="bm25"))
+    assert sizes(frame) == {"train": 140, "validation": 20, "test": 40}
+
+
+def test_cranfield_with_its_own_negatives(shared: Shared) -> None:
+    records = beir.read(Source({None: shared("data/cranfield")}, "cranfield"))
+    check(records, Sampling(mined="bm25"))
+    made = make(records.texts, records.judgements, Sampling())
+    assert made.counts["oversampled"] == made.counts["samples"]
+
+
+def test_flagembedding_with_its_own_negatives(shared: Shared) -> None:
+    records = jsonl.read(Source({None: shared("data/flagembedding/nq.jsonl")}, "nq"))
+    assert sizes(check(records, PLAIN)) == {"train": 5, "validation": 2, "test": 3}
+
+
+def test_dpr_with_its_own_negatives(shared: Shared) -> None:
+    path = shared("data/dpr-sample/sample.json")
+    records = dpr.read(Source({None: path}, "nq"))
+    frame = check(records, replace(PLAIN, split_by="sample"))
+    published = {record["question"]: record for record in json.loads(path.read_text())}
+    text = dict(records.texts.select("text_id", "text").iter_rows())
+    for query, chosen in frame.select("query_id", "negative_ids").iter_rows():
+        listed = published[text[query]]["hard_negative_ctxs"]
+        assert {text[name] for name in chosen} <= {f"{c['title']} {c['text']}" for c in listed}
