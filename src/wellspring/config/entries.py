@@ -198,16 +198,18 @@ Dataset = Annotated[Pydocs | Jsonl | Beir | Dpr, Field(discriminator="format")]
 class Optimiser(Strict):
     """How the trained probes are fitted."""
 
-    learning_rate: float = Field(default=0.02, gt=0)
-    epochs: int = Field(default=120, ge=1)
+    learning_rate: float = Field(default=0.005, gt=0)
+    epochs: int = Field(default=60, ge=1)
     batch_size: int = Field(default=32768, ge=1)
-    weight_decay: float = Field(default=0.01, ge=0)
+    weight_decay: float = Field(default=1.0, ge=0)
     """λ of the penalty λ/2 ‖W‖² added to the mean cross-entropy; biases are free."""
     schedule: Literal["constant", "cosine"] = "cosine"
     standardise: bool = True
     """Scale every feature by the training split's mean and standard deviation."""
     select: Literal["loss", "accuracy"] = "loss"
     """The best epoch is the one with the best validation value of this."""
+    initial: Literal["zero", "uniform"] = "zero"
+    """Starting weights; `uniform` is what a fresh linear layer gets, and the published way."""
     patience: int | None = Field(default=None, ge=1)
     """Stop when so many epochs brought no better validation value."""
 

@@ -1,0 +1,130 @@
+"""Probe training against a plain DataLoader, and a whole probe job.
+
+`python -m benchmarks.probes [--samples N] [--repeats R]`: planted vectors of MiniLM's size, one
+thread, both recipes in turn in one process, a validation pass after every full-batch step in both.
+"""
+
+from __future__ import annotations
+
+import argparse
+import random
+
+import numpy as np
+import torch
+from torch.utils.data import DataLoader, Dataset
+
+from benchmarks import measure
+from wellspring.probes import KINDS, ProbeData, ProbeSettings, run
+
+HIDDEN, NEGATIVES, PASSAGES, SEEDS = 384, 4, 5, (0, 1, 2)
+TRAIN = 0.7
+EPOCHS = 60
+"""Epochs, of one full-batch step each, of a job: what the default study runs."""
+PLAIN_EPOCHS = 10
+"""Epochs of the plain recipe that are timed: all are alike, so a few tell the rate."""
+
+
+def planted(samples: int) -> ProbeData:
+    """Every passage is a positive once; negatives are other samples' positives."""
+    rng = np.random.default_rng(0)
+    queries = rng.normal(size=(samples, HIDDEN)).astype(np.float32)
+    passages = queries + rng.normal(size=(samples, HIDDEN)).astype(np.float32)
+    others = rng.integers(1, samples, (samples, NEGATIVES))
+    candidates = (np.arange(samples)[:, None] + np.pad(others, ((0, 0), (1, 0)))) % samples
+    places = np.arange(samples) / samples
+    return ProbeData(
+        queries=torch.from_numpy(queries),
+        passages=torch.from_numpy(passages),
+        query_rows=np.arange(samples),
+        candidate_rows=candidates,
+        sample_ids=[f"s{number}" for number in range(samples)],
+        query_ids=[f"q{number}" for number in range(samples)],
+        split=np.where(places < TRAIN, "train", np.where(places < 0.85, "validation", "test")),
+        bm25=rng.random((samples, NEGATIVES + 1)).astype(np.float32),
+    )
+
+
+def settings(*kinds: str) -> ProbeSettings:
+    """What the default study runs."""
+    return ProbeSettings(
+        kinds=kinds,
+        seeds=SEEDS,
+        learning_rate=0.005,
+        epochs=EPOCHS,
+        batch_size=32_768,
+        weight_decay=1.0,
+    )
+
+
+class Samples(Dataset):
+    """The plain recipe: one sample at a time, negatives and order drawn in Python."""
+
+    def __init__(self, data: ProbeData, split: str) -> None:
+        self.data = data
+        self.samples = np.flatnonzero(data.split == split)
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+    def __getitem__(self, place: int) -> tuple[torch.Tensor, int]:
+        sample = self.samples[place]
+        positive, *negatives = self.data.candidate_rows[sample].tolist()
+        rows = [positive, *random.sample(negatives, PASSAGES - 1)]
+        random.shuffle(rows)
+        vectors = [self.data.queries[self.data.query_rows[sample]]]
+        vectors += [self.data.passages[row] for row in rows]
+        return torch.cat(vectors), rows.index(positive)
+
+
+def plain(data: ProbeData) -> None:
+    """Epochs of one full-batch step and a look at the validation split, one seed."""
+    layer = torch.nn.Linear((PASSAGES + 1) * HIDDEN, PASSAGES)
+    optimiser = torch.optim.Adam(layer.parameters(), lr=0.005)
+    train, validation = (
+        DataLoader(Samples(data, split), batch_size=32_768, shuffle=split == "train")
+        for split in ("train", "validation")
+    )
+    for _ in range(PLAIN_EPOCHS):
+        for features, target in train:
+            optimiser.zero_grad()
+            torch.nn.functional.cross_entropy(layer(features), target).backward()
+            optimiser.step()
+        with torch.no_grad():
+            for features, target in validation:
+                torch.nn.functional.cross_entropy(layer(features), target)
+
+
+def main(samples: int = 4000, repeats: int = 5) -> list[dict[str, object]]:
+    """Rows of the table of results."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    data = planted(samples)
+    every = [kind for kind in KINDS if kind != "bilinear"]
+    taken = measure.in_turn(
+        {
+            "plain": lambda: plain(data),
+            "concat": lambda: run(data, PASSAGES, settings("concat")),
+            "every": lambda: run(data, PASSAGES, settings(*every)),
+        },
+        repeats,
+    )
+    peak = measure.matmul_peak()
+    torch.set_num_threads(threads)
+    plain_rate, rate = PLAIN_EPOCHS / taken["plain"], EPOCHS * len(SEEDS) / taken["concat"]
+    needed = 4 * int(TRAIN * samples) * (PASSAGES + 1) * HIDDEN * PASSAGES / 1e9
+    name = "probes"
+    return [
+        measure.row(name, "plain DataLoader, training alone", plain_rate, "steps/s"),
+        measure.row(name, "concat, the whole job", rate, "steps/s"),
+        measure.row(name, "concat / plain", rate / plain_rate, "×", "≥ 20"),
+        measure.row(name, "concat, multiply-adds × 2 as published", rate * needed, "GF/s"),
+        measure.row(name, f"every kind, N = {PASSAGES}, whole job", taken["every"], "s", "≤ 4"),
+        measure.row(name, "float32 matmul peak, 1 thread", peak, "GF/s"),
+    ]
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--samples", type=int, default=4000)
+    parser.add_argument("--repeats", type=int, default=5)
+    measure.show(main(**vars(parser.parse_args())))

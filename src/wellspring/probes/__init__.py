@@ -1,0 +1,23 @@
+"""Linear probes and their controls: which of N passages is the positive?
+
+`concat` is the published probe (arXiv 2505.07166, after Reichman & Heck 2402.11035): one linear
+layer from [q; p₁; …; p_N], the candidates in random order, to N logits. Its controls:
+
+| kind | what it reads |
+| --- | --- |
+| passage-scorer | w·p_k, one w for all slots: what a probe can know without the query |
+| interaction | w·(q ⊙ p_k): the query against the passage, dimension by dimension |
+| bilinear | (q A)·(p_k B) of a given rank: all pairs of dimensions |
+| shuffled-query | `interaction` with another query's vector: what the products know without the query |
+| random-label | `concat` on targets that only memory of passages can find (Hewitt & Liang 2019): its selectivity is the accuracy of `concat` less this one |
+| cosine | the raw vectors' cosine, nothing trained |
+| cosine-standardised | the same after standardising every dimension on the training split |
+| bm25 | a lexical score, no vectors |
+"""  # noqa: E501
+
+from __future__ import annotations
+
+from wellspring.probes.data import KINDS, Kind, ProbeData, ProbeResult, ProbeSettings
+from wellspring.probes.job import run
+
+__all__ = ["KINDS", "Kind", "ProbeData", "ProbeResult", "ProbeSettings", "run"]

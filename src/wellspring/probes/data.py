@@ -1,0 +1,132 @@
+"""What a probe job reads, how it is set and what it returns."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+import numpy as np
+import polars as pl
+import torch
+
+from wellspring.errors import ConfigError, ModelError
+
+Kind = Literal[
+    "concat",
+    "passage-scorer",
+    "interaction",
+    "bilinear",
+    "shuffled-query",
+    "random-label",
+    "cosine",
+    "cosine-standardised",
+    "bm25",
+]
+KINDS: tuple[str, ...] = get_args(Kind)
+SPLITS = ("train", "validation", "test")
+
+
+@dataclass(frozen=True)
+class ProbeData:
+    """One layer's vectors of one retriever, and the samples of one dataset that point into them.
+
+    Sizes: S samples, K hard negatives a sample, Uq and Up distinct query and passage texts,
+    H dimensions.
+    """
+
+    queries: torch.Tensor
+    """float32 [Uq, H], one row a distinct query text."""
+    passages: torch.Tensor
+    """float32 [Up, H], one row a distinct passage text: equal rows of an index mean equal texts."""
+    query_rows: np.ndarray
+    """int64 [S], the row of each sample's query."""
+    candidate_rows: np.ndarray
+    """int64 [S, K+1], column 0 the positive, then the hard negatives (oversampled ones repeat)."""
+    sample_ids: list[str]
+    """[S], unique: every random choice hangs on them."""
+    query_ids: list[str]
+    """[S], the unit that intervals resample and that shuffled queries swap."""
+    split: np.ndarray
+    """str [S], train, validation or test."""
+    bm25: np.ndarray | None
+    """float32 [S, K+1], a lexical score of every candidate, or None where there is none."""
+
+    def by_id(self) -> ProbeData:
+        """The same samples in the order of their ids."""
+        order = np.argsort(np.asarray(self.sample_ids), kind="stable")
+        return ProbeData(
+            queries=self.queries,
+            passages=self.passages,
+            query_rows=self.query_rows[order],
+            candidate_rows=self.candidate_rows[order],
+            sample_ids=[self.sample_ids[place] for place in order],
+            query_ids=[self.query_ids[place] for place in order],
+            split=self.split[order],
+            bm25=None if self.bm25 is None else self.bm25[order],
+        )
+
+    def check(self, passages: int, kinds: tuple[str, ...]) -> None:
+        """Raise ConfigError or ModelError, one line, where no probe can be trained on this."""
+        negatives = self.candidate_rows.shape[1] - 1
+        if not 2 <= passages <= negatives + 1:
+            raise ConfigError(
+                f"passages: {passages} is outside 2 to {negatives + 1}: every sample has "
+                f"{negatives} negatives; ask for fewer passages or sample more negatives"
+            )
+        for name in SPLITS:
+            if not (self.split == name).any():
+                raise ConfigError(f"splits: no sample is left for {name}; give it a larger share")
+        if "bm25" in kinds and self.bm25 is None:
+            raise ConfigError("kinds: bm25 needs lexical scores and this dataset has none: drop it")
+        for side, vectors in (("query", self.queries), ("passage", self.passages)):
+            if not torch.isfinite(vectors).all():
+                raise ModelError(
+                    f"a {side} vector of this layer is not finite: "
+                    "embed with dtype bfloat16 or float32 and store as float32"
+                )
+
+
+@dataclass(frozen=True)
+class ProbeSettings:
+    """How probes are trained. One setting holds for all kinds, so that they compare."""
+
+    kinds: tuple[str, ...]
+    """Which probes and controls, of KINDS."""
+    seeds: tuple[int, ...]
+    """One repetition a seed: it draws negatives, their order, swaps, labels and batches."""
+    learning_rate: float
+    """Adam's peak step size (published: 1e-4); betas 0.9 and 0.999, epsilon 1e-8."""
+    epochs: int
+    """At most so many passes over the training split (published: 30)."""
+    batch_size: int
+    """Samples an optimiser step, at most the whole training split (published: 32,768)."""
+    weight_decay: float
+    """L2 penalty on weights, not on the bias: loss + weight_decay/2 ‖W‖². scikit-learn's C is
+    1 / (training samples · weight_decay). Published: 0."""
+    schedule: Literal["constant", "cosine"] = "cosine"
+    """The learning rate over the run: constant (published), or a half cosine down to 0."""
+    standardise: bool = True
+    """Mean 0 and variance 1 of every dimension on the training split, each side apart
+    (published: no)."""
+    select: Literal["loss", "accuracy"] = "loss"
+    """Which validation figure chooses the epoch whose weights are tested (published: accuracy)."""
+    patience: int | None = None
+    """Stop a seed when `select` has not improved for so many epochs; None: run all epochs."""
+    rank: int = 16
+    """Rank of `bilinear`."""
+    initial: Literal["zero", "uniform"] = "zero"
+    """Starting weights: zero, or uniform within ±1/√fan-in (published: torch.nn.Linear's own).
+    `bilinear` always starts uniform: zero is a stationary point of it."""
+
+
+@dataclass(frozen=True)
+class ProbeResult:
+    """What a job found; every frame has a row order of its own, free of the order of the input."""
+
+    samples: pl.DataFrame
+    """Test split: probe, seed, sample_id, query_id, correct (credit 0 to 1), chance."""
+    metrics: pl.DataFrame
+    """A row per probe and seed, see wellspring.probes.metrics.METRICS."""
+    curves: pl.DataFrame
+    """Trained probes: probe, seed, epoch (from 1), train_loss (mean over the epoch's steps of what
+    is minimised, penalty included), validation_loss (cross-entropy), validation_accuracy."""

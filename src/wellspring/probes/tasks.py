@@ -1,0 +1,81 @@
+"""What a probe is asked, and products of its distinct vectors gathered for its samples."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+from torch.nn.functional import embedding_bag
+
+Weights = dict[str, torch.Tensor]
+"""Name to a tensor [R, …]; a name `bias` is not penalised."""
+
+_BLOCK = {"cpu": 2**23, "cuda": 2**30}
+"""Bytes of gathered features at a time: memory does not grow with the samples, and on a CPU they
+are still in its cache when the gradient reads them."""
+
+
+@dataclass(frozen=True)
+class Task:
+    """What a probe is asked, as tensors of one device."""
+
+    queries: torch.Tensor
+    """float32 [Uq, H]."""
+    passages: torch.Tensor
+    """float32 [Up, H]."""
+    query_rows: torch.Tensor
+    """int64 [R, S]."""
+    rows: torch.Tensor
+    """int64 [R, S, N], passages in the order that the probe sees."""
+    target: torch.Tensor
+    """int64 [R, S], the slot to rank first."""
+
+    @property
+    def sizes(self) -> tuple[int, int, int, int]:
+        """R, S, N, H."""
+        return *self.rows.shape, self.passages.shape[1]
+
+    def block(self, size: int) -> int:
+        """How many samples of `size` bytes to gather at a time."""
+        return max(1, _BLOCK.get(self.passages.device.type, _BLOCK["cuda"]) // size)
+
+    def pick(self, values: torch.Tensor, samples: torch.Tensor) -> torch.Tensor:
+        """Values [R, S, …] of each seed's own samples [R, B]."""
+        return values[torch.arange(len(samples), device=samples.device)[:, None], samples]
+
+
+@dataclass(frozen=True)
+class Sums:
+    """Sums of entries of a table: which entries each sum takes, and the way back.
+
+    Gathering and its transpose are both sums over lists, with no atomic additions: the same bits
+    in every run, on GPUs too.
+    """
+
+    entries: torch.Tensor
+    """int64 [sums, terms], rows of the table."""
+    size: int
+    """Rows of the table."""
+
+    def gather(self, table: torch.Tensor) -> torch.Tensor:
+        """Table [size, D] to sums [sums, D]."""
+        return embedding_bag(self.entries, table, mode="sum")
+
+    def scatter(self, slope: torch.Tensor) -> torch.Tensor:
+        """Slopes of the sums [sums, D] to slopes of the table [size, D]."""
+        users, starts = self._users
+        return embedding_bag(users, slope, starts, mode="sum")
+
+    @cached_property
+    def _users(self) -> tuple[torch.Tensor, torch.Tensor]:
+        flat = self.entries.reshape(-1)
+        ordered, order = flat.sort(stable=True)
+        rows = torch.arange(self.size, device=flat.device)
+        return order // self.entries.shape[1], torch.searchsorted(ordered, rows)
+
+
+def products(vectors: torch.Tensor, layer: torch.Tensor) -> torch.Tensor:
+    """Vectors [U, H] times a layer [D, H], D small: [U, D]."""
+    # The thin matrix stands on the left: up to twice as fast in the BLAS libraries of CPUs.
+    return (layer @ vectors.T).T.contiguous()

@@ -1,0 +1,256 @@
+"""Adam on all seeds at once, and each seed's best epoch."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+
+from wellspring.probes.candidates import BATCHES, numbers
+from wellspring.probes.data import ProbeSettings
+from wellspring.probes.kinds import Probe
+from wellspring.probes.tasks import Weights
+from wellspring.randomness import key
+
+_KEPT = 512 * 2**20
+"""Bytes of features that may stay in memory from epoch to epoch; more are built again."""
+_BETAS, _EPSILON = (0.9, 0.999), 1e-8
+_SETTLED = 0.1
+"""A probe has converged when its curve's end is below this; see `curve_end`."""
+
+
+@dataclass(frozen=True)
+class Fit:
+    """R trained probes of one kind. Arrays over epochs are NaN after a seed's last epoch."""
+
+    weights: Weights
+    """Of each seed's best epoch."""
+    best_epoch: np.ndarray
+    """int64 [R], from 1; 0 where no epoch had a finite validation loss."""
+    epochs: np.ndarray
+    """int64 [R], how many were run."""
+    train_loss: np.ndarray
+    """float64 [R, epochs], mean over the epoch's steps of cross-entropy + penalty, before each
+    step's update."""
+    validation_loss: np.ndarray
+    """float64 [R, epochs], cross-entropy."""
+    validation_accuracy: np.ndarray
+    """float64 [R, epochs]."""
+    train_loss_change: np.ndarray
+    """float64 [R], the curve's end; see `curve_end`."""
+    converged: np.ndarray
+    """bool [R], the loss has settled, or validation stopped the seed before the last epoch."""
+
+    def curve(self, r: int) -> dict[str, object]:
+        """One seed's part of a row of metrics."""
+        return {
+            "best_epoch": int(self.best_epoch[r]),
+            "epochs": int(self.epochs[r]),
+            "final_train_loss": float(self.train_loss[r, self.epochs[r] - 1]),
+            "train_loss_change": float(self.train_loss_change[r]),
+            "converged": bool(self.converged[r]),
+        }
+
+
+class Adam:
+    """Kingma & Ba (2015), with L2 penalty in the gradient; torch.optim imports its compiler."""
+
+    def __init__(self, weights: Weights, weight_decay: float) -> None:
+        self.weights = weights
+        self.decay = {name: 0.0 if name == "bias" else weight_decay for name in weights}
+        self.first = {name: torch.zeros_like(value) for name, value in weights.items()}
+        self.second = {name: torch.zeros_like(value) for name, value in weights.items()}
+        self.steps = 0
+
+    def penalty(self) -> torch.Tensor:
+        """weight_decay/2 ‖W‖² of each seed, [R]."""
+        return sum(
+            0.5 * self.decay[name] * value.flatten(1).square().sum(1)
+            for name, value in self.weights.items()
+        )
+
+    def step(self, gradients: Weights, rate: float) -> None:
+        """Update the weights in place."""
+        self.steps += 1
+        (one, two), first, second = _BETAS, self.first, self.second
+        unbiased = math.sqrt(1 - two**self.steps)
+        for name, value in self.weights.items():
+            slope = gradients[name].add(value, alpha=self.decay[name])
+            first[name].lerp_(slope, 1 - one)
+            second[name].mul_(two).addcmul_(slope, slope, value=1 - two)
+            scale = (second[name].sqrt() / unbiased).add_(_EPSILON)
+            value.addcdiv_(first[name], scale, value=-rate / (1 - one**self.steps))
+
+
+class _Best:
+    """The best epoch of each seed, and which seeds still run."""
+
+    def __init__(self, weights: Weights, seeds: int) -> None:
+        self.weights = {name: value.clone() for name, value in weights.items()}
+        self.score = np.full(seeds, np.inf)
+        self.epoch = np.zeros(seeds, dtype=np.int64)
+        self.running = np.ones(seeds, dtype=bool)
+
+    def update(self, weights: Weights, score: np.ndarray, epoch: int, patience: int | None) -> None:
+        """Take the weights of seeds whose score (less is better) is their best so far."""
+        better = self.running & (score < self.score)
+        for name, value in weights.items():
+            self.weights[name][better] = value[better]
+        self.score = np.where(better, score, self.score)
+        self.epoch = np.where(better, epoch, self.epoch)
+        if patience is not None:
+            self.running &= epoch - self.epoch < patience
+
+
+class Batch:
+    """Samples of every seed with what a probe needs of them, a block at a time."""
+
+    def __init__(self, probe: Probe, samples: torch.Tensor, keep: bool) -> None:
+        """samples: int64 [R, n]; keep: hold the blocks in memory, where they are not too large."""
+        self.probe, self.samples, self.count = probe, samples, samples.shape[1]
+        fits = keep and self.count * probe.kept <= _KEPT
+        self._blocks = list(self._make()) if fits else None
+
+    def __iter__(self) -> Iterator[tuple[Any, torch.Tensor, torch.Tensor]]:
+        """Features, texts [R, b, N] and targets [R, b, 1] of each block."""
+        return self._make() if self._blocks is None else iter(self._blocks)
+
+    def _make(self) -> Iterator[tuple[Any, torch.Tensor, torch.Tensor]]:
+        task = self.probe.task
+        for chosen in self.samples.split(self.probe.block, dim=1):
+            texts, target = task.pick(task.rows, chosen), task.pick(task.target, chosen)
+            yield self.probe.features(chosen), texts, target[..., None]
+
+
+class Batches:
+    """The batches of each epoch: the whole training split, or parts in an order of their own."""
+
+    def __init__(
+        self, probe: Probe, samples: np.ndarray, keys: np.ndarray, settings: ProbeSettings
+    ) -> None:
+        self.probe, self.samples, self.keys, self.settings = probe, samples, keys, settings
+        full = settings.batch_size >= len(samples)
+        self._whole = Batch(probe, _tiled(samples, probe), keep=True) if full else None
+
+    def of(self, epoch: int) -> Iterator[tuple[float, Batch]]:
+        """Where in the epoch it starts, from 0 to 1, and the batch; order by (seed, epoch, id)."""
+        if self._whole is not None:
+            yield 0.0, self._whole
+            return
+        seeds, size, count = self.settings.seeds, self.settings.batch_size, len(self.samples)
+        turn = np.array([[key(seed, "epoch", epoch)] for seed in seeds], dtype=np.uint64)
+        order = numbers(self.keys[:, self.samples] ^ turn, BATCHES, 1)[..., 0].argsort(-1)
+        shuffled = torch.from_numpy(self.samples[order]).to(self.probe.task.rows.device)
+        for start in range(0, count, size):
+            part = shuffled[:, start : start + size]
+            yield start / count, Batch(self.probe, part, keep=False)
+
+
+def train(
+    probe: Probe,
+    weights: Weights,
+    train_samples: np.ndarray,
+    validation_samples: np.ndarray,
+    keys: np.ndarray,
+    settings: ProbeSettings,
+) -> Fit:
+    """Fit all seeds of a probe; `weights` change in place, to those of the last epoch.
+
+    train_samples, validation_samples: int64, indices into the task's S samples; keys: uint64
+    [R, S], from which the order of mini-batches is drawn.
+    """
+    batches = Batches(probe, train_samples, keys, settings)
+    validation = Batch(probe, _tiled(validation_samples, probe), keep=True)
+    optimiser = Adam(weights, settings.weight_decay)
+    best = _Best(weights, len(keys))
+    curves = np.full((3, len(keys), settings.epochs), np.nan)
+    epochs = np.zeros(len(keys), dtype=np.int64)
+    projected = probe.project(weights)
+    for epoch in range(settings.epochs):
+        running, losses = best.running.copy(), []
+        for part, batch in batches.of(epoch):
+            rate = _rate(settings, epoch + part)
+            losses.append(_step(probe, projected, optimiser, batch, rate))
+            projected = probe.project(weights)
+        loss, accuracy = evaluate(probe, projected, validation)
+        found = np.stack([np.mean(losses, axis=0), loss, accuracy])
+        curves[:, running, epoch] = found[:, running]
+        epochs += running
+        score = loss if settings.select == "loss" else -accuracy
+        best.update(weights, score, epoch + 1, settings.patience)
+        if not best.running.any():
+            break
+    change = np.array(
+        [curve_end(line[:end], settings) for line, end in zip(curves[0], epochs, strict=True)]
+    )
+    settled = (np.abs(change) <= _SETTLED) | ((epochs < settings.epochs) & (best.epoch > 0))
+    return Fit(best.weights, best.epoch, epochs, *curves, change, settled)
+
+
+def curve_end(losses: np.ndarray, settings: ProbeSettings) -> float:
+    """Share of the whole decrease of the training loss [epochs] that fell in the last quarter.
+
+    The quarter is one of the learning rate spent, not of the epochs: a decaying rate flattens the
+    end of every curve, converged or not. Steady progress gives 0.25, a settled probe about 0; it
+    is infinite where the loss has not decreased.
+    """
+    gain = losses[0] - losses[-1]
+    if not gain > 0:
+        return math.inf
+    spent = np.cumsum([0.0, *(_rate(settings, epoch) for epoch in range(len(losses) - 1))])
+    start = np.searchsorted(spent, 0.75 * spent[-1], side="right") - 1
+    return float((losses[start] - losses[-1]) / gain)
+
+
+def evaluate(probe: Probe, projected: Any, batch: Batch) -> tuple[np.ndarray, np.ndarray]:
+    """Cross-entropy and accuracy of each seed on its samples, both float64 [R]."""
+    loss, hits = 0.0, 0.0
+    for features, texts, target in batch:
+        logits = probe.logits(projected, features)
+        first = texts.gather(-1, logits.argmax(-1, keepdim=True))
+        hits = hits + (first == texts.gather(-1, target)).sum((1, 2)).double()
+        loss = loss - _log_softmax(logits).gather(-1, target).sum((1, 2)).double()
+    return (loss / batch.count).cpu().numpy(), (hits / batch.count).cpu().numpy()
+
+
+def scores(probe: Probe, weights: Weights) -> np.ndarray:
+    """Logits of all samples, float32 [R, S, N]."""
+    everyone = Batch(probe, _tiled(np.arange(probe.task.sizes[1]), probe), keep=False)
+    projected = probe.project(weights)
+    found = [probe.logits(projected, features) for features, *_ in everyone]
+    return torch.cat(found, dim=1).cpu().numpy()
+
+
+def _step(probe: Probe, projected: Any, optimiser: Adam, batch: Batch, rate: float) -> np.ndarray:
+    """One update; the loss of each seed before it, [R]."""
+    loss, total = optimiser.penalty(), {}
+    for features, _, target in batch:
+        slope = _log_softmax(probe.logits(projected, features))
+        loss = loss - slope.gather(-1, target).sum((1, 2)) / batch.count
+        slope = slope.exp_().scatter_add_(-1, target, slope.new_full(target.shape, -1.0))
+        for name, part in probe.gradient(projected, features, slope.div_(batch.count)).items():
+            total[name] = total[name] + part if name in total else part
+    optimiser.step(total, rate)
+    return loss.double().cpu().numpy()
+
+
+def _log_softmax(logits: torch.Tensor) -> torch.Tensor:
+    """Over the N candidates of [R, B, N]: samples innermost, a few candidates fill no register."""
+    return logits.transpose(1, 2).contiguous().log_softmax(1).transpose(1, 2)
+
+
+def _rate(settings: ProbeSettings, epoch: float) -> float:
+    """The learning rate at a point of the run, in epochs."""
+    if settings.schedule == "constant":
+        return settings.learning_rate
+    return settings.learning_rate * 0.5 * (1 + math.cos(math.pi * epoch / settings.epochs))
+
+
+def _tiled(samples: np.ndarray, probe: Probe) -> torch.Tensor:
+    """The same samples for every seed, [R, n], on the probe's device."""
+    rows = probe.task.rows
+    return torch.from_numpy(samples).to(rows.device).expand(len(rows), -1)
