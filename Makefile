@@ -14,10 +14,11 @@ $(READY): requirements.lock pyproject.toml
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	touch $@
 
-# Snakemake's own report, made from the finished study; `grep` reads the name from config.yaml.
+# Snakemake's own report, made from the finished study.
 run: $(READY)
 	$(BIN)/snakemake --cores $(CORES)
-	$(BIN)/snakemake --report results/studies/default/report.html
+	$(BIN)/snakemake --report results/studies/$$($(BIN)/python -c \
+	  "import yaml; print(yaml.safe_load(open('config.yaml'))['study']['name'])")/report.html
 
 test: $(READY) lint
 	$(BIN)/pytest -m "not slow"

@@ -13,9 +13,15 @@ from conftest import ROOT
 
 from wellspring.cli.schema import generate
 from wellspring.config import anchor, parse
+from wellspring.config.entries import PUBLISHED as ACCEPTED
+from wellspring.datasets.splits import PUBLISHED
 from wellspring.errors import ConfigError
 
 DEFAULT = yaml.safe_load((ROOT / "config.yaml").read_text())
+
+
+SHA = "0" * 64
+JSONL = {"format": "jsonl", "source": "x"}
 
 
 def edited(path: str, value) -> dict:
@@ -66,6 +72,25 @@ def test_the_default_study_is_valid_and_small():
         ("models/minilm-random/source", "random:x", "no model is named 'x'"),
         ("datasets/pydocs/format", "csv", "datasets.pydocs"),
         ("datasets/pydocs/negatives/depth", 2, "depth 2 is less than count 4"),
+        ("models/minilm/layers", 100, "models.minilm.layers: Input should be less than or equal"),
+        ("study/probe/kinds", ["bm25"], "study.probe.kinds: bm25 alone tells nothing about layers"),
+        ("datasets/a", JSONL | {"source": {"eval": "x"}}, "datasets.a.source.eval: no split"),
+        ("datasets/a", JSONL | {"sha256": {"train": SHA}}, "datasets.a.sha256: names splits"),
+        (
+            "datasets/a",
+            JSONL | {"source": {"train": "x"}, "sha256": SHA},
+            "datasets.a.sha256: is one digest, but source names splits",
+        ),
+        (
+            "datasets/a",
+            JSONL | {"source": {"train": "x"}, "sha256": {"test": SHA}},
+            "datasets.a.sha256.test: source has no such split",
+        ),
+        (
+            "datasets/a",
+            {"format": "beir", "source": "x", "sha256": SHA},
+            "datasets.a.sha256: source is a folder",
+        ),
     ],
 )
 def test_a_mistake_is_one_line_that_names_the_key(path, value, message):
@@ -104,6 +129,60 @@ def test_a_path_is_relative_to_the_file_that_names_it(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path / "elsewhere")
     found = anchor(merged, [own, overlay])
     assert found["datasets"]["b"]["source"] == str(tmp_path / "data" / "b")
+
+
+def test_published_splits_and_their_digests_are_accepted():
+    splits = ("train", "dev", "validation", "test")
+    entry = {"format": "dpr", "source": dict.fromkeys(splits, "x"), "sha256": {"dev": SHA}}
+    parse(edited("datasets/a", entry))
+    parse(edited("datasets/a", JSONL | {"sha256": SHA}))
+    assert set(splits) == set(ACCEPTED) == set(PUBLISHED)
+
+
+@pytest.mark.parametrize(
+    ("raw", "message"),
+    [
+        (None, "configuration: Input should be a valid dictionary"),
+        ({}, "models: missing"),
+        (DEFAULT | {"models": ["a"]}, "models: Input should be a valid dictionary"),
+        (DEFAULT | {"models": None}, "models: Input should be a valid dictionary"),
+        (DEFAULT | {"datasets": "text"}, "datasets: Input should be a valid dictionary"),
+        (edited("models/a", ["b"]), "models.a: Input should be a valid dictionary"),
+        (edited("datasets/a", "b"), "datasets.a: Input should be a valid dictionary"),
+    ],
+)
+def test_what_should_be_a_mapping_and_is_none_is_reported(raw, message):
+    with pytest.raises(ConfigError) as caught:
+        parse(anchor(raw, []))
+    assert any(line.startswith(message) for line in str(caught.value).splitlines()), caught.value
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (None, "cannot be read: No such file"),
+        (b"[a, b]", "must be a mapping of keys"),
+        (b"text", "must be a mapping of keys"),
+        (b"0", "must be a mapping of keys"),
+        (b"a: caf\xe9", "not valid YAML: 'utf-8' codec"),
+        (b"a: {", "not valid YAML"),
+        (b"a: 2024-99-99", "not valid YAML"),
+    ],
+)
+def test_a_file_that_is_no_configuration_is_one_line(tmp_path, content, message):
+    file = tmp_path / "config.yaml"
+    if content is not None:
+        file.write_bytes(content)
+    with pytest.raises(ConfigError) as caught:
+        anchor(DEFAULT, [file])
+    assert str(caught.value).startswith(f"{file}: {message}")
+    assert "\n" not in str(caught.value)
+
+
+def test_an_empty_overlay_changes_nothing(tmp_path):
+    for content in ("", "null", "# nothing"):
+        (tmp_path / "more.yaml").write_text(content)
+        assert anchor(DEFAULT, [tmp_path / "more.yaml"]) == anchor(DEFAULT, [])
 
 
 def test_the_schema_is_in_step():

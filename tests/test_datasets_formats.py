@@ -165,6 +165,7 @@ def test_a_byte_order_mark_is_no_text(tmp_path: Path) -> None:
         ('{"query": "q", "pos": ["p"], "neg": null}', "field 'neg' must be a list, found null"),
         ('{"query": "\\ud800", "pos": ["p"]}', "field 'query' holds half of a surrogate pair"),
         ("[" * 100_000, "malformed JSON"),
+        ('{"query": ' + "1" * 5000 + "}", "malformed JSON: Exceeds the limit"),
     ],
 )
 def test_jsonl_names_line_and_field(tmp_path: Path, line: str, message: str) -> None:
@@ -450,6 +451,7 @@ GOOD = json.dumps(question("q", [ctx("p", "t")], [ctx("n")]))
             ":1: record 1: positive_ctxs[0]: field 'text' is missing",
         ),
         ('[{"question": ' + "[" * 100_000, ":1: record 1: malformed JSON"),
+        (f'[{GOOD},\n{{"n": {"1" * 5000}}}]', ":2: record 2: malformed JSON: Exceeds the limit"),
     ],
 )
 def test_dpr_refuses(tmp_path: Path, text: str, message: str) -> None:

@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 from wellspring.datasets import beir, dpr, jsonl
 from wellspring.datasets.negatives import draw
 from wellspring.datasets.records import JUDGEMENTS, TEXTS, Records, Source
-from wellspring.datasets.samples import Sampling, make, qrels, splits
+from wellspring.datasets.samples import Sampling, make
+from wellspring.datasets.splits import qrels, splits
 from wellspring.errors import WellspringError
 
 Shared = Callable[[str], Path]
@@ -118,6 +119,7 @@ def test_one_sample_for_each_positive() -> None:
         "duplicates": 0,
         "leaks_dropped": 0,
         "queries_on_both_sides": 0,
+        "test_passages_seen_in_train": 0,
     }
     assert sizes(frame) == {"train": 44, "validation": 16, "test": 20}
 
@@ -206,6 +208,16 @@ def test_neither_order_nor_seed_of_rows_matters(
         (text[q], text[p]) for q, p in made.frame.select("query_id", "positive_id").iter_rows()
     ]
     assert len(pairs) == len(set(pairs))
+
+
+def test_passages_that_test_shares_with_train_are_counted_by_text() -> None:
+    rows = [*many(20, "train", "a"), *many(20, "dev", "b"), *many(20, "test", "c")]
+    # Shared: a positive by id, a negative by text, and one that stands in validation alone.
+    rows += [("c0", "a0-p0", 1, "test")]
+    text = {"c1-n0": "text of a1-n0", "c2-n0": "text of a2-p0", "c3-p0": "text of b3-p0"}
+    made = make(*tables(rows, text), replace(PLAIN, negatives=6))
+    assert made.counts["queries_on_both_sides"] == 0
+    assert made.counts["test_passages_seen_in_train"] == 3
 
 
 # splits

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import get_args
 
 import matplotlib
 import numpy as np
@@ -15,15 +16,18 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from wellspring import figures
+from wellspring.config.entries import ProbeKind
 from wellspring.errors import ConfigError
 from wellspring.figures.style import PROBES, lines_of
 from wellspring.findings.table import SCHEMA
+from wellspring.probes import KINDS
 
 PROBE_LEVELS = {
     "concat": 0.1,
     "passage-scorer": 0.15,
     "random-label": 0.0,
     "interaction": 0.7,
+    "bilinear": 0.65,
     "shuffled-query": 0.12,
     "cosine": 0.75,
     "cosine-standardised": 0.77,
@@ -156,10 +160,12 @@ def test_similarity_leaves_a_gap_where_nothing_is_defined() -> None:
 
 def test_lines_differ_in_colour_dashes_and_marker() -> None:
     for looks in (list(lines_of([f"r{i}" for i in range(8)]).values()), list(PROBES.values())):
-        assert len({look.color for look in looks}) == 8
-        assert len({look.marker for look in looks}) == 8
-        pairs = {(str(look.linestyle), look.marker) for look in looks}
-        assert len(pairs) == 8
+        assert len({look.color for look in looks}) == len(looks) >= 8
+        assert len({look.marker for look in looks}) == len(looks)
+
+
+def test_every_probe_has_a_line() -> None:
+    assert set(PROBES) == set(KINDS) == set(get_args(ProbeKind))
 
 
 def all_figures(found: pl.DataFrame) -> dict[str, Figure]:

@@ -70,6 +70,15 @@ def test_an_unexpected_weight_is_an_error_but_a_head_is_not(tmp_path):
         load(folder, "bert", 2)
 
 
+def test_a_weight_of_another_shape_is_an_error_with_both_shapes(tmp_path):
+    folder = bert(tmp_path)
+    name = "encoder.layer.1.output.dense.weight"
+    _edit_weights(folder, lambda weights: weights.update({name: torch.ones(3, 5)}))
+    shapes = rf"{name} \(\[3, 5\] in the checkpoint, \[32, 64\] in the class\)$"
+    with pytest.raises(ModelError, match=f"mismatched keys: {shapes}"):
+        load(folder, "bert", 2)
+
+
 def test_a_truncated_checkpoint(tmp_path):
     folder = bert(tmp_path)
     path = folder / "model.safetensors"

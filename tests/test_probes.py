@@ -280,6 +280,7 @@ def test_intervals_at_the_edges():
         ({"split": np.full(60, "train")}, 3, ConfigError, "no sample is left for validation"),
         ({"queries": torch.full((60, 32), torch.nan)}, 3, ModelError, "query vector"),
         ({"passages": torch.full((60, 32), torch.inf)}, 3, ModelError, "passage vector"),
+        ({"passages": torch.ones(60, 48)}, 3, ModelError, "have 32 dimensions, passage vectors 48"),
     ],
 )
 def test_what_cannot_be_probed_is_one_clear_line(change, passages, error, message):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import subprocess
 
@@ -93,6 +94,20 @@ def test_a_failure_leaves_the_old_file_and_nothing_else(tmp_path):
         write_vectors(path, np.full((2, 4, 3), 1e6, np.float32))
     assert path.read_bytes() == before
     assert [left.name for left in tmp_path.iterdir()] == ["s.parquet"]
+
+
+def test_a_folder_that_cannot_be_made_is_one_line(tmp_path, monkeypatch):
+    (tmp_path / "file").write_text("kept")
+    with pytest.raises(WellspringError, match=r"x\.json: cannot be written: File exists$"):
+        shards.write_text(tmp_path / "file" / "x.json", "{}")
+    assert (tmp_path / "file").read_text() == "kept"
+
+    def refuse(*_, **__):
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr("pathlib.Path.mkdir", refuse)
+    with pytest.raises(WellspringError, match=r"x\.json: cannot be written: Permission denied$"):
+        shards.write_text(tmp_path / "closed" / "x.json", "{}")
 
 
 def test_a_full_disk_is_one_line_and_leaves_nothing(tmp_path):

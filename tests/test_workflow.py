@@ -58,6 +58,34 @@ def set_negatives(config):
     config["datasets"]["questions"]["negatives"] = {"seed": 7}
 
 
+def mine_negatives(config):
+    config["datasets"]["questions"]["negatives"] = {"mined": "bm25"}
+
+
+def count_negatives(config):
+    config["datasets"]["questions"]["negatives"] = {"count": 3}
+
+
+def set_bm25(config):
+    config["datasets"]["questions"]["bm25"] = {"b": 0.7}
+
+
+def set_shards(config):
+    config["datasets"]["questions"]["shards"] = 2
+
+
+def set_kinds(config):
+    config["study"]["probe"]["kinds"] = ["concat", "cosine"]
+
+
+def set_seeds(config):
+    config["study"]["probe"]["seeds"] = [0, 1, 2]
+
+
+def set_permutations(config):
+    config["study"]["findings"]["permutations"] = 300
+
+
 def set_split(config):
     config["datasets"]["questions"]["splits"]["test"] = 0.25
 
@@ -93,9 +121,17 @@ def set_pooling(config):
     config["encoders"]["tiny"]["pooling"] = "cls"
 
 
+RESAMPLED = {"samples": 1, "bm25": 1, "probe": PROBES, **REPORTED}
 EDITS_OF_CONFIG = [
-    (set_negatives, {"samples": 1, "bm25": 1, "probe": PROBES, **REPORTED}),
-    (set_split, {"samples": 1, "qrels": 1, "bm25": 1, "probe": PROBES, **REPORTED}),
+    (set_negatives, RESAMPLED),
+    (mine_negatives, RESAMPLED),
+    (count_negatives, RESAMPLED),
+    (set_bm25, {"bm25": 1, "probe": PROBES, **REPORTED}),
+    (set_shards, {"embed": 8, "similarity": 1, "probe": PROBES, **REPORTED}),
+    (set_kinds, {"probe": PROBES, **REPORTED}),
+    (set_seeds, {"probe": PROBES, **REPORTED}),
+    (set_permutations, REPORTED),
+    (set_split, {"qrels": 1, **RESAMPLED}),
     (set_epochs, {"probe": PROBES, **REPORTED}),
     (add_passages, {"probe": PROBES // 2, **REPORTED}),
     (add_layer, {"probe": PROBES // 2, "similarity": 1, **REPORTED}),
@@ -165,7 +201,31 @@ EDITS_OF_CODE = [
         "import numpy as np\n\nREAL_CHANGE = 1\n",
         FIGURES,
     ),
-    # Another format or architecture: nothing of this study uses it.
+    (
+        f"{PACKAGE}/datasets/samples.py",
+        "import polars as pl\n",
+        "import polars as pl\n\nREAL_CHANGE = 1\n",
+        RESAMPLED,
+    ),
+    (
+        f"{PACKAGE}/models/load.py",
+        "import torch\n",
+        "import torch\n\nREAL_CHANGE = 1\n",
+        {"model": 2, "embed": 4, "similarity": 1, "probe": PROBES, **REPORTED},
+    ),
+    # A format or architecture that is used, and one that is not.
+    (
+        f"{PACKAGE}/datasets/jsonl.py",
+        "def read(",
+        "REAL_CHANGE = 1\n\n\ndef read(",
+        {"texts": 1, "qrels": 1, "embed": 4, "similarity": 1, **RESAMPLED},
+    ),
+    (
+        f"{PACKAGE}/models/bert.py",
+        "CLASSES",
+        "REAL_CHANGE = 1\nCLASSES",
+        {"model": 2, "embed": 4, "similarity": 1, "probe": PROBES, **REPORTED},
+    ),
     (f"{PACKAGE}/datasets/beir.py", "import", "REAL_CHANGE = 1\nimport", {}),
     (f"{PACKAGE}/models/llama.py", "CLASSES", "REAL_CHANGE = 1\nCLASSES", {}),
 ]
@@ -187,6 +247,16 @@ def test_a_new_format_and_a_new_architecture_rerun_nothing(study):
     assert study.planned() == {}
 
 
+def test_an_edit_of_an_input_reruns_what_reads_it(study):
+    questions = study.folder / "questions.jsonl"
+    questions.write_text(questions.read_text() + questions.read_text().splitlines()[0] + "\n")
+    expected = {"texts": 1, "qrels": 1, "embed": 4, "similarity": 1, **RESAMPLED}
+    assert study.planned() == expected
+    weights = study.folder / "tiny" / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[::-1])
+    assert study.planned() == {"model": 2, **expected}
+
+
 def test_another_directory_works(study, tmp_path):
     elsewhere = tmp_path / "elsewhere"
     done = study.run("-n", "--quiet", "rules", "--directory", str(elsewhere))
@@ -202,6 +272,14 @@ def test_the_slurm_profile_plans_the_study(study):
 def test_a_foreign_shard_is_refused_with_the_command_that_mends_it(study):
     folder = study.folder / "results" / "embeddings"
     shard = "questions/query/shard-000.parquet"
+    # Now a probe of another retriever in place: the findings refuse it.
+    probes = study.folder / "results" / "probes"
+    outcome = "questions/layer-02/passages-3.parquet"
+    own = (probes / "tiny" / outcome).read_bytes()
+    shutil.copyfile(probes / "fresh" / outcome, probes / "tiny" / outcome)
+    done = study.run("--keep-going", check=False)
+    assert f"results/probes/tiny/{outcome}: was made with another spec" in done.stderr
+    (probes / "tiny" / outcome).write_bytes(own)
     shutil.copyfile(folder / "fresh" / shard, folder / "tiny" / shard)
     done = study.run("--keep-going", check=False)
     assert done.returncode != 0

@@ -21,14 +21,21 @@ LEAVES = frozenset({"config", "specs", "shards", "errors", "fingerprint", "progr
 
 STEPS: dict[str, tuple[str, ...]] = {
     "texts": ("randomness", "datasets.records", "datasets.{variant}"),
-    "samples": ("randomness", "datasets.samples", "datasets.negatives", "datasets.lexical"),
-    "qrels": ("randomness", "datasets.samples", "datasets.negatives", "datasets.lexical"),
+    "samples": (
+        "randomness",
+        "datasets.samples",
+        "datasets.splits",
+        "datasets.negatives",
+        "datasets.lexical",
+    ),
+    "qrels": ("randomness", "datasets.splits"),
     "bm25": ("datasets.lexical",),
     "model": ("randomness", "models.sources", "models.load", "models.{variant}"),
     "embed": ("pooling", "embeddings", "models.load", "models.{variant}"),
     "probe": (
         "randomness",
         "probes",
+        "probes.assembly",
         "probes.candidates",
         "probes.concat",
         "probes.data",

@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TextIO
 
 INTERVAL = 10.0
@@ -74,14 +75,23 @@ def track(total: int, unit: str, stream: TextIO | None = None) -> Iterator[Progr
     progress.say()
 
 
+def peak_memory() -> float:
+    """The most memory that this process has held, in MB."""
+    try:
+        # Linux's getrusage would count what the parent held before it started this process.
+        status = Path("/proc/self/status").read_text(encoding="ascii")
+        return int(status.partition("VmHWM:")[2].split()[0]) / 1024
+    except (OSError, IndexError):
+        scale = 1 << 20 if sys.platform == "darwin" else 1 << 10
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / scale
+
+
 def cost(started: float, device: str, **more: float) -> str:
     """One JSON line: seconds since `started` (time.monotonic), peak memory in MB, the device."""
-    scale = 1 << 20 if sys.platform == "darwin" else 1 << 10
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / scale
     return json.dumps(
         {
             "seconds": round(time.monotonic() - started, 2),
-            "peak_memory_mb": round(peak, 1),
+            "peak_memory_mb": round(peak_memory(), 1),
             "device": device,
             **more,
         }

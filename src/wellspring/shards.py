@@ -8,10 +8,11 @@ bytes.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import platform
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import cache
 from importlib.metadata import version
@@ -58,22 +59,24 @@ def versions(*packages: str) -> dict[str, str]:
 def replacing(path: Path) -> Iterator[Path]:
     """Give a place beside `path` to write to; it takes `path`'s name when the block succeeds."""
     part = path.with_name(f".{path.name}.part")
-    path.parent.mkdir(parents=True, exist_ok=True)
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         yield part
         part.replace(path)
     except OSError as error:
         raise WellspringError(f"{path}: cannot be written: {error.strerror or error}") from error
     finally:
-        part.unlink(missing_ok=True)
+        # Where the folder cannot be used, nothing was left in it.
+        with suppress(OSError):
+            part.unlink()
 
 
 def write(path: Path, table: pa.Table, provenance: Provenance) -> None:
     """Write a whole table atomically."""
     with replacing(path) as part:
-        pq.write_table(
-            table.replace_schema_metadata({KEY: provenance.encode()}), part, compression="zstd"
-        )
+        table = table.replace_schema_metadata({KEY: provenance.encode()})
+        # Small row groups: who streams the file holds one of them.
+        pq.write_table(table, part, compression="zstd", row_group_size=16_384)
 
 
 def write_text(path: Path, text: str) -> None:
@@ -102,9 +105,14 @@ def provenance(path: Path) -> Provenance:
     return Provenance(**json.loads(metadata[KEY]))
 
 
-def check(path: Path, **expected: Any) -> Provenance:
-    """Compare the file's identity with what the reader expects; gives its provenance."""
+def check(path: Path, spec_digest: str | None = None, /, **expected: Any) -> Provenance:
+    """Compare the file's identity with what the reader expects; gives its provenance.
+
+    spec_digest: `Spec.digest` of the expected spec, where the spec itself is not at hand.
+    """
     found = provenance(path)
+    if spec_digest is not None and spec_digest != digest(found.identity.get("spec")):
+        raise StaleArtefact(f"{path}: was made with another spec; {_mend(path)}")
     for key, value in expected.items():
         if found.identity.get(key) != value:
             raise StaleArtefact(
@@ -112,6 +120,12 @@ def check(path: Path, **expected: Any) -> Provenance:
                 f"({_difference(value, found.identity.get(key))}); {_mend(path)}"
             )
     return found
+
+
+def digest(spec: Any) -> str:
+    """16 hexadecimal digits for a spec as it stands in an identity: equals `Spec.digest`."""
+    text = json.dumps(spec, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def batches(path: Path, columns: Sequence[str], rows: int) -> Iterator[pa.RecordBatch]:

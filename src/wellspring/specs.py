@@ -6,7 +6,9 @@ the steps whose slice it touches. The same text stands in an artefact's identity
 
 from __future__ import annotations
 
+import hashlib
 import json
+from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -25,6 +27,11 @@ class Spec(BaseModel):
     def canonical(self) -> str:
         """Sorted, compact JSON: equal slices give equal bytes."""
         return json.dumps(self.model_dump(mode="json"), sort_keys=True, separators=(",", ":"))
+
+    @property
+    def digest(self) -> str:
+        """16 hexadecimal digits that stand for the slice where it would be too long."""
+        return hashlib.sha256(self.canonical().encode()).hexdigest()[:16]
 
     @classmethod
     def read(cls, text: str):
@@ -79,10 +86,12 @@ class ModelSpec(Spec):
     base: ModelSpec | None = None
 
 
-class EmbedSpec(Spec):
-    """One side of an encoder, and which shard of how many."""
+class EncodingSpec(Spec):
+    """One side of an encoder. The model stands by its name: where it lies changes no vector."""
 
-    model: ModelSpec
+    model: str
+    architecture: str
+    layers: int
     side: Side
     pooling: Literal["cls", "mean", "eos"]
     template: str
@@ -90,31 +99,40 @@ class EmbedSpec(Spec):
     normalise: bool
     dtype: Literal["float32", "bfloat16", "float16"]
     storage: Literal["float16", "float32"]
+
+
+class EmbedSpec(Spec):
+    """One shard, out of how many, of one side of an encoder."""
+
+    encoding: EncodingSpec
     shard: int
     shards: int
 
 
 class ProbeSpec(Spec):
-    """Probe kinds and their fitting; the shards and samples that they are fitted to."""
+    """Probe kinds and their fitting; the samples and vectors that they are fitted to."""
 
     kinds: list[str]
     seeds: list[int]
     rank: int | None
     optimiser: dict[str, Any]
-    query: list[EmbedSpec]
-    passage: list[EmbedSpec]
+    samples: SamplesSpec
+    query: EncodingSpec
+    passage: EncodingSpec
+    shards: int
 
 
 class SimilaritySpec(Spec):
-    """Two retrievers' shards of one dataset, and how many texts enter."""
+    """Two retrievers' vectors of one dataset, and how many texts enter."""
 
     texts: int
     seed: int
-    query: list[EmbedSpec]
-    passage: list[EmbedSpec]
-    other_query: list[EmbedSpec]
-    other_passage: list[EmbedSpec]
     layers: list[int]
+    query: EncodingSpec
+    passage: EncodingSpec
+    other_query: EncodingSpec
+    other_passage: EncodingSpec
+    shards: int
 
 
 class FindingsSpec(Spec):
@@ -127,6 +145,10 @@ class FindingsSpec(Spec):
     datasets: list[str]
     passages: list[int]
     pairs: dict[str, str]
+    probes: dict[str, dict[str, str]]
+    """Retriever and dataset to the digest of the probes' slice."""
+    similarities: dict[str, dict[str, str]]
+    """The same for the similarity with the counterpart."""
 
 
 def texts(config: Config, dataset: str) -> TextsSpec:
@@ -177,11 +199,14 @@ def model(config: Config, name: str) -> ModelSpec:
     )
 
 
-def embed(config: Config, encoder: str, dataset: str, side: Side, shard: int | str) -> EmbedSpec:
-    """The slice that one embedding shard depends on: nothing of the dataset but its shards."""
+def encoding(config: Config, encoder: str, side: Side) -> EncodingSpec:
+    """The slice that a side's vectors depend on, whatever the dataset."""
     entry: Encoder = config.encoders[encoder]
-    return EmbedSpec(
-        model=model(config, entry.model),
+    named = config.models[entry.model]
+    return EncodingSpec(
+        model=entry.model,
+        architecture=named.architecture,
+        layers=named.layers,
         side=side,
         pooling=entry.pooling,
         template=getattr(entry, f"{side}_template"),
@@ -189,54 +214,93 @@ def embed(config: Config, encoder: str, dataset: str, side: Side, shard: int | s
         normalise=entry.normalise,
         dtype=entry.dtype,
         storage=entry.storage,
+    )
+
+
+def embed(config: Config, encoder: str, dataset: str, side: Side, shard: int | str) -> EmbedSpec:
+    """The slice that one embedding shard depends on: nothing of the dataset but its shards."""
+    return EmbedSpec(
+        encoding=encoding(config, encoder, side),
         shard=int(shard),
         shards=config.datasets[dataset].shards,
     )
 
 
-def shards(config: Config, retriever: str, dataset: str, side: Side) -> list[EmbedSpec]:
-    """The slices of all shards of one side of a retriever."""
-    encoder = config.retrievers[retriever].encoders[side]
-    count = config.datasets[dataset].shards
-    return [embed(config, encoder, dataset, side, shard) for shard in range(count)]
-
-
 def probe(config: Config, retriever: str, dataset: str) -> ProbeSpec:
     """The slice that a probe job depends on, but for its wildcards."""
     probing: Probing = config.study.probe
+    encoders = config.retrievers[retriever].encoders
     return ProbeSpec(
         kinds=probing.kinds,
         seeds=probing.seeds,
         rank=probing.rank if "bilinear" in probing.kinds else None,
         optimiser=probing.optimiser.model_dump(mode="json"),
-        query=shards(config, retriever, dataset, "query"),
-        passage=shards(config, retriever, dataset, "passage"),
+        samples=samples(config, dataset),
+        query=encoding(config, encoders["query"], "query"),
+        passage=encoding(config, encoders["passage"], "passage"),
+        shards=config.datasets[dataset].shards,
     )
 
 
 def similarity(config: Config, retriever: str, dataset: str) -> SimilaritySpec:
     """The slice that comparing a retriever's vectors with its counterpart's depends on."""
     other = config.retrievers[retriever].compared_with
+    mine, theirs = (config.retrievers[name].encoders for name in (retriever, other))
     settings = config.study.findings
     return SimilaritySpec(
         texts=settings.similarity_texts,
         seed=settings.seed,
-        query=shards(config, retriever, dataset, "query"),
-        passage=shards(config, retriever, dataset, "passage"),
-        other_query=shards(config, other, dataset, "query"),
-        other_passage=shards(config, other, dataset, "passage"),
         layers=[layer for layer in config.layers(retriever) if layer in config.layers(other)],
+        query=encoding(config, mine["query"], "query"),
+        passage=encoding(config, mine["passage"], "passage"),
+        other_query=encoding(config, theirs["query"], "query"),
+        other_passage=encoding(config, theirs["passage"], "passage"),
+        shards=config.datasets[dataset].shards,
     )
 
 
 def findings(config: Config) -> FindingsSpec:
     """The slice that the study's table depends on."""
     probing = config.study.probe
+    names = probing.datasets
     return FindingsSpec(
         study=config.study.name,
         settings=config.study.findings,
         layers={name: config.layers(name) for name in probing.retrievers},
-        datasets=probing.datasets,
+        datasets=names,
         passages=sorted(probing.passages),
         pairs=config.pairs(),
+        probes={
+            name: {dataset: probe(config, name, dataset).digest for dataset in names}
+            for name in probing.retrievers
+        },
+        similarities={
+            name: {
+                dataset: similarity(config, name, dataset).digest for dataset in probing.datasets
+            }
+            for name in config.pairs()
+        },
     )
+
+
+def source_files(config: Config, dataset: str) -> list[str]:
+    """The files that a dataset is read from."""
+    wanted = texts(config, dataset)
+    if wanted.format == "pydocs":
+        return [wanted.options["lock"]]
+    found = []
+    for path in map(Path, wanted.files.values()):
+        inside = sorted([*path.glob("*.jsonl"), *path.glob("qrels/*.tsv")])
+        found.extend(map(str, inside or [path]))
+    return found
+
+
+def checkpoint_files(config: Config, name: str) -> list[str]:
+    """The files of a checkpoint folder; none for a package, whose version is locked."""
+    entry = config.models[name]
+    if entry.scheme == "random":
+        entry = config.models[entry.place]
+    if entry.scheme != "path":
+        return []
+    patterns = ("*.safetensors", "*.json", "*.txt", "*.model")
+    return sorted(str(path) for pattern in patterns for path in Path(entry.place).glob(pattern))

@@ -9,8 +9,10 @@ from snakemake.exceptions import WorkflowError
 from wellspring import config as configuration, fingerprint, specs
 from wellspring.errors import ConfigError
 
-# Jobs find `wellspring` beside the Python that runs Snakemake, activated or not.
-shell.prefix(f'export PATH="$PATH:{Path(sys.executable).parent}"; ')
+# Jobs find `wellspring` beside the Python that runs Snakemake, activated or not; an environment
+# that Snakemake itself makes (--sdm) comes with its own.
+if not workflow.deployment_settings.deployment_method:
+    shell.prefix(f'export PATH="{Path(sys.executable).parent}:$PATH"; ')
 
 try:
     # Snakemake lists the Snakefile's own file last and lets it lose against the others.
@@ -21,6 +23,10 @@ except ConfigError as error:
     raise WorkflowError(f"the configuration cannot be used:\n{error}") from None
 
 probing = study.study.probe
+# The published probe where it is among the kinds, or the first one that depends on the layer.
+drawn_probe = "concat"
+if drawn_probe not in probing.kinds:
+    drawn_probe = next(kind for kind in probing.kinds if kind != "bm25")
 study_folder = f"results/studies/{study.study.name}"
 
 
@@ -51,15 +57,11 @@ def slice_of(make, *names):
 
 
 def source_files(wildcards):
-    """The files that a dataset is read from."""
-    wanted = specs.texts(study, wildcards.dataset)
-    if wanted.format == "pydocs":
-        return [wanted.options["lock"]]
-    found = []
-    for path in map(Path, wanted.files.values()):
-        inside = sorted([*path.glob("*.jsonl"), *path.glob("qrels/*.tsv")])
-        found.extend(map(str, inside or [path]))
-    return found
+    return specs.source_files(study, wildcards.dataset)
+
+
+def checkpoint_files(wildcards):
+    return specs.checkpoint_files(study, wildcards.model)
 
 
 def texts_code(wildcards):

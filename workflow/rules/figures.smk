@@ -22,10 +22,11 @@ rule figure:
         mem_mb=1500,
         runtime=20,
     params:
+        probe=drawn_probe,
         code=fingerprint.code("figure"),
     shell:
         "wellspring figure {wildcards.figure} {wildcards.dataset} {input} {output.pdf} {output.png}"
-        " --code {params.code} --log {log}"
+        " --probe {params.probe} --code {params.code} --log {log}"
 
 
 rule controls:

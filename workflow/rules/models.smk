@@ -3,6 +3,8 @@
 
 rule model:
     """Find or make the weights; model.json is written last and holds their sha256."""
+    input:
+        checkpoint_files,
     output:
         "results/models/{model}/model.json",
     log:

@@ -11,6 +11,7 @@ rule probe:
     output:
         outcomes="results/probes/{retriever}/{dataset}/layer-{layer}/passages-{passages}.parquet",
         metrics="results/probes/{retriever}/{dataset}/layer-{layer}/passages-{passages}.metrics.parquet",
+        curves="results/probes/{retriever}/{dataset}/layer-{layer}/passages-{passages}.curves.parquet",
     log:
         "results/logs/probe/{retriever}/{dataset}/layer-{layer}/passages-{passages}.log",
     conda:
@@ -25,7 +26,7 @@ rule probe:
         query=side_folder("query"),
         passage=side_folder("passage"),
     shell:
-        "wellspring probe {input.samples} {input.bm25} {output.outcomes} {output.metrics}"
+        "wellspring probe {input.samples} {input.bm25} {output.outcomes} {output.metrics} {output.curves}"
         " --query {params.query:q} --passage {params.passage:q}"
         " --layer {wildcards.layer} --passages {wildcards.passages}"
         " --spec {params.spec:q} --code {params.code} --log {log}"

@@ -31,15 +31,14 @@ def texts(texts: Path, judgements: Path, spec: str, code: str | None, log: Path 
         files = {split or None: Path(path) for split, path in wanted.files.items()}
         found = reader.read(Source(files=files, name=wanted.dataset, options=_options(wanted)))
         messages.counts(found.counts)
-        identity = {
-            "step": "texts",
-            "texts": {side: _digest(found.texts, side) for side in ("query", "passage")},
-        }
-        made = shards.Provenance(
-            identity, circumstances("texts", wanted.format, "polars"), found.counts
-        )
-        shards.write(judgements, found.judgements.to_arrow(), made)
-        shards.write(texts, found.texts.to_arrow(), made)
+        digests = {side: _digest(found.texts, side) for side in ("query", "passage")}
+        made = circumstances("texts", wanted.format, "polars")
+        said = hashlib.sha256(found.judgements.write_csv().encode()).hexdigest()
+        identity = {"step": "judgements", "texts": digests, "judgements": said}
+        provenance = shards.Provenance(identity, made, found.counts)
+        shards.write(judgements, found.judgements.to_arrow(), provenance)
+        provenance = shards.Provenance({"step": "texts", "texts": digests}, made, found.counts)
+        shards.write(texts, found.texts.to_arrow(), provenance)
 
 
 @click.command()
@@ -67,7 +66,7 @@ def samples(
         )
         made = make(
             pl.from_arrow(shards.read(texts)),
-            pl.from_arrow(shards.read(judgements, texts=digests)),
+            pl.from_arrow(shards.read(judgements, step="judgements", texts=digests)),
             sampling,
         )
         messages.counts(made.counts)
@@ -75,6 +74,7 @@ def samples(
             "step": "samples",
             "spec": wanted.model_dump(mode="json"),
             "texts": digests,
+            "judgements": shards.provenance(judgements).identity["judgements"],
         }
         provenance = shards.Provenance(
             identity, circumstances("samples", None, "polars", "bm25s"), made.counts
@@ -91,20 +91,20 @@ def qrels(
     texts: Path, judgements: Path, qrels: Path, spec: str, code: str | None, log: Path | None
 ) -> None:
     """Write the JUDGEMENTS as QRELS, a split each."""
-    from wellspring.datasets import samples
+    from wellspring.datasets import splits
 
     wanted = specs.QrelsSpec.read(spec)
     with step("qrels", None, code, log) as messages:
         digests = shards.check(texts, step="texts").identity["texts"]
         tables = (
             pl.from_arrow(shards.read(texts)),
-            pl.from_arrow(shards.read(judgements, texts=digests)),
+            pl.from_arrow(shards.read(judgements, step="judgements", texts=digests)),
         )
         parts = _splits(wanted.splits)
-        splits = samples.splits(
+        assigned = splits.splits(
             *tables, parts["split_by"], parts["test"], parts["validation"], parts["split_seed"]
         )
-        frame = samples.qrels(*tables, splits)
+        frame = splits.qrels(*tables, assigned)
         messages.counts({"judgements": len(frame)})
         identity = {"step": "qrels", "spec": wanted.model_dump(mode="json"), "texts": digests}
         made = shards.Provenance(identity, circumstances("qrels", None, "polars"))

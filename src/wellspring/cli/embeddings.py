@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from wellspring import shards, specs
 from wellspring.cli.models import verify
-from wellspring.cli.step import FILE, circumstances, options, step
+from wellspring.cli.step import FILE, Log, circumstances, options, step
 from wellspring.errors import ModelError
+
+if TYPE_CHECKING:
+    from wellspring.models.load import Backbone
 
 WINDOW = 8192
 """Texts that are sorted by length together: bounds memory, whatever the dataset's size."""
@@ -40,66 +44,93 @@ def embed(
 ) -> None:
     """Embed the TEXTS of one side with the model that DESCRIPTION names into SHARD."""
     wanted = specs.EmbedSpec.read(spec)
-    with step("embed", wanted.model.architecture, code, log) as messages:
+    encoding = wanted.encoding
+    with step("embed", encoding.architecture, code, log) as messages:
         source = shards.check(texts, step="texts")
-        place, digest = verify(description, wanted.model)
-
-        import torch
-
-        from wellspring import embeddings
-        from wellspring.models.load import load
-
-        torch.set_num_threads(threads)
-        device = "cuda" if torch.cuda.is_available() else "cpu"
-        messages.device = torch.cuda.get_device_name() if device == "cuda" else "cpu"
-        try:
-            backbone = load(
-                place, wanted.model.architecture, wanted.model.layers, wanted.dtype, device
-            )
-        except (OSError, ValueError) as error:
-            raise ModelError(f"{place}: {str(error).splitlines()[0]}") from None
-        except ModelError as error:
-            raise ModelError(f"{description.parent.name}: {error}") from None
-        budget = tokens or TOKENS[device]
+        place, digest = verify(description, encoding)
+        backbone = _load(place, encoding, threads)
+        messages.device = str(backbone.device)
+        for line in _advice(encoding, messages.device):
+            messages.say(line)
+        budget = tokens or TOKENS[messages.device]
         identity = {
             "step": "embeddings",
             "spec": wanted.model_dump(mode="json"),
             "weights": digest,
-            "texts": source.identity["texts"][wanted.side],
+            "texts": source.identity["texts"][encoding.side],
         }
         made = circumstances(
             "embed",
-            wanted.model.architecture,
-            "torch",
-            "transformers",
-            "tokenizers",
+            encoding.architecture,
+            *("torch", "transformers", "tokenizers"),
             device=messages.device,
             threads=threads,
             tokens=budget,
         )
-        total, windows = _windows(texts, wanted)
-        truncated = splits = 0
-        with (
-            shards.vectors(
-                shard, backbone.layers + 1, backbone.hidden, wanted.storage, identity, made
-            ) as writer,
-            messages.track(total, "texts") as bar,
-        ):
-            for ids, window in windows:
-                rows = embeddings.tokenise(
-                    backbone.tokenizer, window, wanted.template, wanted.length, wanted.pooling
-                )
-                truncated += sum(len(row) == wanted.length for row in rows)
-                for done in embeddings.encode(
-                    backbone, rows, wanted.pooling, wanted.normalise, budget
-                ):
-                    writer.write([ids[row] for row in done.rows], done.vectors)
-                    splits += done.splits
-                    bar.advance(len(done.rows))
-            writer.facts |= {"texts": total, "at_full_length": truncated}
-            if splits:
-                writer.facts["batches_halved_for_memory"] = splits
+        shape = (backbone.layers + 1, backbone.hidden, encoding.storage)
+        with shards.vectors(shard, *shape, identity, made) as writer:
+            _fill(writer, backbone, texts, wanted, budget, messages)
         messages.counts(writer.facts)
+
+
+def _load(place: Path, encoding: specs.EncodingSpec, threads: int) -> Backbone:
+    import torch
+
+    from wellspring.models.load import load
+
+    torch.set_num_threads(threads)
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        return load(place, encoding.architecture, encoding.layers, encoding.dtype, device)
+    except ModelError as error:
+        raise ModelError(f"{encoding.model}: {error}") from None
+    except (OSError, ValueError) as error:
+        raise ModelError(f"{encoding.model}: {str(error).splitlines()[0]}") from None
+
+
+def _advice(encoding: specs.EncodingSpec, device: str) -> Iterator[str]:
+    """What the user should know about the arithmetic before waiting for it."""
+    import torch
+
+    able = torch.cpu.get_capabilities()
+    fast = {
+        "float32": True,
+        "bfloat16": able.get("avx512_bf16") or able.get("amx_bf16") or able.get("bf16"),
+        "float16": able.get("avx512_fp16") or able.get("amx_fp16") or able.get("fp16"),
+    }
+    if device == "cpu" and not fast[encoding.dtype]:
+        yield f"this processor has no {encoding.dtype} arithmetic: float32 would be faster"
+
+
+def _fill(
+    writer: shards.VectorWriter,
+    backbone: Backbone,
+    texts: Path,
+    wanted: specs.EmbedSpec,
+    budget: int,
+    messages: Log,
+) -> None:
+    """Embed the shard's texts, a window at a time; leaves counts in the writer's facts."""
+    from wellspring import embeddings
+
+    encoding = wanted.encoding
+    total, windows = _windows(texts, wanted)
+    truncated = splits = 0
+    with messages.track(total, "texts") as bar:
+        for ids, window in windows:
+            rows = embeddings.tokenise(
+                backbone.tokenizer, window, encoding.template, encoding.length, encoding.pooling
+            )
+            truncated += sum(len(row) == encoding.length for row in rows)
+            for done in embeddings.encode(
+                backbone, rows, encoding.pooling, encoding.normalise, budget
+            ):
+                writer.write([ids[row] for row in done.rows], done.vectors)
+                splits += done.splits
+                bar.advance(len(done.rows))
+    writer.facts |= {"texts": total, "at_full_length": truncated}
+    if splits:
+        writer.facts["batches_halved_for_memory"] = splits
 
 
 def _windows(
@@ -108,7 +139,7 @@ def _windows(
     """The number of texts in the shard, and a stream of (ids, texts) of at most WINDOW."""
     total = 0
     for batch in shards.batches(texts, ["side"], 65536):
-        total += batch.column("side").to_pylist().count(wanted.side)
+        total += batch.column("side").to_pylist().count(wanted.encoding.side)
     first = total * wanted.shard // wanted.shards
     last = total * (wanted.shard + 1) // wanted.shards
 
@@ -119,7 +150,7 @@ def _windows(
             for text_id, side, text in zip(
                 *(column.to_pylist() for column in batch.columns), strict=True
             ):
-                if side == wanted.side:
+                if side == wanted.encoding.side:
                     if first <= position < last:
                         ids.append(text_id)
                         window.append(text)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 import numpy as np
@@ -12,7 +13,21 @@ import polars as pl
 from wellspring import shards, specs
 from wellspring.cli.probes import load_side
 from wellspring.cli.step import FILE, FOLDER, circumstances, options, step
-from wellspring.randomness import shuffled
+
+if TYPE_CHECKING:
+    from wellspring.findings.similarity import Similarity
+
+SIMILARITY = {
+    "layer": pl.Int64,
+    "side": pl.String,
+    "measure": pl.String,
+    "whose": pl.String,
+    "estimate": pl.Float64,
+    "low": pl.Float64,
+    "high": pl.Float64,
+    "samples": pl.Int64,
+}
+"""The columns of a similarity table; `whose`: both, retriever or counterpart."""
 
 
 @click.command()
@@ -35,7 +50,7 @@ def similarity(
     log: Path | None,
 ) -> None:
     """Compare two retrievers' vectors of TEXTS, layer by layer, into TABLE."""
-    from wellspring.findings.similarity import anisotropy, linear_cka
+    from wellspring.findings.similarity import chosen, compare
 
     wanted = specs.SimilaritySpec.read(spec)
     with step("similarity", None, code, log) as messages:
@@ -48,45 +63,29 @@ def similarity(
         with messages.track(len(sides) * len(wanted.layers), "layers") as bar:
             for side, both in sides.items():
                 for layer in wanted.layers:
-                    ids, mine, theirs = _paired(both, digests[side], layer, wanted)
-                    cka = linear_cka(mine, theirs, debiased=True)
-                    rows.append((layer, side, "cka", "", cka, None, None, len(ids)))
-                    for whose, vectors in (("", mine), ("other", theirs)):
-                        cone = anisotropy(vectors)
-                        row = (cone.estimate, cone.low, cone.high, len(ids))
-                        rows.append((layer, side, "anisotropy", whose, *row))
+                    (ids, mine), (other_ids, theirs) = (
+                        load_side(folder, encoding, wanted.shards, digests[side], layer)
+                        for folder, encoding in both
+                    )
+                    some = chosen(ids, wanted.texts, wanted.seed)
+                    found = compare(_picked(ids, mine, some), _picked(other_ids, theirs, some))
+                    rows.extend(_rows(layer, side, found))
                     bar.advance(1)
-        schema = {
-            "layer": pl.Int64,
-            "side": pl.String,
-            "measure": pl.String,
-            "of": pl.String,
-            "estimate": pl.Float64,
-            "low": pl.Float64,
-            "high": pl.Float64,
-            "samples": pl.Int64,
-        }
-        frame = pl.DataFrame(rows, schema=schema, orient="row")
+        frame = pl.DataFrame(rows, schema=SIMILARITY, orient="row")
         identity = {"step": "similarity", "spec": wanted.model_dump(mode="json"), "texts": digests}
         made = shards.Provenance(identity, circumstances("similarity", None, "numpy"))
         shards.write(table, frame.to_arrow(), made)
 
 
-def _paired(
-    both: tuple, digest: str, layer: int, wanted: specs.SimilaritySpec
-) -> tuple[list[str], np.ndarray, np.ndarray]:
-    """The chosen ids, and both retrievers' vectors of them, row by row."""
-    (ids, mine), (other_ids, theirs) = (
-        load_side(folder, expected, digest, layer) for folder, expected in both
-    )
-    chosen = shuffled(wanted.seed, ids, "similarity")[: wanted.texts]
+def _picked(ids: Sequence[str], vectors: np.ndarray, wanted: Sequence[str]) -> np.ndarray:
     row = {text_id: position for position, text_id in enumerate(ids)}
-    other_row = {text_id: position for position, text_id in enumerate(other_ids)}
-    return (
-        chosen,
-        mine[[row[text_id] for text_id in chosen]],
-        theirs[[other_row[text_id] for text_id in chosen]],
-    )
+    return vectors[[row[text_id] for text_id in wanted]]
+
+
+def _rows(layer: int, side: str, found: Similarity) -> Iterator[tuple]:
+    yield (layer, side, "cka", "both", found.cka, None, None, found.texts)
+    for whose, cone in (("retriever", found.own), ("counterpart", found.other)):
+        yield (layer, side, "anisotropy", whose, cone.estimate, cone.low, cone.high, found.texts)
 
 
 @click.command()
@@ -125,10 +124,7 @@ def findings(
             outcomes = pl.concat([_located(path, where) for path, where in cells])
             of_dataset = None if compared is None else compared.filter(dataset=dataset)
             tables.append(build(outcomes, of_dataset, wanted.pairs, settings))
-            fits.extend(
-                _located(path.with_suffix(".metrics.parquet"), where).collect()
-                for path, where in cells
-            )
+            fits.extend(_metrics(path, where) for path, where in cells)
             messages.say(f"{dataset}: {len(cells)} probe jobs, {len(tables[-1])} findings")
         table = pl.concat(tables)
         identity = {"step": "findings", "spec": wanted.model_dump(mode="json")}
@@ -141,20 +137,15 @@ def findings(
 def _cells(probes: Path, dataset: str, wanted: specs.FindingsSpec) -> Iterator[tuple[Path, dict]]:
     """Each probe job's outcome file, checked, and where in the grid it stands."""
     for retriever, layers in wanted.layers.items():
+        digest = wanted.probes[retriever][dataset]
+        place = {"retriever": retriever, "dataset": dataset}
         for layer in layers:
             for passages in wanted.passages:
                 folder = probes / retriever / dataset / f"layer-{layer:02d}"
                 path = folder / f"passages-{passages}.parquet"
-                shards.check(path, step="probes", layer=layer, passages=passages)
-                yield (
-                    path,
-                    {
-                        "retriever": retriever,
-                        "dataset": dataset,
-                        "layer": layer,
-                        "passages": passages,
-                    },
-                )
+                for file in (path, path.with_suffix(".metrics.parquet")):
+                    shards.check(file, digest, step="probes", layer=layer, passages=passages)
+                yield path, {**place, "layer": layer, "passages": passages}
 
 
 def _located(path: Path, where: dict) -> pl.LazyFrame:
@@ -162,21 +153,28 @@ def _located(path: Path, where: dict) -> pl.LazyFrame:
     return pl.scan_parquet(path).select(*columns, pl.all()).cast({pl.Int32: pl.Int64})
 
 
+def _metrics(path: Path, where: dict) -> pl.DataFrame:
+    found = pl.from_arrow(shards.read(path.with_suffix(".metrics.parquet")))
+    columns = [pl.lit(value).alias(name) for name, value in where.items()]
+    return found.select(*columns, pl.all())
+
+
 def _similarities(folder: Path, wanted: specs.FindingsSpec) -> pl.DataFrame | None:
     """All similarity tables; a counterpart's own rows are named as its own."""
     frames = []
     for retriever, other in wanted.pairs.items():
         for dataset in wanted.datasets:
-            frame = pl.from_arrow(
-                shards.read(folder / retriever / f"{dataset}.parquet", step="similarity")
-            )
-            mine = pl.col("of") == ""
+            path = folder / retriever / f"{dataset}.parquet"
+            shards.check(path, wanted.similarities[retriever][dataset], step="similarity")
+            theirs = pl.col("whose") == "counterpart"
             frames.append(
-                frame.with_columns(
+                pl.from_arrow(shards.read(path))
+                .with_columns(
                     dataset=pl.lit(dataset),
-                    retriever=pl.when(mine).then(pl.lit(retriever)).otherwise(pl.lit(other)),
-                    compared_with=pl.when(pl.col("measure") == "cka").then(pl.lit(other)),
-                ).drop("of")
+                    retriever=pl.when(theirs).then(pl.lit(other)).otherwise(pl.lit(retriever)),
+                    compared_with=pl.when(pl.col("whose") == "both").then(pl.lit(other)),
+                )
+                .drop("whose")
             )
     # Two retrievers may share a counterpart, whose own rows then come twice.
     return pl.concat(frames).unique(maintain_order=True) if frames else None

@@ -30,9 +30,12 @@ def model(description: Path, spec: str, code: str | None, log: Path | None) -> N
             place = locate(wanted, folder)
             files = sources.files(place)
             config = json.loads((place / "config.json").read_text(encoding="utf-8"))
-        except ValueError as error:
-            raise ModelError(f"{folder.name}: {error}") from None
-        layers = config.get("num_hidden_layers")
+            layers, hidden = config["num_hidden_layers"], config["hidden_size"]
+        except KeyError as error:
+            raise ModelError(f"models.{folder.name}: config.json has no {error}") from None
+        except (OSError, ValueError) as error:
+            reason = str(error).splitlines()[0]
+            raise ModelError(f"models.{folder.name}: {reason}") from None
         if layers != wanted.layers:
             raise ModelError(
                 f"models.{folder.name}.layers: the checkpoint has {layers} layers, "
@@ -47,7 +50,7 @@ def model(description: Path, spec: str, code: str | None, log: Path | None) -> N
             "config": dict(files.config),
         }
         shards.write_text(description, json.dumps(content, indent=2, sort_keys=True) + "\n")
-        messages.counts({"layers": layers, "hidden_size": config["hidden_size"]})
+        messages.counts({"layers": layers, "hidden_size": hidden})
         messages.say(f"weights: {files.digest}")
 
 
@@ -58,17 +61,18 @@ def locate(spec: specs.ModelSpec, folder: Path) -> Path:
     return folder if spec.base is not None else sources.locate(spec.source)
 
 
-def verify(description: Path, spec: specs.ModelSpec) -> tuple[Path, str]:
+def verify(description: Path, encoding: specs.EncodingSpec) -> tuple[Path, str]:
     """The checkpoint folder and digest of a described model, after hashing its files again."""
     from wellspring.models import sources
 
     mend = f"make it again: snakemake --cores all --forcerun {description}"
     try:
         content: dict[str, Any] = json.loads(description.read_text(encoding="utf-8"))
-        found = content["identity"]["spec"]
-    except (OSError, ValueError, KeyError) as error:
-        raise StaleArtefact(f"{description}: cannot be read ({error}); {mend}") from None
-    if found != spec.model_dump(mode="json"):
+        spec = specs.ModelSpec(**content["identity"]["spec"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        reason = str(error).splitlines()[0]
+        raise StaleArtefact(f"{description}: cannot be read ({reason}); {mend}") from None
+    if (spec.architecture, spec.layers) != (encoding.architecture, encoding.layers):
         raise StaleArtefact(f"{description}: describes another model; {mend}")
     place = locate(spec, description.parent)
     if sources.files(place).digest != content["digest"]:

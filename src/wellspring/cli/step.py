@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -34,6 +35,33 @@ def options(command: Callable) -> Callable:
         "--spec", required=True, help="The step's slice of the configuration (JSON)."
     )
     return spec(logged(command))
+
+
+class _File(io.FileIO):
+    """A log's bytes: what the disk refuses is the user's to mend, whoever writes."""
+
+    def write(self, data: Any) -> int | None:
+        with _writing(self.name):
+            return super().write(data)
+
+    def close(self) -> None:
+        with _writing(self.name):
+            super().close()
+
+
+@contextmanager
+def _writing(log: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise WellspringError(f"{log}: cannot be written: {error.strerror or error}") from error
+
+
+def _open(log: Path) -> TextIO:
+    """The log, empty; its writes, flush and close raise WellspringError where they fail."""
+    with _writing(log):
+        log.parent.mkdir(parents=True, exist_ok=True)
+        return io.TextIOWrapper(io.BufferedWriter(_File(log, "w")), encoding="utf-8")
 
 
 class Log:
@@ -68,24 +96,27 @@ class Log:
 def step(name: str, variant: str | None, code: str | None, log: Path | None) -> Iterator[Log]:
     """Open the log, check the code, and close with one line of cost or of the error.
 
-    The error goes to the log and, through `main`, to standard error.
+    The error goes to the log and, through `main`, to standard error. A log that cannot be written
+    is an error of its own where there is no other.
     """
     started = time.monotonic()
-    if log is not None:
-        log.parent.mkdir(parents=True, exist_ok=True)
-    stream = log.open("w", encoding="utf-8") if log is not None else sys.stderr
+    stream = sys.stderr if log is None else _open(log)
     try:
         fingerprint.check(name, variant, code)
         messages = Log(stream)
         yield messages
         messages.say(progress.cost(started, messages.device, **messages.cost))
-    except WellspringError as error:
+    except BaseException as error:
+        # The log may fail too, and must not hide what went wrong first.
         if log is not None:
-            click.echo(f"error: {error}", file=stream)
+            with suppress(WellspringError):
+                if isinstance(error, WellspringError):
+                    click.echo(f"error: {error}", file=stream)
+            with suppress(WellspringError):
+                stream.close()
         raise
-    finally:
-        if log is not None:
-            stream.close()
+    if log is not None:
+        stream.close()
 
 
 def circumstances(

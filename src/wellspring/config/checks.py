@@ -8,7 +8,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from wellspring.config.entries import SLUG, Config, Retriever
+from wellspring.config.entries import PUBLISHED, SLUG, Config, Dataset, Retriever
 from wellspring.errors import ConfigError
 
 
@@ -26,7 +26,7 @@ def parse(raw: Mapping[str, Any]) -> Config:
 
 
 def _describe(detail: Mapping[str, Any]) -> str:
-    where = ".".join(str(part) for part in detail["loc"] if part != "[key]")
+    where = ".".join(str(part) for part in detail["loc"] if part != "[key]") or "configuration"
     # The format that pydantic inserts to name a union's branch is no key of the file.
     where = re.sub(r"^(datasets\.[^.]+)\.(pydocs|jsonl|beir|dpr)\.", r"\1.", where)
     if detail["type"] == "extra_forbidden":
@@ -60,6 +60,8 @@ def _problems(config: Config) -> Iterable[str]:
             yield f"encoders.{name}.model: no model is named {encoder.model!r}"
     for name, retriever in config.retrievers.items():
         yield from _retriever_problems(config, name, retriever)
+    for name, dataset in config.datasets.items():
+        yield from _dataset_problems(name, dataset)
     yield from _study_problems(config)
 
 
@@ -76,6 +78,21 @@ def _retriever_problems(config: Config, name: str, retriever: Retriever) -> Iter
         yield f"retrievers.{name}.compared_with: no retriever is named {retriever.compared_with!r}"
     if retriever.compared_with == name:
         yield f"retrievers.{name}.compared_with: names itself"
+
+
+def _dataset_problems(name: str, dataset: Dataset) -> Iterable[str]:
+    source, digests = getattr(dataset, "source", None), getattr(dataset, "sha256", None)
+    splits = source if isinstance(source, Mapping) else {}
+    for split in splits:
+        if split not in PUBLISHED:
+            yield f"datasets.{name}.source.{split}: no split; it is one of {', '.join(PUBLISHED)}"
+    if isinstance(digests, Mapping) and not splits:
+        yield f"datasets.{name}.sha256: names splits, but source is one path: give one digest"
+    elif isinstance(digests, str) and splits:
+        yield f"datasets.{name}.sha256: is one digest, but source names splits: give one for each"
+    elif isinstance(digests, Mapping):
+        for split in sorted(digests.keys() - splits.keys()):
+            yield f"datasets.{name}.sha256.{split}: source has no such split"
 
 
 def _study_problems(config: Config) -> Iterable[str]:
@@ -98,6 +115,8 @@ def _study_problems(config: Config) -> Iterable[str]:
         if probe.layers != "all" and max(probe.layers, default=0) > depth:
             deepest = max(probe.layers)
             yield f"study.probe.layers: {deepest} is beyond {name!r}, whose last is {depth}"
+    if set(probe.kinds) == {"bm25"}:
+        yield "study.probe.kinds: bm25 alone tells nothing about layers: add another probe"
     if probe.layers == []:
         yield "study.probe.layers: names no layer"
     for name in probe.datasets:

@@ -6,9 +6,9 @@ study selects from them by name. Unknown keys are errors.
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 SLUG = r"[a-z0-9]+(?:[-_.][a-z0-9]+)*"
 """Names become folders: lower case, digits, single inner dashes, dots and underscores."""
@@ -16,6 +16,9 @@ SLUG = r"[a-z0-9]+(?:[-_.][a-z0-9]+)*"
 Slug = Annotated[str, Field(pattern=f"^{SLUG}$", max_length=64)]
 Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
 Fraction = Annotated[float, Field(gt=0, lt=1)]
+
+PUBLISHED = ("train", "dev", "validation", "test")
+"""Splits that a source may publish."""
 
 ProbeKind = Literal[
     "concat",
@@ -45,8 +48,9 @@ class Model(Strict):
     of another entry, fresh weights)."""
     architecture: Literal["bert", "llama"]
     """The module under `wellspring.models` that knows the checkpoint's classes."""
-    layers: int = Field(ge=1)
-    """Transformer blocks; checked against the checkpoint. Layer 0 is the embedding output."""
+    layers: int = Field(ge=1, le=99)
+    """Transformer blocks; checked against the checkpoint. Layer 0 is the embedding output. At most
+    99: file names have two digits."""
     seed: int = 0
     """Seed of the fresh weights; `random:` alone reads it."""
 
@@ -153,9 +157,10 @@ class _Dataset(Strict):
 
 class _FileDataset(_Dataset):
     source: str | dict[Slug, str]
-    """A path, or a path for each published split; relative to the file that names it."""
+    """A path, or a path for each published split (train, dev, validation, test); relative to the
+    file that names it."""
     sha256: Sha256 | dict[Slug, Sha256] | None = None
-    """Checked before reading, where given."""
+    """Checked before reading, where given: of the one file, or of files by their split."""
 
 
 class Pydocs(_Dataset):
@@ -180,8 +185,16 @@ class Beir(_FileDataset):
 
     format: Literal["beir"]
     source: str
+    sha256: None = None
+    """A folder has none."""
     judged_only: bool = False
     """Keep only the passages that some query judges."""
+
+    @field_validator("sha256", mode="before")
+    @classmethod
+    def _no_digest(cls, value: Any) -> None:
+        if value is not None:
+            raise ValueError("source is a folder, and only files are checked: leave this out")
 
 
 class Dpr(_FileDataset):

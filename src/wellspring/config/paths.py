@@ -10,20 +10,18 @@ from wellspring.config.entries import Pydocs
 from wellspring.errors import ConfigError
 
 
-def anchor(raw: Mapping[str, Any], files: Iterable[Path]) -> dict[str, Any]:
+def anchor(raw: Any, files: Iterable[Path]) -> Any:
     """Make each relative path absolute, seen from the last of the files that names it.
 
     Snakemake has already merged the files into `raw`; a value that stands in none of them (from
-    --config) is relative to the working directory.
-    """
-    import yaml
+    --config) is relative to the working directory. What should be a mapping and is none stays as
+    it is, for `parse` to report.
 
-    layers = []
-    for file in files:
-        try:
-            layers.append((file.parent, yaml.safe_load(file.read_text(encoding="utf-8")) or {}))
-        except yaml.YAMLError as error:
-            raise ConfigError(f"{file}: not valid YAML: {' '.join(str(error).split())}") from None
+    Raises ConfigError where a file cannot be read or is no mapping.
+    """
+    layers = [(file.parent, _content(file)) for file in files]
+    if not isinstance(raw, Mapping):
+        return raw
 
     def base(*keys: str) -> Path:
         for folder, content in reversed(layers):
@@ -34,15 +32,31 @@ def anchor(raw: Mapping[str, Any], files: Iterable[Path]) -> dict[str, Any]:
         return Path()
 
     config = dict(raw)
-    config["models"] = {
-        name: _anchor_model(entry, base("models", name, "source"))
-        for name, entry in (raw.get("models") or {}).items()
-    }
-    config["datasets"] = {
-        name: _anchor_dataset(entry, lambda key, name=name: base("datasets", name, key))
-        for name, entry in (raw.get("datasets") or {}).items()
-    }
+    if isinstance(models := raw.get("models"), Mapping):
+        config["models"] = {
+            name: _anchor_model(entry, base("models", name, "source"))
+            for name, entry in models.items()
+        }
+    if isinstance(datasets := raw.get("datasets"), Mapping):
+        config["datasets"] = {
+            name: _anchor_dataset(entry, lambda key, name=name: base("datasets", name, key))
+            for name, entry in datasets.items()
+        }
     return config
+
+
+def _content(file: Path) -> Mapping[str, Any]:
+    import yaml
+
+    try:
+        content = yaml.safe_load(file.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(f"{file}: cannot be read: {error.strerror}") from None
+    except (yaml.YAMLError, ValueError) as error:
+        raise ConfigError(f"{file}: not valid YAML: {' '.join(str(error).split())}") from None
+    if not isinstance(content, Mapping | None):
+        raise ConfigError(f"{file}: must be a mapping of keys, found {str(content)[:80]!r}")
+    return content or {}
 
 
 def _anchor_model(entry: Any, folder: Path) -> Any:

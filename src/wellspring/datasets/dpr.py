@@ -144,6 +144,8 @@ class _Array:
                     raise SourceError(
                         f"{self.place(error.pos)}: malformed JSON: {error.msg}"
                     ) from None
+            except ValueError as error:
+                raise SourceError(f"{self.place()}: malformed JSON: {error}") from None
 
     def _read(self) -> bool:
         """Reads on, at least as much as is held, so that decoding anew costs linear time."""

@@ -232,7 +232,7 @@ def objects(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
     for place, line in lines(path):
         try:
             value = json.loads(line)
-        except (json.JSONDecodeError, RecursionError) as error:
+        except (ValueError, RecursionError) as error:
             raise SourceError(f"{place}: malformed JSON: {error}") from None
         if not isinstance(value, dict):
             raise SourceError(f"{place}: expected a JSON object, found {_kind(value)}")

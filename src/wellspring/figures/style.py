@@ -97,6 +97,7 @@ PROBES = {
     "passage-scorer": Line(_PALETTE["blue"], _DASHES[1], "s"),
     "random-label": Line(_PALETTE["grey"], _DASHES[2], "<"),
     "interaction": Line(_PALETTE["vermilion"], "-", "D"),
+    "bilinear": Line(_PALETTE["brown"], _DASHES[7], ">"),
     "shuffled-query": Line(_PALETTE["orange"], _DASHES[3], "v"),
     "bm25": Line(_PALETTE["purple"], _DASHES[4], ""),
     "cosine": Line(_PALETTE["green"], "-", "^"),

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+
+from wellspring.randomness import shuffled
 
 # A coordinate that varies by less than this share of the largest value is rounding.
 ROUNDING = 1e-5
@@ -18,6 +21,28 @@ class Anisotropy:
     estimate: float
     low: float
     high: float
+
+
+@dataclass(frozen=True)
+class Similarity:
+    """How two retrievers' vectors of the same texts compare, on one side and layer."""
+
+    texts: int
+    cka: float
+    """Debiased linear CKA of the two."""
+    own: Anisotropy
+    other: Anisotropy
+
+
+def chosen(ids: Sequence[str], count: int, seed: int) -> list[str]:
+    """At most `count` of the ids, by hash: the same ones for every layer and retriever."""
+    return shuffled(seed, list(ids), "similarity")[:count]
+
+
+def compare(x: np.ndarray, y: np.ndarray) -> Similarity:
+    """x [n, H1] of the retriever, y [n, H2] of its counterpart; row i of both is text i."""
+    cka = linear_cka(x, y, debiased=True)
+    return Similarity(len(x), cka, anisotropy(x), anisotropy(y))
 
 
 def linear_cka(x: np.ndarray, y: np.ndarray, *, debiased: bool = False) -> float:

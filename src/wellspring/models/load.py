@@ -80,6 +80,8 @@ def load(
             attn_implementation="sdpa",
             use_safetensors=True,
             output_loading_info=True,
+            # Reported with the other keys, below.
+            ignore_mismatched_sizes=True,
             **local,
         )
     except SafetensorError as error:
@@ -100,10 +102,18 @@ def load(
     )
 
 
+def _named(key: str | tuple[str, torch.Size, torch.Size]) -> str:
+    """A weight's name; of a mismatched one its shapes, too."""
+    if isinstance(key, str):
+        return key
+    name, found, expected = key
+    return f"{name} ({list(found)} in the checkpoint, {list(expected)} in the class)"
+
+
 def _check_keys(report: dict[str, Any], unused: tuple[str, ...]) -> None:
     problems = []
     for kind in ("missing_keys", "unexpected_keys", "mismatched_keys"):
-        keys = sorted(str(key) for key in report.get(kind, ()))
+        keys = sorted(map(_named, report.get(kind, ())))
         keys = [key for key in keys if not any(re.search(pattern, key) for pattern in unused)]
         if keys:
             shown = ", ".join(keys[:5]) + (f" and {len(keys) - 5} more" if len(keys) > 5 else "")

@@ -17,7 +17,8 @@ layer from [q; p₁; …; p_N], the candidates in random order, to N logits. Its
 
 from __future__ import annotations
 
+from wellspring.probes.assembly import assemble
 from wellspring.probes.data import KINDS, Kind, ProbeData, ProbeResult, ProbeSettings
 from wellspring.probes.job import run
 
-__all__ = ["KINDS", "Kind", "ProbeData", "ProbeResult", "ProbeSettings", "run"]
+__all__ = ["KINDS", "Kind", "ProbeData", "ProbeResult", "ProbeSettings", "assemble", "run"]

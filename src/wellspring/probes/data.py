@@ -78,6 +78,12 @@ class ProbeData:
                 raise ConfigError(f"splits: no sample is left for {name}; give it a larger share")
         if "bm25" in kinds and self.bm25 is None:
             raise ConfigError("kinds: bm25 needs lexical scores and this dataset has none: drop it")
+        widths = self.queries.shape[1], self.passages.shape[1]
+        if widths[0] != widths[1]:
+            raise ModelError(
+                f"query vectors have {widths[0]} dimensions, passage vectors {widths[1]}: "
+                "probes need encoders of one hidden size"
+            )
         for side, vectors in (("query", self.queries), ("passage", self.passages)):
             if not torch.isfinite(vectors).all():
                 raise ModelError(

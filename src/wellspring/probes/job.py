@@ -41,7 +41,7 @@ def run(
     Raises:
         ConfigError: more passages than candidates, an empty split, BM25 without scores, too few
             queries to shuffle.
-        ModelError: vectors that are not finite.
+        ModelError: vectors that are not finite, or not as wide on both sides.
     """
     data.check(passages, settings.kinds)
     with torch.inference_mode():
