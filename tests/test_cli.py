@@ -95,7 +95,7 @@ def test_an_embedding_job_that_is_killed_leaves_nothing_and_comes_back_the_same(
     texts, out = tmp_path / "texts.parquet", tmp_path / "out" / "shard-000.parquet"
     chance = random.Random(1)
     words = [f"word{number}" for number in range(500)]
-    write_texts(texts, [" ".join(chance.choices(words, k=60)) for _ in range(10_000)])
+    write_texts(texts, [" ".join(chance.choices(words, k=60)) for _ in range(6000)])
     command = [*WELLSPRING, "embed", texts, tiny, out, "--threads", "1"]
     command = [*map(str, command), "--spec", embed_spec().canonical()]
     part = out.with_name(f".{out.name}.part")
