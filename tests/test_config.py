@@ -125,6 +125,9 @@ def test_a_path_is_relative_to_the_file_that_names_it(tmp_path, monkeypatch):
     assert found["datasets"]["b"]["source"] == "data/b"
     assert found["datasets"]["c"]["source"] == {"train": "studies/c"}
     assert found["models"]["m"]["source"] == "path:studies/m"
+    merged["datasets"]["d"] = {"format": "pydocs"}
+    overlay.write_text(overlay.read_text().replace("c: {format", "d: {format: pydocs}, c: {format"))
+    assert anchor(merged, [own, overlay])["datasets"]["d"]["lock"] == "requirements.lock"
     (tmp_path / "elsewhere").mkdir()
     monkeypatch.chdir(tmp_path / "elsewhere")
     found = anchor(merged, [own, overlay])

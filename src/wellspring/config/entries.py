@@ -171,7 +171,8 @@ class Pydocs(_Dataset):
     """How many docstrings are kept, chosen by hash."""
     seed: int = 42
     lock: str = "requirements.lock"
-    """Names the packages that are read; relative to the file that names it."""
+    """Names the packages that are read; relative to the file that names it, the default to the
+    workflow's own."""
 
 
 class Jsonl(_FileDataset):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,10 @@ def anchor(raw: Any, files: Iterable[Path]) -> Any:
     if not isinstance(raw, Mapping):
         return raw
 
+    def home(path: str) -> str:
+        # A default is no file's: it lies beside the first one, the workflow's own.
+        return _join(layers[0][0] if layers else Path(), path)
+
     def base(*keys: str) -> Path:
         for folder, content in reversed(layers):
             for key in keys:
@@ -39,7 +44,7 @@ def anchor(raw: Any, files: Iterable[Path]) -> Any:
         }
     if isinstance(datasets := raw.get("datasets"), Mapping):
         config["datasets"] = {
-            name: _anchor_dataset(entry, lambda key, name=name: base("datasets", name, key))
+            name: _anchor_dataset(entry, partial(base, "datasets", name), home)
             for name, entry in datasets.items()
         }
     return config
@@ -66,15 +71,13 @@ def _anchor_model(entry: Any, folder: Path) -> Any:
     return {**entry, "source": "path:" + _join(folder, source.removeprefix("path:"))}
 
 
-def _anchor_dataset(entry: Any, base: Callable[[str], Path]) -> Any:
+def _anchor_dataset(entry: Any, base: Callable[[str], Path], home: Callable[[str], str]) -> Any:
     if not isinstance(entry, Mapping):
         return entry
     entry = dict(entry)
     if entry.get("format") == "pydocs":
-        entry.setdefault("lock", Pydocs.model_fields["lock"].default)
-        # The default lies beside the file that names the dataset.
-        folder = base("lock") if base("lock") != Path() else base("format")
-        entry["lock"] = _join(folder, entry["lock"])
+        default = Pydocs.model_fields["lock"].default
+        entry["lock"] = _join(base("lock"), entry["lock"]) if "lock" in entry else home(default)
     source = entry.get("source")
     if isinstance(source, str):
         entry["source"] = _join(base("source"), source)
