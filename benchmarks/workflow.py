@@ -87,7 +87,7 @@ def _start_up(folder: Path) -> list[dict[str, object]]:
     log = folder / "results/logs/probe/minilm/pydocs/layer-06/passages-5.log"
     target = "results/probes/minilm/pydocs/layer-06/passages-5.parquet"
     _, output = snakemake(folder, "-n", "-p", "--forcerun", target, "--", target)
-    command = output[output.index("wellspring probe") :].split("\n\n")[0].replace("\n", " ")
+    command = output[output.index("wellspring probe") :].splitlines()[0]
     environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
 
     def job() -> None:

@@ -183,9 +183,10 @@ def test_a_file_that_is_no_configuration_is_one_line(tmp_path, content, message)
 
 
 def test_an_empty_overlay_changes_nothing(tmp_path):
+    own, overlay = ROOT / "config.yaml", tmp_path / "more.yaml"
     for content in ("", "null", "# nothing"):
-        (tmp_path / "more.yaml").write_text(content)
-        assert anchor(DEFAULT, [tmp_path / "more.yaml"]) == anchor(DEFAULT, [])
+        overlay.write_text(content)
+        assert anchor(DEFAULT, [own, overlay]) == anchor(DEFAULT, [own])
 
 
 def test_the_schema_is_in_step():
