@@ -57,6 +57,8 @@ def test_the_default_study_is_valid_and_small():
         ("study/probe/passages", [6], "study.probe.passages: 6 passages need 5 negatives"),
         ("study/probe/layers", [7], "study.probe.layers: 7 is beyond 'minilm', whose last is 6"),
         ("study/probe/layers", [], "study.probe.layers: names no layer"),
+        ("study/probe/layers", [0, 0], "study.probe.layers: names something twice"),
+        ("study/probe/layers", 6, "study.probe.layers: Input should be a valid list"),
         ("study/probe/retrievers", ["nobody"], "no retriever is named 'nobody'"),
         ("study/probe/retrievers", ["minilm"], "compared with 'minilm-random': select that too"),
         ("study/probe/datasets", ["pydoc"], "no dataset is named 'pydoc'"),

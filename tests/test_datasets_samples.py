@@ -114,6 +114,7 @@ def test_one_sample_for_each_positive() -> None:
         "train": 44,
         "validation": 16,
         "test": 20,
+        "given_negatives_not_used": 0,
         "oversampled": 0,
         "dropped_without_negatives": 0,
         "duplicates": 0,

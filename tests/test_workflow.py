@@ -317,6 +317,15 @@ def test_a_bad_configuration_stops_before_any_job(study, edit, message):
     assert done.returncode != 0 and message in done.stdout + done.stderr
 
 
+def test_a_place_that_is_not_there_stops_a_finished_study_too(study):
+    (study.folder / "questions.jsonl").rename(study.folder / "elsewhere.jsonl")
+    shutil.rmtree(study.folder / "tiny")
+    done = study.run("-n", check=False)
+    assert done.returncode != 0
+    assert "datasets.questions.source: questions.jsonl does not exist" in done.stdout + done.stderr
+    assert "models.tiny.source: tiny holds no config.json" in done.stdout + done.stderr
+
+
 def test_layers_that_the_checkpoint_does_not_have(study):
     study.configure(lambda config: [m.update(layers=3) for m in config["models"].values()])
     done = study.run(check=False)

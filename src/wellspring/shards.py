@@ -234,7 +234,10 @@ def _mendable(path: Path) -> Iterator[None]:
 
 
 def _mend(path: Path) -> str:
-    return f"make it again: snakemake --cores all --forcerun {path}"
+    return (
+        f"make it again: snakemake --cores all --forcerun {path} "
+        "(with the --configfile of your study)"
+    )
 
 
 def _difference(expected: Any, found: Any) -> str:

@@ -12,7 +12,7 @@ from wellspring.config.entries import (
     Probing,
     Splits,
 )
-from wellspring.config.paths import anchor
+from wellspring.config.paths import anchor, check_places
 
 __all__ = [
     "SLUG",
@@ -25,5 +25,6 @@ __all__ = [
     "Probing",
     "Splits",
     "anchor",
+    "check_places",
     "parse",
 ]

@@ -29,6 +29,8 @@ def _describe(detail: Mapping[str, Any]) -> str:
     where = ".".join(str(part) for part in detail["loc"] if part != "[key]") or "configuration"
     # The format that pydantic inserts to name a union's branch is no key of the file.
     where = re.sub(r"^(datasets\.[^.]+)\.(pydocs|jsonl|beir|dpr)\.", r"\1.", where)
+    # Nor are the names of a value's alternatives.
+    where = re.sub(r"\.(literal|list|constrained)[-\[].*$", "", where)
     if detail["type"] == "extra_forbidden":
         return f"{where}: unknown key"
     if detail["type"] == "missing":
@@ -117,6 +119,8 @@ def _study_problems(config: Config) -> Iterable[str]:
             yield f"study.probe.layers: {deepest} is beyond {name!r}, whose last is {depth}"
     if set(probe.kinds) == {"bm25"}:
         yield "study.probe.kinds: bm25 alone tells nothing about layers: add another probe"
+    if probe.layers != "all" and len(set(probe.layers)) < len(probe.layers):
+        yield "study.probe.layers: names something twice"
     if probe.layers == []:
         yield "study.probe.layers: names no layer"
     for name in probe.datasets:

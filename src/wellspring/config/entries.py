@@ -121,6 +121,7 @@ class Negatives(Strict):
     depth: int = Field(default=20, ge=1)
     """Mined negatives are drawn from the first `depth` passages that BM25 finds."""
     seed: int = 42
+    """Seed of the draw."""
 
     @model_validator(mode="after")
     def _deep_enough(self) -> Negatives:
@@ -135,22 +136,29 @@ class Splits(Strict):
     by: Literal["query", "sample"] = "query"
     """`query`: no query on two sides. `sample`: the published way, which leaks queries."""
     test: Fraction = 0.2
+    """A share of the queries, or samples."""
     validation: Fraction = 0.12
     """A share of what is not test."""
     seed: int = 42
+    """Seed of the split."""
 
 
 class Bm25(Strict):
     """The lexical scorer that mines negatives and serves as the `bm25` control."""
 
     k1: float = Field(default=0.9, gt=0)
+    """How soon repeating a word stops to count."""
     b: float = Field(default=0.4, ge=0, le=1)
+    """How much length is held against a passage: a low b prefers long ones."""
 
 
 class _Dataset(Strict):
     negatives: Negatives = Negatives()
+    """Which hard negatives a sample gets."""
     splits: Splits = Splits()
+    """How samples are split, where the source publishes no splits."""
     bm25: Bm25 = Bm25()
+    """The lexical scorer that mines negatives and serves as a control."""
     shards: int = Field(default=1, ge=1, le=1000)
     """Pieces in which a side is embedded, one job each."""
 
@@ -167,9 +175,11 @@ class Pydocs(_Dataset):
     """Docstrings of the standard library and of the locked packages: summary line, body."""
 
     format: Literal["pydocs"]
+    """How the source is read."""
     entries: int = Field(default=4000, ge=10)
     """How many docstrings are kept, chosen by hash."""
     seed: int = 42
+    """Seed of that choice."""
     lock: str = "requirements.lock"
     """Names the packages that are read; relative to the file that names it, the default to the
     workflow's own."""
@@ -179,13 +189,16 @@ class Jsonl(_FileDataset):
     """Lines of `{"query": str, "pos": [str], "neg": [str]}`."""
 
     format: Literal["jsonl"]
+    """How the source is read."""
 
 
 class Beir(_FileDataset):
     """A folder with corpus.jsonl, queries.jsonl and qrels/*.tsv."""
 
     format: Literal["beir"]
+    """How the source is read."""
     source: str
+    """The folder; relative to the file that names it."""
     sha256: None = None
     """A folder has none."""
     judged_only: bool = False
@@ -202,6 +215,7 @@ class Dpr(_FileDataset):
     """DPR's JSON (positive_ctxs, hard_negative_ctxs), plain or gzip."""
 
     format: Literal["dpr"]
+    """How the source is read."""
     max_negatives: int | None = Field(default=None, ge=1)
     """Keep so many hard negatives a query, the first ones: what is kept is what is embedded."""
 
@@ -213,11 +227,15 @@ class Optimiser(Strict):
     """How the trained probes are fitted."""
 
     learning_rate: float = Field(default=0.005, gt=0)
+    """Adam's step size."""
     epochs: int = Field(default=60, ge=1)
+    """Passes over the training samples."""
     batch_size: int = Field(default=32768, ge=1)
+    """Samples in an optimiser step."""
     weight_decay: float = Field(default=1.0, ge=0)
     """λ of the penalty λ/2 ‖W‖² added to the mean cross-entropy; biases are free."""
     schedule: Literal["constant", "cosine"] = "cosine"
+    """How the step size falls over the epochs."""
     standardise: bool = True
     """Scale every feature by the training split's mean and standard deviation."""
     select: Literal["loss", "accuracy"] = "loss"
@@ -232,10 +250,13 @@ class Probing(Strict):
     """What is probed: every retriever × dataset × layer × passage count."""
 
     retrievers: list[Slug] = Field(min_length=1)
+    """Names under `retrievers`."""
     datasets: list[Slug] = Field(min_length=1)
+    """Names under `datasets`."""
     passages: list[Annotated[int, Field(ge=2, le=99)]] = Field(default=[2, 3, 4, 5], min_length=1)
     """N: one positive and N − 1 hard negatives."""
     layers: Literal["all"] | list[Annotated[int, Field(ge=0, le=99)]] = "all"
+    """All of them, or a list; 0 is the embedding output."""
     kinds: list[ProbeKind] = Field(
         default=[
             "concat",
@@ -251,15 +272,18 @@ class Probing(Strict):
     )
     """The published probe (`concat`) and its controls."""
     seeds: list[int] = Field(default=[0, 1, 2], min_length=1)
+    """Each draws its own negatives, orders and starts."""
     rank: int = Field(default=16, ge=1)
     """Rank of the `bilinear` probe."""
     optimiser: Optimiser = Optimiser()
+    """How the trained probes are fitted."""
 
 
 class Findings(Strict):
     """How differences are tested."""
 
     alpha: Fraction = 0.05
+    """Family-wise error rate below which a difference is significant."""
     permutations: int = Field(default=10_000, ge=100)
     """Sign flips of the max-T test."""
     resamples: int = Field(default=2_000, ge=100)
@@ -267,24 +291,33 @@ class Findings(Strict):
     similarity_texts: int = Field(default=2_000, ge=10)
     """At most so many texts a side enter the representation similarity."""
     seed: int = 42
+    """Seed of permutations, resamples and the choice of texts."""
 
 
 class Study(Strict):
     """What is computed from the catalogues."""
 
     name: Slug
+    """Names the folder under results/studies."""
     probe: Probing
+    """What is probed."""
     findings: Findings = Findings()
+    """How differences are tested."""
 
 
 class Config(Strict):
     """A whole configuration: catalogues and the study that selects from them."""
 
     models: dict[Slug, Model]
+    """Where weights come from."""
     encoders: dict[Slug, Encoder]
+    """How texts become vectors."""
     retrievers: dict[Slug, Retriever]
+    """Query encoder and passage encoder."""
     datasets: dict[Slug, Dataset]
+    """Queries, passages and judgements."""
     study: Study
+    """What is computed from them."""
 
     def layers(self, retriever: str) -> list[int]:
         """The layers at which a retriever is probed."""

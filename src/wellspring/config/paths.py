@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from wellspring.config.entries import Pydocs
+from wellspring.config.entries import Config, Pydocs
 from wellspring.errors import ConfigError
 
 
@@ -48,6 +48,34 @@ def anchor(raw: Any, files: Iterable[Path]) -> Any:
             for name, entry in datasets.items()
         }
     return config
+
+
+def check_places(config: Config) -> None:
+    """Raise ConfigError, a line each, for places that the study reads and that are not there.
+
+    Snakemake alone would not: it takes results that exist for results of the file that is named.
+    """
+    problems = []
+    for name in config.study.probe.datasets:
+        for path in dataset_paths(config.datasets[name]):
+            if not path.exists():
+                problems.append(f"datasets.{name}.source: {path} does not exist")
+    for retriever in config.study.probe.retrievers:
+        for encoder in config.retrievers[retriever].encoders.values():
+            name = config.encoders[encoder].model
+            entry = config.models[name]
+            if entry.scheme == "path" and not (Path(entry.place) / "config.json").is_file():
+                problems.append(f"models.{name}.source: {entry.place} holds no config.json")
+    if problems:
+        raise ConfigError("\n".join(dict.fromkeys(problems)))
+
+
+def dataset_paths(entry: Any) -> list[Path]:
+    """The files or folders that a dataset's entry names."""
+    if isinstance(entry, Pydocs):
+        return [Path(entry.lock)]
+    places = [entry.source] if isinstance(entry.source, str) else entry.source.values()
+    return [Path(place) for place in places]
 
 
 def _content(file: Path) -> Mapping[str, Any]:

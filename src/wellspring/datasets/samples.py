@@ -58,7 +58,8 @@ class Samples:
     negative_ids (list, in random order; an oversampled one repeats), sorted by split, query_id and
     positive_id."""
     counts: dict[str, int]
-    """samples, train, validation, test; of the samples `oversampled`, `dropped_without_negatives`,
+    """samples, train, validation, test; `given_negatives_not_used`, where others are mined; of
+    the samples `oversampled`, `dropped_without_negatives`,
     `duplicates` (dropped) and `leaks_dropped` (their query is in a published split that comes
     later); `queries_on_both_sides`: queries with samples in more than one split;
     `test_passages_seen_in_train`: distinct texts among the test candidates (positives and
@@ -94,6 +95,7 @@ def make(texts: pl.DataFrame, judgements: pl.DataFrame, sampling: Sampling) -> S
         counts={
             "samples": frame.height,
             **sizes,
+            "given_negatives_not_used": named.filter(grade=0).height if sampling.mined else 0,
             "oversampled": oversampled,
             "dropped_without_negatives": pairs.height - frame.height,
             **counts,
