@@ -148,6 +148,10 @@ def main(texts: int = 600, repeats: int = 3) -> list[dict[str, object]]:
             repeats,
         )
         peak = measure.matmul_peak()
+        halves = {
+            dtype: measure.matmul_peak(512, 3, getattr(torch, dtype))
+            for dtype in ("bfloat16", "float16")
+        }
         few = both[:: max(1, len(both) // 100)]
         short = measure.in_turn(
             {
@@ -168,6 +172,7 @@ def main(texts: int = 600, repeats: int = 3) -> list[dict[str, object]]:
     return [
         measure.row(name, "threads", threads, ""),
         measure.row(name, "float32 matmul peak", peak, "GF/s"),
+        *(measure.row(name, f"{half} matmul peak", rate, "GF/s") for half, rate in halves.items()),
         measure.row(
             name, "texts a second, all layers stored", len(both) / taken["ours"], "texts/s"
         ),

@@ -42,13 +42,13 @@ def write_texts(path: Path, texts: list[str]) -> None:
     shards.write(path, table, shards.Provenance({"step": "texts", "texts": digests}))
 
 
-def wait_for(path: Path) -> float:
-    """Wait until a file appears; gives the time."""
-    for _ in range(6000):
-        if path.exists():
+def wait_for(path: Path, size: int = 0) -> float:
+    """Wait until a file has so many bytes; gives the time."""
+    for _ in range(12_000):
+        if path.exists() and path.stat().st_size >= size:
             return time.monotonic()
-        time.sleep(0.01)
-    raise AssertionError(f"{path} never appeared")
+        time.sleep(0.005)
+    raise AssertionError(f"{path} never came to {size} bytes")
 
 
 def embed_spec(**changes: object) -> specs.EmbedSpec:
@@ -106,10 +106,11 @@ def test_an_embedding_job_that_is_killed_leaves_nothing_and_comes_back_the_same(
     undisturbed = out.read_bytes()
     out.unlink()
     torn = 0
-    for _ in range(10):
+    for attempt in range(10):
         job = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        wait_for(part)
-        time.sleep(chance.uniform(0, writing))
+        # Every other kill falls between the first row group and the end.
+        wait_for(part, size=100_000 * (attempt % 2))
+        time.sleep(chance.uniform(0, 0.1 if attempt % 2 else writing))
         job.send_signal(signal.SIGKILL)
         job.wait()
         torn += part.exists() and part.stat().st_size > 100_000
