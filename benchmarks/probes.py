@@ -114,8 +114,8 @@ def main(samples: int = 4000, repeats: int = 5) -> list[dict[str, object]]:
     needed = 4 * int(TRAIN * samples) * (PASSAGES + 1) * HIDDEN * PASSAGES / 1e9
     name = "probes"
     return [
-        measure.row(name, "plain DataLoader, training alone", plain_rate, "steps/s"),
-        measure.row(name, "concat, the whole job", rate, "steps/s"),
+        measure.row(name, "plain DataLoader, validated each epoch", plain_rate, "steps/s"),
+        measure.row(name, "concat, the whole job, seeds stacked", rate, "steps/s"),
         measure.row(name, "concat / plain", rate / plain_rate, "×", "≥ 20"),
         measure.row(name, "concat, multiply-adds × 2 as published", rate * needed, "GF/s"),
         measure.row(name, f"every kind, N = {PASSAGES}, whole job", taken["every"], "s", "≤ 4"),
