@@ -9,59 +9,21 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import polars as pl
 import pytest
+from formats import check, refused, source, write
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wellspring.datasets import beir, dpr, jsonl
-from wellspring.datasets.records import Records, Source, text_id
+from wellspring import randomness
+from wellspring.datasets import arrays, beir, dpr, jsonl
+from wellspring.datasets.records import text_id
 from wellspring.errors import SourceError
 
 Shared = Callable[[str], Path]
 
 
-def source(path: Path | dict[str | None, Path], **options: Any) -> Source:
-    return Source(path if isinstance(path, dict) else {None: path}, "planted", options)
-
-
-def write(path: Path, *rows: Any) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    text = "".join(f"{row if isinstance(row, str) else json.dumps(row)}\n" for row in rows)
-    path.write_text(text, encoding="utf-8")
-    return path
-
-
 def example(query: str, pos: list[str], neg: list[str]) -> dict[str, Any]:
     return {"query": query, "pos": pos, "neg": neg}
-
-
-def check(records: Records) -> None:
-    """What holds of every format's records."""
-    texts, judgements = records.texts, records.judgements
-    assert not texts.select(pl.struct("text_id", "side").is_duplicated().any()).item()
-    assert texts.equals(texts.sort(pl.col("side") != "query", "text_id"))
-    assert not texts.select((pl.col("text").str.strip_chars() == "").any()).item()
-    queries = set(texts.filter(side="query")["text_id"])
-    passages = set(texts.filter(side="passage")["text_id"])
-    assert set(judgements["query_id"]) == queries
-    assert set(judgements["text_id"]) <= passages
-    keys = pl.struct("query_id", "text_id", "split")
-    assert not judgements.select(keys.is_duplicated().any()).item()
-    assert judgements.schema["grade"] == pl.Int32
-    assert records.counts["queries"] == len(queries)
-    assert records.counts["passages"] == len(passages)
-    assert records.counts["positives"] == judgements.filter(pl.col("grade") > 0).height
-    assert records.counts["hard_negatives"] == judgements.filter(grade=0).height
-
-
-def refused(read: Callable[[Source], Records], where: Source, *parts: str) -> None:
-    with pytest.raises(SourceError) as caught:
-        read(where)
-    message = str(caught.value)
-    assert "\n" not in message
-    for part in parts:
-        assert part in message
 
 
 # jsonl
@@ -155,7 +117,7 @@ def test_a_byte_order_mark_is_no_text(tmp_path: Path) -> None:
     ("line", "message"),
     [
         ('{"query": "q", ', "malformed JSON"),
-        ("[1]", "expected a JSON object, found a list"),
+        ("[1]", "expected an object, found a list"),
         ('{"pos": ["p"]}', "field 'query' is missing"),
         ('{"query": "q"}', "field 'pos' is missing"),
         ('{"query": 3, "pos": ["p"]}', "field 'query' must be a text, found a number"),
@@ -351,14 +313,66 @@ def test_dpr_reads_the_real_sample(shared: Shared) -> None:
             assert {text[identity] for identity in ids} == expected
 
 
-def test_dpr_keeps_the_first_negatives(shared: Shared) -> None:
+def test_dpr_keeps_negatives_chosen_by_hash(shared: Shared) -> None:
     path = shared("data/dpr-sample/sample.json")
     few = dpr.read(source(path, max_negatives=7))
     check(few)
     everything = dpr.read(source(path)).judgements.filter(grade=0)
     kept = few.judgements.filter(grade=0)
-    assert kept.equals(everything.group_by("query_id", maintain_order=True).head(7))
+    assert kept.equals(everything.join(kept, on=kept.columns, how="semi", nulls_equal=True))
+    first = everything.group_by("query_id", maintain_order=True).head(7)
+    assert not kept.equals(first)
+    for (name,), group in everything.group_by("query_id"):
+        expected = randomness.shuffled(42, group["text_id"].to_list(), name)[:7]
+        assert set(kept.filter(query_id=name)["text_id"]) == set(expected)
     assert few.counts["passages"] < 5 * 7 + 20
+
+
+NEGATIVES = [f"n{n}" for n in range(9)]
+
+
+@given(
+    order=st.permutations(NEGATIVES),
+    twice=st.lists(st.sampled_from([*NEGATIVES, "p", " ", " n3"]), max_size=12),
+    limit=st.integers(1, 10),
+)
+def test_nothing_but_a_negative_takes_the_place_of_one(
+    tmp_path_factory: Any, order: list[str], twice: list[str], limit: int
+) -> None:
+    path = tmp_path_factory.mktemp("limit") / "a.json"
+    names = [ctx(text) for text in order + twice]
+    path.write_text(json.dumps([question("q", [ctx("p")], names)]), encoding="utf-8")
+    kept = dpr.read(source(path, max_negatives=limit)).judgements.filter(grade=0)["text_id"]
+    ids = [text_id(text) for text in NEGATIVES]
+    assert set(kept) == set(randomness.shuffled(42, ids, text_id("q"))[:limit])
+
+
+@given(st.permutations([(n, part) for n in range(9) for part in range(1 + n % 2)]))
+def test_a_query_in_several_records_keeps_the_same_negatives(
+    tmp_path_factory: Any, planted: list[tuple[int, int]]
+) -> None:
+    folder = tmp_path_factory.mktemp("several")
+    parts = [[ctx(f"n{n}") for n, part in planted if part == wanted] for wanted in (0, 1)]
+    values = [question("q", [ctx("p")], parts[0]), question("q", [], parts[1])]
+    path = folder / "a.json"
+    path.write_text(json.dumps(values), encoding="utf-8")
+    files = {"train": path, "dev": path}
+    kept = dpr.read(source(files, max_negatives=3)).judgements.filter(grade=0)
+    ids = [text_id(text) for text in NEGATIVES]
+    for split in files:
+        found = kept.filter(split=split)["text_id"]
+        assert set(found) == set(randomness.shuffled(42, ids, text_id("q"))[:3])
+    assert kept.height == 6
+
+
+def test_negatives_beyond_the_limit_are_never_held(tmp_path: Path) -> None:
+    path = tmp_path / "a.json"
+    hard = [ctx(f"n{n}") for n in range(50)]
+    values = [question(f"q{n}", [ctx(f"p{n}")], hard) for n in range(2)]
+    path.write_text(json.dumps(values), encoding="utf-8")
+    counts = dpr.read(source(path, max_negatives=2)).counts
+    assert counts["hard_negatives"] == 4
+    assert counts.get("duplicate_texts_merged", 0) == 6 - counts["passages"]
 
 
 def test_dpr_unpacks_gzip(tmp_path: Path, shared: Shared) -> None:
@@ -389,36 +403,36 @@ JSON_OBJECTS = st.dictionaries(
     ascii_only=st.booleans(),
     chunk=st.integers(1, 40),
 )
-def test_dpr_streams_any_array_in_any_chunks(
+def test_arrays_stream_in_any_chunks(
     tmp_path_factory: Any, values: list[Any], indent: int | None, ascii_only: bool, chunk: int
 ) -> None:
     path = tmp_path_factory.mktemp("stream") / "a.json"
     text = json.dumps(values, indent=indent, ensure_ascii=ascii_only)
     path.write_text(f" {text}\n", encoding="utf-8", newline="\n")
-    assert [value for _, value in dpr.objects(path, chunk)] == values
+    assert [value for _, value in arrays.objects(path, chunk)] == values
 
 
-def test_dpr_names_record_and_line(tmp_path: Path) -> None:
+def test_arrays_name_record_and_line(tmp_path: Path) -> None:
     values = [question(f"q{n}", [ctx("p")], []) for n in range(3)]
     path = tmp_path / "a.json"
     path.write_text(json.dumps(values, indent=1), encoding="utf-8")
     lines = path.read_text(encoding="utf-8").splitlines()
     starts = [number for number, line in enumerate(lines, start=1) if line == " {"]
     for chunk in (1, 50, 1 << 20):
-        places = [place for place, _ in dpr.objects(path, chunk)]
+        places = [place for place, _ in arrays.objects(path, chunk)]
         assert places == [f"{path}:{line}: record {n}" for n, line in enumerate(starts, start=1)]
 
 
-def test_dpr_holds_one_record_at_a_time(tmp_path: Path) -> None:
+def test_arrays_hold_one_record_at_a_time(tmp_path: Path) -> None:
     path = tmp_path / "a.json"
     record = json.dumps(question("q", [ctx("p" * 20_000)], []))
     path.write_text(f"[{', '.join([record] * 500)}]", encoding="utf-8")
     broken = tmp_path / "b.json"
     broken.write_text(f'[{record}, {{"question": oh}}, {record * 500}', encoding="utf-8")
     tracemalloc.start()
-    assert sum(1 for _ in dpr.objects(path, 1 << 16)) == 500
+    assert sum(1 for _ in arrays.objects(path, 1 << 16)) == 500
     with pytest.raises(SourceError, match=r"b\.json:1: record 2: malformed JSON"):
-        list(dpr.objects(broken, 1 << 16))
+        list(arrays.objects(broken, 1 << 16))
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert path.stat().st_size > 10_000_000
@@ -444,7 +458,7 @@ GOOD = json.dumps(question("q", [ctx("p", "t")], [ctx("n")]))
         ('[{"question": "q"}]', ":1: record 1: field 'positive_ctxs' is missing"),
         (
             '[{"question": "q", "positive_ctxs": ["p"]}]',
-            ":1: record 1: positive_ctxs[0]: expected an object with title and text",
+            ":1: record 1: positive_ctxs[0]: expected an object, found a text",
         ),
         (
             '[{"question": "q", "positive_ctxs": [{"title": "t"}]}]',

@@ -7,155 +7,24 @@ its text.
 
 from __future__ import annotations
 
-import json
-import zlib
-from collections.abc import Iterator
-from io import TextIOWrapper
-from pathlib import Path
-from typing import Any, TextIO
-
-from wellspring.datasets.records import (
-    Collector,
-    Records,
-    Source,
-    list_field,
-    opened,
-    text_field,
-    titled,
-)
-from wellspring.errors import SourceError
-
-CHUNK = 1 << 20
-# Longer than what JSON cuts short may lie before the end of what was read (-Infinity, an escape).
-TAIL = 16
+from wellspring.datasets import arrays
+from wellspring.datasets.records import Collector, Records, Source, passages_field, text_field
 
 
 def read(source: Source) -> Records:
     """Reads every file in bounded memory; the passages of a repeated question are put together.
 
-    A text's id is the hash of the text. Option `max_negatives`: keep that many hard negatives of an
-    object, the first ones (None: all). Raises SourceError for what cannot be read, with line,
+    A text's id is the hash of the text. Option `max_negatives`: keep that many hard negatives of a
+    question, chosen by hash (None: all). Raises SourceError for what cannot be read, with line,
     record and field.
     """
-    collector = Collector()
-    limit = source.options.get("max_negatives")
+    collector = Collector(source.options.get("max_negatives"))
     for split, path in source.files.items():
-        for place, record in objects(path):
+        for place, record in arrays.objects(path):
             collector.example(
                 query=text_field(record, "question", place),
-                positives=_passages(record, "positive_ctxs", place),
-                negatives=_passages(record, "hard_negative_ctxs", place, optional=True),
+                positives=passages_field(record, "positive_ctxs", place),
+                negatives=passages_field(record, "hard_negative_ctxs", place, optional=True),
                 split=split,
-                max_negatives=limit,
             )
     return collector.records(source.name)
-
-
-def _passages(record: dict[str, Any], name: str, place: str, optional: bool = False) -> list[str]:
-    passages = []
-    for index, item in enumerate(list_field(record, name, place, optional)):
-        inner = f"{place}: {name}[{index}]"
-        if not isinstance(item, dict):
-            raise SourceError(f"{inner}: expected an object with title and text")
-        title = text_field(item, "title", inner, missing="")
-        passages.append(titled(title, text_field(item, "text", inner)))
-    return passages
-
-
-def objects(path: Path, chunk: int = CHUNK) -> Iterator[tuple[str, dict[str, Any]]]:
-    """The objects of the array, each with its place ("path:line: record n", n from 1).
-
-    Holds about one object and `chunk` characters at a time.
-    """
-    with opened(path) as stream, TextIOWrapper(stream, encoding="utf-8-sig", newline="\n") as text:
-        array = _Array(path, text, chunk)
-        array.expect("[", "an array of objects")
-        more = array.peek() != "]"
-        while more:
-            yield array.object()
-            more = array.step(",")
-        array.expect("]", "',' or ']' after an object")
-        if array.peek():
-            raise SourceError(f"{array.place()}: text after the end of the array")
-
-
-class _Array:
-    """What was read of an array and not yet used."""
-
-    def __init__(self, path: Path, text: TextIO, chunk: int) -> None:
-        self._path = path
-        self._text = text
-        self._chunk = chunk
-        self._record = 0
-        self._buffer = ""
-        self._position = 0
-        self._line = 1
-        self._counted = 0
-        self._decoder = json.JSONDecoder()
-
-    def place(self, position: int | None = None) -> str:
-        """Names file, line and record of a position, the current one by default."""
-        self._line += self._buffer.count("\n", self._counted, self._position)
-        self._counted = self._position
-        line = self._line
-        if position is not None:
-            line += self._buffer.count("\n", self._position, position)
-        return f"{self._path}:{line}" + (f": record {self._record}" if self._record else "")
-
-    def peek(self) -> str:
-        """The next character that is not white space; empty at the end of the file."""
-        while True:
-            while self._position < len(self._buffer):
-                if self._buffer[self._position] not in " \t\r\n":
-                    return self._buffer[self._position]
-                self._position += 1
-            if not self._read():
-                return ""
-
-    def step(self, character: str) -> bool:
-        """Steps over the next character if it is this one."""
-        found = self.peek() == character
-        self._position += found
-        return found
-
-    def expect(self, character: str, meaning: str) -> None:
-        """Steps over a character that must come next."""
-        if not self.step(character):
-            found = repr(self.peek()) if self.peek() else "the end of the file"
-            raise SourceError(f"{self.place()}: expected {meaning}, found {found}")
-
-    def object(self) -> tuple[str, dict[str, Any]]:
-        """Decodes the next object; gives the place where it begins, too."""
-        self._record += 1
-        if self.peek() != "{":
-            raise SourceError(f"{self.place()}: expected an object, found {self.peek()!r}")
-        place = self.place()
-        while True:
-            try:
-                value, self._position = self._decoder.raw_decode(self._buffer, self._position)
-                return place, value
-            except RecursionError:
-                raise SourceError(f"{self.place()}: malformed JSON: nested too deeply") from None
-            except json.JSONDecodeError as error:
-                # A string that is cut off is reported where it begins.
-                cut = error.msg.startswith("Unterminated string")
-                cut = cut or error.pos >= len(self._buffer.rstrip()) - TAIL
-                if not (cut and self._read()):
-                    raise SourceError(
-                        f"{self.place(error.pos)}: malformed JSON: {error.msg}"
-                    ) from None
-            except ValueError as error:
-                raise SourceError(f"{self.place()}: malformed JSON: {error}") from None
-
-    def _read(self) -> bool:
-        """Reads on, at least as much as is held, so that decoding anew costs linear time."""
-        self.place()
-        held = self._buffer[self._position :]
-        try:
-            more = self._text.read(max(self._chunk, len(held)))
-        except UnicodeDecodeError as error:
-            raise SourceError(f"{self.place()} or after it: not UTF-8: {error.reason}") from None
-        except (OSError, EOFError, zlib.error) as error:
-            raise SourceError(f"{self.place()}: cannot be read: {error}") from None
-        self._buffer, self._position, self._counted = held + more, 0, 0
-        return bool(more)

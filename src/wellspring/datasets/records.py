@@ -24,6 +24,7 @@ from typing import Any, BinaryIO, Literal
 
 import polars as pl
 
+from wellspring import randomness
 from wellspring.errors import SourceError
 
 Side = Literal["query", "passage"]
@@ -34,6 +35,8 @@ JUDGEMENTS = pl.Schema(
 )
 # Python objects take several times the room of the same rows in a frame.
 ROWS_HELD = 100_000
+# Of the choice of hard negatives where a source has more than are wanted.
+SEED = 42
 
 
 @dataclass(frozen=True)
@@ -98,29 +101,28 @@ class Rows:
 
 
 class Collector:
-    """Gathers the examples of a source whose texts have no ids of their own."""
+    """Gathers the examples of a source whose texts are known by themselves, not by ids.
 
-    def __init__(self) -> None:
+    `max_negatives`: keep so many hard negatives of a query (in each published split), chosen by
+    hash; None keeps all. The same are chosen whatever the order of the examples.
+    """
+
+    def __init__(self, max_negatives: int | None = None) -> None:
         self.counts: Counter[str] = Counter()
+        self._limit = max_negatives
         self._seen: dict[Side, set[str]] = {"query": set(), "passage": set()}
         self._texts = Rows(TEXTS)
         self._judgements = Rows(JUDGEMENTS)
 
     def example(
-        self,
-        query: str,
-        positives: list[str],
-        negatives: list[str],
-        split: str | None,
-        max_negatives: int | None = None,
+        self, query: str, positives: list[str], negatives: list[str], split: str | None
     ) -> None:
-        """Adds a query with its passages; of its hard negatives the first `max_negatives`."""
+        """Adds a query with its passages."""
         query = query.strip()
         if not query:
             self.counts["empty_queries_dropped"] += 1
             return
         graded: dict[str, int] = {}
-        kept = 0
         for grade, texts in ((1, positives), (0, negatives)):
             for text in map(str.strip, texts):
                 if not text:
@@ -129,16 +131,19 @@ class Collector:
                     self.counts["negatives_that_are_positives_dropped"] += 1
                 elif text in graded:
                     self.counts["duplicate_judgements_dropped"] += 1
-                elif grade or max_negatives is None or kept < max_negatives:
+                else:
                     graded[text] = grade
-                    kept += not grade
         query_id = self._once("query", query)
+        hard = [text_id(text) for text, grade in graded.items() if not grade]
+        surplus = set(_surplus(query_id, hard, self._limit))
         for text, grade in graded.items():
-            self._judgements.append(query_id, self._once("passage", text), grade, split)
+            if grade or not surplus or text_id(text) not in surplus:
+                self._judgements.append(query_id, self._once("passage", text), grade, split)
 
     def records(self, name: str) -> Records:
         """All that was gathered; SourceError where no query of the dataset has a positive."""
-        return repaired(name, self._texts.frame(), self._judgements.frame(), self.counts)
+        texts, judgements = self._texts.frame(), self._judgements.frame()
+        return repaired(name, texts, judgements, self.counts, max_negatives=self._limit)
 
     def _once(self, side: Side, text: str) -> str:
         identity = text_id(text)
@@ -156,13 +161,14 @@ def repaired(
     judgements: pl.DataFrame,
     counts: Counter[str],
     unjudged: bool = False,
+    max_negatives: int | None = None,
 ) -> Records:
     """The records of the dataset `name`, rid of what repeats and of queries that serve nothing.
 
     texts and judgements as in `Records`, in the order of the source; texts unique in (text_id,
     side); every judgement names two of them. counts: the repairs made so far, added to here.
-    `unjudged` passages stay where they are a corpus. Raises SourceError where no query has a
-    positive passage.
+    `unjudged` passages stay where they are a corpus; `max_negatives` as in `Collector`. Raises
+    SourceError where no query has a positive passage.
     """
     queries = texts.filter(pl.col("side") == "query")
     passages = texts.filter(pl.col("side") == "passage")
@@ -172,6 +178,7 @@ def repaired(
     judgements = _unique(judgements, counts)
     if judgements.is_empty():
         raise SourceError(f"dataset {name}: no query has a positive passage")
+    judgements = _limited(judgements, max_negatives)
     queries = queries.join(judgements, **by_query, how="semi")
     if not unjudged:
         passages = passages.join(judgements, on="text_id", how="semi")
@@ -204,6 +211,32 @@ def _unique(judgements: pl.DataFrame, counts: Counter[str]) -> pl.DataFrame:
     return once.join(barren, on="query_id", how="anti", maintain_order="left")
 
 
+def _surplus(query_id: str, hard: list[str], limit: int | None) -> list[str]:
+    """The hard negatives of a query beyond the first `limit` in the order of a hash.
+
+    What is beyond it among some of them is beyond it among all: so each example is cut as it comes.
+    """
+    if limit is None or len(hard) <= limit:
+        return []
+    return randomness.shuffled(SEED, hard, query_id)[limit:]
+
+
+def _limited(judgements: pl.DataFrame, limit: int | None) -> pl.DataFrame:
+    """At most `limit` hard negatives of a query in a split, where several examples name it."""
+    if limit is None:
+        return judgements
+    triple = ["query_id", "split", "text_id"]
+    hard = judgements.filter(pl.col("grade") == 0).group_by(triple[:2]).agg("text_id")
+    crowded = hard.filter(pl.col("text_id").list.len() > limit)
+    rows = [
+        (query_id, split, text)
+        for query_id, split, texts in crowded.iter_rows()
+        for text in _surplus(query_id, texts, limit)
+    ]
+    surplus = pl.DataFrame(rows, schema=dict.fromkeys(triple, pl.String), orient="row")
+    return judgements.join(surplus, on=triple, how="anti", nulls_equal=True, maintain_order="left")
+
+
 def opened(path: Path) -> BinaryIO:
     """The bytes of a file, unpacked where its name ends in .gz; SourceError where it is none."""
     try:
@@ -234,45 +267,73 @@ def objects(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
             value = json.loads(line)
         except (ValueError, RecursionError) as error:
             raise SourceError(f"{place}: malformed JSON: {error}") from None
-        if not isinstance(value, dict):
-            raise SourceError(f"{place}: expected a JSON object, found {_kind(value)}")
-        yield place, value
+        yield place, as_object(value, place)
 
 
 def text_field(value: dict[str, Any], name: str, place: str, missing: str | None = None) -> str:
     """The text in a field; `missing` (where it is given) stands for an absent or null one."""
     if value.get(name) is None and missing is not None:
         return missing
-    return _text(_present(value, name, place), name, place)
+    return as_text(present(value, name, place), name, place)
 
 
 def texts_field(value: dict[str, Any], name: str, place: str, optional: bool = False) -> list[str]:
     """The list of texts in a field; empty where the field is absent and `optional`."""
     return [
-        _text(item, f"{name}[{index}]", place)
+        as_text(item, f"{name}[{index}]", place)
         for index, item in enumerate(list_field(value, name, place, optional))
     ]
+
+
+def passages_field(
+    value: dict[str, Any], name: str, place: str, optional: bool = False
+) -> list[str]:
+    """The passages of a list of objects with `text` and perhaps `title`; as `texts_field`."""
+    return [
+        titled(text_field(item, "title", inner, missing=""), text_field(item, "text", inner))
+        for inner, item in objects_field(value, name, place, optional)
+    ]
+
+
+def objects_field(
+    value: dict[str, Any], name: str, place: str, optional: bool = False
+) -> list[tuple[str, dict[str, Any]]]:
+    """The objects of the list in a field, each with its place ("…: name[index]")."""
+    inner = [
+        (f"{place}: {name}[{index}]", item)
+        for index, item in enumerate(list_field(value, name, place, optional))
+    ]
+    return [(where, as_object(item, where)) for where, item in inner]
 
 
 def list_field(value: dict[str, Any], name: str, place: str, optional: bool = False) -> list[Any]:
     """The list in a field; empty where the field is absent and `optional`."""
     if optional and name not in value:
         return []
-    found = _present(value, name, place)
+    found = present(value, name, place)
     if not isinstance(found, list):
-        raise SourceError(f"{place}: field '{name}' must be a list, found {_kind(found)}")
+        raise SourceError(f"{place}: field '{name}' must be a list, found {kind(found)}")
     return found
 
 
-def _present(value: dict[str, Any], name: str, place: str) -> Any:
+def present(value: dict[str, Any], name: str, place: str) -> Any:
+    """What is in a field; SourceError where it is absent."""
     if name not in value:
         raise SourceError(f"{place}: field '{name}' is missing")
     return value[name]
 
 
-def _text(value: Any, name: str, place: str) -> str:
+def as_object(value: Any, place: str) -> dict[str, Any]:
+    """The value, which must be an object."""
+    if not isinstance(value, dict):
+        raise SourceError(f"{place}: expected an object, found {kind(value)}")
+    return value
+
+
+def as_text(value: Any, name: str, place: str) -> str:
+    """The value of the field `name`, which must be a text that UTF-8 can hold."""
     if not isinstance(value, str):
-        raise SourceError(f"{place}: field '{name}' must be a text, found {_kind(value)}")
+        raise SourceError(f"{place}: field '{name}' must be a text, found {kind(value)}")
     try:
         value.encode()
     except UnicodeEncodeError:
@@ -282,9 +343,16 @@ def _text(value: Any, name: str, place: str) -> str:
     return value
 
 
-def _kind(value: Any) -> str:
-    """What JSON calls the type of a value."""
+def as_index(value: Any, name: str, place: str) -> int:
+    """The value of the field `name`, which must be a whole number."""
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise SourceError(f"{place}: field '{name}' must be a whole number, found {kind(value)}")
+    return value
+
+
+def kind(value: Any) -> str:
+    """What JSON calls the type of a value; other types (of Parquet) have their Python names."""
     if value is None or isinstance(value, bool):
         return json.dumps(value)
     names = {dict: "an object", list: "a list", str: "a text", int: "a number", float: "a number"}
-    return names[type(value)]
+    return names.get(type(value), type(value).__name__)

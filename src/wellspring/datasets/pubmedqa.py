@@ -1,0 +1,37 @@
+"""Format `pubmedqa`: PubMedQA's JSON: {pmid: {"QUESTION", "CONTEXTS": [texts], "LONG_ANSWER"}}.
+
+A question is a paper's title, its contexts are the paper's abstract without the conclusion, its
+long answer is the conclusion (Jin et al. 2019). The source has no negatives.
+"""
+
+from __future__ import annotations
+
+from wellspring.datasets import arrays
+from wellspring.datasets.records import (
+    Collector,
+    Records,
+    Source,
+    as_object,
+    text_field,
+    texts_field,
+)
+
+
+def read(source: Source) -> Records:
+    """Reads every file; a text's id is the hash of the text.
+
+    Option `passage`: a question's passage is "contexts" (the default), joined by spaces, or
+    "long-answer". Raises SourceError for what cannot be read, with record and field.
+    """
+    collector = Collector()
+    whole = source.options.get("passage", "contexts") == "contexts"
+    for split, path in source.files.items():
+        for pmid, value in arrays.document(path).items():
+            place = f"{path}: record {pmid!r}"
+            record = as_object(value, place)
+            if whole:
+                passage = " ".join(texts_field(record, "CONTEXTS", place))
+            else:
+                passage = text_field(record, "LONG_ANSWER", place)
+            collector.example(text_field(record, "QUESTION", place), [passage], [], split)
+    return collector.records(source.name)

@@ -1,0 +1,148 @@
+"""Format `table`: Parquet, lines of JSON, CSV or TSV, by suffix, with the columns that are named.
+
+A column of passages holds a text or a list of texts. A dotted name reaches into a struct
+(`passages.text`), and into the structs of a list, of each of which it takes the field. A column
+whose own name has a dot comes first. Texts of CSV and TSV stand plain or in double quotes, in which
+a double quote is doubled.
+"""
+
+from __future__ import annotations
+
+import csv
+import zlib
+from collections.abc import Callable, Iterator
+from io import TextIOWrapper
+from pathlib import Path
+from typing import Any
+
+from wellspring.datasets import parquet
+from wellspring.datasets.records import (
+    Collector,
+    Records,
+    Source,
+    as_text,
+    kind,
+    objects,
+    opened,
+    present,
+)
+from wellspring.errors import SourceError
+
+Rows = Iterator[tuple[str, dict[str, Any]]]
+
+# Longer than any passage: a quote that is never closed is found before it fills the memory.
+FIELD = 1 << 24
+
+
+def read(source: Source) -> Records:
+    """Reads every file in bounded memory; a text's id is the hash of the text.
+
+    Option `columns`: the names of `query`, `positives` and `negatives` (None: there are none).
+    Option `max_negatives`: keep that many hard negatives of a query, chosen by hash (None: all).
+    The passages of a repeated query are put together, so a row may be a triple. Null stands for an
+    empty text or, in place of a list, for no passages. Raises SourceError for what cannot be read,
+    with line or row and column.
+    """
+    collector = Collector(source.options.get("max_negatives"))
+    columns = source.options["columns"]
+    query, positives, negatives = map(columns.get, ("query", "positives", "negatives"))
+    names = [name for name in (query, positives, negatives) if name is not None]
+    for split, path in source.files.items():
+        for place, row in _reader(path)(path, names):
+            collector.example(
+                query=_text(reach(row, query, place), query, place),
+                positives=_texts(row, positives, place),
+                negatives=_texts(row, negatives, place),
+                split=split,
+            )
+    return collector.records(source.name)
+
+
+def reach(row: Any, name: str, place: str) -> Any:
+    """What a dotted name leads to in a row: a value, or the list of it in the objects of a list.
+
+    Null where it leads through null. Raises SourceError where a part of it is not there.
+    """
+    if isinstance(row, dict):
+        head, dot, rest = name.partition(".")
+        if name in row or not dot:
+            return present(row, name, place)
+        return reach(present(row, head, place), rest, f"{place}: {head}")
+    if isinstance(row, list):
+        return [reach(item, name, f"{place}[{index}]") for index, item in enumerate(row)]
+    if row is None:
+        return None
+    raise SourceError(f"{place}: expected an object with {name!r}, found {kind(row)}")
+
+
+def _text(value: Any, name: str, place: str) -> str:
+    return "" if value is None else as_text(value, name, place)
+
+
+def _texts(row: dict[str, Any], name: str | None, place: str) -> list[str]:
+    value = None if name is None else reach(row, name, place)
+    if value is None:
+        return []
+    if isinstance(value, list):
+        return [_text(item, f"{name}[{index}]", place) for index, item in enumerate(value)]
+    return [as_text(value, name, place)]
+
+
+def _reader(path: Path) -> Callable[[Path, list[str]], Rows]:
+    if path.suffix == ".parquet":
+        return parquet.rows
+    match _suffix(path):
+        case ".jsonl" | ".json":
+            return _json
+        case ".csv" | ".tsv":
+            return _separated
+    raise SourceError(
+        f"{path}: a table's name ends in .parquet, or in .jsonl, .json, .csv or .tsv and perhaps "
+        ".gz"
+    )
+
+
+def _suffix(path: Path) -> str:
+    """What a file is once it is unpacked."""
+    return path.with_suffix("").suffix if path.suffix == ".gz" else path.suffix
+
+
+def _json(path: Path, names: list[str]) -> Rows:
+    return objects(path)
+
+
+def _separated(path: Path, names: list[str]) -> Rows:
+    """The rows of a CSV or TSV file, each with the line where it begins."""
+    delimiter = "\t" if _suffix(path) == ".tsv" else ","
+    line = 0
+    try:
+        with opened(path) as stream, TextIOWrapper(stream, "utf-8-sig", newline="") as text:
+            csv.field_size_limit(FIELD)
+            reader = csv.reader(text, delimiter=delimiter, strict=True)
+            header = next(reader, [])
+            _check_header(header, names, path)
+            line = reader.line_num
+            for cells in reader:
+                place = f"{path}:{line + 1}"
+                line = reader.line_num
+                if not cells:
+                    continue
+                if len(cells) != len(header):
+                    raise SourceError(f"{place}: expected {len(header)} fields, found {len(cells)}")
+                yield place, dict(zip(header, cells, strict=True))
+    except UnicodeDecodeError as error:
+        raise SourceError(f"{path}:{line + 1} or after it: not UTF-8: {error.reason}") from None
+    except csv.Error as error:
+        raise SourceError(
+            f"{path}:{line + 1}: malformed quotes: {error}: a field that begins with a double "
+            "quote must end with one, and double those inside"
+        ) from None
+    except (OSError, EOFError, zlib.error) as error:
+        raise SourceError(f"{path}:{line + 1}: cannot be read: {error}") from None
+
+
+def _check_header(header: list[str], names: list[str], path: Path) -> None:
+    for name in names:
+        if header.count(name) != 1:
+            found = "there is no column" if name not in header else "more than one column is named"
+            raise SourceError(f"{path}:1: {found} {name!r}; its columns are {', '.join(header)}")
