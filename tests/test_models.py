@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import shutil
 
 import pytest
 import torch
 import transformers
-from checkpoints import bert, llama
+from checkpoints import bert, edit_config, llama, make, word_tokenizer
 from safetensors.torch import load_file, save_file
 
 from wellspring.errors import ModelError
-from wellspring.models import sources
-from wellspring.models.load import load
+from wellspring.models import placement, sources
+from wellspring.models.architecture import builtin
+from wellspring.models.load import describe, load
 
 
 def test_a_package_is_found_without_importing_it():
@@ -108,3 +110,147 @@ def test_a_tokenizer_with_more_tokens_than_embeddings(tmp_path):
     transformers.BertModel(small).save_pretrained(folder)
     with pytest.raises(ModelError, match=r"knows 30522 tokens, the model embeds 100"):
         load(folder, "bert", 2)
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"model_type": "unheard-of"}, r"config\.json cannot be used \(The checkpoint you are"),
+        ({"hidden_size": "wide"}, "config.json cannot be used .*expected int, got str"),
+        ({"num_attention_heads": 5}, "the model cannot be built .*not a multiple"),
+        ({"architectures": None}, "names the class nothing"),
+    ],
+)
+def test_a_config_that_cannot_be_used(tmp_path, values, message):
+    folder = bert(tmp_path)
+    edit_config(folder, **values)
+    with pytest.raises(ModelError, match=message) as caught:
+        load(folder, "bert", 2)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("text", ["", "{", "[1]"])
+def test_a_config_that_is_no_json_object(tmp_path, text):
+    folder = bert(tmp_path)
+    (folder / "config.json").write_text(text)
+    for read in (lambda: load(folder, "bert", 2), lambda: describe(folder, "bert")):
+        with pytest.raises(ModelError, match=r"config\.json cannot be used") as caught:
+            read()
+        assert "\n" not in str(caught.value)
+
+
+def test_a_folder_without_weights(tmp_path):
+    folder = bert(tmp_path)
+    (folder / "model.safetensors").unlink()
+    with pytest.raises(ModelError, match="the weights cannot be read") as caught:
+        load(folder, "bert", 2)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_tokenizer_whose_files_are_missing(tmp_path):
+    """transformers builds one of five special tokens where BERT's vocabulary is missing."""
+    folder = bert(tmp_path)
+    for name in ("tokenizer.json", "vocab.txt"):
+        (folder / name).unlink()
+    with pytest.raises(ModelError, match="the tokenizer has no vocabulary"):
+        load(folder, "bert", 2)
+
+
+@pytest.mark.parametrize("text", ["{", '{"a": 1}'])
+@pytest.mark.parametrize("maker", [bert, llama])
+def test_a_tokenizer_that_cannot_be_read(tmp_path, maker, text):
+    folder = maker(tmp_path)
+    (folder / "tokenizer.json").write_text(text)
+    with pytest.raises(ModelError, match="the tokenizer cannot be read") as caught:
+        load(folder, maker.__name__, 2)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_tokenizer_that_transformers_rebuilds_otherwise(tmp_path):
+    """For Qwen 2 the class is fixed: a tokenizer of words becomes one that drops every word."""
+    folder = make(tmp_path, "Qwen2Model")
+    word_tokenizer(folder, ["<pad>", "<s>", "</s>", "<unk>"], "<s> $A", unk_token="<unk>")
+    with pytest.raises(ModelError, match=r"tokenizer\.json: .* reads it as Qwen2Tokenizer"):
+        load(folder, "qwen2", 2)
+
+
+SPREAD = {
+    "embed_tokens": "cpu",
+    "layers.0": "disk",
+    "layers.1": "cpu",
+    "norm": "disk",
+    "rotary_emb": "cpu",
+}
+
+
+@pytest.mark.parametrize("device_map", ["auto", {"": "cpu"}, SPREAD], ids=["auto", "one", "spread"])
+def test_a_spread_model_gives_equal_states(tmp_path, device_map):
+    folder = llama(tmp_path)
+    ids = torch.tensor([[1, 5, 6, 7, 2], [1, 9, 2, 0, 0]])
+    mask = torch.tensor([[1, 1, 1, 1, 1], [1, 1, 1, 0, 0]])
+    plain, spread = load(folder, "llama", 2), load(folder, "llama", 2, device_map=device_map)
+    away = {name for name, weight in spread.model.named_parameters() if weight.is_meta}
+    assert any("layers.0." in name for name in away) == (device_map is SPREAD)
+    with torch.inference_mode():
+        expected, found = plain.states(ids, mask), spread.states(ids, mask)
+    assert spread.device == torch.device("cpu") and len(found) == 3
+    for one, other in zip(expected, found, strict=True):
+        torch.testing.assert_close(one, other, rtol=0, atol=0)
+
+
+def test_an_adapter_is_merged_before_the_model_is_spread(tmp_path):
+    from peft import LoraConfig, get_peft_model
+
+    folder = llama(tmp_path / "base")
+    lora = LoraConfig(r=4, target_modules=["q_proj", "down_proj"], init_lora_weights=False)
+    model = transformers.LlamaModel.from_pretrained(folder, dtype=torch.float32)
+    get_peft_model(model, lora).save_pretrained(tmp_path / "lora")
+    ids = torch.tensor([[1, 5, 6, 7, 2]])
+    with torch.inference_mode():
+        bare, merged, spread = (
+            load(folder, "llama", 2, **options).states(ids, torch.ones_like(ids))[-1]
+            for options in (
+                {},
+                {"adapter": tmp_path / "lora"},
+                {"adapter": tmp_path / "lora", "device_map": SPREAD},
+            )
+        )
+    assert torch.equal(merged, spread) and not torch.allclose(bare, merged, atol=1e-3)
+
+
+def test_weights_on_disk_are_removed_with_their_model(tmp_path, monkeypatch):
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    backbone = load(llama(tmp_path / "llama"), "llama", 2, device_map=SPREAD)
+    (folder,) = tmp_path.glob("wellspring-*")
+    assert list(folder.glob("*.dat"))
+    del backbone
+    gc.collect()
+    assert not folder.exists()
+
+
+def test_a_model_larger_than_a_card_is_spread(tmp_path, monkeypatch):
+    """The cards are planted: the second one and the processor take what the first has no room for.
+
+    Their numbers stand for memory alone; nothing is moved to them.
+    """
+    model = load(llama(tmp_path), "llama", 2).model
+    size = sum(weight.nbytes for weight in model.parameters())
+    block = sum(weight.nbytes for weight in model.layers[0].parameters())
+    found = {}
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda: (size, size))
+    monkeypatch.setattr(
+        "accelerate.utils.get_max_memory", lambda: {0: 2.2 * block, 1: 1.3 * block, "cpu": 0}
+    )
+    monkeypatch.setattr(
+        "accelerate.dispatch_model", lambda model, places, **_: found.update(places) or model
+    )
+    _, device = placement.place(model, builtin("llama"), "cuda")
+    assert device == torch.device("cuda")
+    assert set(found.values()) == {0, 1, "cpu"} and found["embed_tokens"] == 0
+    assert {name for name in found if name.startswith("layers.")} == {"layers.0", "layers.1"}
+    for room in (2 * size, 10 * size):
+        found.clear()
+        monkeypatch.setattr(torch.cuda, "mem_get_info", lambda room=room: (room, room))
+        monkeypatch.setattr(type(model), "to", lambda self, device: found.update(to=device) or self)
+        placement.place(model, builtin("llama"), "cuda")
+        assert found == {"to": "cuda"}

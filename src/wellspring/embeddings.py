@@ -37,20 +37,23 @@ def tokenise(
     """Token ids of each text, special tokens included, at most `length` of them.
 
     The template's end token, and under `eos` pooling an end token in any case, survives
-    truncation: it is appended after the text was cut.
+    truncation: it is appended after the text was cut. Under `last-position` it is cut with the
+    text, as published.
     """
     before, _, after = template.partition("{text}")
     end = tokenizer.eos_token
-    ends = pooling == "eos" or bool(end and after.rstrip().endswith(end))
+    written_end = bool(end and after.rstrip().endswith(end))
+    ends = pooling == "eos" or (pooling != "last-position" and written_end)
     if ends and tokenizer.eos_token_id is None:
         raise WellspringError("eos pooling: the tokenizer has no end token")
     if ends and end:
         after = after.rstrip().removesuffix(end)
     written = [before + text + after for text in texts]
     ids = tokenizer(written, truncation=True, max_length=length - ends)["input_ids"]
-    if not ends:
-        return [tuple(row) for row in ids]
     last = tokenizer.eos_token_id
+    if not ends:
+        # Without special tokens a text may have none at all, and a vector needs one.
+        return [tuple(row) or (last or 0,) for row in ids]
     # A tokenizer that ends every text by itself needs no second end token.
     return [tuple(row) if row and row[-1] == last else (*row, last) for row in ids]
 
@@ -70,31 +73,62 @@ def encode(
     pooling: Pooling,
     normalise: bool = False,
     budget: int = 2048,
+    length: int = 512,
 ) -> Iterator[Encoded]:
     """Vectors of all layers, a batch at a time, longest texts first.
 
-    tokens: as from `tokenise`. budget: padded tokens in one forward pass. A batch that does not
-    fit into memory is halved until it does. Raises WellspringError for a vector that is not
-    finite.
+    tokens: as from `tokenise`. budget: padded tokens in one forward pass. length: the encoder's,
+    to which `last-position` pads every text. A batch that does not fit into memory is halved until
+    it does. Raises WellspringError for a text longer than the model's positions and for a vector
+    that is not finite.
     """
+    longest = max(map(len, tokens), default=0)
+    if backbone.positions is not None and longest > backbone.positions:
+        raise WellspringError(
+            f"a text has {longest} tokens, the model has {backbone.positions} positions: lower the "
+            "encoder's query_length or passage_length"
+        )
+    padding = _padding(backbone, pooling, length)
     rows_of: dict[Tokens, list[int]] = {}
     for row, ids in enumerate(tokens):
         rows_of.setdefault(ids, []).append(row)
     distinct = sorted(rows_of, key=lambda ids: (-len(ids), ids))
-    for run in batches([len(ids) for ids in distinct], budget):
+    for run in batches([max(len(ids), padding.least) for ids in distinct], budget):
         batch = [distinct[position] for position in run]
-        vectors, splits = _forward(backbone, batch, pooling, normalise)
+        vectors, splits = _forward(backbone, batch, padding, pooling, normalise)
         copies = [position for position, ids in enumerate(batch) for _ in rows_of[ids]]
         if len(copies) > len(batch):
             vectors = vectors[:, copies]
         yield Encoded([row for ids in batch for row in rows_of[ids]], vectors, splits)
 
 
+@dataclass(frozen=True)
+class _Padding:
+    """How the texts of a batch become equally long."""
+
+    token: int
+    left: bool = False
+    least: int = 0
+    """Positions a text gets at least."""
+
+
+def _padding(backbone: Backbone, pooling: Pooling, length: int) -> _Padding:
+    if pooling != "last-position":
+        return _Padding(backbone.padding)
+    tokenizer = backbone.tokenizer
+    token = tokenizer.pad_token_id
+    if token is None:
+        token = tokenizer.eos_token_id
+    if token is None:
+        raise WellspringError("last-position pooling: the tokenizer has no padding or end token")
+    return _Padding(token, tokenizer.padding_side == "left", length)
+
+
 def _forward(
-    backbone: Backbone, batch: list[Tokens], pooling: Pooling, normalise: bool
+    backbone: Backbone, batch: list[Tokens], padding: _Padding, pooling: Pooling, normalise: bool
 ) -> tuple[np.ndarray, int]:
     try:
-        return _vectors(backbone, batch, pooling, normalise), 0
+        return _vectors(backbone, batch, padding, pooling, normalise), 0
     except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
         if not _out_of_memory(error):
             raise
@@ -106,28 +140,34 @@ def _forward(
     if backbone.device.type == "cuda":
         torch.cuda.empty_cache()
     middle = (len(batch) + 1) // 2
-    left, left_splits = _forward(backbone, batch[:middle], pooling, normalise)
-    right, right_splits = _forward(backbone, batch[middle:], pooling, normalise)
-    return np.concatenate([left, right], axis=1), 1 + left_splits + right_splits
+    halves = [
+        _forward(backbone, half, padding, pooling, normalise)
+        for half in (batch[:middle], batch[middle:])
+    ]
+    vectors = np.concatenate([found for found, _ in halves], axis=1)
+    return vectors, 1 + sum(splits for _, splits in halves)
 
 
 @torch.inference_mode()
 def _vectors(
-    backbone: Backbone, batch: list[Tokens], pooling: Pooling, normalise: bool
+    backbone: Backbone, batch: list[Tokens], padding: _Padding, pooling: Pooling, normalise: bool
 ) -> np.ndarray:
-    longest = max(len(ids) for ids in batch)
-    ids = torch.zeros(len(batch), longest, dtype=torch.long)
-    mask = torch.zeros(len(batch), longest, dtype=torch.long)
+    width = max(padding.least, *map(len, batch))
+    ids = torch.full((len(batch), width), padding.token, dtype=torch.long)
+    mask = torch.zeros(len(batch), width, dtype=torch.long)
     for row, sequence in enumerate(batch):
-        ids[row, : len(sequence)] = torch.tensor(sequence)
-        mask[row, : len(sequence)] = 1
-    ids, mask = ids.to(backbone.device), mask.to(backbone.device)
-    pooled = torch.stack([pool(state, mask, pooling) for state in backbone.states(ids, mask)])
+        place = slice(width - len(sequence), width) if padding.left else slice(len(sequence))
+        ids[row, place] = torch.tensor(sequence)
+        mask[row, place] = 1
+    states = backbone.states(ids.to(backbone.device), mask.to(backbone.device))
+    # A large model's layers may lie on several devices.
+    pooled = [pool(state, mask.to(state.device), pooling).to(backbone.device) for state in states]
+    vectors = torch.stack(pooled)
     if normalise:
-        pooled = torch.nn.functional.normalize(pooled, dim=-1)
-    if not torch.isfinite(pooled).all():
+        vectors = torch.nn.functional.normalize(vectors, dim=-1)
+    if not torch.isfinite(vectors).all():
         raise WellspringError("a vector is not finite: set the encoder's dtype: float32")
-    return pooled.cpu().numpy()
+    return vectors.cpu().numpy()
 
 
 def _out_of_memory(error: BaseException) -> bool:

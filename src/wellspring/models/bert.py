@@ -1,11 +1,15 @@
-"""BERT: the class that takes a checkpoint's weights, and which keys may be missing."""
+"""BERT, and Contriever, whose published checkpoint names a class outside transformers."""
 
-CLASSES = {
-    "BertModel": "BertModel",
-    "BertForMaskedLM": "BertModel",
-    "BertForPreTraining": "BertModel",
-}
-"""The class that config.json names, and the transformers class without its head."""
+from wellspring.models.architecture import DENSE_SUBLAYERS, Architecture
 
-UNUSED = (r"^pooler\.", r"^cls\.", r"position_ids$")
-"""Keys that may be missing or left over: no hidden state depends on them."""
+ARCHITECTURE = Architecture(
+    classes={
+        "BertModel": "BertModel",
+        "BertForMaskedLM": "BertModel",
+        "BertForPreTraining": "BertModel",
+        "Contriever": "BertModel",
+    },
+    blocks="encoder.layer",
+    sublayers=DENSE_SUBLAYERS,
+    unused=(r"^pooler\.", r"^bert\.pooler\.", r"^cls\.", r"position_ids$"),
+)

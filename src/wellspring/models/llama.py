@@ -1,10 +1,10 @@
-"""Llama: the class that takes a checkpoint's weights, and which keys may be missing."""
+"""Llama 1 to 3."""
 
-CLASSES = {
-    "LlamaModel": "LlamaModel",
-    "LlamaForCausalLM": "LlamaModel",
-}
-"""The class that config.json names, and the transformers class without its head."""
+from wellspring.models.architecture import GATED_SUBLAYERS, Architecture
 
-UNUSED = (r"^lm_head\.", r"rotary_emb\.inv_freq$")
-"""Keys that may be missing or left over: no hidden state depends on them."""
+ARCHITECTURE = Architecture(
+    classes={"LlamaModel": "LlamaModel", "LlamaForCausalLM": "LlamaModel"},
+    blocks="layers",
+    sublayers=GATED_SUBLAYERS,
+    unused=(r"^lm_head\.", r"rotary_emb\.inv_freq$"),
+)

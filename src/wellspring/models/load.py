@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
-import importlib
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import tokenizers
 import torch
 import transformers
+from huggingface_hub.errors import StrictDataclassError
 from safetensors import SafetensorError
 
 from wellspring.errors import ModelError
+from wellspring.models.architecture import Architecture, builtin, check
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+
+SENTENCE = "where does the knowledge of a retriever come from?"
+"""Plain enough for every way of writing one tokenizer to split it alike."""
+
+LOCAL = {"local_files_only": True, "trust_remote_code": False}
 
 
 @dataclass(frozen=True)
@@ -23,83 +31,208 @@ class Backbone:
 
     model: Any
     tokenizer: Any
+    architecture: Architecture
     layers: int
     """Transformer blocks; hidden states are one more."""
     hidden: int
+    padding: int
+    """The id to pad with. Some models count positions by it; most would take any id."""
+    positions: int | None
+    """The longest text in tokens, where the model has a table of positions; else None."""
     device: torch.device
+    """Where inputs go, and where hidden states come back."""
 
     def states(self, ids: torch.Tensor, mask: torch.Tensor) -> tuple[torch.Tensor, ...]:
         """All hidden states [batch, tokens, hidden], embedding output first.
 
         ids, mask: [batch, tokens]. The last one stands behind the model's final norm, if it has
-        one, the others do not.
+        one, the others do not. Raises ModelError when the class does not give layers + 1 of them.
         """
-        # Without padding no mask is needed, and attention without one is faster.
-        padded = not bool(mask.all())
-        output = self.model(
-            input_ids=ids,
-            attention_mask=mask if padded else None,
-            output_hidden_states=True,
-            use_cache=False,
-        )
-        return output.hidden_states
+        # The mask goes in without padding, too: DPR would guess one from the ids.
+        output = self.model(input_ids=ids, attention_mask=mask, output_hidden_states=True)
+        states = output.hidden_states or ()
+        if len(states) != self.layers + 1:
+            raise ModelError(
+                f"{type(self.model).__name__} gives {len(states)} hidden states, "
+                f"not {self.layers + 1}: its class cannot be used"
+            )
+        return states
 
 
-def model_class(config: Any, architecture: str) -> type:
-    """The transformers class that the checkpoint's config.json names, less its head."""
-    known = importlib.import_module(f"wellspring.models.{architecture}").CLASSES
+def model_class(config: Any, architecture: Architecture | str) -> type:
+    """The transformers class that the checkpoint's config.json names, less its head.
+
+    Raises ModelError for a class that the architecture does not know or refuses.
+    """
+    known = _resolved(architecture)
     named = (config.architectures or ["nothing"])[0]
-    if named not in known:
+    if named in known.refused:
+        raise ModelError(f"config.json names the class {named}: {known.refused[named]}")
+    if named not in known.classes:
         raise ModelError(
-            f"config.json names the class {named}, which architecture {architecture!r} does not "
-            f"know (it knows {', '.join(known)})"
+            f"config.json names the class {named}, which the model's architecture does not know "
+            f"(it knows {', '.join(known.classes)})"
         )
-    return getattr(transformers, known[named])
+    found = getattr(transformers, known.classes[named], None)
+    if not (isinstance(found, type) and issubclass(found, transformers.PreTrainedModel)):
+        raise ModelError(
+            f"classes.{named}: transformers {transformers.__version__} has no model class "
+            f"{known.classes[named]}"
+        )
+    return found
+
+
+def describe(folder: Path, architecture: Architecture | str) -> tuple[int, int]:
+    """The number of blocks and the hidden size, from config.json alone.
+
+    Raises ModelError for a config.json that cannot be used or names an unknown class.
+    """
+    config = read_config(folder)
+    model_class(config, architecture)
+    return _sizes(folder, config)
+
+
+def read_config(folder: Path) -> Any:
+    """The checkpoint's configuration; ModelError where transformers cannot read it."""
+    try:
+        return transformers.AutoConfig.from_pretrained(folder, **LOCAL)
+    except (OSError, ValueError, StrictDataclassError) as error:
+        raise ModelError(f"{folder}: config.json cannot be used ({_reason(error)})") from None
 
 
 def load(
-    folder: Path, architecture: str, layers: int, dtype: str = "float32", device: str = "cpu"
+    folder: Path,
+    architecture: Architecture | str,
+    layers: int,
+    dtype: str = "float32",
+    device: str = "cpu",
+    adapter: Path | None = None,
+    device_map: str | Mapping[str, int | str] | None = None,
 ) -> Backbone:
     """Load a checkpoint folder.
 
+    architecture: a string names a built-in one. adapter: a PEFT folder, merged into the weights.
+    device_map: module → device, or "auto": on several cards and, behind them, in the processor's
+    memory; this is also done without it when the weights do not fit on one card.
+
     Raises ModelError when weights are missing, left over or of another shape, when the model does
-    not have `layers` blocks, or when the tokenizer knows more tokens than the model embeds.
+    not have `layers` blocks with the architecture's sub-layers, or when the tokenizer cannot be
+    read or knows more tokens than the model embeds.
     """
+    from wellspring.models import placement
+
     transformers.utils.logging.set_verbosity_error()
     transformers.utils.logging.disable_progress_bar()
-    local = {"local_files_only": True, "trust_remote_code": False}
-    config = transformers.AutoConfig.from_pretrained(folder, **local)
-    if config.num_hidden_layers != layers:
-        raise ModelError(
-            f"the checkpoint has {config.num_hidden_layers} layers, the configuration says {layers}"
-        )
+    known = _resolved(architecture)
+    config = read_config(folder)
+    kind = model_class(config, known)
+    found, hidden = _sizes(folder, config)
+    if found != layers:
+        raise ModelError(f"the checkpoint has {found} layers, the configuration says {layers}")
+    model = _model(folder, kind, dtype, known.unused)
+    check(model, known, layers)
+    embedded = model.get_input_embeddings().num_embeddings
+    tokenizer = _tokenizer(folder, embedded)
+    if adapter is not None:
+        from wellspring.models import adapters
+
+        model = adapters.merge(model, adapter)
+    model, place = placement.place(model.requires_grad_(False), known, device, device_map)
+    padding = getattr(config, "pad_token_id", None)
+    return Backbone(
+        model=model,
+        tokenizer=tokenizer,
+        architecture=known,
+        layers=layers,
+        hidden=hidden,
+        padding=padding if padding in range(embedded) else 0,
+        positions=_positions(model),
+        device=place,
+    )
+
+
+def _resolved(architecture: Architecture | str) -> Architecture:
+    return builtin(architecture) if isinstance(architecture, str) else architecture
+
+
+def _reason(error: Exception) -> str:
+    """The line of a library's message that says what is wrong."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    if not lines:
+        return type(error).__name__
+    return " ".join(lines[:2]) if lines[0].endswith(":") else lines[0]
+
+
+def _sizes(folder: Path, config: Any) -> tuple[int, int]:
+    sizes = {name: getattr(config, name, None) for name in ("num_hidden_layers", "hidden_size")}
+    for name, size in sizes.items():
+        if not isinstance(size, int):
+            raise ModelError(f"{folder}: config.json has no {name}")
+    return sizes["num_hidden_layers"], sizes["hidden_size"]
+
+
+def _model(folder: Path, kind: type, dtype: str, unused: tuple[str, ...]) -> Any:
     try:
-        model, report = model_class(config, architecture).from_pretrained(
+        model, report = kind.from_pretrained(
             folder,
             dtype=DTYPES[dtype],
-            attn_implementation="sdpa",
+            attn_implementation="sdpa" if kind._supports_sdpa else "eager",
             use_safetensors=True,
             output_loading_info=True,
             # Reported with the other keys, below.
             ignore_mismatched_sizes=True,
-            **local,
+            **LOCAL,
         )
-    except SafetensorError as error:
-        raise ModelError(f"{folder}: the weights cannot be read ({error})") from None
-    _check_keys(report, importlib.import_module(f"wellspring.models.{architecture}").UNUSED)
-    tokenizer = transformers.AutoTokenizer.from_pretrained(folder, **local)
-    embedded = model.get_input_embeddings().num_embeddings
+    except (SafetensorError, OSError) as error:
+        raise ModelError(f"{folder}: the weights cannot be read ({_reason(error)})") from None
+    except ValueError as error:
+        raise ModelError(f"{folder}: the model cannot be built ({_reason(error)})") from None
+    _check_keys(report, unused)
+    # Not an argument of every class's call, but read by those that would keep a cache.
+    model.config.use_cache = False
+    return model.eval()
+
+
+def _positions(model: Any) -> int | None:
+    for name, table in model.named_modules():
+        if name.endswith("position_embeddings") and isinstance(table, torch.nn.Embedding):
+            # RoBERTa and MPNet count from behind the padding token's id.
+            return table.num_embeddings - (
+                0 if table.padding_idx is None else table.padding_idx + 1
+            )
+    return None
+
+
+def _tokenizer(folder: Path, embedded: int) -> Any:
+    try:
+        tokenizer = transformers.AutoTokenizer.from_pretrained(folder, **LOCAL)
+    except Exception as error:  # the tokenizers library raises nothing more precise
+        raise ModelError(f"{folder}: the tokenizer cannot be read ({_reason(error)})") from None
+    # Without its vocabulary's file, transformers builds a tokenizer all the same.
+    if len(tokenizer) <= len(tokenizer.all_special_ids):
+        raise ModelError(f"{folder}: the tokenizer has no vocabulary: a file of it is missing")
+    _check_tokens(folder / "tokenizer.json", tokenizer)
     if len(tokenizer) > embedded:
         raise ModelError(
             f"the tokenizer knows {len(tokenizer)} tokens, the model embeds {embedded}"
         )
-    return Backbone(
-        model=model.eval().requires_grad_(False).to(device),
-        tokenizer=tokenizer,
-        layers=layers,
-        hidden=config.hidden_size,
-        device=torch.device(device),
-    )
+    return tokenizer
+
+
+def _check_tokens(written: Path, tokenizer: Any) -> None:
+    """Refuse a tokenizer that transformers rebuilt for the model's type against its own file."""
+    if not written.is_file():
+        return
+    exact = tokenizers.Tokenizer.from_file(str(written))
+    exact.no_padding()
+    exact.no_truncation()
+    ids = exact.encode(SENTENCE, add_special_tokens=False).ids
+    if tokenizer(SENTENCE, add_special_tokens=False)["input_ids"] != ids:
+        raise ModelError(
+            f"{written}: transformers {transformers.__version__} reads it as "
+            f"{type(tokenizer).__name__} and splits a text otherwise than the file says: use the "
+            "tokenizer that the model was published with, or another release of transformers"
+        )
 
 
 def _named(key: str | tuple[str, torch.Size, torch.Size]) -> str:

@@ -9,9 +9,13 @@ import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from wellspring.errors import ModelError
 from wellspring.randomness import key
+
+if TYPE_CHECKING:
+    from wellspring.models.architecture import Architecture
 
 TOKENIZER_FILES = (
     "tokenizer.json",
@@ -23,6 +27,7 @@ TOKENIZER_FILES = (
     "merges.txt",
     "tokenizer.model",
     "spiece.model",
+    "sentencepiece.bpe.model",
 )
 
 
@@ -41,12 +46,12 @@ class Files:
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
 
-def locate(source: str) -> Path:
-    """The checkpoint folder of a `package:` or `path:` source; ModelError where there is none."""
+def locate(source: str, holds: str = "config.json") -> Path:
+    """The folder of a `package:` or `path:` source; ModelError where it does not hold that file."""
     scheme, _, place = source.partition(":")
     folder = _package_folder(place) if scheme == "package" else Path(place)
-    if not (folder / "config.json").is_file():
-        raise ModelError(f"{source}: {folder} holds no config.json")
+    if not (folder / holds).is_file():
+        raise ModelError(f"{source}: {folder} holds no {holds}")
     return folder
 
 
@@ -65,17 +70,24 @@ def files(folder: Path) -> Files:
     )
 
 
-def make_random(base: Path, folder: Path, architecture: str, seed: int) -> None:
+def adapter_files(folder: Path) -> dict[str, str]:
+    """sha256 of a PEFT adapter's files; ModelError where it has no safetensors weights."""
+    names = ("adapter_config.json", "adapter_model.safetensors")
+    if not (folder / names[1]).is_file():
+        raise ModelError(f"{folder}: holds no {names[1]}")
+    return {name: _sha256(folder / name) for name in names}
+
+
+def make_random(base: Path, folder: Path, architecture: Architecture | str, seed: int) -> None:
     """Write a checkpoint with `base`'s architecture and tokenizer and fresh float32 weights.
 
     The weights are what transformers draws for a new model, from a generator seeded with `seed`.
     """
     import torch
-    from transformers import AutoConfig
 
-    from wellspring.models.load import model_class
+    from wellspring.models.load import model_class, read_config
 
-    config = AutoConfig.from_pretrained(base, local_files_only=True, trust_remote_code=False)
+    config = read_config(base)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(key(seed, "fresh weights") % 2**63)
         model = model_class(config, architecture)(config)

@@ -1,0 +1,135 @@
+"""What there is to know about an architecture: plain data, for built-in ones and for a user's."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from wellspring.errors import ModelError
+
+if TYPE_CHECKING:
+    from torch import nn
+
+SublayerName = Literal["intermediate", "output", "up"]
+Rows = Literal["all", "first-half", "second-half"]
+
+
+@dataclass(frozen=True)
+class Sublayer:
+    """Where a block keeps one linear map of its feed-forward network."""
+
+    path: str
+    """Dotted path from the block to an `nn.Linear`. A part may name alternatives, as `wi|wi_0`."""
+    rows: Rows = "all"
+    """The output rows that belong to it, where one matrix holds two maps."""
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """A family of transformers classes that keep their blocks and sub-layers in the same places."""
+
+    classes: Mapping[str, str]
+    """The class that config.json names → the transformers class without its head."""
+    blocks: str
+    """Dotted path from the model to its list of blocks. A part may name alternatives, as
+    `question_encoder|ctx_encoder`: the one that the model has is taken."""
+    sublayers: Mapping[str, Sublayer]
+    """`intermediate` (the activated map into the wider space: of a gated network the gate),
+    `output` (back to the hidden size) and, of a gated network, `up` (the map that is gated)."""
+    unused: tuple[str, ...] = ()
+    """Regular expressions, searched in the names of weights. What they match may be missing or left
+    over: heads, poolers and stored constants on which no hidden state depends."""
+    refused: Mapping[str, str] = field(default_factory=dict)
+    """Classes of the family that cannot encode a text → why."""
+
+
+DENSE_SUBLAYERS = {
+    "intermediate": Sublayer("intermediate.dense"),
+    "output": Sublayer("output.dense"),
+}
+"""The feed-forward network of BERT and of its descendants that kept its names."""
+
+GATED_SUBLAYERS = {
+    "intermediate": Sublayer("mlp.gate_proj"),
+    "output": Sublayer("mlp.down_proj"),
+    "up": Sublayer("mlp.up_proj"),
+}
+"""The gated feed-forward network of Llama and of the decoders that follow it."""
+
+# Read from the sources, not imported and not listed: a list here would enter the fingerprint of
+# every architecture, so that a new one would rerun the others.
+BUILTIN: tuple[str, ...] = tuple(
+    sorted(
+        path.stem
+        for path in Path(__file__).parent.glob("*.py")
+        if "\nARCHITECTURE = " in path.read_text(encoding="utf-8")
+    )
+)
+"""Names of the built-in architectures, a module each."""
+
+
+def builtin(name: str) -> Architecture:
+    """The built-in architecture of that name; ModelError where there is none."""
+    if name not in BUILTIN:
+        raise ModelError(f"no architecture is called {name!r} (there are {', '.join(BUILTIN)})")
+    return importlib.import_module(f"wellspring.models.{name}").ARCHITECTURE
+
+
+def blocks(model: nn.Module, architecture: Architecture) -> nn.ModuleList:
+    """The model's transformer blocks, first to last; ModelError where the path leads elsewhere."""
+    from torch import nn
+
+    found = _follow(model, architecture.blocks)
+    if not isinstance(found, nn.ModuleList):
+        raise ModelError(
+            f"blocks: {architecture.blocks!r} does not lead from {type(model).__name__} to a list "
+            "of blocks"
+        )
+    return found
+
+
+def sublayer(
+    model: nn.Module, architecture: Architecture, block: int, name: SublayerName
+) -> tuple[nn.Linear, slice]:
+    """A block's linear map, and the rows of its output that are the sub-layer.
+
+    block: 0 is the first block. Raises ModelError when the registered path does not lead to an
+    `nn.Linear`, or when the halves of an odd number of rows are asked for.
+    """
+    from torch import nn
+
+    entry = architecture.sublayers[name]
+    parent = blocks(model, architecture)[block]
+    linear = _follow(parent, entry.path)
+    if not isinstance(linear, nn.Linear):
+        raise ModelError(
+            f"sublayers.{name}: {entry.path!r} does not lead from block {block} "
+            f"({type(parent).__name__}) to a linear layer"
+        )
+    rows = linear.out_features
+    if entry.rows == "all":
+        return linear, slice(0, rows)
+    if rows % 2:
+        raise ModelError(f"sublayers.{name}: {entry.path!r} has {rows} rows, which has no halves")
+    return linear, slice(0, rows // 2) if entry.rows == "first-half" else slice(rows // 2, rows)
+
+
+def check(model: nn.Module, architecture: Architecture, layers: int) -> None:
+    """Raise ModelError unless the model has `layers` blocks with every registered sub-layer."""
+    found = len(blocks(model, architecture))
+    if found != layers:
+        raise ModelError(f"blocks: {architecture.blocks!r} holds {found} blocks, not {layers}")
+    for block in range(layers):
+        for name in architecture.sublayers:
+            sublayer(model, architecture, block, name)
+
+
+def _follow(module: nn.Module, path: str) -> nn.Module | None:
+    found: nn.Module | None = module
+    for part in path.split("."):
+        options = (getattr(found, option, None) for option in part.split("|"))
+        found = next((option for option in options if option is not None), None)
+    return found

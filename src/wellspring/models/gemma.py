@@ -1,0 +1,10 @@
+"""Gemma."""
+
+from wellspring.models.architecture import GATED_SUBLAYERS, Architecture
+
+ARCHITECTURE = Architecture(
+    classes={"GemmaModel": "GemmaModel", "GemmaForCausalLM": "GemmaModel"},
+    blocks="layers",
+    sublayers=GATED_SUBLAYERS,
+    unused=(r"^lm_head\.", r"rotary_emb\.inv_freq$"),
+)

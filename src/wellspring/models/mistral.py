@@ -1,0 +1,10 @@
+"""Mistral."""
+
+from wellspring.models.architecture import GATED_SUBLAYERS, Architecture
+
+ARCHITECTURE = Architecture(
+    classes={"MistralModel": "MistralModel", "MistralForCausalLM": "MistralModel"},
+    blocks="layers",
+    sublayers=GATED_SUBLAYERS,
+    unused=(r"^lm_head\.", r"rotary_emb\.inv_freq$"),
+)

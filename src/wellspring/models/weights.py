@@ -1,0 +1,60 @@
+"""Pickled weights (*.bin) read as nothing but tensors, and stored again as safetensors."""
+
+from __future__ import annotations
+
+import json
+import pickle
+import shutil
+from pathlib import Path
+
+import torch
+from safetensors.torch import save_file
+
+from wellspring.errors import ModelError
+from wellspring.models.sources import TOKENIZER_FILES
+
+PATTERNS = ("pytorch_model*.bin", "adapter_model.bin")
+
+
+def convert(folder: Path, target: Path) -> None:
+    """Store the *.bin weights in `folder` as safetensors in `target`, a file at a time.
+
+    Config, tokenizer and index go with them. torch reads the files with
+    `weights_only`, which runs no code of theirs. Raises ModelError where a file holds anything but
+    tensors or cannot be read.
+    """
+    target.mkdir(parents=True, exist_ok=True)
+    for path in (path for pattern in PATTERNS for path in sorted(folder.glob(pattern))):
+        written = target / _renamed(path.name)
+        part = written.with_name(f".{written.name}.part")
+        # Tied weights share memory, which safetensors refuses: each gets its own.
+        tensors = {name: value.contiguous().clone() for name, value in _tensors(path).items()}
+        save_file(tensors, part, metadata={"format": "pt"})
+        part.replace(written)
+    index = folder / "pytorch_model.bin.index.json"
+    if index.is_file():
+        content = json.loads(index.read_text(encoding="utf-8"))
+        places = {name: _renamed(file) for name, file in content["weight_map"].items()}
+        text = json.dumps({**content, "weight_map": places}, indent=2, sort_keys=True)
+        (target / "model.safetensors.index.json").write_text(text, encoding="utf-8")
+    for name in ("config.json", "adapter_config.json", *TOKENIZER_FILES):
+        if (folder / name).is_file():
+            shutil.copyfile(folder / name, target / name)
+
+
+def _renamed(name: str) -> str:
+    return name.replace("pytorch_model", "model").replace(".bin", ".safetensors")
+
+
+def _tensors(path: Path) -> dict[str, torch.Tensor]:
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError) as error:
+        reason = str(error).splitlines()[0]
+        raise ModelError(f"{path}: cannot be read as weights ({reason})") from None
+    if not isinstance(content, dict):
+        raise ModelError(f"{path}: holds a {type(content).__name__}, not named tensors")
+    for name, value in content.items():
+        if not isinstance(value, torch.Tensor):
+            raise ModelError(f"{path}: {name} is a {type(value).__name__}, not a tensor")
+    return content
