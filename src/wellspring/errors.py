@@ -22,5 +22,9 @@ class ModelError(WellspringError):
     """A model cannot be loaded as its entry in the configuration says."""
 
 
+class DownloadError(WellspringError):
+    """A file cannot be had from the network, or is not the file that was asked for."""
+
+
 class StaleArtefact(WellspringError):
     """A result file is truncated, foreign or older than what it is asked to stand for."""

@@ -11,6 +11,8 @@ from wellspring import __version__
 from wellspring.errors import WellspringError
 
 COMMANDS = {
+    "fetch": "downloads",
+    "download": "downloads",
     "texts": "datasets",
     "samples": "datasets",
     "qrels": "datasets",
@@ -20,12 +22,15 @@ COMMANDS = {
     "probe": "probes",
     "similarity": "findings",
     "findings": "findings",
+    "published": "findings",
     "figure": "figures",
     "schema": "schema",
 }
 """Subcommand to its module: listed here so that --help loads none of them."""
 
 SUMMARIES = {
+    "fetch": "Fetch a checkpoint from the hub.",
+    "download": "Download a dataset's file.",
     "texts": "Read a dataset's source: its texts and judgements.",
     "samples": "Draw hard negatives and splits.",
     "qrels": "Write the judgements as qrels.",
@@ -35,6 +40,7 @@ SUMMARIES = {
     "probe": "Fit the probes of one layer and passage count.",
     "similarity": "Compare two retrievers' vectors, layer by layer.",
     "findings": "Test a study's probes and gather one table.",
+    "published": "Set a study's accuracies against published curves.",
     "figure": "Draw a study's figures.",
     "schema": "Write the JSON schema of config.yaml.",
 }

@@ -93,16 +93,20 @@ class Log:
 
 
 @contextmanager
-def step(name: str, variant: str | None, code: str | None, log: Path | None) -> Iterator[Log]:
+def step(
+    name: str | None, variant: str | None, code: str | None, log: Path | None
+) -> Iterator[Log]:
     """Open the log, check the code, and close with one line of cost or of the error.
 
+    A step that makes no numbers has no fingerprint: its name is None, and nothing is checked.
     The error goes to the log and, through `main`, to standard error. A log that cannot be written
     is an error of its own where there is no other.
     """
     started = time.monotonic()
     stream = sys.stderr if log is None else _open(log)
     try:
-        fingerprint.check(name, variant, code)
+        if name is not None:
+            fingerprint.check(name, variant, code)
         messages = Log(stream)
         yield messages
         messages.say(progress.cost(started, messages.device, **messages.cost))
