@@ -265,3 +265,31 @@ def test_patience_stops_each_seed_by_itself():
         losses = together.validation_loss[seed]
         assert np.isnan(losses[end:]).all()
         assert np.argmin(losses[:end]) + 1 == best
+
+
+@pytest.mark.parametrize("name", TRAINED)
+def test_redrawn_orders_move_slots_and_never_what_is_asked(shared_texts, name):
+    task, draw = task_of(shared_texts)
+    probe = TRAINED[name](task)
+    once, again, other = (training._reordered(probe, draw.keys, turn).task for turn in (0, 0, 1))
+    for moved in (once, other):
+        wanted = task.rows.gather(-1, task.target[..., None])
+        assert torch.equal(moved.rows.gather(-1, moved.target[..., None]), wanted)
+        assert torch.equal(moved.rows.sort(-1).values, task.rows.sort(-1).values)
+    assert torch.equal(once.rows, again.rows) and not torch.equal(once.rows, other.rows)
+    assert probe.task is task
+
+
+def test_redrawn_orders_bring_concat_to_one_scorer_for_all_slots():
+    """With an order a pass, slots cannot be fitted: their weights come close to each other."""
+    spreads = {}
+    for order in ("fixed", "redrawn"):
+        task, draw = task_of(marked(count=300), seeds=(0,))
+        probe = concat.ConcatByTable(task)
+        chosen = settings("concat", order=order, seeds=(0,), epochs=150, weight_decay=0.0)
+        samples = np.arange(task.sizes[1])
+        weights = kinds.initial(probe, "concat", chosen)
+        fit = training.train(probe, weights, samples[:200], samples[200:], draw.keys, chosen)
+        own = torch.stack([fit.weights["weight"][0, n, n + 1] for n in range(3)])
+        spreads[order] = float(own.std(0).norm() / own.mean(0).norm())
+    assert spreads["redrawn"] < 0.6 * spreads["fixed"], spreads

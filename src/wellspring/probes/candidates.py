@@ -59,6 +59,11 @@ def draw(
     return Draw(keys, columns, rows, (columns == 0).argmax(-1))
 
 
+def redrawn(keys: np.ndarray, turn: int, passages: int) -> np.ndarray:
+    """int64 [R, S, N], another order of the candidates for every turn, from keys [R, S]."""
+    return numbers(keys ^ np.uint64(key(turn, "order")), _ORDER, passages).argsort(-1)
+
+
 def chance(rows: np.ndarray) -> np.ndarray:
     """1 / (number of distinct candidates), float32 [...], for rows [..., N].
 

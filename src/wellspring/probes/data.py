@@ -120,6 +120,9 @@ class ProbeSettings:
     """Stop a seed when `select` has not improved for so many epochs; None: run all epochs."""
     rank: int = 16
     """Rank of `bilinear`."""
+    order: Literal["fixed", "redrawn"] = "fixed"
+    """Of a sample's candidates: the same throughout, or a new one in every epoch and in every
+    evaluation of one (the published way, there from a global state)."""
     initial: Literal["zero", "uniform"] = "zero"
     """Starting weights: zero, or uniform within ±1/√fan-in (published: torch.nn.Linear's own).
     `bilinear` always starts uniform: zero is a stationary point of it."""

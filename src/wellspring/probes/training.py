@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from copy import copy
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import torch
 
-from wellspring.probes.candidates import BATCHES, numbers
+from wellspring.probes.candidates import BATCHES, numbers, redrawn
 from wellspring.probes.data import ProbeSettings
 from wellspring.probes.kinds import Probe
 from wellspring.probes.tasks import Weights
@@ -133,7 +134,7 @@ class Batches:
         self, probe: Probe, samples: np.ndarray, keys: np.ndarray, settings: ProbeSettings
     ) -> None:
         self.probe, self.samples, self.keys, self.settings = probe, samples, keys, settings
-        full = settings.batch_size >= len(samples)
+        full = settings.batch_size >= len(samples) and settings.order == "fixed"
         self._whole = Batch(probe, _tiled(samples, probe), keep=True) if full else None
 
     def of(self, epoch: int) -> Iterator[tuple[float, Batch]]:
@@ -141,13 +142,16 @@ class Batches:
         if self._whole is not None:
             yield 0.0, self._whole
             return
+        probe = self.probe
+        if self.settings.order == "redrawn":
+            probe = _reordered(probe, self.keys, 2 * epoch)
         seeds, size, count = self.settings.seeds, self.settings.batch_size, len(self.samples)
         turn = np.array([[key(seed, "epoch", epoch)] for seed in seeds], dtype=np.uint64)
         order = numbers(self.keys[:, self.samples] ^ turn, BATCHES, 1)[..., 0].argsort(-1)
         shuffled = torch.from_numpy(self.samples[order]).to(self.probe.task.rows.device)
         for start in range(0, count, size):
             part = shuffled[:, start : start + size]
-            yield start / count, Batch(self.probe, part, keep=False)
+            yield start / count, Batch(probe, part, keep=False)
 
 
 def train(
@@ -176,6 +180,9 @@ def train(
             rate = _rate(settings, epoch + part)
             losses.append(_step(probe, projected, optimiser, batch, rate))
             projected = probe.project(weights)
+        if settings.order == "redrawn":
+            again = _reordered(probe, keys, 2 * epoch + 1)
+            validation = Batch(again, _tiled(validation_samples, probe), keep=False)
         loss, accuracy = evaluate(probe, projected, validation)
         found = np.stack([np.mean(losses, axis=0), loss, accuracy])
         curves[:, running, epoch] = found[:, running]
@@ -241,6 +248,16 @@ def _step(probe: Probe, projected: Any, optimiser: Adam, batch: Batch, rate: flo
 def _log_softmax(logits: torch.Tensor) -> torch.Tensor:
     """Over the N candidates of [R, B, N]: samples innermost, a few candidates fill no register."""
     return logits.transpose(1, 2).contiguous().log_softmax(1).transpose(1, 2)
+
+
+def _reordered(probe: Probe, keys: np.ndarray, turn: int) -> Probe:
+    """The same probe on the same samples, their candidates in the order of a turn."""
+    task = probe.task
+    order = torch.from_numpy(redrawn(keys, turn, task.sizes[2])).to(task.rows.device)
+    target = (order == task.target[..., None]).int().argmax(-1)
+    again = copy(probe)
+    again.task = replace(task, rows=task.rows.gather(-1, order), target=target)
+    return again
 
 
 def _rate(settings: ProbeSettings, epoch: float) -> float:
