@@ -138,6 +138,55 @@ def test_a_selection_of_retrievers_keeps_their_looks() -> None:
     assert line(one, "plain").get_color() == line(both, "plain").get_color()
 
 
+def published(layers: int = 7, dataset: str = "toy", passages: tuple[int, ...] = (2, 3, 4, 5)):
+    """A published curve of `plain` at these layers, in falling order, and of a stranger."""
+    rows = [
+        (dataset, name, count, layer, 1 / count + 0.03 * layer)
+        for name in ("plain", "stranger")
+        for count in passages
+        for layer in reversed(range(layers))
+    ]
+    columns = ["dataset", "retriever", "passages", "layer", "accuracy"]
+    return pl.DataFrame(rows, columns, orient="row")
+
+
+@pytest.mark.parametrize("layers", [3, 7, 13])
+def test_published_curves_lie_under_their_retriever_s_colour(layers: int) -> None:
+    """Fewer, as many and more layers than the study's own seven."""
+    figure = figures.layer_accuracy(table(), "toy", "concat", published=published(layers))
+    for ax, count in zip(figure.axes, (2, 3, 4, 5), strict=True):
+        curve = line(ax, "published: plain")
+        np.testing.assert_array_equal(curve.get_xdata(), range(layers))
+        np.testing.assert_allclose(curve.get_ydata(), 1 / count + 0.03 * np.arange(layers))
+        own = line(ax, "plain")
+        assert curve.get_color() == own.get_color() and curve.get_marker() in ("", "None")
+        assert curve.get_linewidth() < own.get_linewidth()
+        assert curve.get_linestyle() != "-" and len(ax.collections) == 2
+        assert not [line for line in ax.lines if "stranger" in line.get_label()]
+        low, high = ax.get_xlim()
+        assert low < 0 and high > max(layers, 7) - 1
+        assert ax.get_ylim()[1] > max(curve.get_ydata())
+    assert legend_labels(figure).count("published") == 1
+    assert "plain" in legend_labels(figure)
+
+
+@pytest.mark.parametrize(
+    "absent",
+    [published(dataset="other"), published(passages=(7,)), published().filter(retriever="none")],
+    ids=["other dataset", "other passages", "no curve"],
+)
+def test_where_nothing_is_published_the_figure_stays_as_it_was(absent, tmp_path) -> None:
+    plain = figures.layer_accuracy(table(3), "toy", "concat")
+    same = figures.layer_accuracy(table(3), "toy", "concat", published=absent)
+    assert "published" not in legend_labels(same)
+    assert saved(same, tmp_path, "same") == saved(plain, tmp_path, "plain")
+
+
+def test_a_published_curve_needs_its_retriever_in_the_figure() -> None:
+    figure = figures.layer_accuracy(table(), "toy", "concat", ["tuned"], published())
+    assert "published" not in legend_labels(figure)
+
+
 def test_controls_show_every_probe_of_both_retrievers() -> None:
     figure = figures.controls(table(), "toy", "tuned")
     assert len(figure.axes) == 8
@@ -171,6 +220,7 @@ def test_every_probe_has_a_line() -> None:
 def all_figures(found: pl.DataFrame) -> dict[str, Figure]:
     return {
         "accuracy": figures.layer_accuracy(found, "toy", "interaction"),
+        "published": figures.layer_accuracy(found, "toy", "concat", published=published()),
         "controls": figures.controls(found, "toy", "tuned"),
         "similarity": figures.similarity(found, "toy"),
     }
@@ -216,6 +266,8 @@ def test_a_user_s_own_settings_change_nothing(tmp_path: Path) -> None:
 def test_what_the_table_does_not_hold_is_said() -> None:
     with pytest.raises(ConfigError, match="probe nonsense over layers on dataset toy"):
         figures.layer_accuracy(table(), "toy", "nonsense")
+    with pytest.raises(ConfigError, match="no retriever stranger; they hold tuned, plain"):
+        figures.layer_accuracy(table(), "toy", "concat", ["plain", "stranger"])
     with pytest.raises(ConfigError, match="over layers"):
         figures.layer_accuracy(table(), "toy", "bm25")
     with pytest.raises(ConfigError, match="retriever stranger on toy"):

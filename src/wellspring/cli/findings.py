@@ -1,7 +1,8 @@
-"""similarity and findings: from vectors and probe outcomes to one table."""
+"""similarity, findings and published: from vectors and probe outcomes to tables."""
 
 from __future__ import annotations
 
+import csv
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -9,10 +10,12 @@ from typing import TYPE_CHECKING
 import click
 import numpy as np
 import polars as pl
+from pydantic import BaseModel, Field, ValidationError
 
 from wellspring import shards, specs
 from wellspring.cli.probes import load_side
 from wellspring.cli.step import FILE, FOLDER, circumstances, options, step
+from wellspring.errors import ConfigError, SourceError, StaleArtefact
 
 if TYPE_CHECKING:
     from wellspring.findings.similarity import Similarity
@@ -178,3 +181,77 @@ def _similarities(folder: Path, wanted: specs.FindingsSpec) -> pl.DataFrame | No
             )
     # Two retrievers may share a counterpart, whose own rows then come twice.
     return pl.concat(frames).unique(maintain_order=True) if frames else None
+
+
+class Point(BaseModel):
+    """A line of a file of published curves."""
+
+    dataset: str = Field(min_length=1)
+    retriever: str = Field(min_length=1)
+    passages: int = Field(ge=2, lt=1_000)
+    layer: int = Field(ge=0, lt=1_000)
+    accuracy: float = Field(ge=0, le=1)
+
+
+@click.command()
+@click.argument("findings", type=FILE)
+@click.argument("curves", type=FILE)
+@click.argument("compared", type=FILE)
+@options
+def published(
+    findings: Path, curves: Path, compared: Path, spec: str, code: str | None, log: Path | None
+) -> None:
+    """Set FINDINGS against the published CURVES (CSV); write the differences to COMPARED (CSV)."""
+    from wellspring.findings.published import compare
+
+    wanted = specs.PublishedSpec.read(spec)
+    with step("published", None, code, log) as messages:
+        study = shards.check(findings, step="findings").identity["spec"]["study"]
+        if study != wanted.study:
+            raise StaleArtefact(f"{findings}: is of study {study}: name {wanted.study}'s file")
+        table = pl.from_arrow(shards.read(findings))
+        found = compare(table, read_published(curves), wanted.curves, wanted.probe)
+        if found.is_empty():
+            raise ConfigError(
+                f"{curves}: has no point of the study's datasets, retrievers and layers; "
+                "datasets must have the names that they have there, curves say whose is whose"
+            )
+        messages.say(f"{len(found)} published curves compared")
+        shards.write_text(compared, found.write_csv(float_precision=6))
+
+
+def read_published(path: Path) -> pl.DataFrame:
+    """The points of published curves, a row each, in the columns of `Point`.
+
+    Raises SourceError with file, line and field for what is malformed or stands there twice.
+    """
+    from wellspring.datasets.records import lines
+
+    names = list(Point.model_fields)
+    rows = lines(path)
+    place, header = next(rows, (f"{path}:1", ""))
+    if header.split(",") != names:
+        raise SourceError(f"{place}: expected the columns {','.join(names)}, found {header!r}")
+    points: dict[tuple, Point] = {}
+    for place, line in rows:
+        point = _point(place, line, names)
+        key = (point.dataset, point.retriever, point.passages, point.layer)
+        if key in points:
+            raise SourceError(f"{place}: this point stands further up already: {line}")
+        points[key] = point
+    if not points:
+        raise SourceError(f"{path}: holds no points")
+    return pl.DataFrame([point.model_dump() for point in points.values()])
+
+
+def _point(place: str, line: str, names: list[str]) -> Point:
+    try:
+        (cells,) = csv.reader([line], strict=True)
+        return Point(**dict(zip(names, cells, strict=True)))
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise SourceError(
+            f"{place}: field '{first['loc'][0]}': {first['msg']}, found {first['input']!r}"
+        ) from None
+    except (csv.Error, ValueError):
+        raise SourceError(f"{place}: expected {len(names)} fields, found {line!r}") from None

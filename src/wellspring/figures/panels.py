@@ -30,11 +30,16 @@ SIGNIFICANT = {"test": "sign-flip max-T", "significant": True}
 # Rows of stars: the first one's place and the height of each, as shares of the panel.
 TOP_ROW, STAR_ROW = 0.97, 0.055
 STAR = "significant: "
+PUBLISHED = "published"
 
 
 @theme
 def layer_accuracy(
-    table: pl.DataFrame, dataset: str, probe: str, retrievers: Sequence[str] | None = None
+    table: pl.DataFrame,
+    dataset: str,
+    probe: str,
+    retrievers: Sequence[str] | None = None,
+    published: pl.DataFrame | None = None,
 ) -> Figure:
     """Accuracy of one probe over layers, a panel per number of passages, a line per retriever.
 
@@ -45,12 +50,14 @@ def layer_accuracy(
     Args:
         table: `wellspring.findings.table.build`'s.
         retrievers: which ones, all where absent.
+        published: dataset, retriever, passages, layer, accuracy (shares): a dotted line in the
+            retriever's colour, at whatever layers the published curve has.
 
     Raises:
-        ConfigError: the table has no such accuracies.
+        ConfigError: the table has no such accuracies or no such retriever.
     """
     lines = lines_of(_retrievers(table))
-    chosen = list(lines) if retrievers is None else [name for name in lines if name in retrievers]
+    chosen = _chosen(list(lines), retrievers)
     here = {"dataset": dataset, "probe": probe}
     found = _rows(table, finding="accuracy", **here)
     found = found.filter(pl.col("retriever").is_in(chosen), pl.col("layer").is_not_null())
@@ -58,6 +65,7 @@ def layer_accuracy(
     stars = _rows(table, finding="difference", measure="difference", **here, **SIGNIFICANT)
     stars = stars.filter(pl.col("retriever").is_in(chosen))
     starred = [name for name in chosen if name in set(stars["retriever"])]
+    overlay = _overlay(published, dataset, chosen, counts)
     figure, axes = _grid(1, len(counts))
     for ax, passages in zip(axes[0], counts, strict=True):
         panel = found.filter(pl.col("passages") == passages)
@@ -65,6 +73,9 @@ def layer_accuracy(
         _chance(ax, panel)
         for name in chosen:
             _draw(ax, _rows(panel, retriever=name, measure="accuracy"), lines[name], name)
+            _draw_published(
+                ax, _rows(overlay, retriever=name, passages=passages), lines[name], name
+            )
         for row, name in enumerate(starred):
             where = _rows(stars, retriever=name, passages=passages)["layer"]
             _stars(ax, where, row, lines[name], name)
@@ -73,6 +84,8 @@ def layer_accuracy(
     _limits(axes, rows_of_stars=len(starred))
     axes[0, 0].set_ylabel("accuracy")
     handles = _handles({name: lines[name] for name in chosen if name in set(found["retriever"])})
+    if not overlay.is_empty():
+        handles += _handles({PUBLISHED: Line(GREY, "-", "").published()})
     _legend(figure, [*handles, *_keys(_compared(stars), bool(starred))])
     return figure
 
@@ -163,6 +176,26 @@ def _retrievers(table: pl.DataFrame) -> list[str]:
     return sorted(set(table["retriever"]), key=lambda name: (name not in compared, name))
 
 
+def _chosen(names: Sequence[str], wanted: Sequence[str] | None) -> list[str]:
+    """The names that are wanted, in their own order; all where none are named."""
+    for name in wanted or ():
+        if name not in names:
+            raise ConfigError(
+                f"figures: the findings hold no retriever {name}; they hold {', '.join(names)}"
+            )
+    return [name for name in names if wanted is None or name in wanted]
+
+
+def _overlay(
+    published: pl.DataFrame | None, dataset: str, retrievers: Sequence[str], counts: Sequence[int]
+) -> pl.DataFrame:
+    """The published points that belong into these panels, beside these lines."""
+    if published is None:
+        return pl.DataFrame(schema={"retriever": pl.String, "passages": pl.Int64})
+    beside = pl.col("retriever").is_in(retrievers) & pl.col("passages").is_in(counts)
+    return _rows(published, dataset=dataset).filter(beside)
+
+
 def _compared(rows: pl.DataFrame) -> str:
     """The one retriever compared with, by name; several, in words."""
     others = rows["compared_with"].drop_nulls().unique().to_list()
@@ -202,6 +235,13 @@ def _draw(ax: Axes, rows: pl.DataFrame, line: Line, label: str) -> None:
     ax.fill_between(layers, low, high, color=line.color, alpha=0.16, linewidth=0)
     every = 1 + len(layers) // 16
     ax.plot(layers, estimate, label=label, markevery=every, **line.kwargs())
+
+
+def _draw_published(ax: Axes, points: pl.DataFrame, line: Line, name: str) -> None:
+    """The published curve of a retriever, where it has one."""
+    if not points.is_empty():
+        layers, accuracy = points.sort("layer").select("layer", "accuracy")
+        ax.plot(layers, accuracy, label=f"{PUBLISHED}: {name}", **line.published().kwargs())
 
 
 def _chance(ax: Axes, panel: pl.DataFrame) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -56,6 +56,8 @@ _NAMES = (
 )
 _PALETTE = dict(zip(_NAMES, sns.color_palette("colorblind").as_hex(), strict=True))
 _PALETTE["black"] = "#1a1a1a"
+# Its own brown is too close to vermilion.
+_PALETTE["brown"] = "#7a4b1f"
 _DASHES: tuple[Any, ...] = (
     "-",
     (0, (4, 1.6)),
@@ -66,6 +68,8 @@ _DASHES: tuple[Any, ...] = (
     (0, (2, 1)),
     (0, (6, 1.5, 2, 1.5)),
 )
+# Closer than any of the dashes, and than the line of chance.
+_DOTS = (0, (1, 0.8))
 # Neighbours differ in lightness.
 _COLOURS = ("blue", "orange", "green", "purple", "vermilion", "sky", "black", "brown")
 _MARKERS = ("o", "s", "^", "D", "v", "<", "p", ">")
@@ -89,6 +93,10 @@ class Line:
             "markeredgecolor": "white",
             "markeredgewidth": 0.4,
         }
+
+    def published(self) -> Line:
+        """How the published curve of the same retriever is drawn: thin, dotted, unmarked."""
+        return replace(self, linestyle=_DOTS, marker="", linewidth=0.9, zorder=2.5)
 
 
 # Black, heavy and on top: the published probe, which every other line is there to judge.
