@@ -12,8 +12,8 @@ import yaml
 from conftest import ROOT
 
 from wellspring.cli.schema import generate
-from wellspring.config import anchor, parse
-from wellspring.config.entries import PUBLISHED as ACCEPTED
+from wellspring.config import ARCHITECTURES, anchor, parse
+from wellspring.config.datasets import PUBLISHED as ACCEPTED
 from wellspring.datasets.splits import PUBLISHED
 from wellspring.errors import ConfigError
 
@@ -22,6 +22,15 @@ DEFAULT = yaml.safe_load((ROOT / "config.yaml").read_text())
 
 SHA = "0" * 64
 JSONL = {"format": "jsonl", "source": "x"}
+TABLE = {"format": "table", "source": "x", "columns": {"query": "q", "positives": "p"}}
+FAMILY = {
+    "classes": {"ElectraModel": "ElectraModel"},
+    "blocks": "encoder.layer",
+    "sublayers": {
+        "intermediate": {"path": "intermediate.dense"},
+        "output": {"path": "output.dense"},
+    },
+}
 
 
 def edited(path: str, value) -> dict:
@@ -69,7 +78,29 @@ def test_the_default_study_is_valid_and_small():
         ("retrievers/minilm/query", "x", "retrievers.minilm.query: no encoder is named 'x'"),
         ("retrievers/minilm/compared_with", "minilm", "names itself"),
         ("models/minilm/source", "ftp://x", "models.minilm.source:"),
-        ("models/minilm/source", "hub:a/b@c", "hub: is not served yet"),
+        ("models/minilm/source", "hub:a/b", "must be hub:OWNER/NAME@REVISION"),
+        ("models/minilm/source", "hub:../b@c", "must be hub:OWNER/NAME@REVISION"),
+        ("models/minilm/adapter", "hub:a/b", "models.minilm.adapter: must be hub:OWNER/NAME@REV"),
+        ("models/minilm/adapter", "random:x", "models.minilm.adapter:"),
+        ("models/minilm-random/adapter", "path:x", "fresh weights take no adapter"),
+        ("models/minilm/architecture", "bort", "'bort' is neither built in (bert, distilbert,"),
+        ("architectures/bert", FAMILY, "architectures.bert: is built in"),
+        (
+            "architectures/a",
+            FAMILY | {"unused": ["("]},
+            "architectures.a.unused: '(' is no regular",
+        ),
+        (
+            "architectures/a",
+            FAMILY | {"sublayers": {}},
+            "architectures.a.sublayers: names no interm",
+        ),
+        ("study/groups", {"a": ["nobody"]}, "study.groups.a: no retriever is named 'nobody'"),
+        (
+            "study/published",
+            {"source": "x.csv", "curves": {"nobody": "a"}},
+            "study.published.curves: no retriever is named 'nobody'",
+        ),
         ("models/minilm-random/layers", 5, "differs from 'minilm', which has 6"),
         ("models/minilm-random/source", "random:x", "no model is named 'x'"),
         ("datasets/pydocs/format", "csv", "datasets.pydocs"),
@@ -88,6 +119,11 @@ def test_the_default_study_is_valid_and_small():
             JSONL | {"source": {"train": "x"}, "sha256": {"test": SHA}},
             "datasets.a.sha256.test: source has no such split",
         ),
+        ("datasets/a", JSONL | {"source": "hub:a/b@c"}, "hub: is read by format table alone"),
+        ("datasets/a", {"format": "beir", "source": "https://x/y"}, "a folder cannot be fetched"),
+        ("datasets/a", TABLE | {"source": "hub:a/b"}, "must be hub:OWNER/NAME@REVISION"),
+        ("datasets/a", TABLE | {"columns": {}}, "datasets.a.columns.query: missing"),
+        ("datasets/a", JSONL | {"size": {"train": 1}}, "datasets.a.size: names splits"),
         (
             "datasets/a",
             {"format": "beir", "source": "x", "sha256": SHA},
@@ -214,3 +250,9 @@ def test_help_and_parsing_load_no_torch():
         "assert not heavy, heavy"
     )
     subprocess.run([sys.executable, "-c", script], check=True)
+
+
+def test_the_named_architectures_are_those_that_have_a_module():
+    from wellspring.models.architecture import BUILTIN
+
+    assert ARCHITECTURES == BUILTIN

@@ -8,11 +8,14 @@ from pathlib import Path
 import pytest
 
 from wellspring import fingerprint
+from wellspring.config import ARCHITECTURES
+from wellspring.config.checks import FORMATS
 from wellspring.errors import WellspringError
 
-VARIANTS = {"texts": ["pydocs", "jsonl", "beir", "dpr"], "model": ["bert", "llama"]}
-VARIANTS["embed"] = VARIANTS["model"]
+VARIANTS = {"texts": FORMATS.split("|"), "model": ARCHITECTURES, "embed": ARCHITECTURES}
 STEPS = [(step, variant) for step in fingerprint.STEPS for variant in VARIANTS.get(step, [None])]
+# An architecture that the configuration defines has no module.
+STEPS += [("model", None), ("embed", None)]
 
 
 def imports(name: str) -> set[str]:

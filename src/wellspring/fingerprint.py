@@ -16,11 +16,29 @@ from wellspring.errors import WellspringError
 
 PACKAGE = Path(__file__).parent
 
-LEAVES = frozenset({"config", "specs", "shards", "errors", "fingerprint", "progress", "cli"})
+LEAVES = frozenset(
+    {
+        "config",
+        "specs",
+        "targets",
+        "shards",
+        "errors",
+        "fingerprint",
+        "progress",
+        "downloads",
+        "cli",
+    }
+)
 """Plumbing that moves numbers and never makes them: outside every fingerprint."""
 
 STEPS: dict[str, tuple[str, ...]] = {
-    "texts": ("randomness", "datasets.records", "datasets.{variant}"),
+    "texts": (
+        "randomness",
+        "datasets.records",
+        "datasets.arrays",
+        "datasets.parquet",
+        "datasets.{variant}",
+    ),
     "samples": (
         "randomness",
         "datasets.samples",
@@ -30,8 +48,25 @@ STEPS: dict[str, tuple[str, ...]] = {
     ),
     "qrels": ("randomness", "datasets.splits"),
     "bm25": ("datasets.lexical",),
-    "model": ("randomness", "models.sources", "models.load", "models.{variant}"),
-    "embed": ("pooling", "embeddings", "models.load", "models.{variant}"),
+    "model": (
+        "randomness",
+        "models.sources",
+        "models.weights",
+        "models.load",
+        "models.adapters",
+        "models.placement",
+        "models.architecture",
+        "models.{variant}",
+    ),
+    "embed": (
+        "pooling",
+        "embeddings",
+        "models.load",
+        "models.adapters",
+        "models.placement",
+        "models.architecture",
+        "models.{variant}",
+    ),
     "probe": (
         "randomness",
         "probes",
@@ -48,14 +83,17 @@ STEPS: dict[str, tuple[str, ...]] = {
     ),
     "similarity": ("randomness", "findings.similarity"),
     "findings": ("randomness", "findings.statistics", "findings.outcomes", "findings.table"),
-    "figure": ("figures", "figures.panels", "figures.style"),
+    "published": ("findings.published",),
+    "figure": ("figures", "figures.panels", "figures.style", "findings.published"),
 }
-"""Step to the modules of its science; `{variant}` is the dataset's format or the architecture."""
+"""Step to the modules of its science; `{variant}` is the dataset's format or the architecture (none
+where the configuration itself defines it)."""
 
 
 def modules(step: str, variant: str | None = None) -> tuple[str, ...]:
     """The step's modules, relative to the package."""
-    return tuple(name.format(variant=variant) for name in STEPS[step])
+    names = (name for name in STEPS[step] if variant is not None or "{variant}" not in name)
+    return tuple(name.format(variant=variant) for name in names)
 
 
 @cache

@@ -1,21 +1,17 @@
 """config.yaml as typed, documented, checked objects."""
 
+from wellspring.config.base import SLUG
 from wellspring.config.checks import parse
-from wellspring.config.entries import (
-    SLUG,
-    Bm25,
-    Config,
-    Encoder,
-    Findings,
-    Model,
-    Negatives,
-    Probing,
-    Splits,
-)
-from wellspring.config.paths import anchor, check_places
+from wellspring.config.datasets import REMOTE, Bm25, Negatives, Splits
+from wellspring.config.entries import Config, Findings, Probing
+from wellspring.config.models import ARCHITECTURES, Architecture, Encoder, Model
+from wellspring.config.paths import anchor, check_places, local_places
 
 __all__ = [
+    "ARCHITECTURES",
+    "REMOTE",
     "SLUG",
+    "Architecture",
     "Bm25",
     "Config",
     "Encoder",
@@ -26,5 +22,6 @@ __all__ = [
     "Splits",
     "anchor",
     "check_places",
+    "local_places",
     "parse",
 ]

@@ -4,12 +4,19 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, get_args
 
 from pydantic import ValidationError
 
-from wellspring.config.entries import PUBLISHED, SLUG, Config, Dataset, Retriever
+from wellspring.config.base import HUB, SLUG
+from wellspring.config.datasets import PUBLISHED, REMOTE, Dataset
+from wellspring.config.entries import Config
+from wellspring.config.models import ARCHITECTURES, Retriever
 from wellspring.errors import ConfigError
+
+FORMATS = "|".join(
+    get_args(kind.model_fields["format"].annotation)[0] for kind in get_args(get_args(Dataset)[0])
+)
 
 
 def parse(raw: Mapping[str, Any]) -> Config:
@@ -28,7 +35,7 @@ def parse(raw: Mapping[str, Any]) -> Config:
 def _describe(detail: Mapping[str, Any]) -> str:
     where = ".".join(str(part) for part in detail["loc"] if part != "[key]") or "configuration"
     # The format that pydantic inserts to name a union's branch is no key of the file.
-    where = re.sub(r"^(datasets\.[^.]+)\.(pydocs|jsonl|beir|dpr)\.", r"\1.", where)
+    where = re.sub(rf"^(datasets\.[^.]+)\.({FORMATS})\.", r"\1.", where)
     # Nor are the names of a value's alternatives.
     where = re.sub(r"\.(literal|list|constrained)[-\[].*$", "", where)
     if detail["type"] == "extra_forbidden":
@@ -45,18 +52,11 @@ def _describe(detail: Mapping[str, Any]) -> str:
 
 
 def _problems(config: Config) -> Iterable[str]:
-    for name, model in config.models.items():
-        if model.scheme == "random" and model.place not in config.models:
-            yield f"models.{name}.source: no model is named {model.place!r}"
-        elif model.scheme == "random" and config.models[model.place].scheme == "random":
-            yield f"models.{name}.source: {model.place!r} is itself random: name what it copies"
-        elif model.scheme == "random":
-            for key in ("layers", "architecture"):
-                there = getattr(config.models[model.place], key)
-                if getattr(model, key) != there:
-                    yield f"models.{name}.{key}: differs from {model.place!r}, which has {there!r}"
-        if model.scheme == "hub":
-            yield f"models.{name}.source: hub: is not served yet: name its folder with path:"
+    for name in config.architectures:
+        if name in ARCHITECTURES:
+            yield f"architectures.{name}: is built in: give yours another name"
+    for name in config.models:
+        yield from _model_problems(config, name)
     for name, encoder in config.encoders.items():
         if encoder.model not in config.models:
             yield f"encoders.{name}.model: no model is named {encoder.model!r}"
@@ -65,6 +65,34 @@ def _problems(config: Config) -> Iterable[str]:
     for name, dataset in config.datasets.items():
         yield from _dataset_problems(name, dataset)
     yield from _study_problems(config)
+    yield from _figure_problems(config)
+
+
+def _model_problems(config: Config, name: str) -> Iterable[str]:
+    model = config.models[name]
+    if model.architecture not in {*ARCHITECTURES, *config.architectures}:
+        yield (
+            f"models.{name}.architecture: {model.architecture!r} is neither built in "
+            f"({', '.join(ARCHITECTURES)}) nor defined under architectures"
+        )
+    for key in ("source", "adapter"):
+        source = getattr(model, key) or ""
+        if source.startswith("hub:") and not re.fullmatch(HUB, source):
+            yield f"models.{name}.{key}: must be hub:OWNER/NAME@REVISION, got {source!r}"
+    if model.scheme != "random":
+        return
+    base = config.models.get(model.place)
+    if base is None:
+        yield f"models.{name}.source: no model is named {model.place!r}"
+    elif base.scheme == "random":
+        yield f"models.{name}.source: {model.place!r} is itself random: name what it copies"
+    else:
+        for key in ("layers", "architecture"):
+            there = getattr(base, key)
+            if getattr(model, key) != there:
+                yield f"models.{name}.{key}: differs from {model.place!r}, which has {there!r}"
+    if model.adapter:
+        yield f"models.{name}.adapter: fresh weights take no adapter"
 
 
 def _retriever_problems(config: Config, name: str, retriever: Retriever) -> Iterable[str]:
@@ -83,18 +111,29 @@ def _retriever_problems(config: Config, name: str, retriever: Retriever) -> Iter
 
 
 def _dataset_problems(name: str, dataset: Dataset) -> Iterable[str]:
-    source, digests = getattr(dataset, "source", None), getattr(dataset, "sha256", None)
+    source = getattr(dataset, "source", None)
     splits = source if isinstance(source, Mapping) else {}
     for split in splits:
         if split not in PUBLISHED:
             yield f"datasets.{name}.source.{split}: no split; it is one of {', '.join(PUBLISHED)}"
-    if isinstance(digests, Mapping) and not splits:
-        yield f"datasets.{name}.sha256: names splits, but source is one path: give one digest"
-    elif isinstance(digests, str) and splits:
-        yield f"datasets.{name}.sha256: is one digest, but source names splits: give one for each"
-    elif isinstance(digests, Mapping):
-        for split in sorted(digests.keys() - splits.keys()):
-            yield f"datasets.{name}.sha256.{split}: source has no such split"
+    for place in splits.values() if splits else [source or ""]:
+        if place.startswith("hub:") and dataset.format != "table":
+            yield f"datasets.{name}.source: hub: is read by format table alone, got {place!r}"
+        elif place.startswith("hub:") and not re.fullmatch(HUB, place):
+            yield f"datasets.{name}.source: must be hub:OWNER/NAME@REVISION, got {place!r}"
+        elif place.startswith(REMOTE) and dataset.format == "beir":
+            yield f"datasets.{name}.source: a folder cannot be fetched: unpack it and name its path"
+    for key, one in (("sha256", "digest"), ("size", "number")):
+        given = getattr(dataset, key, None)
+        if isinstance(given, Mapping) and not splits:
+            yield f"datasets.{name}.{key}: names splits, but source is one path: give one {one}"
+        elif given is not None and not isinstance(given, Mapping) and splits:
+            yield (
+                f"datasets.{name}.{key}: is one {one}, but source names splits: give one for each"
+            )
+        elif isinstance(given, Mapping):
+            for split in sorted(given.keys() - splits.keys()):
+                yield f"datasets.{name}.{key}.{split}: source has no such split"
 
 
 def _study_problems(config: Config) -> Iterable[str]:
@@ -132,3 +171,14 @@ def _study_problems(config: Config) -> Iterable[str]:
                 f"study.probe.passages: {max(probe.passages)} passages need "
                 f"{max(probe.passages) - 1} negatives, datasets.{name}.negatives.count is {count}"
             )
+
+
+def _figure_problems(config: Config) -> Iterable[str]:
+    # Names of the catalogue: an overlay that probes fewer retrievers keeps these mappings.
+    named = {f"groups.{group}": names for group, names in config.study.groups.items()}
+    if config.study.published:
+        named["published.curves"] = config.study.published.curves
+    for key, names in named.items():
+        for name in names:
+            if name not in config.retrievers:
+                yield f"study.{key}: no retriever is named {name!r}"

@@ -7,7 +7,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from wellspring.config.entries import Config, Pydocs
+from wellspring.config.datasets import REMOTE, Pydocs
+from wellspring.config.entries import Config
 from wellspring.errors import ConfigError
 
 
@@ -39,7 +40,7 @@ def anchor(raw: Any, files: Iterable[Path]) -> Any:
     config = dict(raw)
     if isinstance(models := raw.get("models"), Mapping):
         config["models"] = {
-            name: _anchor_model(entry, base("models", name, "source"))
+            name: _anchor_model(entry, partial(base, "models", name))
             for name, entry in models.items()
         }
     if isinstance(datasets := raw.get("datasets"), Mapping):
@@ -47,6 +48,11 @@ def anchor(raw: Any, files: Iterable[Path]) -> Any:
             name: _anchor_dataset(entry, partial(base, "datasets", name), home)
             for name, entry in datasets.items()
         }
+    study = raw.get("study")
+    published = study.get("published") if isinstance(study, Mapping) else None
+    if isinstance(published, Mapping) and "source" in published:
+        source = _join(base("study", "published", "source"), published["source"])
+        config["study"] = {**study, "published": {**published, "source": source}}
     return config
 
 
@@ -57,25 +63,35 @@ def check_places(config: Config) -> None:
     """
     problems = []
     for name in config.study.probe.datasets:
-        for path in dataset_paths(config.datasets[name]):
+        for path in local_places(config.datasets[name]):
             if not path.exists():
                 problems.append(f"datasets.{name}.source: {path} does not exist")
     for retriever in config.study.probe.retrievers:
         for encoder in config.retrievers[retriever].encoders.values():
             name = config.encoders[encoder].model
             entry = config.models[name]
-            if entry.scheme == "path" and not (Path(entry.place) / "config.json").is_file():
-                problems.append(f"models.{name}.source: {entry.place} holds no config.json")
+            if entry.scheme == "random":
+                name, entry = entry.place, config.models[entry.place]
+            adapter = (entry.adapter or "").partition(":")
+            for key, scheme, place, wanted in (
+                ("source", entry.scheme, entry.place, "config.json"),
+                ("adapter", adapter[0], adapter[2], "adapter_config.json"),
+            ):
+                if scheme == "path" and not (Path(place) / wanted).is_file():
+                    problems.append(f"models.{name}.{key}: {place} holds no {wanted}")
+    published = config.study.published
+    if published and not Path(published.source).is_file():
+        problems.append(f"study.published.source: {published.source} does not exist")
     if problems:
         raise ConfigError("\n".join(dict.fromkeys(problems)))
 
 
-def dataset_paths(entry: Any) -> list[Path]:
-    """The files or folders that a dataset's entry names."""
+def local_places(entry: Any) -> list[Path]:
+    """The files or folders of this machine that a dataset's entry names."""
     if isinstance(entry, Pydocs):
         return [Path(entry.lock)]
     places = [entry.source] if isinstance(entry.source, str) else entry.source.values()
-    return [Path(place) for place in places]
+    return [Path(place) for place in places if not place.startswith(REMOTE)]
 
 
 def _content(file: Path) -> Mapping[str, Any]:
@@ -92,11 +108,15 @@ def _content(file: Path) -> Mapping[str, Any]:
     return content or {}
 
 
-def _anchor_model(entry: Any, folder: Path) -> Any:
-    source = entry.get("source") if isinstance(entry, Mapping) else None
-    if not (isinstance(source, str) and source.startswith("path:")):
+def _anchor_model(entry: Any, base: Callable[[str], Path]) -> Any:
+    if not isinstance(entry, Mapping):
         return entry
-    return {**entry, "source": "path:" + _join(folder, source.removeprefix("path:"))}
+    entry = dict(entry)
+    for key in ("source", "adapter"):
+        source = entry.get(key)
+        if isinstance(source, str) and source.startswith("path:"):
+            entry[key] = "path:" + _join(base(key), source.removeprefix("path:"))
+    return entry
 
 
 def _anchor_dataset(entry: Any, base: Callable[[str], Path], home: Callable[[str], str]) -> Any:
@@ -115,7 +135,7 @@ def _anchor_dataset(entry: Any, base: Callable[[str], Path], home: Callable[[str
 
 
 def _join(folder: Path, path: Any) -> Any:
-    if not isinstance(path, str):
+    if not isinstance(path, str) or path.startswith(REMOTE):
         return path
     path = (folder / Path(path).expanduser()).resolve()
     here = Path.cwd()

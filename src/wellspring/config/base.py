@@ -1,0 +1,24 @@
+"""What all entries of config.yaml share: their strictness and the forms of their values."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field
+
+SLUG = r"[a-z0-9]+(?:[-_.][a-z0-9]+)*"
+"""Names become folders: lower case, digits, single inner dashes, dots and underscores."""
+
+Slug = Annotated[str, Field(pattern=f"^{SLUG}$", max_length=64)]
+Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
+Bytes = Annotated[int, Field(ge=1)]
+Fraction = Annotated[float, Field(gt=0, lt=1)]
+
+HUB = r"hub:[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*@[A-Za-z0-9][\w./-]*"
+"""A repository of a hub and one of its revisions, best a commit: `hub:ID@REVISION`."""
+
+
+class Strict(BaseModel):
+    """Unknown keys are errors, values never change after loading."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)

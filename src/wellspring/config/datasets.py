@@ -1,0 +1,209 @@
+"""Entries of datasets: a class a format."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, field_validator, model_validator
+
+from wellspring.config.base import Bytes, Fraction, Sha256, Slug, Strict
+
+PUBLISHED = ("train", "dev", "validation", "test")
+"""Splits that a source may publish."""
+
+
+class Negatives(Strict):
+    """Which hard negatives a sample gets."""
+
+    count: int = Field(default=4, ge=1)
+    """Hard negatives a sample; fewer in the source are oversampled, none drops the sample."""
+    mined: Literal["bm25"] | None = None
+    """Mine them with BM25 where the source has none (or its own are not wanted)."""
+    depth: int = Field(default=20, ge=1)
+    """Mined negatives are drawn from the first `depth` passages that BM25 finds."""
+    seed: int = 42
+    """Seed of the draw."""
+
+    @model_validator(mode="after")
+    def _deep_enough(self) -> Negatives:
+        if self.mined and self.depth < self.count:
+            raise ValueError(f"depth {self.depth} is less than count {self.count}")
+        return self
+
+
+class Splits(Strict):
+    """Training, validation and test samples; splits that the source publishes are kept."""
+
+    by: Literal["query", "sample"] = "query"
+    """`query`: no query on two sides. `sample`: the published way, which leaks queries."""
+    test: Fraction = 0.2
+    """A share of the queries, or samples."""
+    validation: Fraction = 0.12
+    """A share of what is not test."""
+    seed: int = 42
+    """Seed of the split."""
+
+
+class Bm25(Strict):
+    """The lexical scorer that mines negatives and serves as the `bm25` control."""
+
+    k1: float = Field(default=0.9, gt=0)
+    """How soon repeating a word stops to count."""
+    b: float = Field(default=0.4, ge=0, le=1)
+    """How much length is held against a passage: a low b prefers long ones."""
+
+
+class _Dataset(Strict):
+    negatives: Negatives = Negatives()
+    """Which hard negatives a sample gets."""
+    splits: Splits = Splits()
+    """How samples are split, where the source publishes no splits."""
+    bm25: Bm25 = Bm25()
+    """The lexical scorer that mines negatives and serves as a control."""
+    shards: int = Field(default=1, ge=1, le=1000)
+    """Pieces in which a side is embedded, one job each."""
+
+
+REMOTE = ("http://", "https://", "hub:")
+"""How a source that has to be fetched begins."""
+
+
+class _FileDataset(_Dataset):
+    source: str | dict[Slug, str]
+    """A path (relative to the file that names it) or an https:// address, or one for each
+    published split (train, dev, validation, test)."""
+    sha256: Sha256 | dict[Slug, Sha256] | None = None
+    """Checked before reading, where given: of the one file, or of files by their split."""
+    size: Bytes | dict[Slug, Bytes] | None = None
+    """Size in bytes of what is fetched, or of each split: checked before it is."""
+
+
+class _LimitedDataset(_FileDataset):
+    max_negatives: int | None = Field(default=None, ge=1)
+    """Keep so many hard negatives a query, chosen by hash: what is kept is what is embedded."""
+
+
+class Pydocs(_Dataset):
+    """Docstrings of the standard library and of the locked packages: summary line, body."""
+
+    format: Literal["pydocs"]
+    """How the source is read."""
+    entries: int = Field(default=4000, ge=10)
+    """How many docstrings are kept, chosen by hash."""
+    seed: int = 42
+    """Seed of that choice."""
+    lock: str = "requirements.lock"
+    """Names the packages that are read; relative to the file that names it, the default to the
+    workflow's own."""
+
+
+class Jsonl(_FileDataset):
+    """Lines of `{"query": str, "pos": [str], "neg": [str]}`."""
+
+    format: Literal["jsonl"]
+    """How the source is read."""
+
+
+class Beir(_FileDataset):
+    """A folder with corpus.jsonl, queries.jsonl and qrels/*.tsv."""
+
+    format: Literal["beir"]
+    """How the source is read."""
+    source: str
+    """The folder; relative to the file that names it."""
+    sha256: None = None
+    """A folder has none."""
+    size: None = None
+    """A folder has none."""
+    judged_only: bool = False
+    """Keep only the passages that some query judges."""
+
+    @field_validator("sha256", "size", mode="before")
+    @classmethod
+    def _no_digest(cls, value: Any) -> None:
+        if value is not None:
+            raise ValueError("source is a folder, and only files are checked: leave this out")
+
+
+class Dpr(_LimitedDataset):
+    """DPR's JSON (positive_ctxs, hard_negative_ctxs), plain or gzip."""
+
+    format: Literal["dpr"]
+    """How the source is read."""
+
+
+class Tevatron(_LimitedDataset):
+    """Tevatron's JSON lines (query, positive_passages, negative_passages)."""
+
+    format: Literal["tevatron"]
+    """How the source is read."""
+
+
+class Squad(_LimitedDataset):
+    """SQuAD's JSON: a question's paragraph among the others of its article."""
+
+    format: Literal["squad"]
+    """How the source is read."""
+    passage_words: int | None = Field(default=None, ge=10)
+    """Cut paragraphs into passages of at most so many words."""
+
+
+class Pubmedqa(_FileDataset):
+    """PubMedQA's JSON: a question and the abstract that answers it."""
+
+    format: Literal["pubmedqa"]
+    """How the source is read."""
+    passage: Literal["contexts", "long-answer"] = "contexts"
+    """What is a question's passage: the abstract without its conclusion, or the conclusion."""
+
+
+class Hotpotqa(_FileDataset):
+    """HotpotQA's JSON: supporting paragraphs among distractors."""
+
+    format: Literal["hotpotqa"]
+    """How the source is read."""
+
+
+class Selqa(_FileDataset):
+    """SelQA's JSON: sentences that answer a question among the others of their section."""
+
+    format: Literal["selqa"]
+    """How the source is read."""
+
+
+class Msmarco(_FileDataset):
+    """MS MARCO's question answering release (v1.1) as Parquet: selected passages among others."""
+
+    format: Literal["msmarco"]
+    """How the source is read."""
+
+
+class Columns(Strict):
+    """Which columns of a table hold what; a dotted name reaches into structures."""
+
+    query: str
+    """A text."""
+    positives: str
+    """A text or a list of texts."""
+    negatives: str | None = None
+    """A text or a list of texts."""
+
+
+class Table(_LimitedDataset):
+    """Any table: Parquet, JSON lines, CSV or TSV, or a dataset of the Hugging Face hub."""
+
+    format: Literal["table"]
+    """How the source is read."""
+    source: str | dict[Slug, str]
+    """As of other files, or `hub:ID@REVISION`, of which the split of the same name is fetched
+    (`train`, where the source is not by split)."""
+    subset: str | None = None
+    """The configuration of a hub dataset that has several."""
+    columns: Columns
+    """Which columns hold queries and passages."""
+
+
+Dataset = Annotated[
+    Pydocs | Jsonl | Beir | Dpr | Tevatron | Squad | Pubmedqa | Hotpotqa | Selqa | Msmarco | Table,
+    Field(discriminator="format"),
+]

@@ -1,0 +1,151 @@
+"""Entries of models, encoders and retrievers."""
+
+from __future__ import annotations
+
+import re
+from typing import Literal
+
+from pydantic import Field, field_validator, model_validator
+
+from wellspring.config.base import Slug, Strict
+
+ARCHITECTURES = (
+    "bert",
+    "distilbert",
+    "dpr",
+    "gemma",
+    "gemma2",
+    "gemma3",
+    "llama",
+    "mistral",
+    "modernbert",
+    "mpnet",
+    "phi",
+    "phi3",
+    "qwen2",
+    "qwen3",
+    "roberta",
+    "t5",
+)
+"""Architectures that need no entry: each is a module under `wellspring.models`."""
+
+
+class Sublayer(Strict):
+    """A linear layer inside every block."""
+
+    path: str
+    """Dotted path from the block, e.g. `mlp.gate_proj`."""
+    rows: Literal["all", "first-half", "second-half"] = "all"
+    """Which rows are meant, where one layer holds two projections."""
+
+
+class Architecture(Strict):
+    """A model family that wellspring does not know by itself, as transformers builds it."""
+
+    classes: dict[str, str] = Field(min_length=1)
+    """The class that a checkpoint's config.json names, and the transformers class that takes its
+    weights without the head."""
+    unused: list[str] = Field(default=[])
+    """Regular expressions of weights that may be missing or left over: heads and poolers, on which
+    no hidden state depends."""
+    blocks: str
+    """Dotted path from the model to its list of blocks, e.g. `encoder.layer`; `a|b` takes the one
+    that the model has."""
+    sublayers: dict[str, Sublayer]
+    """The linear sub-layers of a block; `intermediate` and `output` must be among them."""
+
+    @field_validator("unused")
+    @classmethod
+    def _compile(cls, patterns: list[str]) -> list[str]:
+        for pattern in patterns:
+            try:
+                re.compile(pattern)
+            except re.error as error:
+                raise ValueError(f"{pattern!r} is no regular expression: {error}") from None
+        return patterns
+
+    @field_validator("sublayers")
+    @classmethod
+    def _named(cls, sublayers: dict[str, Sublayer]) -> dict[str, Sublayer]:
+        if missing := sorted({"intermediate", "output"} - sublayers.keys()):
+            raise ValueError(f"names no {' and no '.join(missing)}")
+        return sublayers
+
+
+class Model(Strict):
+    """Where weights come from."""
+
+    source: str = Field(pattern=r"^(package|path|random|hub):.+$")
+    """`hub:ID@REVISION` (a repository of the Hugging Face hub, best at a commit), `path:DIR` (a
+    checkpoint folder, relative to the file that names it), `package:MODULE` (an installed package
+    that carries a checkpoint) or `random:MODEL` (the architecture and tokenizer of another entry,
+    fresh weights)."""
+    adapter: str | None = Field(default=None, pattern=r"^(path|hub):.+$")
+    """A PEFT adapter on top of the source, `hub:ID@REVISION` or `path:DIR`; merged at load."""
+    architecture: Slug
+    """Which classes and layers the checkpoint has: one under `architectures`, or a built-in name:
+    bert, distilbert, dpr, gemma, gemma2, gemma3, llama, mistral, modernbert, mpnet, phi, phi3,
+    qwen2, qwen3, roberta, t5."""
+    layers: int = Field(ge=1, le=99)
+    """Transformer blocks; checked against the checkpoint. Layer 0 is the embedding output. At most
+    99: file names have two digits."""
+    seed: int = 0
+    """Seed of the fresh weights; `random:` alone reads it."""
+
+    @property
+    def scheme(self) -> str:
+        """The part of the source before the colon."""
+        return self.source.partition(":")[0]
+
+    @property
+    def place(self) -> str:
+        """The part of the source behind the colon."""
+        return self.source.partition(":")[2]
+
+
+class Encoder(Strict):
+    """A model with everything that turns a text into a vector at every layer."""
+
+    model: Slug
+    """A name under `models`."""
+    pooling: Literal["cls", "mean", "eos", "last-position"]
+    """First token, mean over the tokens, or end token; padding never counts. `last-position` is
+    the published way of decoders: the last position of a text that was cut without minding its end
+    token and padded to the full length, on the side that the tokenizer says."""
+    query_template: str = "{text}"
+    """How a query is written for the model."""
+    passage_template: str = "{text}"
+    """How a passage is written for the model."""
+    query_length: int = Field(default=128, ge=3)
+    """Longest query in tokens, special tokens included."""
+    passage_length: int = Field(default=512, ge=3)
+    """Longest passage in tokens, special tokens included."""
+    normalise: bool = False
+    """Divide every vector by its L2 norm."""
+    dtype: Literal["float32", "bfloat16", "float16"] = "float32"
+    """Arithmetic of the forward pass."""
+    storage: Literal["float16", "float32"] = "float16"
+    """Precision of the stored vectors."""
+
+    @model_validator(mode="after")
+    def _templates(self) -> Encoder:
+        for name in ("query_template", "passage_template"):
+            if getattr(self, name).count("{text}") != 1:
+                raise ValueError(f"{name} must contain {{text}} exactly once")
+        return self
+
+
+class Retriever(Strict):
+    """A query encoder and a passage encoder, often the same one."""
+
+    query: Slug
+    """The encoder of the queries."""
+    passage: Slug | None = None
+    """The encoder of the passages; the query encoder where left out."""
+    compared_with: Slug | None = None
+    """The retriever that this one is set against, usually the one on the untrained backbone."""
+
+    @property
+    def encoders(self) -> dict[str, str]:
+        """Side to encoder name."""
+        return {"query": self.query, "passage": self.passage or self.query}

@@ -1,0 +1,152 @@
+"""Slices of the steps that make datasets."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from wellspring.config import REMOTE, Bm25, Config, Negatives, Splits
+from wellspring.specs.base import Spec
+
+DOWNLOADS = "data/downloads"
+"""Where what a source has elsewhere is kept, relative to the working directory."""
+
+
+class DownloadSpec(Spec):
+    """One file of a dataset that lies elsewhere."""
+
+    source: str
+    """An http(s) address, or hub:ID@REVISION."""
+    sha256: str | None
+    size: int | None
+    """Bytes."""
+    subset: str | None
+    """Of a hub dataset."""
+    split: str
+    """Of a hub dataset."""
+
+
+class TextsSpec(Spec):
+    """Source of a dataset: where it lies and how its format is read."""
+
+    dataset: str
+    format: str
+    files: dict[str, str]
+    """Published split to path; the key is empty where the source publishes none."""
+    sha256: dict[str, str]
+    options: dict[str, Any]
+
+
+class SamplesSpec(Spec):
+    """Hard negatives and splits."""
+
+    negatives: Negatives
+    splits: Splits
+    bm25: Bm25 | None
+    """None where nothing is mined."""
+
+
+class QrelsSpec(Spec):
+    """Which split a judgement belongs to."""
+
+    splits: Splits
+
+
+class Bm25Spec(Spec):
+    """The lexical scores of the candidates."""
+
+    bm25: Bm25
+
+
+def download(config: Config, dataset: str, file: str) -> DownloadSpec:
+    """The slice that fetching one of a dataset's files depends on."""
+    entry = config.datasets[dataset]
+    split = next(split for split, path in files(config, dataset).items() if Path(path).name == file)
+    by_split = {key: getattr(entry, key, None) for key in ("source", "sha256", "size")}
+    source, sha256, size = (
+        value.get(split) if isinstance(value, dict) else value for value in by_split.values()
+    )
+    return DownloadSpec(
+        source=source,
+        sha256=sha256,
+        size=size,
+        subset=getattr(entry, "subset", None),
+        split=split or "train",
+    )
+
+
+def files(config: Config, dataset: str) -> dict[str, str]:
+    """Published split (empty where there is none) to the local file or folder that is read.
+
+    What lies elsewhere is kept as data/downloads/{dataset}/{split}, with the suffixes it has there.
+    """
+    source = getattr(config.datasets[dataset], "source", {})
+    places = {"": source} if isinstance(source, str) else source
+    return {split: _local(dataset, split, place) for split, place in places.items()}
+
+
+def texts(config: Config, dataset: str) -> TextsSpec:
+    """The slice that reading a source depends on."""
+    entry = config.datasets[dataset]
+    common = {
+        "format",
+        "source",
+        "sha256",
+        "size",
+        "subset",
+        "negatives",
+        "splits",
+        "bm25",
+        "shards",
+    }
+    digests = getattr(entry, "sha256", None) or {}
+    return TextsSpec(
+        dataset=dataset,
+        format=entry.format,
+        files=files(config, dataset),
+        sha256={"": digests} if isinstance(digests, str) else digests,
+        options=entry.model_dump(mode="json", exclude=common),
+    )
+
+
+def samples(config: Config, dataset: str) -> SamplesSpec:
+    """The slice that negatives and splits depend on."""
+    entry = config.datasets[dataset]
+    return SamplesSpec(
+        negatives=entry.negatives,
+        splits=entry.splits,
+        bm25=entry.bm25 if entry.negatives.mined else None,
+    )
+
+
+def qrels(config: Config, dataset: str) -> QrelsSpec:
+    """The slice that the judgements' splits depend on."""
+    return QrelsSpec(splits=config.datasets[dataset].splits)
+
+
+def bm25(config: Config, dataset: str) -> Bm25Spec:
+    """The slice that the candidates' lexical scores depend on."""
+    return Bm25Spec(bm25=config.datasets[dataset].bm25)
+
+
+def source_files(config: Config, dataset: str) -> list[str]:
+    """The files that a dataset is read from."""
+    wanted = texts(config, dataset)
+    if wanted.format == "pydocs":
+        return [wanted.options["lock"]]
+    found = []
+    for path in map(Path, wanted.files.values()):
+        inside = sorted([*path.glob("*.jsonl"), *path.glob("qrels/*.tsv")])
+        found.extend(map(str, inside or [path]))
+    return found
+
+
+def _local(dataset: str, split: str, place: str) -> str:
+    if not place.startswith(REMOTE):
+        return place
+    name = "x.parquet" if place.startswith("hub:") else Path(urlsplit(place).path).name.lower()
+    # Readers choose by suffix; the rest of a foreign name stays outside.
+    suffixes = "".join(re.findall(r"\.[a-z][a-z0-9]{0,9}(?=\.|$)", name)[-2:])
+    return f"{DOWNLOADS}/{dataset}/{split or 'source'}{suffixes}"

@@ -1,0 +1,134 @@
+"""Slices of the steps that find models and embed texts."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from pathlib import Path
+from typing import Literal
+
+from wellspring.config import Architecture, Config, Encoder, Model
+from wellspring.specs.base import Side, Spec
+
+
+class FetchSpec(Spec):
+    """A repository of the hub at a revision."""
+
+    source: str
+    """hub:ID@REVISION."""
+
+
+class ModelSpec(Spec):
+    """A checkpoint, or a fresh one of another's architecture."""
+
+    source: str
+    architecture: str
+    definition: Architecture | None = None
+    """Of an architecture that is not built in."""
+    layers: int
+    seed: int | None = None
+    base: ModelSpec | None = None
+    adapter: str | None = None
+
+
+class EncodingSpec(Spec):
+    """One side of an encoder. The model stands by its name: where it lies changes no vector."""
+
+    model: str
+    architecture: str
+    definition: Architecture | None = None
+    layers: int
+    side: Side
+    pooling: Literal["cls", "mean", "eos", "last-position"]
+    template: str
+    length: int
+    normalise: bool
+    dtype: Literal["float32", "bfloat16", "float16"]
+    storage: Literal["float16", "float32"]
+
+
+class EmbedSpec(Spec):
+    """One shard, out of how many, of one side of an encoder."""
+
+    encoding: EncodingSpec
+    shard: int
+    shards: int
+
+
+def checkpoint(source: str) -> str:
+    """The folder of a hub source under results/models/hub: one for all models that use it."""
+    name, _, revision = source.removeprefix("hub:").rpartition("@")
+    words = re.findall("[a-z0-9]+", f"{name.rpartition('/')[2]}-{revision[:8]}".lower())
+    # Names that differ in capitals or dots alone must not share a folder.
+    return f"{'-'.join(words)[:55]}-{hashlib.sha256(source.encode()).hexdigest()[:8]}"
+
+
+def fetch(config: Config, name: str) -> FetchSpec:
+    """The slice that fetching a checkpoint depends on, found by its folder's name."""
+    sources = {
+        source: None
+        for model in config.models.values()
+        for source in (model.source, model.adapter)
+        if source and source.startswith("hub:")
+    }
+    return FetchSpec(source=next(source for source in sources if checkpoint(source) == name))
+
+
+def model(config: Config, name: str) -> ModelSpec:
+    """The slice that a model's weights depend on."""
+    entry: Model = config.models[name]
+    fresh = entry.scheme == "random"
+    return ModelSpec(
+        source="random" if fresh else entry.source,
+        architecture=entry.architecture,
+        definition=config.architectures.get(entry.architecture),
+        layers=entry.layers,
+        seed=entry.seed if fresh else None,
+        base=model(config, entry.place) if fresh else None,
+        adapter=entry.adapter,
+    )
+
+
+def encoding(config: Config, encoder: str, side: Side) -> EncodingSpec:
+    """The slice that a side's vectors depend on, whatever the dataset."""
+    entry: Encoder = config.encoders[encoder]
+    named = config.models[entry.model]
+    return EncodingSpec(
+        model=entry.model,
+        architecture=named.architecture,
+        definition=config.architectures.get(named.architecture),
+        layers=named.layers,
+        side=side,
+        pooling=entry.pooling,
+        template=getattr(entry, f"{side}_template"),
+        length=getattr(entry, f"{side}_length"),
+        normalise=entry.normalise,
+        dtype=entry.dtype,
+        storage=entry.storage,
+    )
+
+
+def embed(config: Config, encoder: str, dataset: str, side: Side, shard: int | str) -> EmbedSpec:
+    """The slice that one embedding shard depends on: nothing of the dataset but its shards."""
+    return EmbedSpec(
+        encoding=encoding(config, encoder, side),
+        shard=int(shard),
+        shards=config.datasets[dataset].shards,
+    )
+
+
+def checkpoint_files(config: Config, name: str) -> list[str]:
+    """The files that a model is made from; none of a package, whose version is locked."""
+    entry = config.models[name]
+    if entry.scheme == "random":
+        entry = config.models[entry.place]
+    patterns = ("*.safetensors", "*.json", "*.txt", "*.model", "*.bin")
+    found = []
+    for source in filter(None, (entry.source, entry.adapter)):
+        scheme, _, place = source.partition(":")
+        if scheme == "hub":
+            found.append(f"results/models/hub/{checkpoint(source)}/fetched.json")
+        elif scheme == "path":
+            paths = (path for pattern in patterns for path in Path(place).glob(pattern))
+            found.extend(sorted(map(str, paths)))
+    return found
