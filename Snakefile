@@ -19,6 +19,6 @@ include: "workflow/rules/figures.smk"
 rule all:
     default_target: True
     input:
-        figure_files(),
-        f"{study_folder}/findings/findings.csv",
-        qrels_files(),
+        targets.figure_files(study),
+        targets.findings_files(study),
+        targets.qrels_files(study),

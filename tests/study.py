@@ -8,7 +8,7 @@ import re
 import shutil
 import subprocess
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import checkpoints
@@ -41,10 +41,13 @@ class Study:
     """A copy of the workflow and the package that a test may edit."""
 
     folder: Path
+    variables: dict[str, str] = field(default_factory=dict)
+    """Beside those of the environment."""
 
     def run(self, *arguments: str, check: bool = True) -> subprocess.CompletedProcess:
         """Call Snakemake on the copy."""
-        environment = {**os.environ, "PYTHONPATH": str(self.folder / "src"), "OMP_NUM_THREADS": "1"}
+        own = {"PYTHONPATH": str(self.folder / "src"), "OMP_NUM_THREADS": "1"}
+        environment = {**os.environ, **own, **self.variables}
         # Results lie in the copy: nothing of this checkout is read or written.
         done = subprocess.run(
             [sys.executable, "-m", "snakemake", "--cores", "2", *arguments],
@@ -83,13 +86,18 @@ def jobs_by_rule(output: str) -> dict[str, int]:
     return {rule: int(count) for rule, count in found if rule not in {"all", "total"}}
 
 
-def make(folder: Path, queries: int = 60) -> Study:
-    """A study of two retrievers on tiny checkpoints, three layers, two passage counts."""
+def copy_workflow(folder: Path) -> None:
+    """The workflow and the package, without any study."""
     folder.mkdir(parents=True, exist_ok=True)
     for name in ("src", "workflow", "envs", "slurm"):
         ignored = shutil.ignore_patterns("__pycache__", "*.egg-info")
         shutil.copytree(ROOT / name, folder / name, ignore=ignored)
     shutil.copyfile(ROOT / "Snakefile", folder / "Snakefile")
+
+
+def make(folder: Path, queries: int = 60) -> Study:
+    """A study of two retrievers on tiny checkpoints, three layers, two passage counts."""
+    copy_workflow(folder)
     checkpoints.bert(folder / "tiny")
     write_jsonl(folder / "questions.jsonl", queries)
     config = {

@@ -222,12 +222,13 @@ EDITS_OF_CODE = [
     ),
     (
         f"{PACKAGE}/models/bert.py",
-        "CLASSES",
-        "REAL_CHANGE = 1\nCLASSES",
+        "ARCHITECTURE =",
+        "REAL_CHANGE = 1\nARCHITECTURE =",
         {"model": 2, "embed": 4, "similarity": 1, "probe": PROBES, **REPORTED},
     ),
     (f"{PACKAGE}/datasets/beir.py", "import", "REAL_CHANGE = 1\nimport", {}),
-    (f"{PACKAGE}/models/llama.py", "CLASSES", "REAL_CHANGE = 1\nCLASSES", {}),
+    (f"{PACKAGE}/downloads/http.py", "import re\n", "import re\n\nREAL_CHANGE = 1\n", {}),
+    (f"{PACKAGE}/models/llama.py", "ARCHITECTURE =", "REAL_CHANGE = 1\nARCHITECTURE =", {}),
 ]
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
 
-from wellspring import config as configuration, fingerprint, specs
+from wellspring import config as configuration, fingerprint, specs, targets
 from wellspring.errors import ConfigError
 
 # Jobs find `wellspring` beside the Python that runs Snakemake, activated or not; an environment
@@ -28,7 +28,6 @@ probing = study.study.probe
 drawn_probe = "concat"
 if drawn_probe not in probing.kinds:
     drawn_probe = next(kind for kind in probing.kinds if kind != "bm25")
-study_folder = f"results/studies/{study.study.name}"
 
 
 wildcard_constraints:
@@ -41,7 +40,9 @@ wildcard_constraints:
     shard=r"\d{3}",
     layer=r"\d{2}",
     passages=r"\d+",
-    figure="layer-accuracy|similarity",
+    figure=rf"layer-accuracy(\.{configuration.SLUG})?|similarity",
+    checkpoint=configuration.SLUG,
+    file=r"[a-z]+(\.[a-z0-9]+)*",
 
 
 def slice_of(make, *names):
@@ -69,13 +70,18 @@ def texts_code(wildcards):
     return fingerprint.code("texts", study.datasets[wildcards.dataset].format)
 
 
+def architecture_code(step, model):
+    # What the configuration defines stands in the slice, not in a module.
+    name = study.models[model].architecture
+    return fingerprint.code(step, None if name in study.architectures else name)
+
+
 def model_code(wildcards):
-    return fingerprint.code("model", study.models[wildcards.model].architecture)
+    return architecture_code("model", wildcards.model)
 
 
 def embed_code(wildcards):
-    model = study.encoders[wildcards.encoder].model
-    return fingerprint.code("embed", study.models[model].architecture)
+    return architecture_code("embed", study.encoders[wildcards.encoder].model)
 
 
 def encoder_model(wildcards):
@@ -104,41 +110,14 @@ def side_shards(side, other=False):
     return of_job
 
 
-def probe_files():
-    """Every probe job of the study."""
-    return [
-        f"results/probes/{retriever}/{dataset}/layer-{layer:02d}/passages-{passages}.parquet"
-        for retriever in probing.retrievers
-        for dataset in probing.datasets
-        for layer in study.layers(retriever)
-        for passages in sorted(probing.passages)
-    ]
+def layer_memory(wildcards, input):
+    """MB for a job that works on one layer of its shards, which hold all of them."""
+    return 1500 + int(8 * input.size_mb / (study.depth(wildcards.retriever) + 1))
 
 
-def similarity_files():
-    """A comparison for every retriever that is compared, on every dataset."""
-    return [
-        f"{study_folder}/findings/similarity/{retriever}/{dataset}.parquet"
-        for retriever in study.pairs()
-        for dataset in probing.datasets
-    ]
+def published_files(wildcards=None):
+    return targets.published_files(study)
 
 
-def qrels_files():
-    return [f"results/datasets/{dataset}/qrels.parquet" for dataset in probing.datasets]
-
-
-def figure_files():
-    """The figures of the study, by dataset."""
-    pairs = study.pairs()
-    # A counterpart stands in the figure of the retriever that is set against it.
-    alone = [name for name in probing.retrievers if name not in pairs.values()]
-    names = ["layer-accuracy", *(f"controls/{name}" for name in alone)]
-    if pairs:
-        names.append("similarity")
-    return [
-        f"{study_folder}/figures/{dataset}/{name}.{kind}"
-        for dataset in probing.datasets
-        for name in names
-        for kind in ("png", "pdf")
-    ]
+def figure_options(wildcards):
+    return targets.figure_options(study, wildcards.figure, drawn_probe)

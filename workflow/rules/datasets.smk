@@ -1,6 +1,21 @@
 """From a source to texts, samples, qrels and lexical scores."""
 
 
+rule download:
+    """Fetch one file of a source that lies elsewhere, resumed where it was cut."""
+    output:
+        "data/downloads/{dataset}/{file}",
+    log:
+        "results/logs/download/{dataset}/{file}.log",
+    localrule: True
+    conda:
+        "../../envs/wellspring.yaml"
+    params:
+        spec=slice_of(specs.download, "dataset", "file"),
+    shell:
+        "wellspring download {output} --spec {params.spec:q} --log {log}"
+
+
 rule texts:
     """Read a dataset's source: every text once, and who judged what."""
     input:

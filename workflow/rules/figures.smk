@@ -4,7 +4,8 @@
 rule figure:
     """Draw one figure of a dataset, for print (PDF) and for reading (PNG)."""
     input:
-        "results/studies/{study}/findings/findings.parquet",
+        findings="results/studies/{study}/findings/findings.parquet",
+        published=published_files,
     output:
         pdf="results/studies/{study}/figures/{dataset}/{figure}.pdf",
         png=report(
@@ -23,9 +24,11 @@ rule figure:
         runtime=20,
     params:
         probe=drawn_probe,
+        options=figure_options,
         code=fingerprint.code("figure"),
     shell:
-        "wellspring figure {wildcards.figure} {wildcards.dataset} {input} {output.pdf} {output.png}"
+        "wellspring figure {params.options}"
+        " {wildcards.dataset} {input.findings} {output.pdf} {output.png}"
         " --probe {params.probe} --code {params.code} --log {log}"
 
 

@@ -16,7 +16,7 @@ rule similarity:
     conda:
         "../../envs/wellspring.yaml"
     resources:
-        mem_mb=2000,
+        mem_mb=layer_memory,
         runtime=60,
     params:
         spec=slice_of(specs.similarity, "retriever", "dataset"),
@@ -35,8 +35,8 @@ rule similarity:
 rule findings:
     """Test every difference and gather everything that the study found."""
     input:
-        probes=probe_files(),
-        similarity=similarity_files(),
+        probes=targets.probe_files(study),
+        similarity=targets.similarity_files(study),
     output:
         parquet="results/studies/{study}/findings/findings.parquet",
         csv=report(
@@ -62,4 +62,30 @@ rule findings:
     shell:
         "wellspring findings results/probes results/studies/{wildcards.study}/findings/similarity"
         " {output.parquet} {output.csv} {output.training}"
+        " --spec {params.spec:q} --code {params.code} --log {log}"
+
+
+rule published:
+    """Set the study's curves against published ones."""
+    input:
+        findings="results/studies/{study}/findings/findings.parquet",
+        published=published_files,
+    output:
+        report(
+            "results/studies/{study}/findings/published.csv",
+            caption="../report/published.rst",
+            category="Findings",
+        ),
+    log:
+        "results/logs/published/{study}.log",
+    conda:
+        "../../envs/wellspring.yaml"
+    resources:
+        mem_mb=1500,
+        runtime=20,
+    params:
+        spec=specs.published(study, drawn_probe).canonical(),
+        code=fingerprint.code("published"),
+    shell:
+        "wellspring published {input.findings} {input.published} {output}"
         " --spec {params.spec:q} --code {params.code} --log {log}"

@@ -1,6 +1,21 @@
 """From a model's entry to described weights."""
 
 
+rule fetch:
+    """Fetch a checkpoint of the hub; fetched.json is written last, beside its files."""
+    output:
+        "results/models/hub/{checkpoint}/fetched.json",
+    log:
+        "results/logs/fetch/{checkpoint}.log",
+    localrule: True
+    conda:
+        "../../envs/wellspring.yaml"
+    params:
+        spec=slice_of(specs.fetch, "checkpoint"),
+    shell:
+        "wellspring fetch {output} --spec {params.spec:q} --log {log}"
+
+
 rule model:
     """Find or make the weights; model.json is written last and holds their sha256."""
     input:

@@ -18,7 +18,7 @@ rule probe:
         "../../envs/wellspring.yaml"
     threads: 1
     resources:
-        mem_mb=1500,
+        mem_mb=layer_memory,
         runtime=60,
     params:
         spec=slice_of(specs.probe, "retriever", "dataset"),

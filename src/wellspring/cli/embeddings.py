@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from wellspring import shards, specs
-from wellspring.cli.models import verify
+from wellspring.cli.models import Described, architecture, variant, verify
 from wellspring.cli.step import FILE, Log, circumstances, options, step
 from wellspring.errors import ModelError
 
@@ -45,10 +45,10 @@ def embed(
     """Embed the TEXTS of one side with the model that DESCRIPTION names into SHARD."""
     wanted = specs.EmbedSpec.read(spec)
     encoding = wanted.encoding
-    with step("embed", encoding.architecture, code, log) as messages:
+    with step("embed", variant(encoding), code, log) as messages:
         source = shards.check(texts, step="texts")
-        place, digest = verify(description, encoding)
-        backbone = _load(place, encoding, threads)
+        described = verify(description, encoding)
+        backbone = _load(described, encoding, threads)
         messages.device = str(backbone.device)
         for line in _advice(encoding, messages.device):
             messages.say(line)
@@ -56,12 +56,12 @@ def embed(
         identity = {
             "step": "embeddings",
             "spec": wanted.model_dump(mode="json"),
-            "weights": digest,
+            "weights": described.digest,
             "texts": source.identity["texts"][encoding.side],
         }
         made = circumstances(
             "embed",
-            encoding.architecture,
+            variant(encoding),
             *("torch", "transformers", "tokenizers"),
             device=messages.device,
             threads=threads,
@@ -73,7 +73,7 @@ def embed(
         messages.counts(writer.facts)
 
 
-def _load(place: Path, encoding: specs.EncodingSpec, threads: int) -> Backbone:
+def _load(described: Described, encoding: specs.EncodingSpec, threads: int) -> Backbone:
     import torch
 
     from wellspring.models.load import load
@@ -81,7 +81,14 @@ def _load(place: Path, encoding: specs.EncodingSpec, threads: int) -> Backbone:
     torch.set_num_threads(threads)
     device = "cuda" if torch.cuda.is_available() else "cpu"
     try:
-        return load(place, encoding.architecture, encoding.layers, encoding.dtype, device)
+        return load(
+            described.checkpoint,
+            architecture(encoding),
+            encoding.layers,
+            encoding.dtype,
+            device,
+            adapter=described.adapter,
+        )
     except ModelError as error:
         raise ModelError(f"{encoding.model}: {error}") from None
     except (OSError, ValueError) as error:
@@ -123,7 +130,7 @@ def _fill(
             )
             truncated += sum(len(row) == encoding.length for row in rows)
             for done in embeddings.encode(
-                backbone, rows, encoding.pooling, encoding.normalise, budget
+                backbone, rows, encoding.pooling, encoding.normalise, budget, encoding.length
             ):
                 writer.write([ids[row] for row in done.rows], done.vectors)
                 splits += done.splits

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import shutil
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -12,27 +15,41 @@ from wellspring import shards, specs
 from wellspring.cli.step import FILE, circumstances, options, step
 from wellspring.errors import ModelError, StaleArtefact
 
+if TYPE_CHECKING:
+    from wellspring.models.architecture import Architecture
+
+ADAPTER_CONFIG = "adapter_config.json"
+ADAPTER = "adapter"
+"""Folder beside model.json for an adapter that had to be stored again."""
+
+
+@dataclass(frozen=True)
+class Described:
+    """A model whose files are those that its description names."""
+
+    checkpoint: Path
+    adapter: Path | None
+    digest: str
+    """sha256 of everything that its vectors depend on."""
+
 
 @click.command()
 @click.argument("description", type=FILE)
 @options
 def model(description: Path, spec: str, code: str | None, log: Path | None) -> None:
     """Describe the model's checkpoint in DESCRIPTION (model.json), written last."""
-    from wellspring.models import sources
+    from wellspring.models import load
 
     wanted = specs.ModelSpec.read(spec)
-    with step("model", wanted.architecture, code, log) as messages:
+    with step("model", variant(wanted), code, log) as messages:
         folder = description.parent
         try:
-            if wanted.base is not None:
-                base = sources.locate(wanted.base.source)
-                sources.make_random(base, folder, wanted.architecture, wanted.seed)
-            place = locate(wanted, folder)
-            files = sources.files(place)
-            config = json.loads((place / "config.json").read_text(encoding="utf-8"))
-            layers, hidden = config["num_hidden_layers"], config["hidden_size"]
-        except KeyError as error:
-            raise ModelError(f"models.{folder.name}: config.json has no {error}") from None
+            _make(wanted, folder)
+            place, adapter = _places(wanted, folder)
+            layers, hidden = load.describe(place, architecture(wanted))
+            contents = _contents(place, adapter)
+        except ModelError as error:
+            raise ModelError(f"models.{folder.name}: {error}") from None
         except (OSError, ValueError) as error:
             reason = str(error).splitlines()[0]
             raise ModelError(f"models.{folder.name}: {reason}") from None
@@ -43,28 +60,29 @@ def model(description: Path, spec: str, code: str | None, log: Path | None) -> N
             )
         content = {
             "identity": {"step": "model", "spec": wanted.model_dump(mode="json")},
-            "circumstances": circumstances("model", wanted.architecture, "torch", "transformers"),
-            "digest": files.digest,
-            "weights": dict(files.weights),
-            "tokenizer": dict(files.tokenizer),
-            "config": dict(files.config),
+            "circumstances": circumstances(
+                "model", variant(wanted), "torch", "transformers", "peft"
+            ),
+            **contents,
         }
         shards.write_text(description, json.dumps(content, indent=2, sort_keys=True) + "\n")
         messages.counts({"layers": layers, "hidden_size": hidden})
-        messages.say(f"weights: {files.digest}")
+        messages.say(f"weights: {contents['digest']}")
 
 
-def locate(spec: specs.ModelSpec, folder: Path) -> Path:
-    """Where a described model's files lie: fresh weights lie beside their description."""
-    from wellspring.models import sources
+def architecture(spec: specs.ModelSpec | specs.EncodingSpec) -> Architecture:
+    """The definition that a slice names: its own, or a built-in one."""
+    from wellspring.models.architecture import Architecture, Sublayer, builtin
 
-    return folder if spec.base is not None else sources.locate(spec.source)
+    if spec.definition is None:
+        return builtin(spec.architecture)
+    fields = spec.definition.model_dump()
+    parts = {name: Sublayer(**part) for name, part in fields.pop("sublayers").items()}
+    return Architecture(**fields, sublayers=parts)
 
 
-def verify(description: Path, encoding: specs.EncodingSpec) -> tuple[Path, str]:
-    """The checkpoint folder and digest of a described model, after hashing its files again."""
-    from wellspring.models import sources
-
+def verify(description: Path, encoding: specs.EncodingSpec) -> Described:
+    """A described model, after hashing its files again."""
     mend = f"make it again: snakemake --cores all --forcerun {description}"
     try:
         content: dict[str, Any] = json.loads(description.read_text(encoding="utf-8"))
@@ -72,9 +90,79 @@ def verify(description: Path, encoding: specs.EncodingSpec) -> tuple[Path, str]:
     except (OSError, ValueError, KeyError, TypeError) as error:
         reason = str(error).splitlines()[0]
         raise StaleArtefact(f"{description}: cannot be read ({reason}); {mend}") from None
-    if (spec.architecture, spec.layers) != (encoding.architecture, encoding.layers):
-        raise StaleArtefact(f"{description}: describes another model; {mend}")
-    place = locate(spec, description.parent)
-    if sources.files(place).digest != content["digest"]:
+    for key in ("architecture", "definition", "layers"):
+        if getattr(spec, key) != getattr(encoding, key):
+            raise StaleArtefact(f"{description}: describes another model; {mend}")
+    place, adapter = _places(spec, description.parent)
+    digest = _contents(place, adapter)["digest"]
+    if digest != content["digest"]:
         raise StaleArtefact(f"{place}: the files are not those of {description}; {mend}")
-    return place, content["digest"]
+    return Described(place, adapter, digest)
+
+
+def variant(spec: specs.ModelSpec | specs.EncodingSpec) -> str | None:
+    """The architecture's module, for the fingerprint; a definition stands in the spec itself."""
+    return None if spec.definition else spec.architecture
+
+
+def _make(wanted: specs.ModelSpec, folder: Path) -> None:
+    """Make what cannot be used where it lies, beside the description."""
+    from wellspring.models import sources, weights
+
+    for stale in (*folder.glob("*.safetensors"), *folder.glob("*.safetensors.index.json")):
+        stale.unlink()
+    shutil.rmtree(folder / ADAPTER, ignore_errors=True)
+    if wanted.base is not None:
+        base = _locate(wanted.base.source, folder)
+        sources.make_random(base, folder, architecture(wanted), wanted.seed)
+        return
+    place = _locate(wanted.source, folder)
+    if not any(place.glob("*.safetensors")):
+        weights.convert(place, folder)
+    if wanted.adapter is None:
+        return
+    place = _locate(wanted.adapter, folder, ADAPTER_CONFIG)
+    named = json.loads((place / ADAPTER_CONFIG).read_text(encoding="utf-8"))
+    base = named.get("base_model_name_or_path")
+    source = wanted.source.removeprefix("hub:").rpartition("@")[0]
+    if wanted.source.startswith("hub:") and base and base != source:
+        raise ModelError(f"adapter: {place} is for the base {base}, the source is {source}")
+    if not any(place.glob("*.safetensors")):
+        weights.convert(place, folder / ADAPTER)
+
+
+def _places(spec: specs.ModelSpec, folder: Path) -> tuple[Path, Path | None]:
+    """Where a made or found checkpoint and its adapter lie."""
+    beside = any(folder.glob("*.safetensors"))
+    place = folder if beside else _locate(spec.source, folder)
+    if spec.adapter is None:
+        return place, None
+    stored = folder / ADAPTER
+    return place, stored if stored.is_dir() else _locate(spec.adapter, folder, ADAPTER_CONFIG)
+
+
+def _locate(source: str, folder: Path, holds: str = "config.json") -> Path:
+    """The folder of a source; what comes from the hub lies in `hub` beside all models."""
+    from wellspring.models import sources
+
+    if source.startswith("hub:"):
+        source = f"path:{folder.parent / 'hub' / specs.checkpoint(source)}"
+    return sources.locate(source, holds)
+
+
+def _contents(place: Path, adapter: Path | None) -> dict[str, Any]:
+    """sha256 of every file, and one for all."""
+    from wellspring.models import sources
+
+    files = sources.files(place)
+    content = {
+        "weights": dict(files.weights),
+        "tokenizer": dict(files.tokenizer),
+        "config": dict(files.config),
+        "adapter": sources.adapter_files(adapter) if adapter else {},
+        "digest": files.digest,
+    }
+    if adapter:
+        parts = json.dumps([files.digest, content["adapter"]], sort_keys=True)
+        content["digest"] = hashlib.sha256(parts.encode()).hexdigest()
+    return content

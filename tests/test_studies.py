@@ -1,0 +1,253 @@
+"""The studies that are shipped: what they plan, and the paper's grid end to end on tiny files."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import re
+import shutil
+
+import checkpoints
+import numpy as np
+import polars as pl
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import study as studies
+import torch
+import transformers
+import yaml
+from conftest import ROOT
+from hub import Hub
+from safetensors.torch import load_file
+from test_models_adapters import adapt
+
+PAPER = ("--configfile", "studies/paper.yaml")
+
+
+@pytest.fixture(scope="module")
+def clone(tmp_path_factory):
+    """The workflow with the default study and all shipped ones, and no results."""
+    folder = tmp_path_factory.mktemp("clone")
+    studies.copy_workflow(folder)
+    for name in ("studies", "data"):
+        shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("downloads"))
+    for name in ("config.yaml", "requirements.lock"):
+        shutil.copyfile(ROOT / name, folder / name)
+    return studies.Study(folder)
+
+
+def test_the_papers_grid_is_planned_exactly(clone):
+    # Layers: 13 of six retrievers and 33 of two; the probes are as many as the published points.
+    probes = (6 * 13 + 2 * 33) * 4 * 2
+    assert probes == 1152
+    assert clone.planned(*PAPER) == {
+        "download": 4,
+        "fetch": 6,
+        "model": 6,
+        "texts": 2,
+        "samples": 2,
+        "qrels": 2,
+        "bm25": 2,
+        "embed": 7 * 2 * 2 * 4,
+        "probe": probes,
+        "similarity": 5 * 2,
+        "findings": 1,
+        "published": 1,
+        "figure": 4 * 2,
+        "controls": 5 * 2,
+    }
+
+
+def test_every_text_is_encoded_once_by_every_encoder(clone):
+    """Each (encoder, dataset, side, shard) is one job: compositions and N add none."""
+    done = clone.run("-n", "--dry-run", *PAPER)
+    found = re.findall(r"output: results/embeddings/(\S+)\.parquet", done.stdout)
+    encoders = set(yaml.safe_load((ROOT / "studies/paper.yaml").read_text())["encoders"])
+    shards = {
+        f"{encoder}/{dataset}/{side}/shard-{shard:03d}"
+        for encoder in encoders
+        for dataset in ("nq", "msmarco")
+        for side in ("query", "passage")
+        for shard in range(4)
+    }
+    assert len(found) == len(set(found)) and set(found) == shards
+
+
+def test_the_published_choices_reuse_what_they_share(clone):
+    planned = clone.planned(*PAPER, "studies/published.yaml")
+    # Four of the paper's encoders, and three of their own.
+    assert planned["embed"] == 7 * 2 * 2 * 4
+    assert planned["model"] == 6 and planned["fetch"] == 6
+    assert planned["probe"] == 1152
+
+
+def test_the_artefact_adds_probes_alone(clone):
+    default = clone.planned()
+    artefact = clone.planned("--configfile", "studies/artefact.yaml")
+    assert artefact["embed"] == default["embed"] == 4
+    assert artefact["probe"] == 2 * default["probe"] == 4 * 7 * 4
+
+
+def dpr_slice(questions: int, start: int = 0) -> bytes:
+    """DPR's JSON, gzip."""
+    rng = np.random.default_rng(start)
+    rows = []
+    for number in range(start, start + questions):
+        topic = studies.TOPICS[number % len(studies.TOPICS)]
+
+        def passage(text: str, topic: str = topic) -> dict:
+            return {"title": topic.title(), "text": text, "score": 1, "passage_id": "7"}
+
+        words = [" ".join(rng.choice(studies.TOPICS, 7)) for _ in range(6)]
+        rows.append(
+            {
+                "dataset": "nq_train_psgs_w100",
+                "question": f"where is the {topic} {number}",
+                "answers": [topic],
+                "positive_ctxs": [passage(f"the {topic} {number} {words[0]}")],
+                "negative_ctxs": [passage("a random one")],
+                "hard_negative_ctxs": [passage(text) for text in words[1:]],
+            }
+        )
+    return gzip.compress(json.dumps(rows).encode())
+
+
+def msmarco_slice(folder, queries: int, start: int = 0) -> bytes:
+    """MS MARCO v1.1's Parquet."""
+    rng = np.random.default_rng(start + 1)
+    rows = []
+    for number in range(start, start + queries):
+        texts = [" ".join(rng.choice(studies.TOPICS, 8)) for _ in range(6)]
+        rows.append(
+            {
+                "answers": ["a"],
+                "passages": {
+                    "is_selected": [int(k == number % 6) for k in range(6)],
+                    "passage_text": [f"{text} {number} {k}" for k, text in enumerate(texts)],
+                    "url": ["http://example.org"] * 6,
+                },
+                "query": f"what is number {number}",
+                "query_id": number,
+                "query_type": "description",
+                "wellFormedAnswers": [],
+            }
+        )
+    path = folder / "slice.parquet"
+    pq.write_table(pa.Table.from_pylist(rows), path)
+    return path.read_bytes()
+
+
+def pickle_weights(folder, stem: str) -> None:
+    """As checkpoints of before safetensors lie on the hub."""
+    held = load_file(folder / f"{stem}.safetensors")
+    (folder / f"{stem}.safetensors").unlink()
+    name = "pytorch_model.bin" if stem == "model" else f"{stem}.bin"
+    torch.save(held, folder / name, _use_new_zipfile_serialization=False)
+
+
+def commit(hub: Hub, source: str, folder) -> None:
+    """Put a folder at the very commit that the study is pinned to."""
+    name, _, revision = source.removeprefix("hub:").partition("@")
+    made = hub.add(name, folder)
+    repository = hub.repositories["model", name]
+    repository.commits[revision] = repository.commits.pop(made)
+    repository.references.clear()
+
+
+def publish(hub: Hub, config: dict, folder) -> None:
+    """Every repository of the paper's study, with one layer, in the layout that it has."""
+    kinds = {
+        "bert": ("BertForMaskedLM", False),
+        "dpr-question": ("DPRQuestionEncoder", True),
+        "dpr-context": ("DPRContextEncoder", True),
+        "contriever": ("BertModel", True),
+        "llama": ("LlamaForCausalLM", False),
+    }
+    for name, (kind, pickled) in kinds.items():
+        place = checkpoints.make(folder / name, kind, layers=1)
+        if pickled:
+            pickle_weights(place, "model")
+        commit(hub, config["models"][name]["source"], place)
+    adapter = adapt(folder / "llama", folder / "adapter")
+    described = adapter / "adapter_config.json"
+    base = {"base_model_name_or_path": "meta-llama/Llama-2-7b-hf"}
+    described.write_text(json.dumps(json.loads(described.read_text()) | base))
+    pickle_weights(adapter, "adapter_model")
+    commit(hub, config["models"]["repllama"]["adapter"], adapter)
+
+
+def test_the_papers_grid_runs_end_to_end(clone, tmp_path):
+    """Real classes, file formats and downloads; tiny weights and slices of made-up text."""
+    folder = tmp_path / "paper"
+    shutil.copytree(clone.folder, folder)
+    config = yaml.safe_load((folder / "studies/paper.yaml").read_text())
+    with Hub() as hub:
+        publish(hub, config, tmp_path / "published")
+        hub.files |= {
+            "train.json.gz": dpr_slice(50),
+            "dev.json.gz": dpr_slice(20, 50),
+            "train.parquet": msmarco_slice(tmp_path, 50),
+            "dev.parquet": msmarco_slice(tmp_path, 20, 50),
+        }
+        small = {
+            "models": {name: {"layers": 1} for name in config["models"]},
+            "encoders": {
+                name: {"passage_length": 32, "dtype": "float32"} for name in config["encoders"]
+            },
+            "datasets": {
+                "nq": {
+                    "source": {"train": hub.url("train.json.gz"), "dev": hub.url("dev.json.gz")},
+                    "shards": 1,
+                },
+                "msmarco": {
+                    "source": {
+                        "train": hub.url("train.parquet"),
+                        "validation": hub.url("dev.parquet"),
+                    },
+                    "shards": 1,
+                },
+            },
+            "study": {
+                "probe": {
+                    "passages": [2],
+                    "kinds": ["concat", "interaction", "shuffled-query", "cosine", "bm25"],
+                    "seeds": [0],
+                    "optimiser": {"epochs": 3},
+                },
+                "findings": {"permutations": 100, "resamples": 100},
+            },
+        }
+        (folder / "small.yaml").write_text(yaml.safe_dump(small))
+        study = studies.Study(folder, hub.environment(tmp_path / "home"))
+        arguments = (*PAPER, "small.yaml")
+        study.run(*arguments)
+        assert study.planned(*arguments) == {}
+        check_outcome(folder)
+        study.run("--report", str(folder / "report.html"), *arguments)
+
+
+def check_outcome(folder) -> None:
+    results = folder / "results" / "studies" / "paper"
+    table = pl.read_parquet(results / "findings" / "findings.parquet")
+    rows = table.filter(finding="accuracy", measure="accuracy", probe="concat")
+    assert rows.select("dataset", "retriever", "layer").is_unique().all()
+    assert len(rows) == 2 * 8 * 2
+    published = pl.read_csv(results / "findings" / "published.csv")
+    assert len(published) == 2 * 8
+    for dataset in ("nq", "msmarco"):
+        for group in ("cls", "mean", "eos"):
+            assert (results / "figures" / dataset / f"layer-accuracy.{group}.pdf").is_file()
+    # Weights that came as *.bin are read as safetensors; the context encoder's are its own.
+    models = folder / "results" / "models"
+    stored = load_file(models / "dpr-context" / "model.safetensors")
+    assert any(name.startswith("ctx_encoder.") for name in stored)
+    loaded = json.loads((models / "repllama" / "model.json").read_text())
+    assert set(loaded["adapter"]) == {"adapter_config.json", "adapter_model.safetensors"}
+    assert transformers.__version__ == loaded["circumstances"]["versions"]["transformers"]
+    # An encoder's shards serve every retriever that it is part of.
+    made = {path.name for path in (folder / "results" / "embeddings").iterdir()}
+    assert made == {
+        *("bert-cls", "dpr-question", "dpr-context", "bert-mean"),
+        *("contriever", "llama", "repllama"),
+    }
