@@ -171,7 +171,7 @@ class Selqa(_FileDataset):
     """How the source is read."""
 
 
-class Msmarco(_FileDataset):
+class Msmarco(_LimitedDataset):
     """MS MARCO's question answering release (v1.1) as Parquet: selected passages among others."""
 
     format: Literal["msmarco"]

@@ -26,9 +26,10 @@ def read(source: Source) -> Records:
     """Reads every file in bounded memory; a text's id is the hash of the text.
 
     The passages of a repeated query are put together. A query of which no passage is selected is
-    dropped and counted. Raises SourceError for what cannot be read, with row and column.
+    dropped and counted. Option `max_negatives`: keep that many hard negatives of a query, chosen by
+    hash (None: all). Raises SourceError for what cannot be read, with row and column.
     """
-    collector = Collector()
+    collector = Collector(source.options.get("max_negatives"))
     for split, path in source.files.items():
         for place, row in parquet.rows(path, COLUMNS):
             query = text_field(row, "query", place)

@@ -1,0 +1,234 @@
+"""A model from the output of one linear sub-layer upwards, as a function of that output.
+
+No block is written again: the model runs once and is watched, then runs again with all that came
+before the sub-layer answered from the record. A module's call that had ended when the sub-layer's
+call began cannot depend on the sub-layer, so this is exact whatever a block does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+
+from wellspring.errors import ModelError
+from wellspring.models.architecture import SublayerName, blocks, sublayer
+from wellspring.models.load import Backbone
+
+Calls = list[tuple[nn.Module, Any]]
+
+
+@dataclass(frozen=True)
+class Recording:
+    """One forward pass of a batch, with what happened inside one block."""
+
+    backbone: Backbone
+    ids: torch.Tensor
+    """[texts, tokens]"""
+    mask: torch.Tensor
+    """[texts, tokens], 1 = token, 0 = padding."""
+    states: torch.Tensor
+    """Last states [texts, tokens, hidden]."""
+    layer: int
+    """The block, 1 … layers."""
+    arguments: tuple
+    options: Mapping[str, Any]
+    """What the block was called with."""
+    output: Any
+    """What it gave: states, or a tuple that begins with them."""
+
+
+@dataclass(frozen=True)
+class Suffix:
+    """last states = suffix(z), for the output z = x Wᵀ + b of a linear map."""
+
+    recording: Recording
+    linear: nn.Linear
+    rows: slice
+    """The columns of z, and the rows of W and b, that are the sub-layer."""
+    x: torch.Tensor
+    """The map's input [texts, tokens, in]."""
+    z: torch.Tensor
+    """Its output [texts, tokens, out], the columns of other sub-layers included."""
+    before: Calls
+    """The calls inside the block that had ended when the map's began, of nested ones the outer."""
+
+    def __call__(self, z: torch.Tensor) -> torch.Tensor:
+        """Last states [points, texts, tokens, hidden] of z [points, texts, tokens, out].
+
+        Runs the rest of the block on what depends on z, and the blocks and the norm above on
+        points × texts rows. Differentiable in z.
+        """
+        record, points = self.recording, len(z)
+        backbone = record.backbone
+        stack = blocks(backbone.model, backbone.architecture)[: record.layer]
+        with ExitStack() as replaced:
+            for block in stack[:-1]:
+                # Nothing reads it: the block above takes its input from the record.
+                replaced.enter_context(_replaced(block, _constant(record.output)))
+            replaced.enter_context(_replaced(stack[-1], _rerun(stack[-1].forward, record)))
+            answers: dict[nn.Module, list[Any]] = {}
+            for module, output in self.before:
+                answers.setdefault(module, []).append(output)
+            for module, outputs in answers.items():
+                replaced.enter_context(_replaced(module, _answering(outputs, module.forward)))
+            replaced.enter_context(_replaced(self.linear, _constant(z)))
+            # The embeddings run again: it is cheap, and the model makes its masks for all rows.
+            last = backbone.states(record.ids.repeat(points, 1), record.mask.repeat(points, 1))[-1]
+        return last.unflatten(0, (points, -1))
+
+
+def record(
+    backbone: Backbone,
+    ids: torch.Tensor,
+    mask: torch.Tensor,
+    layer: int,
+    names: Iterable[SublayerName],
+) -> tuple[torch.Tensor, dict[SublayerName, Suffix]]:
+    """Run the model once: its last states [texts, tokens, hidden], and each sub-layer's suffix.
+
+    ids, mask: [texts, tokens], on the backbone's device. layer: block 1 … layers. Raises ModelError
+    when there is no such block or sub-layer, or when its weights do not stay in memory or are used
+    more than once in a pass.
+    """
+    if not 1 <= layer <= backbone.layers:
+        raise ModelError(f"layer {layer}: the model has blocks 1 to {backbone.layers}")
+    places = {name: _place(backbone, layer, name) for name in names}
+    block = blocks(backbone.model, backbone.architecture)[layer - 1]
+    watch = _Watch({linear for linear, _ in places.values()})
+    with torch.no_grad(), watch.over(block):
+        states = backbone.states(ids, mask)[-1]
+    recording = Recording(
+        backbone, ids, mask, states, layer, watch.arguments, watch.options, watch.output
+    )
+    return states, {
+        name: Suffix(recording, linear, rows, *watch.found[linear])
+        for name, (linear, rows) in places.items()
+    }
+
+
+def _place(backbone: Backbone, layer: int, name: SublayerName) -> tuple[nn.Linear, slice]:
+    architecture = backbone.architecture
+    if name not in architecture.sublayers:
+        raise ModelError(
+            f"sub-layer {name!r}: the model's architecture has {', '.join(architecture.sublayers)}"
+        )
+    linear, rows = sublayer(backbone.model, architecture, layer - 1, name)
+    if linear.weight.is_meta:
+        raise ModelError(
+            f"layer {layer}: the weights of sub-layer {name!r} do not stay on a device: "
+            "attribution needs a larger device, or more of them"
+        )
+    return linear, rows
+
+
+class _Watch:
+    """Hooks over one block that note its call and what had ended before a linear map's call."""
+
+    def __init__(self, linears: set[nn.Linear]) -> None:
+        self.found: dict[nn.Linear, tuple[torch.Tensor, torch.Tensor, Calls]] = {}
+        self.arguments: tuple = ()
+        self.options: Mapping[str, Any] = {}
+        self.output: Any = None
+        self._linears = linears
+        self._ended: Calls = []
+        self._open: list[int] = []
+
+    @contextmanager
+    def over(self, block: nn.Module) -> Iterator[None]:
+        handles = [
+            block.register_forward_pre_hook(self._block_begins, with_kwargs=True),
+            block.register_forward_hook(self._block_ends),
+        ]
+        for module in list(block.modules())[1:]:
+            handles.append(module.register_forward_pre_hook(self._begins))
+            handles.append(module.register_forward_hook(self._ends))
+        try:
+            yield
+        finally:
+            for handle in handles:
+                handle.remove()
+
+    def _block_begins(self, block: nn.Module, arguments: tuple, options: dict[str, Any]) -> None:
+        # A module that blocks share has been called further down.
+        self._ended.clear()
+        self.arguments, self.options = arguments, options
+
+    def _block_ends(self, block: nn.Module, arguments: tuple, output: Any) -> None:
+        self.output = output
+
+    def _begins(self, module: nn.Module, arguments: tuple) -> None:
+        self._open.append(len(self._ended))
+
+    def _ends(self, module: nn.Module, arguments: tuple, output: Any) -> None:
+        # What ran inside this call will not be asked for.
+        del self._ended[self._open.pop() :]
+        if module in self._linears:
+            if module in self.found:
+                raise ModelError(
+                    f"a pass uses the weights of {type(module).__name__} in a sub-layer more than "
+                    "once (chunk_size_feed_forward in config.json must be 0)"
+                )
+            self.found[module] = (arguments[0], output, list(self._ended))
+        self._ended.append((module, output))
+
+
+@contextmanager
+def _replaced(module: nn.Module, forward: Callable[..., Any]) -> Iterator[None]:
+    # A model that lies on several devices has a forward of its own in each module.
+    own = module.__dict__.get("forward")
+    module.forward = forward
+    try:
+        yield
+    finally:
+        if own is None:
+            del module.forward
+        else:
+            module.forward = own
+
+
+def _constant(output: Any) -> Callable[..., Any]:
+    def forward(*_: Any, **__: Any) -> Any:
+        return output
+
+    return forward
+
+
+def _answering(outputs: list[Any], original: Callable[..., Any]) -> Callable[..., Any]:
+    """A forward whose first calls are answered from the record."""
+    left = list(reversed(outputs))
+
+    def forward(*arguments: Any, **options: Any) -> Any:
+        return left.pop() if left else original(*arguments, **options)
+
+    return forward
+
+
+def _rerun(original: Callable[..., Any], record: Recording) -> Callable[..., Any]:
+    """A block's forward on its recorded input.
+
+    Inside, points stand on an axis of their own before the texts, so that what does not depend on
+    them is broadcast, not copied; outside, they share the texts' axis.
+    """
+
+    def forward(*_: Any, **__: Any) -> Any:
+        output = original(*record.arguments, **record.options)
+        points = (output[0] if isinstance(output, tuple) else output).shape[0]
+        return _one_axis(output, record.output, points)
+
+    return forward
+
+
+def _one_axis(output: Any, recorded: Any, points: int) -> Any:
+    if isinstance(output, tuple):
+        return tuple(_one_axis(*pair, points) for pair in zip(output, recorded, strict=True))
+    if not isinstance(output, torch.Tensor):
+        return output
+    if output.ndim > recorded.ndim:
+        return output.flatten(0, 1)
+    # Beside the states a block may hand on what all blocks share; one row of it serves every row.
+    return output if len(output) == 1 else output.repeat(points, *[1] * (output.ndim - 1))

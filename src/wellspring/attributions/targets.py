@@ -1,0 +1,99 @@
+"""What is attributed: one number F of a text's embedding v, taken before any L2 normalisation.
+
+A partner's vector is a constant, so that every similarity target is v · d or v/‖v‖ · d for one
+constant direction d a text.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import torch
+from torch.nn.functional import normalize
+
+from wellspring.pooling import Pooling, pool
+
+Similarity = Literal["dot", "cosine"]
+
+
+@dataclass(frozen=True)
+class Target:
+    """F for each text of a batch; made by the functions below."""
+
+    direction: torch.Tensor | None = None
+    """d [texts, hidden]; None: F is the length of v."""
+    normalised: bool = False
+    """Whether d meets v/‖v‖ instead of v."""
+    padded: bool = False
+    """Whether v is the mean over all positions, padding included, whatever the pooling."""
+
+    def select(self, texts: Sequence[int]) -> Target:
+        """The target of these texts alone, in this order."""
+        if self.direction is None:
+            return self
+        return replace(self, direction=self.direction[list(texts)])
+
+    def vectors(self, states: torch.Tensor, mask: torch.Tensor, pooling: Pooling) -> torch.Tensor:
+        """v [..., texts, hidden] of last states [..., texts, tokens, hidden].
+
+        mask: [texts, tokens], 1 = token, 0 = padding.
+        """
+        if self.padded:
+            mask, pooling = torch.ones_like(mask), "mean"
+        rows = states.flatten(0, -3)
+        pooled = pool(rows, mask.to(states.device).repeat(len(rows) // len(mask), 1), pooling)
+        return pooled.unflatten(0, states.shape[:-2])
+
+    def values(self, vectors: torch.Tensor) -> torch.Tensor:
+        """F [..., texts] of v [..., texts, hidden]."""
+        if self.direction is None:
+            return torch.linalg.vector_norm(vectors, dim=-1)
+        met = normalize(vectors, dim=-1) if self.normalised else vectors
+        return (met * self.direction.to(vectors)).sum(dim=-1)
+
+    def magnitude(self, vectors: torch.Tensor) -> torch.Tensor:
+        """[..., texts]: the largest |F| of a v of this length, against which rounding is judged."""
+        length = torch.linalg.vector_norm(vectors, dim=-1)
+        if self.direction is None:
+            return length
+        reach = torch.linalg.vector_norm(self.direction.to(vectors), dim=-1)
+        return reach.expand_as(length) if self.normalised else reach * length
+
+
+def norm() -> Target:
+    """F = ‖v‖₂, the published target."""
+    return Target()
+
+
+def padded_mean_norm() -> Target:
+    """F = ‖v‖₂ with v the mean over all positions, padding included: the published mean pooling.
+
+    It depends on the length that texts are padded to.
+    """
+    return Target(padded=True)
+
+
+def dot(partners: torch.Tensor) -> Target:
+    """F = v · p. partners: p [texts, hidden], constant."""
+    return Target(partners)
+
+
+def cosine(partners: torch.Tensor) -> Target:
+    """F = cosine of v and p. partners: p [texts, hidden], constant."""
+    return Target(normalize(partners, dim=-1), normalised=True)
+
+
+def margin(
+    positives: torch.Tensor, negatives: Sequence[torch.Tensor], similarity: Similarity
+) -> Target:
+    """F = s(v, p⁺) − mean s(v, p⁻), the similarity s being the retriever's own.
+
+    positives: p⁺ [texts, hidden]. negatives: p⁻ [at least one, hidden] of each text. All constant.
+    """
+    if similarity == "cosine":
+        positives = normalize(positives, dim=-1)
+        negatives = [normalize(others, dim=-1) for others in negatives]
+    means = torch.stack([others.mean(dim=0) for others in negatives])
+    return Target(positives - means, normalised=similarity == "cosine")
