@@ -71,6 +71,13 @@ def test_msmarco_agrees_with_a_plain_reading(
     agree(msmarco.read, source(path), examples)
 
 
+def test_msmarco_keeps_so_many_negatives(tmp_path: Path) -> None:
+    texts = [f"t{n}" for n in range(9)]
+    path = release(tmp_path / "a.parquet", [("q", [1] + [0] * 8, texts)], 1)
+    found = judged(msmarco.read(source(path, max_negatives=3)))["q"]
+    assert found[0] == {"t0"} and len(found[1]) == 3 and found[1] < set(texts[1:])
+
+
 def test_msmarco_counts_queries_of_which_nothing_was_selected(tmp_path: Path) -> None:
     rows = [("q1", [0, 1], ["n", "p"]), ("q2", [0, 0], ["n", "m"]), ("q3", [], [])]
     files = {"train": release(tmp_path / "a.parquet", rows)}
