@@ -365,14 +365,38 @@ def test_a_query_in_several_records_keeps_the_same_negatives(
     assert kept.height == 6
 
 
-def test_negatives_beyond_the_limit_are_never_held(tmp_path: Path) -> None:
+@given(st.permutations(range(3)), st.integers(1, 4))
+def test_a_negative_that_is_a_positive_elsewhere_takes_no_place(
+    tmp_path_factory: Any, order: list[int], limit: int
+) -> None:
+    query, hard = "q", [f"n{n}" for n in range(20)]
+    chosen = sorted(hard, key=lambda text: randomness.key(42, text_id(query), text_id(text)))
+    # The very ones that come first are positives of other records of the query.
+    planted = [question(query, [ctx("p")], [ctx(text) for text in hard])]
+    planted += [question(query, [ctx(text)], []) for text in chosen[:2]]
+    path = tmp_path_factory.mktemp("elsewhere") / "a.json"
+    path.write_text(json.dumps([planted[n] for n in order]), encoding="utf-8")
+    records = dpr.read(source(path, max_negatives=limit))
+    check(records)
+    kept = records.judgements.filter(grade=0)["text_id"]
+    expected = chosen[2 : min(2 + limit, 3 * limit)]
+    assert set(kept) == {text_id(text) for text in expected}
+    assert set(records.texts.filter(side="passage")["text"]) == {"p", *chosen[:2], *expected}
+
+
+def test_a_few_negatives_beyond_the_limit_are_held(tmp_path: Path) -> None:
     path = tmp_path / "a.json"
     hard = [ctx(f"n{n}") for n in range(50)]
     values = [question(f"q{n}", [ctx(f"p{n}")], hard) for n in range(2)]
     path.write_text(json.dumps(values), encoding="utf-8")
     counts = dpr.read(source(path, max_negatives=2)).counts
     assert counts["hard_negatives"] == 4
-    assert counts.get("duplicate_texts_merged", 0) == 6 - counts["passages"]
+    ids = [text_id(text) for text in (f"n{n}" for n in range(50))]
+    held = {
+        name for n in range(2) for name in randomness.shuffled(42, ids, text_id(f"q{n}"))[: 3 * 2]
+    }
+    assert counts.get("duplicate_texts_merged", 0) == 2 * 3 * 2 - len(held)
+    assert counts["passages"] <= 2 + 4
 
 
 def test_dpr_unpacks_gzip(tmp_path: Path, shared: Shared) -> None:

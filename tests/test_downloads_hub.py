@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import nullcontext
 from pathlib import Path
 
 import polars as pl
@@ -17,6 +18,9 @@ import pyarrow.parquet as pq
 import pytest
 from fetching import BASE, BODY, SHA256, names, refused, run, run_many, start
 from hub import Hub
+
+from wellspring.downloads import repositories
+from wellspring.errors import DownloadError
 
 
 @pytest.fixture
@@ -125,8 +129,8 @@ def test_a_file_that_is_not_the_hubs_is_refused_and_removed(hub, tmp_path, name)
     assert not any(left.startswith(f".{name}") for left in names(path.parent))
 
 
-def refused_last(hub: Hub, home: Path, path: Path) -> str:
-    status, messages = run(hub, home, "fetch", path, {"source": "hub:group/encoder@main"})
+def refused_last(hub: Hub, home: Path, path: Path, name: str = "encoder") -> str:
+    status, messages = run(hub, home, "fetch", path, {"source": f"hub:group/{name}@main"})
     assert status == 1 and "Traceback" not in messages, messages
     return messages.splitlines()[-1]
 
@@ -145,6 +149,37 @@ def test_pickles_are_fetched_only_where_there_are_no_safetensors(hub, tmp_path):
         found = [file for file in fetched(path)["files"] if file.endswith((".bin", ".safetensors"))]
         assert found == [weights]
     assert "training_args.bin" not in hub.sent
+
+
+def test_an_adapter_and_its_model_choose_their_weights_each_for_itself(hub, tmp_path):
+    model = {"config.json": b"{}", "tokenizer.json": b"{}"}
+    adapter = {"adapter_config.json": b"{}", "adapter_model.safetensors": b"adapter"}
+    shards = {f"pytorch_model-0000{n}-of-00002.bin": b"shard %d" % n for n in (1, 2)}
+    index = {"pytorch_model.bin.index.json": b"{}"}
+    weights = {
+        "pickled": {"pytorch_model.bin": b"model"},
+        "sharded": {**shards, **index},
+        "reversed": {"model.safetensors": b"model", "adapter_model.bin": b"adapter"},
+    }
+    for name, files in weights.items():
+        chosen = {**adapter, **model, **files}
+        if "adapter_model.bin" in files:
+            del chosen["adapter_model.safetensors"]
+            left = {"pytorch_model.bin": b"again", **index}
+        else:
+            left = {"adapter_model.bin": b"again", "model.safetensors.index.json": b"{}"}
+        hub.add(f"group/{name}", {**chosen, **left})
+        path = tmp_path / name / "fetched.json"
+        status, messages = run(hub, tmp_path, "fetch", path, {"source": f"hub:group/{name}@main"})
+        assert status == 0, messages
+        assert sorted(fetched(path)["files"]) == sorted(chosen)
+    # A shard of the adapter does not stand for one of the model.
+    first = "pytorch_model-00001-of-00002.bin"
+    other = {"adapter_model-00001-of-00002.safetensors": b"adapter", first: shards[first]}
+    hub.add("group/half", {**model, **other})
+    assert "1 of 2 files of its weights are there" in refused_last(
+        hub, tmp_path, tmp_path / "half" / "fetched.json", "half"
+    )
 
 
 def test_what_cannot_be_fetched_is_one_line(hub, tmp_path):
@@ -227,6 +262,72 @@ def test_what_is_cached_is_linked_and_needs_no_network(hub, tmp_path):
     status, messages = run(hub, home, "fetch", path, {"source": "hub:group/encoder@main"})
     assert status == 0, messages
     assert dict(hub.sent) == {"model-00001-of-00002.safetensors": len(WEIGHTS)}
+
+
+def cache(hub: Hub, home: Path, name: str, *files: str) -> None:
+    """Have some files of a repository in the cache as loading a model leaves them there."""
+    script = (
+        "import sys, huggingface_hub as h\nfor f in sys.argv[2:]: h.hf_hub_download(sys.argv[1], f)"
+    )
+    environment = {**os.environ, **hub.environment(home)}
+    subprocess.run([sys.executable, "-c", script, name, *files], env=environment, check=True)
+
+
+def test_a_model_cached_in_part_is_refused_without_a_network(hub, tmp_path):
+    model = {"config.json": b"{}", "model.safetensors": BODY, "vocab.txt": b"a"}
+    whole = {**model, "tokenizer_config.json": b"{}"}
+    adapter = {"adapter_config.json": b"{}", "adapter_model.safetensors": b"x"}
+    hub.add("group/part", whole)
+    hub.add("group/whole", whole)
+    hub.add("group/adapter", adapter)
+    hub.add("group/configured", whole)
+    commit = hub.add("group/listed", whole)
+    cache(hub, tmp_path, "group/part", *model)
+    cache(hub, tmp_path, "group/whole", *whole)
+    cache(hub, tmp_path, "group/adapter", *adapter)
+    cache(hub, tmp_path, "group/configured", "config.json", "tokenizer_config.json")
+    script = (
+        "import huggingface_hub as h\n"
+        "h.snapshot_download('group/listed', ignore_patterns=['vocab.txt'])"
+    )
+    environment = {**os.environ, **hub.environment(tmp_path)}
+    subprocess.run([sys.executable, "-c", script], env=environment, check=True)
+    hub.requests.clear()
+
+    sources = ["part@main", "configured@main", "listed@main", f"listed@{commit}"]
+    path = tmp_path / "m" / "fetched.json"
+    commands = [("fetch", path, {"source": f"hub:group/{source}"}) for source in sources]
+    missing = ["tokenizer.json or tokenizer_config.json", "weights", "vocab.txt", "vocab.txt"]
+    for more in ({"HF_HUB_OFFLINE": "1"}, {"HF_ENDPOINT": "http://127.0.0.1:1"}):
+        lines = refused(hub, tmp_path, commands, **more)
+        for source, lacking, line in zip(sources, missing, lines, strict=True):
+            assert f"hub:group/{source}: the cache ({tmp_path}) has a part of it" in line
+            assert f"without {lacking}: fetch it once with a network" in line
+        assert not path.parent.exists()
+        kept = [
+            ("fetch", tmp_path / name / str(len(more)) / "fetched.json", {"source": source})
+            for name in ("whole", "adapter")
+            for source in [f"hub:group/{name}@main"]
+        ]
+        run_many(hub, tmp_path, kept, **more)
+        found = [sorted(fetched(path)["files"]) for _, path, _ in kept]
+        assert found == [sorted(whole), sorted(adapter)]
+        for _, kept_path, _ in kept:
+            kept_path.unlink()
+    assert hub.requests == []
+
+
+@pytest.mark.parametrize("absolute", [False, True])
+def test_a_name_that_leads_out_of_the_folder_is_refused(tmp_path, absolute):
+    outside, folder = tmp_path / "mine.txt", tmp_path / "data" / "files"
+    outside.write_bytes(b"mine")
+    name = str(outside) if absolute else "a/../../../mine.txt"
+    file = repositories.File(9, None, None)
+    repository = repositories.Repository("dataset", "group/evil", "main", "0" * 40, {name: file})
+    with pytest.raises(DownloadError, match=r"hub:group/evil@main: names a file .*mine\.txt"):
+        repositories.obtain(repository, [name], folder, lambda _: nullcontext(lambda _: None))
+    assert outside.read_bytes() == b"mine"
+    assert not folder.exists()
 
 
 # Datasets ------------------------------------------------------------------------------------
@@ -317,6 +418,16 @@ def test_a_dataset_that_is_not_there_is_one_line_with_what_there_is(hub, questio
     assert "leave out sha256 and size" in pinned
     [offline] = lines({}, HF_HUB_OFFLINE="1")
     assert "HF_HUB_OFFLINE is set" in offline
+
+    hub.add("group/plain", {"train.jsonl": b'{"query": "q"}\n'}, kind="dataset")
+    single = CARD.replace(b"- config_name: v2\n  data_files: v2/*.parquet\n", b"")
+    hub.add("group/single", {"README.md": single}, kind="dataset")
+    plain, unread = lines(
+        {"source": "hub:group/plain@main", "subset": None, "split": "test"},
+        {"source": "hub:group/single@main", "subset": None},
+    )
+    assert "has no split 'test'; there is train" in plain
+    assert "hub:group/single@main: No (supported) data files found" in unread
     assert not path.exists()
 
 

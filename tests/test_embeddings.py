@@ -9,6 +9,7 @@ import transformers
 from checkpoints import WORDS, bert, llama
 from hypothesis import given
 from hypothesis import strategies as st
+from tokenizers import Tokenizer, processors
 
 from wellspring import embeddings
 from wellspring.errors import WellspringError
@@ -27,6 +28,7 @@ TEXTS = [
 
 def all_vectors(backbone, texts, pooling, length=64, template="{text}", **options):
     tokens = embeddings.tokenise(backbone.tokenizer, texts, template, length, pooling)
+    options.setdefault("length", length)
     out = np.full((backbone.layers + 1, len(texts), backbone.hidden), np.nan, np.float32)
     for done in embeddings.encode(backbone, tokens, pooling, **options):
         out[:, done.rows] = done.vectors
@@ -98,6 +100,47 @@ def test_a_trained_llama(shared):
     tokens = embeddings.tokenise(backbone.tokenizer, texts, "passage: {text}</s>", 32, "eos")
     found = all_vectors(backbone, texts, "eos", 32, "passage: {text}</s>")
     np.testing.assert_allclose(found, one_by_one(folder, tokens, "eos"), atol=1e-5)
+
+
+def test_a_tokenizer_with_an_end_of_its_own_gets_no_second_one(tmp_path):
+    """Qwen3-Embedding ends texts with another token than the one that it calls eos."""
+    folder = llama(tmp_path)
+    written = Tokenizer.from_file(str(folder / "tokenizer.json"))
+    written.post_processor = processors.TemplateProcessing(
+        single="<s> $A <unk>", special_tokens=[("<s>", 1), ("<unk>", 0)]
+    )
+    written.save(str(folder / "tokenizer.json"))
+    backbone = load(folder, "llama", 2)
+    texts = [" ".join(WORDS[:3]), " ".join(WORDS[:40])]
+    tokens = embeddings.tokenise(backbone.tokenizer, texts, "{text}", 16, "eos")
+    assert [len(ids) for ids in tokens] == [5, 16]
+    assert all(ids[0] == 1 and ids[-1] == 0 and 2 not in ids for ids in tokens)
+    found = all_vectors(backbone, texts, "eos", 16)
+    np.testing.assert_allclose(found, one_by_one(folder, tokens, "eos"), atol=1e-5)
+
+
+def test_last_position_is_the_published_one(tmp_path):
+    """transformers' own padding to the full length, and position −1 whatever stands there."""
+    for side in ("left", "right"):
+        folder = llama(tmp_path / side, pad="</s>", side=side)
+        backbone = load(folder, "llama", 2)
+        texts, template = [" ".join(WORDS[:5]), " ".join(WORDS[:40])], "query: {text} </s>"
+        found = all_vectors(backbone, texts, "last-position", 16, template)
+        tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
+        model = transformers.AutoModel.from_pretrained(folder).eval()
+        for row, text in enumerate(texts):
+            batch = tokenizer(
+                f"query: {text} </s>",
+                padding="max_length",
+                truncation=True,
+                max_length=16,
+                return_tensors="pt",
+                return_token_type_ids=False,
+            )
+            with torch.no_grad():
+                states = model(**batch, output_hidden_states=True).hidden_states
+            expected = torch.stack([state[0, -1] for state in states])
+            np.testing.assert_allclose(found[:, row], expected, atol=1e-5)
 
 
 def test_equal_texts_are_encoded_once(minilm, monkeypatch):

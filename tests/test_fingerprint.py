@@ -13,6 +13,7 @@ from wellspring.config.checks import FORMATS
 from wellspring.errors import WellspringError
 
 VARIANTS = {"texts": FORMATS.split("|"), "model": ARCHITECTURES, "embed": ARCHITECTURES}
+VARIANTS["attribute"] = ARCHITECTURES
 STEPS = [(step, variant) for step in fingerprint.STEPS for variant in VARIANTS.get(step, [None])]
 # An architecture that the configuration defines has no module.
 STEPS += [("model", None), ("embed", None)]
@@ -91,7 +92,8 @@ def test_a_job_refuses_code_that_changed_while_it_waited():
 
 def test_imports_point_down():
     """A module imports only from stages below its own."""
-    order = ["leaf", "datasets", "models", "embeddings", "probes", "findings", "figures", "cli"]
+    order = ["leaf", "datasets", "models", "embeddings", "probes", "attributions"]
+    order += ["findings", "figures", "cli"]
     package = fingerprint.PACKAGE
     for path in package.rglob("*.py"):
         name = ".".join(path.relative_to(package).with_suffix("").parts).removesuffix(".__init__")

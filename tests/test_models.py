@@ -254,3 +254,14 @@ def test_a_model_larger_than_a_card_is_spread(tmp_path, monkeypatch):
         monkeypatch.setattr(type(model), "to", lambda self, device: found.update(to=device) or self)
         placement.place(model, builtin("llama"), "cuda")
         assert found == {"to": "cuda"}
+
+
+@pytest.mark.parametrize("option", ["lowercase", "strip_accents"])
+def test_a_tokenizer_that_is_read_otherwise_than_it_is_written(tmp_path, option):
+    folder = bert(tmp_path)
+    path = folder / "tokenizer.json"
+    written = json.loads(path.read_text())
+    written["normalizer"][option] = False
+    path.write_text(json.dumps(written))
+    with pytest.raises(ModelError, match="splits a text otherwise than the file says"):
+        load(folder, "bert", 2)

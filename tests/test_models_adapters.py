@@ -22,10 +22,12 @@ TARGETS = ["q_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
 TEXTS = [" ".join(WORDS[:9]), "w3", " ".join(WORDS[20:50])]
 
 
-def adapt(base, folder, head=False, zero=False):
+def adapt(base, folder, head=False, zero=False, **options):
     """A LoRA adapter with random weights on a base, as published ones lie in their folder."""
     kind = transformers.AutoModelForCausalLM if head else transformers.AutoModel
-    config = peft.LoraConfig(r=4, lora_alpha=8, lora_dropout=0.1, target_modules=TARGETS)
+    settings = {"r": 4, "lora_alpha": 8, "lora_dropout": 0.1, "target_modules": TARGETS}
+    task = "CAUSAL_LM" if head else "FEATURE_EXTRACTION"
+    config = peft.LoraConfig(**{**settings, "task_type": task, **options})
     torch.manual_seed(3)
     model = peft.get_peft_model(kind.from_pretrained(base), config)
     for name, value in model.named_parameters():
@@ -57,6 +59,35 @@ def test_a_merged_adapter_equals_peft_beside_the_weights(tmp_path, head):
         np.testing.assert_allclose(found[:, row], expected, atol=1e-5)
     _, plain = vectors(load(base, "llama", 2))
     assert np.abs(plain[-1] - found[-1]).max() > 0.1
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"target_modules": [*TARGETS, "lm_head"]},
+        {"modules_to_save": ["lm_head"]},
+        {"target_modules": ["model.layers.0.mlp.down_proj", "model.layers.1.self_attn.q_proj"]},
+    ],
+)
+def test_what_an_adapter_changes_in_a_head_is_left_out(tmp_path, options):
+    base = llama(tmp_path / "base")
+    folder = adapt(base, tmp_path / "adapter", head=True, **options)
+    tokens, found = vectors(load(base, "llama", 2, adapter=folder))
+    oracle = peft.PeftModel.from_pretrained(
+        transformers.AutoModelForCausalLM.from_pretrained(base), folder
+    ).eval()
+    with torch.no_grad():
+        states = oracle(torch.tensor([tokens[0]]), output_hidden_states=True).hidden_states
+    np.testing.assert_allclose(found[-1, 0], states[-1][0, -1].numpy(), atol=1e-5)
+
+
+@pytest.mark.parametrize("content", ["{}", "[1]", "3", "{", '{"peft_type": "PREFIX_TUNING"}'])
+def test_a_kind_of_adapter_that_cannot_be_merged(tmp_path, content):
+    base = llama(tmp_path / "base")
+    folder = adapt(base, tmp_path / "adapter")
+    (folder / "adapter_config.json").write_text(content)
+    with pytest.raises(ModelError, match=r"adapter_config\.json: (peft_type is|cannot be read)"):
+        load(base, "llama", 2, adapter=folder)
 
 
 def test_an_adapter_that_changes_nothing(tmp_path):
@@ -172,9 +203,29 @@ def test_a_pickle_with_more_than_tensors_is_refused(tmp_path, content):
     assert not list((tmp_path / "stored").glob("*.safetensors"))
 
 
+def test_a_pointer_and_a_web_page_are_no_weights(tmp_path):
+    path = tmp_path / "pytorch_model.bin"
+    for content, message in (
+        ("version https://git-lfs.github.com/spec/v1\n", "run git lfs pull"),
+        ("<!doctype html>", "no file of weights"),
+        ("", "cannot be read"),
+    ):
+        path.write_text(content)
+        with pytest.raises(ModelError, match=message) as caught:
+            weights.convert(tmp_path, tmp_path / "stored")
+        assert "weights_only" not in str(caught.value)
+
+
+@pytest.mark.parametrize("content", ["{}", "[]", '{"weight_map": [1]}', "{"])
+def test_a_malformed_index(tmp_path, content):
+    (tmp_path / "pytorch_model.bin.index.json").write_text(content)
+    with pytest.raises(ModelError, match="is no index of weights"):
+        weights.convert(tmp_path, tmp_path / "stored")
+
+
 def test_a_truncated_pickle(tmp_path):
     torch.save({"a": torch.ones(1000)}, tmp_path / "pytorch_model.bin")
     path = tmp_path / "pytorch_model.bin"
     path.write_bytes(path.read_bytes()[:500])
-    with pytest.raises(ModelError, match="cannot be read as weights"):
+    with pytest.raises(ModelError, match="cannot be read: it is cut"):
         weights.convert(tmp_path, tmp_path / "stored")

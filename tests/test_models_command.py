@@ -9,6 +9,7 @@ import pytest
 import torch
 from checkpoints import WORDS, bert, edit_config, llama
 from click.testing import CliRunner
+from safetensors import SafetensorError
 from safetensors.torch import load_file
 from test_models_adapters import adapt, pickled
 
@@ -17,6 +18,7 @@ from wellspring.cli import cli
 from wellspring.cli.models import architecture, verify
 from wellspring.config import SLUG, Architecture
 from wellspring.errors import ModelError, StaleArtefact, WellspringError
+from wellspring.models import weights
 from wellspring.models.load import load
 
 ELECTRA = Architecture(
@@ -48,6 +50,38 @@ def describe(folder, **spec):
         assert not description.exists()
         raise done.exception
     return description
+
+
+def test_nothing_of_an_earlier_source_stays(tmp_path):
+    """A tokenizer that is left over would be hashed, and used."""
+    first, second = bert(tmp_path / "first"), bert(tmp_path / "second")
+    for folder in (first, second):
+        pickled(folder)
+    for name in ("tokenizer.json", "special_tokens_map.json"):
+        (second / name).unlink(missing_ok=True)
+    spec = {"architecture": "bert"}
+    describe(tmp_path, source=f"path:{first}", **spec)
+    description = describe(tmp_path, source=f"path:{second}", **spec)
+    assert not (description.parent / "tokenizer.json").exists()
+
+
+def test_an_adapter_among_the_weights_is_not_applied_unasked(tmp_path):
+    base = llama(tmp_path / "base")
+    adapt(base, base)
+    with pytest.raises(ModelError, match="holds an adapter: name that under adapter"):
+        describe(tmp_path, source=f"path:{base}")
+
+
+def test_a_full_disk_is_one_line(tmp_path, monkeypatch):
+    base = llama(tmp_path / "base")
+    pickled(base)
+
+    def full(*_, **__):
+        raise SafetensorError("Error while serializing: I/O error: No space left on device")
+
+    monkeypatch.setattr(weights, "save_file", full)
+    with pytest.raises(ModelError, match=r"models\.m: .*No space left on device"):
+        describe(tmp_path, source=f"path:{base}")
 
 
 def encoding(**changes):
@@ -160,6 +194,11 @@ def evil_weights(folder):
         (evil_weights, {}, "pytorch_model.bin: a is a int, not a tensor"),
         (lambda folder: (folder / "config.json").write_text("{"), {}, "models.m: .*config.json"),
         (lambda folder: edit_config(folder, architectures=[]), {}, "names the class nothing"),
+        (
+            lambda folder: edit_config(folder, quantization_config={"quant_method": "gptq"}),
+            {},
+            "models.m: .*the weights are quantised",
+        ),
     ],
 )
 def test_a_checkpoint_that_cannot_be_used_is_one_line(tmp_path, damage, spec, message):

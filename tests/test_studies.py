@@ -19,7 +19,7 @@ import transformers
 import yaml
 from conftest import ROOT
 from hub import Hub
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from test_models_adapters import adapt
 
 PAPER = ("--configfile", "studies/paper.yaml")
@@ -60,7 +60,10 @@ def test_the_papers_grid_is_planned_exactly(clone):
 
 
 def test_every_text_is_encoded_once_by_every_encoder(clone):
-    """Each (encoder, dataset, side, shard) is one job: compositions and N add none."""
+    """Each (encoder, dataset, side, shard) is one job: compositions, layers and N add none.
+
+    Within a job each distinct text is one forward pass: tests/test_embeddings.py counts them.
+    """
     done = clone.run("-n", "--dry-run", *PAPER)
     found = re.findall(r"output: results/embeddings/(\S+)\.parquet", done.stdout)
     encoders = set(yaml.safe_load((ROOT / "studies/paper.yaml").read_text())["encoders"])
@@ -146,6 +149,35 @@ def pickle_weights(folder, stem: str) -> None:
     torch.save(held, folder / name, _use_new_zipfile_serialization=False)
 
 
+def rename_norms(folder) -> None:
+    """BERT's first release calls the weights of its norms gamma and beta."""
+    path = folder / "model.safetensors"
+    held = load_file(path)
+    old = {"LayerNorm.weight": "LayerNorm.gamma", "LayerNorm.bias": "LayerNorm.beta"}
+    path.unlink()
+    renamed = {}
+    for name, value in held.items():
+        for new, first in old.items():
+            name = name.replace(new, first)
+        renamed[name] = value
+    save_file(renamed, path, metadata={"format": "pt"})
+
+
+def cut_in_shards(folder) -> None:
+    """Two files and an index, as large models have."""
+    path = folder / "model.safetensors"
+    held = load_file(path)
+    path.unlink()
+    names = sorted(held)
+    places = {}
+    for number, part in enumerate((names[::2], names[1::2]), start=1):
+        file = f"model-0000{number}-of-00002.safetensors"
+        save_file({name: held[name] for name in part}, folder / file, metadata={"format": "pt"})
+        places |= dict.fromkeys(part, file)
+    index = {"metadata": {}, "weight_map": places}
+    (folder / "model.safetensors.index.json").write_text(json.dumps(index))
+
+
 def commit(hub: Hub, source: str, folder) -> None:
     """Put a folder at the very commit that the study is pinned to."""
     name, _, revision = source.removeprefix("hub:").partition("@")
@@ -161,11 +193,15 @@ def publish(hub: Hub, config: dict, folder) -> None:
         "bert": ("BertForMaskedLM", False),
         "dpr-question": ("DPRQuestionEncoder", True),
         "dpr-context": ("DPRContextEncoder", True),
-        "contriever": ("BertModel", True),
+        "contriever": ("Contriever", True),
         "llama": ("LlamaForCausalLM", False),
     }
     for name, (kind, pickled) in kinds.items():
         place = checkpoints.make(folder / name, kind, layers=1)
+        if name == "bert":
+            rename_norms(place)
+        if name == "llama":
+            cut_in_shards(place)
         if pickled:
             pickle_weights(place, "model")
         commit(hub, config["models"][name]["source"], place)
@@ -192,9 +228,7 @@ def test_the_papers_grid_runs_end_to_end(clone, tmp_path):
         }
         small = {
             "models": {name: {"layers": 1} for name in config["models"]},
-            "encoders": {
-                name: {"passage_length": 32, "dtype": "float32"} for name in config["encoders"]
-            },
+            "encoders": {name: {"passage_length": 32} for name in config["encoders"]},
             "datasets": {
                 "nq": {
                     "source": {"train": hub.url("train.json.gz"), "dev": hub.url("dev.json.gz")},

@@ -41,21 +41,32 @@ def tokenise(
     text, as published.
     """
     before, _, after = template.partition("{text}")
-    end = tokenizer.eos_token
+    end, last = tokenizer.eos_token, tokenizer.eos_token_id
+    own = _own_end(tokenizer)
     written_end = bool(end and after.rstrip().endswith(end))
-    ends = pooling == "eos" or (pooling != "last-position" and written_end)
-    if ends and tokenizer.eos_token_id is None:
+    # A tokenizer that ends every text by itself, whatever it calls the token, cuts before it.
+    appended = own is None and (pooling == "eos" or (pooling != "last-position" and written_end))
+    if appended and last is None:
         raise WellspringError("eos pooling: the tokenizer has no end token")
-    if ends and end:
+    if written_end and (appended or own == last):
         after = after.rstrip().removesuffix(end)
     written = [before + text + after for text in texts]
-    ids = tokenizer(written, truncation=True, max_length=length - ends)["input_ids"]
-    last = tokenizer.eos_token_id
-    if not ends:
-        # Without special tokens a text may have none at all, and a vector needs one.
-        return [tuple(row) or (last or 0,) for row in ids]
-    # A tokenizer that ends every text by itself needs no second end token.
-    return [tuple(row) if row and row[-1] == last else (*row, last) for row in ids]
+    ids = tokenizer(written, truncation=True, max_length=length - appended)["input_ids"]
+    if appended:
+        return [tuple(row) if row and row[-1] == last else (*row, last) for row in ids]
+    # Without special tokens a text may have none at all, and a vector needs one.
+    return [tuple(row) or (last or 0,) for row in ids]
+
+
+def _own_end(tokenizer) -> int | None:
+    """The special token that the tokenizer itself puts behind every text, if it does."""
+    around = tokenizer("")["input_ids"]
+    full = tokenizer("a")["input_ids"]
+    plain = tokenizer("a", add_special_tokens=False)["input_ids"]
+    for place in range(len(around)):
+        if plain and around[:place] + plain + around[place:] == full:
+            return around[-1]
+    return None
 
 
 def batches(lengths: Sequence[int], budget: int) -> Iterator[range]:

@@ -115,6 +115,11 @@ def layer_memory(wildcards, input):
     return 1500 + int(8 * input.size_mb / (study.depth(wildcards.retriever) + 1))
 
 
+def layer_runtime(wildcards, input):
+    """Minutes for the same."""
+    return 60 + int(input.size_mb / (study.depth(wildcards.retriever) + 1) / 10)
+
+
 def published_files(wildcards=None):
     return targets.published_files(study)
 

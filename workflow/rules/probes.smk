@@ -19,7 +19,7 @@ rule probe:
     threads: 1
     resources:
         mem_mb=layer_memory,
-        runtime=60,
+        runtime=layer_runtime,
     params:
         spec=slice_of(specs.probe, "retriever", "dataset"),
         code=fingerprint.code("probe"),

@@ -17,7 +17,7 @@ import torch
 
 from wellspring.attributions.quadrature import Quadrature
 from wellspring.attributions.suffix import Suffix, record
-from wellspring.attributions.targets import Target
+from wellspring.attributions.targets import Target, pooled
 from wellspring.embeddings import Tokens, _out_of_memory, batches
 from wellspring.errors import WellspringError
 from wellspring.models.architecture import SublayerName
@@ -117,13 +117,14 @@ def scores(
     sub-layer, does not exceed rounding, and would be noise once normalised.
     """
     states, suffixes = record(backbone, ids, mask, method.layer, method.sublayers)
-    vectors = target.vectors(states, mask, method.pooling)
+    shares = target.shares(mask, method.pooling)
+    vectors = pooled(states, shares)
     full = target.values(vectors)
     floor = (ROUNDING * _step(states, vectors) * target.magnitude(vectors)).cpu().numpy()
     names = range(len(ids)) if rows is None else rows
     found = {}
     for name, suffix in suffixes.items():
-        value = _Value(suffix, target, mask, method.pooling)
+        value = _Value(suffix, target, shares)
         with torch.no_grad():
             empty = value(value.scaled(torch.zeros(1)))[0]
         found[name] = _scores(value, method.quadrature, at_once, full, empty)
@@ -137,13 +138,12 @@ class _Value:
 
     suffix: Suffix
     target: Target
-    mask: torch.Tensor
-    pooling: Pooling
+    shares: torch.Tensor
 
     def __call__(self, z: torch.Tensor) -> torch.Tensor:
         """z: [points, texts, tokens, out]. Returns F [points, texts]."""
         states = self.suffix(z.to(self.suffix.z.dtype))
-        return self.target.values(self.target.vectors(states, self.mask, self.pooling))
+        return self.target.values(pooled(states, self.shares))
 
     def scaled(self, points: torch.Tensor, shift: torch.Tensor | None = None) -> torch.Tensor:
         """z [points, texts, tokens, out] with the sub-layer's columns scaled, and shifted."""

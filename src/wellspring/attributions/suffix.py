@@ -31,8 +31,6 @@ class Recording:
     """[texts, tokens]"""
     mask: torch.Tensor
     """[texts, tokens], 1 = token, 0 = padding."""
-    states: torch.Tensor
-    """Last states [texts, tokens, hidden]."""
     layer: int
     """The block, 1 … layers."""
     arguments: tuple
@@ -102,9 +100,7 @@ def record(
     watch = _Watch({linear for linear, _ in places.values()})
     with torch.no_grad(), watch.over(block):
         states = backbone.states(ids, mask)[-1]
-    recording = Recording(
-        backbone, ids, mask, states, layer, watch.arguments, watch.options, watch.output
-    )
+    recording = Recording(backbone, ids, mask, layer, watch.arguments, watch.options, watch.output)
     return states, {
         name: Suffix(recording, linear, rows, *watch.found[linear])
         for name, (linear, rows) in places.items()

@@ -18,6 +18,15 @@ from wellspring.pooling import Pooling, pool
 Similarity = Literal["dot", "cosine"]
 
 
+def pooled(states: torch.Tensor, shares: torch.Tensor) -> torch.Tensor:
+    """v [..., texts, hidden] of last states [..., texts, tokens, hidden], in float32 at least.
+
+    shares: [texts, tokens], of `Target.shares`.
+    """
+    states = states.to(torch.promote_types(states.dtype, torch.float32))
+    return (shares.to(states).unsqueeze(-2) @ states).squeeze(-2)
+
+
 @dataclass(frozen=True)
 class Target:
     """F for each text of a batch; made by the functions below."""
@@ -35,16 +44,18 @@ class Target:
             return self
         return replace(self, direction=self.direction[list(texts)])
 
-    def vectors(self, states: torch.Tensor, mask: torch.Tensor, pooling: Pooling) -> torch.Tensor:
-        """v [..., texts, hidden] of last states [..., texts, tokens, hidden].
+    def shares(self, mask: torch.Tensor, pooling: Pooling) -> torch.Tensor:
+        """How much of each position's state is in v [texts, tokens], float64; they sum to 1.
 
         mask: [texts, tokens], 1 = token, 0 = padding.
         """
         if self.padded:
             mask, pooling = torch.ones_like(mask), "mean"
-        rows = states.flatten(0, -3)
-        pooled = pool(rows, mask.to(states.device).repeat(len(rows) // len(mask), 1), pooling)
-        return pooled.unflatten(0, states.shape[:-2])
+        # Every pooling is linear in the states, so that unit vectors as states show its weights.
+        units = torch.eye(mask.shape[1], device=mask.device)
+        found = pool(units.expand(len(mask), -1, -1), mask, pooling).double()
+        # Pooling ends in float32, where a mean's shares are rounded.
+        return found / found.sum(dim=1, keepdim=True)
 
     def values(self, vectors: torch.Tensor) -> torch.Tensor:
         """F [..., texts] of v [..., texts, hidden]."""

@@ -50,7 +50,7 @@ def embed(
         described = verify(description, encoding)
         backbone = _load(described, encoding, threads)
         messages.device = str(backbone.device)
-        for line in _advice(encoding, messages.device):
+        for line in _advice(encoding, backbone):
             messages.say(line)
         budget = tokens or TOKENS[messages.device]
         identity = {
@@ -95,7 +95,7 @@ def _load(described: Described, encoding: specs.EncodingSpec, threads: int) -> B
         raise ModelError(f"{encoding.model}: {str(error).splitlines()[0]}") from None
 
 
-def _advice(encoding: specs.EncodingSpec, device: str) -> Iterator[str]:
+def _advice(encoding: specs.EncodingSpec, backbone: Backbone) -> Iterator[str]:
     """What the user should know about the arithmetic before waiting for it."""
     import torch
 
@@ -105,8 +105,10 @@ def _advice(encoding: specs.EncodingSpec, device: str) -> Iterator[str]:
         "bfloat16": able.get("avx512_bf16") or able.get("amx_bf16") or able.get("bf16"),
         "float16": able.get("avx512_fp16") or able.get("amx_fp16") or able.get("fp16"),
     }
-    if device == "cpu" and not fast[encoding.dtype]:
+    if backbone.device.type == "cpu" and not fast[encoding.dtype]:
         yield f"this processor has no {encoding.dtype} arithmetic: float32 would be faster"
+    if spread := getattr(backbone.model, "hf_device_map", None):
+        yield f"the model is spread over {', '.join(sorted({str(p) for p in spread.values()}))}"
 
 
 def _fill(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -38,19 +39,22 @@ class Described:
 @options
 def model(description: Path, spec: str, code: str | None, log: Path | None) -> None:
     """Describe the model's checkpoint in DESCRIPTION (model.json), written last."""
+    from safetensors import SafetensorError
+
     from wellspring.models import load
 
     wanted = specs.ModelSpec.read(spec)
     with step("model", variant(wanted), code, log) as messages:
         folder = description.parent
         try:
-            _make(wanted, folder)
+            for line in _make(wanted, folder):
+                messages.say(line)
             place, adapter = _places(wanted, folder)
             layers, hidden = load.describe(place, architecture(wanted))
             contents = _contents(place, adapter)
         except ModelError as error:
             raise ModelError(f"models.{folder.name}: {error}") from None
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, SafetensorError) as error:
             reason = str(error).splitlines()[0]
             raise ModelError(f"models.{folder.name}: {reason}") from None
         if layers != wanted.layers:
@@ -105,35 +109,53 @@ def variant(spec: specs.ModelSpec | specs.EncodingSpec) -> str | None:
     return None if spec.definition else spec.architecture
 
 
-def _make(wanted: specs.ModelSpec, folder: Path) -> None:
-    """Make what cannot be used where it lies, beside the description."""
-    from wellspring.models import sources, weights
+def _make(wanted: specs.ModelSpec, folder: Path) -> Iterator[str]:
+    """Make what cannot be used where it lies, beside the description; gives lines for the log."""
+    from wellspring.models import adapters, sources, weights
 
-    for stale in (*folder.glob("*.safetensors"), *folder.glob("*.safetensors.index.json")):
-        stale.unlink()
-    shutil.rmtree(folder / ADAPTER, ignore_errors=True)
+    _clear(folder)
     if wanted.base is not None:
         base = _locate(wanted.base.source, folder)
         sources.make_random(base, folder, architecture(wanted), wanted.seed)
         return
     place = _locate(wanted.source, folder)
-    if not any(place.glob("*.safetensors")):
+    if (place / ADAPTER_CONFIG).is_file():
+        # transformers would apply it unasked.
+        raise ModelError(f"source: {place} holds an adapter: name that under adapter")
+    if not any(place.glob("model*.safetensors")):
         weights.convert(place, folder)
     if wanted.adapter is None:
         return
     place = _locate(wanted.adapter, folder, ADAPTER_CONFIG)
-    named = json.loads((place / ADAPTER_CONFIG).read_text(encoding="utf-8"))
-    base = named.get("base_model_name_or_path")
+    base = adapters.described(place).get("base_model_name_or_path")
+    yield f"the adapter names its base: {base}"
     source = wanted.source.removeprefix("hub:").rpartition("@")[0]
-    if wanted.source.startswith("hub:") and base and base != source:
+    # Paths tell nothing; of names the owner may have been left out.
+    named = wanted.source.startswith("hub:") and base and not base.startswith((".", "/", "~"))
+    if named and base.rpartition("/")[2].lower() != source.rpartition("/")[2].lower():
         raise ModelError(f"adapter: {place} is for the base {base}, the source is {source}")
-    if not any(place.glob("*.safetensors")):
+    if not (place / adapters.WEIGHTS).is_file():
         weights.convert(place, folder / ADAPTER)
+
+
+def _clear(folder: Path) -> None:
+    """Remove what an earlier source left, tokenizer included."""
+    from wellspring.models.sources import TOKENIZER_FILES
+
+    shutil.rmtree(folder / ADAPTER, ignore_errors=True)
+    names = ("config.json", "generation_config.json", ADAPTER_CONFIG, *TOKENIZER_FILES)
+    for path in (
+        *folder.glob("*.safetensors"),
+        *folder.glob(".*.safetensors.part"),
+        *folder.glob("*.safetensors.index.json"),
+        *(folder / name for name in names),
+    ):
+        path.unlink(missing_ok=True)
 
 
 def _places(spec: specs.ModelSpec, folder: Path) -> tuple[Path, Path | None]:
     """Where a made or found checkpoint and its adapter lie."""
-    beside = any(folder.glob("*.safetensors"))
+    beside = any(folder.glob("model*.safetensors"))
     place = folder if beside else _locate(spec.source, folder)
     if spec.adapter is None:
         return place, None

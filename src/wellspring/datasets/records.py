@@ -37,6 +37,9 @@ JUDGEMENTS = pl.Schema(
 ROWS_HELD = 100_000
 # Of the choice of hard negatives where a source has more than are wanted.
 SEED = 42
+# An example's hard negatives that are held for each that is wanted. All of them would be gigabytes
+# of text; with no spare, those that prove to be another example's positives would leave too few.
+HELD = 3
 
 
 @dataclass(frozen=True)
@@ -104,7 +107,10 @@ class Collector:
     """Gathers the examples of a source whose texts are known by themselves, not by ids.
 
     `max_negatives`: keep so many hard negatives of a query (in each published split), chosen by
-    hash; None keeps all. The same are chosen whatever the order of the examples.
+    hash; None keeps all. The same are chosen whatever the order of the examples. To bound memory,
+    an example is cut to three times as many, by the same hash, as it comes, and a query to
+    `max_negatives` once all positives are known: a query most of whose held negatives are positives
+    of its other examples may keep fewer than it could.
     """
 
     def __init__(self, max_negatives: int | None = None) -> None:
@@ -135,7 +141,7 @@ class Collector:
                     graded[text] = grade
         query_id = self._once("query", query)
         hard = [text_id(text) for text, grade in graded.items() if not grade]
-        surplus = set(_surplus(query_id, hard, self._limit))
+        surplus = set(_surplus(query_id, hard, self._limit and HELD * self._limit))
         for text, grade in graded.items():
             if grade or not surplus or text_id(text) not in surplus:
                 self._judgements.append(query_id, self._once("passage", text), grade, split)
@@ -214,7 +220,7 @@ def _unique(judgements: pl.DataFrame, counts: Counter[str]) -> pl.DataFrame:
 def _surplus(query_id: str, hard: list[str], limit: int | None) -> list[str]:
     """The hard negatives of a query beyond the first `limit` in the order of a hash.
 
-    What is beyond it among some of them is beyond it among all: so each example is cut as it comes.
+    What is beyond it among some of them is beyond it among all, so an example may be cut alone.
     """
     if limit is None or len(hard) <= limit:
         return []
@@ -222,7 +228,7 @@ def _surplus(query_id: str, hard: list[str], limit: int | None) -> list[str]:
 
 
 def _limited(judgements: pl.DataFrame, limit: int | None) -> pl.DataFrame:
-    """At most `limit` hard negatives of a query in a split, where several examples name it."""
+    """At most `limit` hard negatives of a query in a split."""
     if limit is None:
         return judgements
     triple = ["query_id", "split", "text_id"]

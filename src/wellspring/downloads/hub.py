@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import huggingface_hub as hf
-from huggingface_hub import errors
+from huggingface_hub import constants, errors
 
 from wellspring.downloads.repositories import (
     COMMIT,
@@ -33,7 +33,9 @@ if TYPE_CHECKING:
 CONFIGS = frozenset({"config.json", "adapter_config.json"})
 SAFETENSORS = re.compile(r"(?P<stem>(?:adapter_)?model)(?:-\d+-of-(?P<shards>\d+))?\.safetensors")
 PICKLES = re.compile(r"(?P<stem>pytorch_model|adapter_model)(?:-\d+-of-(?P<shards>\d+))?\.bin")
-INDEX = re.compile(r"(?P<stem>model|pytorch_model)\.(?:safetensors|bin)\.index\.json")
+INDEX = re.compile(r"model\.safetensors\.index\.json|pytorch_model\.bin\.index\.json")
+TOKENIZERS = frozenset({"tokenizer.json", "tokenizer_config.json"})
+"""Of which a tokenizer of transformers has one at least."""
 ROWS = 16_384
 """Rows of a Parquet row group."""
 
@@ -60,16 +62,20 @@ def checkpoint(
     """Fetch a model's or an adapter's configuration, tokenizer and weights into `folder`.
 
     `tokenizer` names the files that one may have; sentencepiece models come with them. Weights are
-    the safetensors that transformers and peft load, and pickles only where there are none; nothing
-    else of the repository is fetched. What the user's own cache of the hub holds is linked from
-    there: a commit that is named in full and cached needs no network. Files of the folder that are
-    whole are kept, parts are continued, and what an earlier commit left is removed.
+    the safetensors that transformers and peft load, and pickles only where the model, or the
+    adapter, has none; nothing else of the repository is fetched. What the user's own cache of the
+    hub holds is linked from there: a commit that is named in full and cached needs no network.
+    Files of the folder that are whole are kept, parts are continued, and what an earlier commit
+    left is removed.
 
-    Raises DownloadError where the repository or revision cannot be had, has no weights, does not
-    fit on the disk, or where a file has not the digest that the hub names.
+    Raises DownloadError where the repository or revision cannot be had, has no weights, is cached
+    in part and the hub is out of reach, does not fit on the disk, or where a file has not the
+    digest that the hub names.
     """
     repository = _whole_cached(name, revision, tokenizer) or resolve("model", name, revision)
     wanted = _chosen(repository.files, tokenizer)
+    if repository.from_cache:
+        _refuse_partial(repository, wanted, tokenizer)
     _refuse_incomplete(repository, wanted)
     folder.mkdir(parents=True, exist_ok=True)
     for path in folder.iterdir():
@@ -109,7 +115,7 @@ def table(
     source = f"hub:{name}@{revision}"
     builder = _builder(source, name, commit, subset)
     files = builder.config.data_files
-    splits = sorted(files or builder.info.splits or ())
+    splits = sorted(map(str, files or builder.info.splits or ()))
     if split not in splits:
         raise DownloadError(f"{source}: has no split {split!r}; there is {', '.join(splits)}")
     folder = path.with_name(f".{path.name}.files").resolve()
@@ -123,21 +129,42 @@ def table(
 def _whole_cached(name: str, commit: str, tokenizer: Collection[str]) -> Repository | None:
     """A commit of which the cache has noted what there is, and holds all that is wanted."""
     found = cached("model", name, commit) if COMMIT.fullmatch(commit) else None
-    if found is None:
+    noted = _noted(found) if found is not None else None
+    if noted is None or not set(_chosen(noted, tokenizer)) <= set(found.files):
         return None
-    with suppress(errors.CachedRepoTreeNotFoundError):
-        noted = [file.path for file in hf.get_cached_repo_tree(name, revision=commit)]
-        if set(_chosen(noted, tokenizer)) <= set(found.files):
-            return found
-    return None
+    return found
+
+
+def _noted(repository: Repository) -> list[str] | None:
+    """All that a commit has, where the cache has noted it."""
+    try:
+        tree = hf.get_cached_repo_tree(repository.name, revision=repository.commit)
+    except errors.CachedRepoTreeNotFoundError:
+        return None
+    return [file.path for file in tree]
 
 
 def _chosen(names: Iterable[str], tokenizer: Collection[str]) -> list[str]:
-    """The files of a checkpoint, safetensors before pickles; none of a subfolder."""
+    """The files of a checkpoint, none of a subfolder.
+
+    Safetensors go before pickles for the model and for the adapter, each by itself.
+    """
     names = [name for name in names if _belongs(name, tokenizer)]
-    safe = any(SAFETENSORS.fullmatch(name) for name in names)
-    unwanted = re.compile(r".*\.bin(\.index\.json)?" if safe else r".*\.safetensors\.index\.json")
-    return sorted(name for name in names if not unwanted.fullmatch(name))
+    safe = {found["stem"] for name in names if (found := SAFETENSORS.fullmatch(name))}
+
+    def wanted(name: str) -> bool:
+        if pickle := PICKLES.fullmatch(name):
+            return _holder(pickle) not in safe
+        if INDEX.fullmatch(name):
+            return name.startswith("model.") == ("model" in safe)
+        return True
+
+    return sorted(filter(wanted, names))
+
+
+def _holder(weights: re.Match[str]) -> str:
+    """Whose weights a file has: `model` or `adapter_model`."""
+    return weights["stem"].removeprefix("pytorch_")
 
 
 def _belongs(name: str, tokenizer: Collection[str]) -> bool:
@@ -147,25 +174,50 @@ def _belongs(name: str, tokenizer: Collection[str]) -> bool:
     )
 
 
+def _shards(wanted: Iterable[str]) -> dict[str, list[int]]:
+    """Of the model and of the adapter, as far as there are weights: the total each shard names."""
+    shards: dict[str, list[int]] = {}
+    for name in wanted:
+        if found := SAFETENSORS.fullmatch(name) or PICKLES.fullmatch(name):
+            totals = shards.setdefault(_holder(found), [])
+            totals += [int(found["shards"])] if found["shards"] else []
+    return shards
+
+
+def _refuse_partial(
+    repository: Repository, wanted: Collection[str], tokenizer: Collection[str]
+) -> None:
+    """Refuse a cached commit that may lack files: what runs without one of them runs otherwise."""
+    noted, shards = _noted(repository), _shards(wanted)
+    missing: list[str] = []
+    if noted is not None:
+        missing = sorted(set(_chosen(noted, tokenizer)) - set(wanted))
+    elif not shards:
+        missing = ["weights"]
+    elif "model" in shards and TOKENIZERS.isdisjoint(wanted):
+        missing = [" or ".join(sorted(TOKENIZERS))]
+    if missing:
+        raise DownloadError(
+            f"{repository}: the cache ({constants.HF_HOME}) has a part of it, without "
+            f"{', '.join(missing)}: fetch it once with a network and HF_HUB_OFFLINE unset"
+        )
+
+
 def _refuse_incomplete(repository: Repository, wanted: Collection[str]) -> None:
-    weights = [
-        found
-        for name in wanted
-        if (found := SAFETENSORS.fullmatch(name) or PICKLES.fullmatch(name))
-    ]
-    if not weights:
+    shards = _shards(wanted)
+    if not shards:
         raise DownloadError(
             f"{repository}: holds no weights (model*.safetensors, pytorch_model*.bin or "
             f"adapter_model.*): name a repository of a transformers model or a peft adapter"
         )
     if not CONFIGS.intersection(wanted):
         raise DownloadError(f"{repository}: holds no config.json and no adapter_config.json")
-    totals = [int(found["shards"]) for found in weights if found["shards"]]
-    if totals and set(totals) != {len(totals)}:
-        raise DownloadError(
-            f"{repository}: {len(totals)} of {max(totals)} files of its weights are there: "
-            f"fetch it again where there is a network, or name another revision"
-        )
+    for totals in shards.values():
+        if totals and set(totals) != {len(totals)}:
+            raise DownloadError(
+                f"{repository}: {len(totals)} of {max(totals)} files of its weights are there: "
+                f"fetch it again where there is a network, or name another revision"
+            )
 
 
 def _builder(source: str, name: str, commit: str, subset: str | None) -> datasets.DatasetBuilder:
@@ -178,8 +230,12 @@ def _builder(source: str, name: str, commit: str, subset: str | None) -> dataset
         subsets: list[str] = []
         with suppress(*mendable):
             subsets = datasets.get_dataset_config_names(name, revision=commit)
-        if subsets and subset not in subsets:
-            asked = "has several subsets" if subset is None else f"has no subset {subset!r}"
+        asked = None
+        if subset is None:
+            asked = "has several subsets" if len(subsets) > 1 else None
+        elif subsets and subset not in subsets:
+            asked = f"has no subset {subset!r}"
+        if asked is not None:
             raise DownloadError(f"{source}: {asked}; there is {', '.join(subsets)}") from error
         if hf.is_offline_mode():
             raise absent(source) from error

@@ -48,6 +48,8 @@ class Repository:
     revision: str
     commit: str
     files: Mapping[str, File]
+    from_cache: bool = False
+    """Whether `files` are those that the cache holds, which may not be all of the commit's."""
 
     def __str__(self) -> str:
         return f"hub:{self.name}@{self.revision}"
@@ -111,7 +113,7 @@ def cached(kind: Kind, name: str, revision: str) -> Repository | None:
         for path in snapshot.rglob("*")
         if path.is_file()
     }
-    return Repository(kind, name, revision, commit, files) if files else None
+    return Repository(kind, name, revision, commit, files, from_cache=True) if files else None
 
 
 def _named_after_digest(path: Path) -> File:
@@ -127,8 +129,15 @@ def _named_after_digest(path: Path) -> File:
 def obtain(repository: Repository, names: Collection[str], folder: Path, track: Track) -> None:
     """Have the named files in `folder`, whole and checked: kept, linked from the cache or fetched.
 
-    Raises DownloadError where they do not fit on the disk or are not what the hub names.
+    Raises DownloadError where they do not fit on the disk, are not what the hub names, or where a
+    name leads out of the folder.
     """
+    for name in names:
+        if Path(name).is_absolute() or ".." in Path(name).parts:
+            raise DownloadError(
+                f"{repository}: names a file {name!r}, which leads out of its folder: do not use "
+                f"this repository"
+            )
     missing = []
     for name in names:
         path, file = folder / name, repository.files[name]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,10 @@ from safetensors.torch import load_file
 from wellspring.errors import ModelError
 
 WEIGHTS = "adapter_model.safetensors"
+MERGEABLE = ("LORA", "ADALORA", "LOHA", "LOKR", "IA3")
+"""Kinds of adapter that are a change of weights; others add tokens or layers."""
+HEADS = ("lm_head", "score", "classifier")
+"""Modules of heads, which no hidden state depends on."""
 TOLERANCE = {torch.float32: 1e-4, torch.float16: 2e-2, torch.bfloat16: 1e-1}
 """How far merged states may be from unmerged ones, as a share of the largest: merging rounds."""
 
@@ -27,12 +32,15 @@ def merge(model: Any, folder: Path) -> Any:
     """
     from peft import PeftConfig, get_peft_model, set_peft_model_state_dict
 
+    described(folder)
     try:
         config = PeftConfig.from_pretrained(str(folder))
         weights = load_file(folder / WEIGHTS)
-    except (OSError, ValueError, TypeError, SafetensorError) as error:
+    except (OSError, ValueError, TypeError, KeyError, SafetensorError) as error:
         reason = str(error).splitlines()[0]
         raise ModelError(f"{folder}: the adapter cannot be read ({reason})") from None
+    _fit_backbone(config)
+    weights = {name: value for name, value in weights.items() if not _of_head(name)}
     dtype, before = next(model.parameters()).dtype, _states(model)
     try:
         adapted = get_peft_model(model, config).eval()
@@ -53,6 +61,36 @@ def merge(model: Any, folder: Path) -> Any:
             "load this encoder with dtype: float32"
         )
     return merged
+
+
+def described(folder: Path) -> dict[str, Any]:
+    """adapter_config.json; ModelError where it is none of an adapter that can be merged."""
+    path = folder / "adapter_config.json"
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ModelError(f"{path}: cannot be read ({str(error).splitlines()[0]})") from None
+    kind = content.get("peft_type") if isinstance(content, dict) else None
+    if kind not in MERGEABLE:
+        raise ModelError(
+            f"{path}: peft_type is {kind!r}: only {', '.join(MERGEABLE)} can be merged"
+        )
+    return content
+
+
+def _fit_backbone(config: Any) -> None:
+    """Make an adapter that was trained below a head one of the model without it."""
+    # The wrappers of tasks ask for methods that only models with a head have.
+    config.task_type = None
+    if not isinstance(config.target_modules, str | None):
+        names = (name.removeprefix("model.") for name in config.target_modules)
+        config.target_modules = {name for name in names if not _of_head(name)}
+    if getattr(config, "modules_to_save", None):
+        config.modules_to_save = [n for n in config.modules_to_save if not _of_head(n)] or None
+
+
+def _of_head(name: str) -> bool:
+    return not set(HEADS).isdisjoint(name.split("."))
 
 
 @torch.no_grad()

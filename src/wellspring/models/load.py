@@ -19,8 +19,11 @@ from wellspring.models.architecture import Architecture, builtin, check
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
-SENTENCE = "where does the knowledge of a retriever come from?"
-"""Plain enough for every way of writing one tokenizer to split it alike."""
+SENTENCES = (
+    "where does the knowledge of a retriever come from?",
+    "Où  naît le SAVOIR, Dr. Épée? 42 % \n 知识 co-operate",
+)
+"""Plain words; and capitals, accents, digits, white space and other scripts."""
 
 LOCAL = {"local_files_only": True, "trust_remote_code": False}
 
@@ -164,6 +167,8 @@ def _reason(error: Exception) -> str:
 
 
 def _sizes(folder: Path, config: Any) -> tuple[int, int]:
+    if getattr(config, "quantization_config", None):
+        raise ModelError(f"{folder}: the weights are quantised: name the checkpoint they are of")
     sizes = {name: getattr(config, name, None) for name in ("num_hidden_layers", "hidden_size")}
     for name, size in sizes.items():
         if not isinstance(size, int):
@@ -226,8 +231,12 @@ def _check_tokens(written: Path, tokenizer: Any) -> None:
     exact = tokenizers.Tokenizer.from_file(str(written))
     exact.no_padding()
     exact.no_truncation()
-    ids = exact.encode(SENTENCE, add_special_tokens=False).ids
-    if tokenizer(SENTENCE, add_special_tokens=False)["input_ids"] != ids:
+    # Special tokens aside: which ones are added is also said elsewhere.
+    options = {"add_special_tokens": False}
+    if any(
+        tokenizer(text, **options)["input_ids"] != exact.encode(text, **options).ids
+        for text in SENTENCES
+    ):
         raise ModelError(
             f"{written}: transformers {transformers.__version__} reads it as "
             f"{type(tokenizer).__name__} and splits a text otherwise than the file says: use the "

@@ -13,6 +13,7 @@ from safetensors.torch import save_file
 from wellspring.errors import ModelError
 from wellspring.models.sources import TOKENIZER_FILES
 
+POINTER = b"version https://git-lfs"
 PATTERNS = ("pytorch_model*.bin", "adapter_model.bin")
 
 
@@ -33,9 +34,12 @@ def convert(folder: Path, target: Path) -> None:
         part.replace(written)
     index = folder / "pytorch_model.bin.index.json"
     if index.is_file():
-        content = json.loads(index.read_text(encoding="utf-8"))
-        places = {name: _renamed(file) for name, file in content["weight_map"].items()}
-        text = json.dumps({**content, "weight_map": places}, indent=2, sort_keys=True)
+        try:
+            content = json.loads(index.read_text(encoding="utf-8"))
+            places = {name: _renamed(file) for name, file in content["weight_map"].items()}
+            text = json.dumps({**content, "weight_map": places}, indent=2, sort_keys=True)
+        except (ValueError, KeyError, TypeError, AttributeError):
+            raise ModelError(f"{index}: is no index of weights") from None
         (target / "model.safetensors.index.json").write_text(text, encoding="utf-8")
     for name in ("config.json", "adapter_config.json", *TOKENIZER_FILES):
         if (folder / name).is_file():
@@ -47,11 +51,16 @@ def _renamed(name: str) -> str:
 
 
 def _tensors(path: Path) -> dict[str, torch.Tensor]:
+    with path.open("rb") as file:
+        if file.read(len(POINTER)) == POINTER:
+            raise ModelError(f"{path}: is a git-lfs pointer, not the file: run git lfs pull")
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError) as error:
-        reason = str(error).splitlines()[0]
-        raise ModelError(f"{path}: cannot be read as weights ({reason})") from None
+    # torch's own words would advise to run the file's code.
+    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, LookupError, TypeError):
+        raise ModelError(
+            f"{path}: cannot be read: it is cut, no file of weights, or holds more than tensors"
+        ) from None
     if not isinstance(content, dict):
         raise ModelError(f"{path}: holds a {type(content).__name__}, not named tensors")
     for name, value in content.items():
