@@ -141,7 +141,7 @@ def _forward(
     try:
         return _vectors(backbone, batch, padding, pooling, normalise), 0
     except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
-        if not _out_of_memory(error):
+        if not out_of_memory(error):
             raise
     if len(batch) == 1:
         raise WellspringError(
@@ -181,7 +181,8 @@ def _vectors(
     return vectors.cpu().numpy()
 
 
-def _out_of_memory(error: BaseException) -> bool:
+def out_of_memory(error: BaseException) -> bool:
+    """Whether a smaller batch may do."""
     # The CPU allocator's refusal is a plain RuntimeError.
     return isinstance(error, (torch.OutOfMemoryError, MemoryError)) or "allocate memory" in str(
         error

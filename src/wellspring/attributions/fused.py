@@ -18,7 +18,7 @@ import torch
 from wellspring.attributions.quadrature import Quadrature
 from wellspring.attributions.suffix import Suffix, record
 from wellspring.attributions.targets import Target, pooled
-from wellspring.embeddings import Tokens, _out_of_memory, batches
+from wellspring.embeddings import Tokens, out_of_memory, batches
 from wellspring.errors import WellspringError
 from wellspring.models.architecture import SublayerName
 from wellspring.models.load import Backbone
@@ -234,7 +234,7 @@ def _fitted(job: _Job, rows: list[int], at_once: int, splits: int = 0) -> Iterat
         target = job.target.select(rows)
         found = scores(job.backbone, ids, mask, target, job.method, at_once, rows)
     except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
-        if not _out_of_memory(error):
+        if not out_of_memory(error):
             raise
     else:
         yield Attributed(rows, found, splits)
