@@ -18,7 +18,7 @@ import torch
 from wellspring.attributions.quadrature import Quadrature
 from wellspring.attributions.suffix import Suffix, record
 from wellspring.attributions.targets import Target, pooled
-from wellspring.embeddings import Tokens, out_of_memory, batches
+from wellspring.embeddings import Tokens, batches, out_of_memory
 from wellspring.errors import WellspringError
 from wellspring.models.architecture import SublayerName
 from wellspring.models.load import Backbone
