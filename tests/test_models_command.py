@@ -109,7 +109,8 @@ def test_pickled_weights_and_adapters_are_stored_beside_the_description(tmp_path
     found = verify(description, encoding())
     assert found.checkpoint == description.parent
     assert found.adapter == description.parent / "adapter"
-    load(found.checkpoint, "llama", 2, adapter=found.adapter)
+    backbone = load(found.checkpoint, "llama", 2, adapter=found.adapter)
+    assert 0 <= backbone.merged < 1e-5
     # The user's own folder is left as it was.
     assert not list(base.glob("*.safetensors")) and not list(adapter.glob("*.safetensors"))
     again = describe(tmp_path, source=f"path:{base}", adapter=f"path:{adapter}")
@@ -208,6 +209,13 @@ def test_a_checkpoint_that_cannot_be_used_is_one_line(tmp_path, damage, spec, me
     with pytest.raises(ModelError, match=message) as caught:
         describe(tmp_path, source=f"path:{base}", **spec)
     assert "\n" not in str(caught.value)
+
+
+def test_an_adapter_of_another_shape_is_refused_before_any_embedding(tmp_path):
+    base, deep = llama(tmp_path / "base"), llama(tmp_path / "deep", layers=3)
+    adapter = adapt(deep, tmp_path / "adapter")
+    with pytest.raises(ModelError, match=r"models\.m: .*the adapter is for another model"):
+        describe(tmp_path, source=f"path:{base}", adapter=f"path:{adapter}")
 
 
 def test_an_adapter_for_another_base(tmp_path):

@@ -40,7 +40,7 @@ def fetch(fetched: Path, spec: str, log: Path | None) -> None:
             name, revision, fetched.parent, TOKENIZER_FILES, _megabytes(messages)
         )
         if found.commit != revision:
-            messages.say(
+            messages.tell(
                 f"{revision} of {name} is commit {found.commit} today: pin it with "
                 f"hub:{name}@{found.commit}"
             )
@@ -79,7 +79,7 @@ def _table(wanted: specs.DownloadSpec, file: Path, messages: Log) -> None:
     name, revision = _repository(wanted.source)
     found = hub.table(name, revision, wanted.subset, wanted.split, file, _megabytes(messages))
     if found.commit != revision:
-        messages.say(
+        messages.tell(
             f"{revision} of {name} is commit {found.commit} today: pin it with "
             f"source: hub:{name}@{found.commit}"
         )
@@ -94,7 +94,7 @@ def _file(wanted: specs.DownloadSpec, file: Path, messages: Log) -> None:
         found = http.fetch(wanted.source, file, wanted.sha256, wanted.size, advance)
     messages.counts({"bytes": found.size})
     if wanted.sha256 is None:
-        messages.say(
+        messages.tell(
             f"nothing pins {wanted.source}: set sha256: {found.sha256} and size: {found.size} "
             f"beside its source"
         )

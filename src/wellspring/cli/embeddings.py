@@ -96,7 +96,7 @@ def _load(described: Described, encoding: specs.EncodingSpec, threads: int) -> B
 
 
 def _advice(encoding: specs.EncodingSpec, backbone: Backbone) -> Iterator[str]:
-    """What the user should know about the arithmetic before waiting for it."""
+    """What the user should know about the model before waiting for it."""
     import torch
 
     able = torch.cpu.get_capabilities()
@@ -107,6 +107,8 @@ def _advice(encoding: specs.EncodingSpec, backbone: Backbone) -> Iterator[str]:
     }
     if backbone.device.type == "cpu" and not fast[encoding.dtype]:
         yield f"this processor has no {encoding.dtype} arithmetic: float32 would be faster"
+    if backbone.merged is not None:
+        yield f"adapter merged: outputs are within {backbone.merged:.1e} of the unmerged ones"
     if spread := getattr(backbone.model, "hf_device_map", None):
         yield f"the model is spread over {', '.join(sorted({str(p) for p in spread.values()}))}"
 

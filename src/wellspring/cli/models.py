@@ -41,7 +41,7 @@ def model(description: Path, spec: str, code: str | None, log: Path | None) -> N
     """Describe the model's checkpoint in DESCRIPTION (model.json), written last."""
     from safetensors import SafetensorError
 
-    from wellspring.models import load
+    from wellspring.models import adapters, load
 
     wanted = specs.ModelSpec.read(spec)
     with step("model", variant(wanted), code, log) as messages:
@@ -51,6 +51,8 @@ def model(description: Path, spec: str, code: str | None, log: Path | None) -> N
                 messages.say(line)
             place, adapter = _places(wanted, folder)
             layers, hidden = load.describe(place, architecture(wanted))
+            if adapter:
+                adapters.fit(load.skeleton(place, architecture(wanted)), adapter)
             contents = _contents(place, adapter)
         except ModelError as error:
             raise ModelError(f"models.{folder.name}: {error}") from None

@@ -78,6 +78,12 @@ class Log:
         click.echo(message, file=self.stream)
         self.stream.flush()
 
+    def tell(self, message: str) -> None:
+        """Write one line to standard error, too: something for the user to do."""
+        self.say(message)
+        if self.stream is not sys.stderr:
+            click.echo(f"wellspring: {message}", err=True)
+
     def counts(self, counts: Mapping[str, Any]) -> None:
         """Write counts, a line each."""
         for name, value in counts.items():

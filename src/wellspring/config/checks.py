@@ -47,8 +47,15 @@ def _describe(detail: Mapping[str, Any]) -> str:
             f"{where}: {detail['input']!r} cannot be a name: use lower-case letters, digits and "
             "single inner dashes, dots or underscores"
         )
+    if re.fullmatch(r"models\.[^.]+\.(source|adapter)", where) and "pattern" in detail["type"]:
+        schemes = "hub:ID@REVISION, path:DIR" + (
+            ", package:MODULE or random:MODEL" if where.endswith("source") else ""
+        )
+        return f"{where}: must be {schemes}, got {detail['input']!r}"
     message = detail["msg"].removeprefix("Value error, ")
-    return f"{where}: {message} (got {detail['input']!r})"[:300]
+    # Of a whole entry the keys above say more than its text.
+    got = "" if isinstance(detail["input"], Mapping) else f" (got {detail['input']!r})"
+    return f"{where}: {message}{got}"[:300]
 
 
 def _problems(config: Config) -> Iterable[str]:
@@ -148,7 +155,10 @@ def _study_problems(config: Config) -> Iterable[str]:
             continue
         other = config.retrievers[name].compared_with
         if other and other in config.retrievers and other not in probe.retrievers:
-            yield f"study.probe.retrievers: {name!r} is compared with {other!r}: select that too"
+            yield (
+                f"study.probe.retrievers: {name!r} is compared with {other!r}: select that too, "
+                f"or set retrievers.{name}.compared_with: null"
+            )
         try:
             depth = config.depth(name)
         except KeyError:

@@ -70,7 +70,7 @@ REMOTE = ("http://", "https://", "hub:")
 
 class _FileDataset(_Dataset):
     source: str | dict[Slug, str]
-    """A path (relative to the file that names it) or an https:// address, or one for each
+    """A path (relative to the file that names it) or an http(s) address, or one for each
     published split (train, dev, validation, test)."""
     sha256: Sha256 | dict[Slug, Sha256] | None = None
     """Checked before reading, where given: of the one file, or of files by their split."""

@@ -141,10 +141,11 @@ def _attempts(session: requests.Session, transfer: _Transfer) -> None:
             failures = 0 if transfer.held() > furthest else failures + 1
             furthest = max(furthest, transfer.held())
             if failures > len(PAUSES):
-                kept = f"; {transfer.held():,} bytes are kept, start again to go on"
-                raise DownloadError(
-                    f"{transfer.url}: {cut}{kept if transfer.held() else ''}"
-                ) from cut
+                held = transfer.held()
+                mend = "mend the network, or fetch it elsewhere and name its path"
+                if held:
+                    mend = f"{held:,} bytes are kept, start again to go on"
+                raise DownloadError(f"{transfer.url}: {cut}; {mend}") from cut
             time.sleep(PAUSES[max(failures - 1, 0)] if PAUSES else 0)
 
 
@@ -162,8 +163,10 @@ def _attempt(session: requests.Session, transfer: _Transfer) -> None:
             stream=True,
             timeout=TIMEOUTS,
         )
+    except requests.exceptions.SSLError as error:
+        raise DownloadError(f"{transfer.url}: no secure connection: {_reason(error)}") from error
     except (requests.ConnectionError, requests.Timeout) as error:
-        raise _Cut(_reason(error)) from error
+        raise _Cut(f"cannot be reached ({_reason(error)})") from error
     except requests.RequestException as error:
         raise DownloadError(f"{transfer.url}: {_reason(error)}") from error
     with answer:
@@ -280,5 +283,5 @@ def _reason(error: Exception) -> str:
     text = str(error)
     if isinstance(error, requests.Timeout):
         return LATE
-    found = re.search(r"\[Errno -?\d+\] ([^'\")\n]+)", text)
+    found = re.search(r"\[(?:Errno -?\d+|SSL: \w+)\] ([^'\")\n]+)", text)
     return found[1] if found else (text.splitlines() or [type(error).__name__])[0]

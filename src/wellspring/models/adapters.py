@@ -21,34 +21,19 @@ TOLERANCE = {torch.float32: 1e-4, torch.float16: 2e-2, torch.bfloat16: 1e-1}
 """How far merged states may be from unmerged ones, as a share of the largest: merging rounds."""
 
 
-def merge(model: Any, folder: Path) -> Any:
+def merge(model: Any, folder: Path) -> tuple[Any, float]:
     """The model with the adapter's update in its weights, and no trace of the adapter.
 
     model: a transformers model in evaluation mode. folder: adapter_config.json and
     adapter_model.safetensors. The states of a short input are computed three times: without the
     adapter, with it beside the weights, and with it merged; the first two must differ, the last two
-    agree. Raises ModelError where they do not, where the adapter names modules or shapes that the
-    model has not, and where a weight is missing or left over.
+    agree. Also returns how far those are apart, as a share of the largest. Raises ModelError where
+    they do not agree, and as `fit` does.
     """
-    from peft import PeftConfig, get_peft_model, set_peft_model_state_dict
+    from peft import set_peft_model_state_dict
 
-    described(folder)
-    try:
-        config = PeftConfig.from_pretrained(str(folder))
-        weights = load_file(folder / WEIGHTS)
-    except (OSError, ValueError, TypeError, KeyError, SafetensorError) as error:
-        reason = str(error).splitlines()[0]
-        raise ModelError(f"{folder}: the adapter cannot be read ({reason})") from None
-    _fit_backbone(config)
-    weights = {name: value for name, value in weights.items() if not _of_head(name)}
     dtype, before = next(model.parameters()).dtype, _states(model)
-    try:
-        adapted = get_peft_model(model, config).eval()
-    except ValueError as error:
-        raise ModelError(f"{folder}: the adapter does not fit the model: {error}") from None
-    expected = _expected(adapted)
-    weights = _renamed(weights, expected)
-    _check(folder, weights, expected)
+    adapted, weights = fit(model, folder)
     set_peft_model_state_dict(adapted, weights)
     beside = _states(adapted)
     if torch.equal(before, beside):
@@ -60,7 +45,34 @@ def merge(model: Any, folder: Path) -> Any:
             f"{folder}: merged and unmerged outputs differ by {apart:.1e} of the largest: "
             "load this encoder with dtype: float32"
         )
-    return merged
+    return merged, apart
+
+
+def fit(model: Any, folder: Path) -> tuple[Any, dict[str, torch.Tensor]]:
+    """The model with places for the adapter's weights, and those weights, not yet in their places.
+
+    model: changed; one on the meta device will do. Raises ModelError where the adapter names
+    modules or shapes that the model has not, and where a weight is missing or left over.
+    """
+    from peft import PeftConfig, get_peft_model
+
+    described(folder)
+    try:
+        config = PeftConfig.from_pretrained(str(folder))
+        weights = load_file(folder / WEIGHTS)
+    except (OSError, ValueError, TypeError, KeyError, SafetensorError) as error:
+        reason = str(error).splitlines()[0]
+        raise ModelError(f"{folder}: the adapter cannot be read ({reason})") from None
+    _fit_backbone(config)
+    weights = {name: value for name, value in weights.items() if not _of_head(name)}
+    try:
+        adapted = get_peft_model(model, config).eval()
+    except ValueError as error:
+        raise ModelError(f"{folder}: the adapter does not fit the model: {error}") from None
+    expected = _expected(adapted)
+    weights = _renamed(weights, expected)
+    _check(folder, weights, expected)
+    return adapted, weights
 
 
 def described(folder: Path) -> dict[str, Any]:

@@ -42,6 +42,9 @@ class Backbone:
     """The id to pad with. Some models count positions by it; most would take any id."""
     positions: int | None
     """The longest text in tokens, where the model has a table of positions; else None."""
+    merged: float | None
+    """How far the merged adapter's outputs are from the unmerged one's, as a share of the largest;
+    None without an adapter."""
     device: torch.device
     """Where inputs go, and where hidden states come back."""
 
@@ -95,6 +98,13 @@ def describe(folder: Path, architecture: Architecture | str) -> tuple[int, int]:
     return _sizes(folder, config)
 
 
+def skeleton(folder: Path, architecture: Architecture | str) -> Any:
+    """The model of a checkpoint on the meta device: its modules and shapes, without weights."""
+    config = read_config(folder)
+    with torch.device("meta"):
+        return model_class(config, architecture)(config)
+
+
 def read_config(folder: Path) -> Any:
     """The checkpoint's configuration; ModelError where transformers cannot read it."""
     try:
@@ -132,14 +142,14 @@ def load(
     found, hidden = _sizes(folder, config)
     if found != layers:
         raise ModelError(f"the checkpoint has {found} layers, the configuration says {layers}")
-    model = _model(folder, kind, dtype, known.unused)
+    model, apart = _model(folder, kind, dtype, known.unused), None
     check(model, known, layers)
     embedded = model.get_input_embeddings().num_embeddings
     tokenizer = _tokenizer(folder, embedded)
     if adapter is not None:
         from wellspring.models import adapters
 
-        model = adapters.merge(model, adapter)
+        model, apart = adapters.merge(model, adapter)
     model, place = placement.place(model.requires_grad_(False), known, device, device_map)
     padding = getattr(config, "pad_token_id", None)
     return Backbone(
@@ -150,6 +160,7 @@ def load(
         hidden=hidden,
         padding=padding if padding in range(embedded) else 0,
         positions=_positions(model),
+        merged=apart,
         device=place,
     )
 
