@@ -42,11 +42,11 @@ class Backbone:
     """The id to pad with. Some models count positions by it; most would take any id."""
     positions: int | None
     """The longest text in tokens, where the model has a table of positions; else None."""
-    merged: float | None
-    """How far the merged adapter's outputs are from the unmerged one's, as a share of the largest;
-    None without an adapter."""
     device: torch.device
     """Where inputs go, and where hidden states come back."""
+    merged: float | None = None
+    """How far the merged adapter's outputs are from the unmerged one's, as a share of the largest;
+    None without an adapter."""
 
     def states(self, ids: torch.Tensor, mask: torch.Tensor) -> tuple[torch.Tensor, ...]:
         """All hidden states [batch, tokens, hidden], embedding output first.
