@@ -9,16 +9,17 @@ from wellspring.models.architecture import sublayer
 from wellspring.pooling import pool
 
 
-def loop(backbone, ids, pooling, value, layer, name, quadrature: Quadrature):
+def loop(backbone, ids, pooling, value, layer, name, quadrature: Quadrature, every=False):
     """Absolute and signed scores of one text, step by step as published.
 
     ids: [1, tokens], without padding. value: function of the pooled vector [hidden] → F. Each step
-    scales the sub-layer's own rows of W and b, runs the whole model and takes the gradient of W.
+    scales the sub-layer's own rows of W and b, runs the whole model and takes the gradient of W;
+    every: of all parameters, as a model that is simply loaded does.
     """
     linear, rows = sublayer(backbone.model, backbone.architecture, layer - 1, name)
     weight, bias = linear.weight.data, None if linear.bias is None else linear.bias.data
     total = torch.zeros_like(weight)
-    linear.weight.requires_grad_(True)
+    (backbone.model if every else linear.weight).requires_grad_(True)
     try:
         for point, share in zip(quadrature.points, quadrature.weights, strict=True):
             linear.weight.data = weight.clone()
@@ -28,11 +29,16 @@ def loop(backbone, ids, pooling, value, layer, name, quadrature: Quadrature):
                 linear.bias.data[rows] *= point
             states = backbone.states(ids, torch.ones_like(ids))[-1][0]
             vector = {"cls": states[0], "eos": states[-1], "mean": states.mean(0)}[pooling]
-            (gradient,) = torch.autograd.grad(value(vector), linear.weight)
+            if every:
+                value(vector).backward()
+                gradient = linear.weight.grad
+                backbone.model.zero_grad()
+            else:
+                (gradient,) = torch.autograd.grad(value(vector), linear.weight)
             total += share * gradient
     finally:
         linear.weight.data = weight
-        linear.weight.requires_grad_(False)
+        backbone.model.requires_grad_(False)
         if bias is not None:
             linear.bias.data = bias
     gradients = (weight * total)[rows]

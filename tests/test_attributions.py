@@ -14,6 +14,7 @@ from torch.nn.functional import cosine_similarity
 from wellspring.attributions import suffix, targets
 from wellspring.attributions.fused import Method, attribute, scores
 from wellspring.attributions.quadrature import gauss_legendre, paper
+from wellspring.embeddings import encode
 from wellspring.errors import ModelError, WellspringError
 from wellspring.models.architecture import BUILTIN, blocks, builtin, sublayer
 from wellspring.models.load import load
@@ -84,12 +85,13 @@ def test_a_padded_batch_equals_the_loop_over_texts_alone(loaded, name):
     )
 
 
-@pytest.mark.parametrize("name", ["bert", "dpr", "llama", "t5", "modernbert", "phi3"])
+@pytest.mark.parametrize("name", BUILTIN)
 @pytest.mark.parametrize("layer", [1, 3])
 def test_the_first_and_the_last_block_equal_the_loop(loaded, name, layer):
+    # One position is read: the last block runs on it alone from its attention on.
     found = partners()
     check_against_loop(
-        loaded(name),
+        loaded(name, double=name != "gemma2"),
         "eos" if name in DECODERS else "cls",
         layer,
         gauss_legendre(3),
@@ -147,6 +149,57 @@ def test_the_padded_mean_counts_padding(loaded):
     plain = scores(backbone, ids, mask, targets.norm(), replace(method, pooling="mean"))["output"]
     same = np.isclose(found.absolute, plain.absolute, rtol=1e-4).all(axis=1)
     assert same.tolist() == [True, False, False]
+
+
+@pytest.mark.parametrize("name", ["bert", "roberta", "mpnet"])
+def test_the_length_behind_the_pooler_equals_the_loop(loaded, name):
+    backbone = loaded(name)
+    pooler = backbone.model.pooler
+    given = (backbone, "cls", 2, gauss_legendre(3), 1e-10, targets.pooler_norm())
+    check_against_loop(*given, lambda vector, text: pooler(vector[None, None]).norm())
+    # Whatever the pooling.
+    method = Method("mean", gauss_legendre(32), 2, ("intermediate",))
+    found = scores(backbone, *batch(backbone), targets.pooler_norm(), method)["intermediate"]
+    with torch.no_grad():
+        states = backbone.states(*batch(backbone))[-1]
+        np.testing.assert_allclose(found.full, pooler(states).norm(dim=1).numpy(), rtol=1e-6)
+    assert (abs(found.residual) < 1e-4 * abs(found.full - found.empty)).all()
+
+
+def test_a_pooler_in_half_precision_gives_wide_lengths(loaded):
+    backbone = loaded("bert")
+    vectors = torch.randn(2, 3, 32, generator=torch.Generator().manual_seed(7))
+    exact = backbone.model.pooler(vectors.double().flatten(0, 1)[:, None]).norm(dim=1)
+    backbone.model.to(torch.bfloat16)
+    target = targets.pooler_norm().bound(backbone)
+    for found in (target.values(vectors), target.magnitude(vectors)):
+        assert found.dtype == torch.float32
+        torch.testing.assert_close(found.flatten().double(), exact, rtol=0.02, atol=0)
+
+
+def test_a_pooler_that_is_not_the_checkpoints_is_an_error(tmp_path, loaded):
+    method = Method("cls", gauss_legendre(3), 2, ("output",))
+    with pytest.raises(ModelError, match="pooler-norm: ModernBertModel has no pooler"):
+        gathered(loaded("modernbert"), [(5, 6)], targets.pooler_norm(), method)
+    fresh = load(make(tmp_path, "BertForMaskedLM"), "bert", 2)
+    assert fresh.fresh == ("pooler.dense.bias", "pooler.dense.weight")
+    with pytest.raises(ModelError, match="the checkpoint has no weights for the pooler of Bert"):
+        gathered(fresh, [(5, 6)], targets.pooler_norm(), method)
+    gathered(fresh, [(5, 6)], targets.norm(), replace(method, pooling="mean"))
+
+
+@pytest.mark.parametrize("side", ["left", "right"])
+def test_the_last_position_is_that_of_the_embeddings(tmp_path, side):
+    backbone = load(make(tmp_path, "LlamaModel", side=side), "llama", 2)
+    tokens = texts_of(backbone, (4, 9, 2, 12))
+    (whole,) = encode(backbone, tokens, "last-position", length=14)
+    expected = np.linalg.norm(whole.vectors, axis=-1)[-1][np.argsort(whole.rows)]
+    for layer in (1, 2):
+        method = Method("last-position", gauss_legendre(24), layer, ("intermediate", "output"))
+        for done in attribute(backbone, tokens, targets.norm(), method, budget=400, length=14):
+            for found in done.scores.values():
+                np.testing.assert_allclose(found.full, expected[done.rows], rtol=1e-5)
+                assert (abs(found.residual) < 1e-3 * abs(found.full - found.empty)).all()
 
 
 @pytest.mark.parametrize("pooling", ["cls", "mean", "eos"])
@@ -253,6 +306,23 @@ def test_every_text_keeps_its_place_and_partner_in_any_batch(loaded):
         for row, ids in enumerate(tokens)
     ]
     np.testing.assert_allclose(np.stack(alone), once, rtol=1e-8, atol=1e-12)
+
+
+def test_another_method_runs_through_the_same_batches(loaded):
+    backbone = loaded("bert")
+    tokens = texts_of(backbone, (4, 9, 2))
+    method = Method("mean", gauss_legendre(3), 1, ("output",))
+    asked = []
+
+    def doubled(*given):
+        asked.append(given)
+        found = scores(*given)["output"]
+        return {"output": replace(found, absolute=2 * found.absolute)}
+
+    once, *_ = gathered(backbone, tokens, targets.norm(), method, budget=27)
+    twice, parts, _ = gathered(backbone, tokens, targets.norm(), method, budget=27, scorer=doubled)
+    assert parts == len(asked) == 2
+    np.testing.assert_allclose(twice, 2 * once)
 
 
 def test_what_does_not_fit_into_memory_is_halved(loaded, monkeypatch):

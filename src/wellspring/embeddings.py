@@ -99,7 +99,7 @@ def encode(
             f"a text has {longest} tokens, the model has {backbone.positions} positions: lower the "
             "encoder's query_length or passage_length"
         )
-    padding = _padding(backbone, pooling, length)
+    padding = padding_of(backbone, pooling, length if pooling == "last-position" else 0)
     rows_of: dict[Tokens, list[int]] = {}
     for row, ids in enumerate(tokens):
         rows_of.setdefault(ids, []).append(row)
@@ -114,7 +114,7 @@ def encode(
 
 
 @dataclass(frozen=True)
-class _Padding:
+class Padding:
     """How the texts of a batch become equally long."""
 
     token: int
@@ -123,20 +123,39 @@ class _Padding:
     """Positions a text gets at least."""
 
 
-def _padding(backbone: Backbone, pooling: Pooling, length: int) -> _Padding:
+def padding_of(backbone: Backbone, pooling: Pooling, least: int = 0) -> Padding:
+    """Padding to at least so many positions: under `last-position` the tokenizer's own side and
+    token, which the vector depends on.
+
+    Raises WellspringError where the tokenizer has no token for it.
+    """
     if pooling != "last-position":
-        return _Padding(backbone.padding)
+        return Padding(backbone.padding, least=least)
     tokenizer = backbone.tokenizer
     token = tokenizer.pad_token_id
     if token is None:
         token = tokenizer.eos_token_id
     if token is None:
         raise WellspringError("last-position pooling: the tokenizer has no padding or end token")
-    return _Padding(token, tokenizer.padding_side == "left", length)
+    return Padding(token, tokenizer.padding_side == "left", least)
+
+
+def padded(
+    backbone: Backbone, batch: Sequence[Tokens], padding: Padding
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Ids and mask (1 = token, 0 = padding) [texts, positions], on the backbone's device."""
+    width = max(padding.least, *map(len, batch))
+    ids = torch.full((len(batch), width), padding.token, dtype=torch.long)
+    mask = torch.zeros(len(batch), width, dtype=torch.long)
+    for row, sequence in enumerate(batch):
+        place = slice(width - len(sequence), width) if padding.left else slice(len(sequence))
+        ids[row, place] = torch.tensor(sequence)
+        mask[row, place] = 1
+    return ids.to(backbone.device), mask.to(backbone.device)
 
 
 def _forward(
-    backbone: Backbone, batch: list[Tokens], padding: _Padding, pooling: Pooling, normalise: bool
+    backbone: Backbone, batch: list[Tokens], padding: Padding, pooling: Pooling, normalise: bool
 ) -> tuple[np.ndarray, int]:
     try:
         return _vectors(backbone, batch, padding, pooling, normalise), 0
@@ -161,16 +180,10 @@ def _forward(
 
 @torch.inference_mode()
 def _vectors(
-    backbone: Backbone, batch: list[Tokens], padding: _Padding, pooling: Pooling, normalise: bool
+    backbone: Backbone, batch: list[Tokens], padding: Padding, pooling: Pooling, normalise: bool
 ) -> np.ndarray:
-    width = max(padding.least, *map(len, batch))
-    ids = torch.full((len(batch), width), padding.token, dtype=torch.long)
-    mask = torch.zeros(len(batch), width, dtype=torch.long)
-    for row, sequence in enumerate(batch):
-        place = slice(width - len(sequence), width) if padding.left else slice(len(sequence))
-        ids[row, place] = torch.tensor(sequence)
-        mask[row, place] = 1
-    states = backbone.states(ids.to(backbone.device), mask.to(backbone.device))
+    ids, mask = padded(backbone, batch, padding)
+    states = backbone.states(ids, mask)
     # A large model's layers may lie on several devices.
     pooled = [pool(state, mask.to(state.device), pooling).to(backbone.device) for state in states]
     vectors = torch.stack(pooled)

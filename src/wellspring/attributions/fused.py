@@ -9,16 +9,16 @@ and nothing below the map runs more than once.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, fields
 
 import numpy as np
 import torch
 
 from wellspring.attributions.quadrature import Quadrature
 from wellspring.attributions.suffix import Suffix, record
-from wellspring.attributions.targets import Target, pooled
-from wellspring.embeddings import Tokens, batches, out_of_memory
+from wellspring.attributions.targets import Target, one_position, pooled
+from wellspring.embeddings import Padding, Tokens, out_of_memory, padded, padding_of
 from wellspring.errors import WellspringError
 from wellspring.models.architecture import SublayerName
 from wellspring.models.load import Backbone
@@ -26,6 +26,9 @@ from wellspring.pooling import Pooling
 
 ROUNDING = 8
 """Steps of the float type within which F is taken for constant."""
+
+MOST_POINTS = 31
+"""Where a tolerance stops asking for more."""
 
 
 @dataclass(frozen=True)
@@ -42,6 +45,8 @@ class Scores:
     """F of the text [texts]."""
     empty: np.ndarray
     """F with W and b at zero [texts]."""
+    points: np.ndarray
+    """Quadrature points that the text took [texts]."""
 
 
 @dataclass(frozen=True)
@@ -64,6 +69,19 @@ class Method:
     layer: int
     """Block 1 … layers."""
     sublayers: tuple[SublayerName, ...]
+    tolerance: float | None = None
+    """A text takes `quadrature`, then that rule extended, then extended again, until no score of
+    the sub-layer changes by more than this share of its largest one; None: `quadrature` alone."""
+
+    @property
+    def usual_points(self) -> int:
+        """Points that a text takes, with a tolerance about; by them batches are sized."""
+        rule = self.quadrature
+        return len(rule if self.tolerance is None else rule.extended().extended())
+
+
+Scorer = Callable[..., dict[SublayerName, Scores]]
+"""A function with the parameters, results and errors of `scores`."""
 
 
 def attribute(
@@ -73,12 +91,14 @@ def attribute(
     method: Method,
     budget: int = 2048,
     length: int = 0,
+    scorer: Scorer | None = None,
 ) -> Iterator[Attributed]:
     """Neuron scores of one block's sub-layers, a batch at a time, longest texts first.
 
     tokens: ids as from `embeddings.tokenise`. target: of the same texts in the same order. budget:
     padded tokens × quadrature points that run at once. length: positions that every text is padded
-    to at least, on the right. What does not fit into memory is halved until it does.
+    to at least; `last-position` pooling and the padded mean depend on it. scorer: another method;
+    None: `scores`. What does not fit into memory is halved until it does.
 
     Raises WellspringError for a text longer than the model's positions, and as `scores` does, with
     the text's position in `tokens`.
@@ -90,12 +110,21 @@ def attribute(
             "attribution's query_length or passage_length"
         )
     order = sorted(range(len(tokens)), key=lambda row: (-widths[row], tokens[row], row))
-    share = max(1, budget // len(method.quadrature))
-    for run in batches([widths[row] for row in order], share):
-        rows = [order[position] for position in run]
-        fitting = budget // (len(rows) * widths[rows[0]])
-        at_once = min(max(1, fitting), len(method.quadrature))
-        yield from _fitted(_Job(backbone, tokens, target, method, length), rows, at_once)
+    padding = padding_of(backbone, method.pooling, length)
+    job = _Job(backbone, tokens, target.bound(backbone), method, padding, scorer or scores)
+    points, start = method.usual_points, 0
+    while start < len(order):
+        width = widths[order[start]]
+        rows = order[start : start + max(1, budget // (points * width))]
+        at_once = min(max(1, budget // (len(rows) * width)), points)
+        halved = 0
+        for done in _fitted(job, rows, at_once):
+            yield done
+            halved = max(halved, done.splits)
+        if halved:
+            # What did not fit once would not fit the next time.
+            budget = max(1, len(rows) * width * at_once >> halved)
+        start += len(rows)
 
 
 def scores(
@@ -112,12 +141,16 @@ def scores(
     ids, mask: [texts, tokens] on the backbone's device, 1 = token, 0 = padding. at_once: quadrature
     points in one pass; None: all. rows: what the texts are called in an error; None: 0, 1, ….
 
-    Raises ModelError as `suffix.record` does, and WellspringError for scores that are not finite
-    and for a text without signal: its F between `empty` and `full`, or its largest score in a
-    sub-layer, does not exceed rounding, and would be noise once normalised.
+    Raises ModelError as `suffix.record` and `Target.bound` do, ValueError for a tolerance with a
+    rule that cannot be extended, and WellspringError for scores that are not finite and for a text
+    without signal: its F between `empty` and `full`, or its largest score in a sub-layer, does not
+    exceed rounding, and would be noise once normalised.
     """
-    states, suffixes = record(backbone, ids, mask, method.layer, method.sublayers)
-    shares = target.shares(mask, method.pooling)
+    target, shares = target.bound(backbone), target.shares(mask, method.pooling)
+    read = one_position(shares)
+    states, suffixes = record(backbone, ids, mask, method.layer, method.sublayers, read)
+    if read is not None:
+        shares = torch.ones_like(shares[:, :1])
     vectors = pooled(states, shares)
     full = target.values(vectors)
     floor = (ROUNDING * _step(states, vectors) * target.magnitude(vectors)).cpu().numpy()
@@ -127,7 +160,7 @@ def scores(
         value = _Value(suffix, target, shares)
         with torch.no_grad():
             empty = value(value.scaled(torch.zeros(1)))[0]
-        found[name] = _scores(value, method.quadrature, at_once, full, empty)
+        found[name] = _scores(value, method, at_once, full, empty)
         _check(found[name], floor, names, f"layer {method.layer}, {name}")
     return found
 
@@ -145,54 +178,120 @@ class _Value:
         states = self.suffix(z.to(self.suffix.z.dtype))
         return self.target.values(pooled(states, self.shares))
 
-    def scaled(self, points: torch.Tensor, shift: torch.Tensor | None = None) -> torch.Tensor:
-        """z [points, texts, tokens, out] with the sub-layer's columns scaled, and shifted."""
+    def scaled(self, points: torch.Tensor) -> torch.Tensor:
+        """z [points, texts, tokens, out] with the sub-layer's columns scaled."""
         z = _wide(self.suffix.z)
         scales = z.new_ones(len(points), 1, 1, z.shape[-1])
         scales[..., self.suffix.rows] = points.to(z)[:, None, None, None]
-        return z * scales if shift is None else torch.addcmul(shift, z, scales)
+        return z * scales
+
+    def select(self, texts: Sequence[int]) -> _Value:
+        """The same of these texts alone."""
+        kept = torch.tensor(texts, device=self.shares.device)
+        return _Value(self.suffix.select(texts), self.target.select(texts), self.shares[kept])
+
+
+@dataclass(frozen=True)
+class _Sums:
+    """What is kept of a text's products W_ij Σ_t G_ti x_tj."""
+
+    absolute: torch.Tensor
+    """[texts, neurons]"""
+    signed: torch.Tensor
+    """[texts, neurons]"""
+    whole: torch.Tensor
+    """Sum over all weights and biases [texts]."""
+
+    def updated(self, texts: Sequence[int], sums: _Sums) -> _Sums:
+        """With those of some texts instead."""
+        index = torch.tensor(texts, device=self.whole.device)
+        pairs = ((getattr(self, kind.name), getattr(sums, kind.name)) for kind in fields(self))
+        return _Sums(*(old.index_copy(0, index, new) for old, new in pairs))
 
 
 def _scores(
     value: _Value,
-    quadrature: Quadrature,
+    method: Method,
     at_once: int | None,
     full: torch.Tensor,
     empty: torch.Tensor,
 ) -> Scores:
-    linear, rows = value.suffix.linear, value.suffix.rows
-    gradient = _gradient(value, quadrature, at_once)[..., rows]
-    weight = _wide(linear.weight[rows])
+    if method.tolerance is None:
+        sums = _sums(value.suffix, _integral(value, method.quadrature, at_once))
+        points = np.full(len(full), len(method.quadrature))
+    else:
+        sums, points = _refined(value, method.quadrature, method.tolerance, at_once)
+    residual = sums.whole - (full - empty).to(sums.whole)
+    arrays = (sums.absolute, sums.signed, residual, full, empty)
+    return Scores(*(array.cpu().numpy() for array in arrays), points)
+
+
+def _sums(suffix: Suffix, gradient: torch.Tensor) -> _Sums:
+    """gradient: G [texts, tokens, neurons]."""
+    weight, bias = _wide(suffix.linear.weight[suffix.rows]), suffix.linear.bias
     absolute, signed = [], []
     # A text at a time: the product is as large as the weights.
-    for ours, inputs in zip(gradient, _wide(value.suffix.x), strict=True):
+    for ours, inputs in zip(gradient, _wide(suffix.x), strict=True):
         product = (ours.T @ inputs).mul_(weight)
         absolute.append(torch.linalg.vector_norm(product, ord=1, dim=-1))
         signed.append(product.sum(dim=-1))
     absolute, signed = torch.stack(absolute), torch.stack(signed)
     whole = signed.sum(dim=-1)
-    if linear.bias is not None:
-        whole = whole + gradient.sum(dim=1) @ _wide(linear.bias[rows])
-    residual = whole - (full - empty).to(whole)
-    arrays = (absolute, signed, residual, full, empty)
-    return Scores(*(array.cpu().numpy() for array in arrays))
+    if bias is not None:
+        whole = whole + gradient.sum(dim=1) @ _wide(bias[suffix.rows])
+    return _Sums(absolute, signed, whole)
 
 
-def _gradient(value: _Value, quadrature: Quadrature, at_once: int | None) -> torch.Tensor:
-    """G = Σ_s w_s ∂F/∂z at α_s z [texts, tokens, out]."""
-    z = _wide(value.suffix.z)
-    passes = -(-len(quadrature) // (at_once or len(quadrature)))
-    points = torch.tensor(quadrature.points, dtype=z.dtype).chunk(passes)
-    weights = torch.tensor(quadrature.weights, dtype=z.dtype).chunk(passes)
-    total = torch.zeros_like(z)
-    # One shift for all points: its gradient is their weighted sum.
-    shift = torch.zeros_like(z, requires_grad=True)
-    for some, theirs in zip(points, weights, strict=True):
-        with torch.enable_grad():
-            reached = value(value.scaled(some, shift))
-            summed = (reached * theirs.to(reached)[:, None]).sum()
-        total += torch.autograd.grad(summed, shift)[0]
+def _integral(value: _Value, quadrature: Quadrature, at_once: int | None) -> torch.Tensor:
+    """G = Σ_s w_s ∂F/∂z at α_s z [texts, tokens, neurons]."""
+    total, start = 0, 0
+    for gradients in _gradients(value, quadrature.points, at_once):
+        weights = quadrature.weights[start : start + len(gradients)]
+        total = total + torch.tensordot(gradients.new_tensor(weights), gradients, dims=1)
+        start += len(gradients)
     return total
+
+
+def _gradients(
+    value: _Value, points: Sequence[float], at_once: int | None
+) -> Iterator[torch.Tensor]:
+    """∂F/∂z at each scale [points, texts, tokens, neurons], some points at a time."""
+    passes = -(-len(points) // (at_once or len(points)))
+    for some in torch.tensor(points, dtype=torch.float64).chunk(passes):
+        z = value.scaled(some).requires_grad_()
+        with torch.enable_grad():
+            summed = value(z).sum()
+        yield torch.autograd.grad(summed, z)[0][..., value.suffix.rows]
+
+
+def _refined(
+    value: _Value, rule: Quadrature, tolerance: float, at_once: int | None
+) -> tuple[_Sums, np.ndarray]:
+    """The sums of each text by the first rule that meets the tolerance, and its points [texts]."""
+    texts = len(value.shares)
+    left, points = list(range(texts)), np.zeros(texts, dtype=np.int64)
+    known: dict[float, torch.Tensor] = {}
+    found = before = None
+    while True:
+        new = [point for point in rule.points if point not in known]
+        fitting = at_once and max(1, at_once * texts // len(left))
+        gradients = [part for some in _gradients(value, new, fitting) for part in some]
+        known |= zip(new, gradients, strict=True)
+        total = torch.zeros_like(gradients[0])
+        for point, weight in zip(rule.points, rule.weights, strict=True):
+            total.add_(known[point], alpha=weight)
+        sums = _sums(value.suffix, total)
+        found = sums if found is None else found.updated(left, sums)
+        points[left] = len(rule)
+        kept = list(range(len(left)))
+        if before is not None:
+            change = (sums.absolute - before).abs().amax(dim=1)
+            missed = change > tolerance * sums.absolute.amax(dim=1)
+            kept = torch.nonzero(missed).flatten().tolist()
+        if not kept or 2 * len(rule) + 1 > MOST_POINTS:
+            return found, points
+        left, before, rule = [left[text] for text in kept], sums.absolute[kept], rule.extended()
+        value, known = value.select(kept), {point: part[kept] for point, part in known.items()}
 
 
 def _step(states: torch.Tensor, vectors: torch.Tensor) -> float:
@@ -223,16 +322,17 @@ class _Job:
     tokens: Sequence[Tokens]
     target: Target
     method: Method
-    length: int
+    padding: Padding
+    scorer: Scorer
 
 
 def _fitted(job: _Job, rows: list[int], at_once: int, splits: int = 0) -> Iterator[Attributed]:
     """The texts' scores, in one batch or, where memory runs out, in halves: of texts, then of
     points."""
     try:
-        ids, mask = _padded(job, rows)
+        ids, mask = padded(job.backbone, [job.tokens[row] for row in rows], job.padding)
         target = job.target.select(rows)
-        found = scores(job.backbone, ids, mask, target, job.method, at_once, rows)
+        found = job.scorer(job.backbone, ids, mask, target, job.method, at_once, rows)
     except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
         if not out_of_memory(error):
             raise
@@ -252,17 +352,6 @@ def _fitted(job: _Job, rows: list[int], at_once: int, splits: int = 0) -> Iterat
     middle = (len(rows) + 1) // 2
     yield from _fitted(job, rows[:middle], at_once, splits + 1)
     yield from _fitted(job, rows[middle:], at_once)
-
-
-def _padded(job: _Job, rows: list[int]) -> tuple[torch.Tensor, torch.Tensor]:
-    batch = [job.tokens[row] for row in rows]
-    width = max(job.length, *map(len, batch))
-    ids = torch.full((len(batch), width), job.backbone.padding, dtype=torch.long)
-    mask = torch.zeros(len(batch), width, dtype=torch.long)
-    for row, sequence in enumerate(batch):
-        ids[row, : len(sequence)] = torch.tensor(sequence)
-        mask[row, : len(sequence)] = 1
-    return ids.to(job.backbone.device), mask.to(job.backbone.device)
 
 
 def _wide(tensor: torch.Tensor) -> torch.Tensor:

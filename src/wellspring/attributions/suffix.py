@@ -3,20 +3,24 @@
 No block is written again: the model runs once and is watched, then runs again with all that came
 before the sub-layer answered from the record. A module's call that had ended when the sub-layer's
 call began cannot depend on the sub-layer, so this is exact whatever a block does.
+
+Where one position of each text is read at the end, the last block takes all positions as far as its
+attention, and from there the read ones alone: nothing else moves between positions.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import torch
 from torch import nn
 
 from wellspring.errors import ModelError
-from wellspring.models.architecture import SublayerName, blocks, sublayer
+from wellspring.models.architecture import SublayerName, attention, blocks, sublayer
 from wellspring.models.load import Backbone
 
 Calls = list[tuple[nn.Module, Any]]
@@ -27,12 +31,14 @@ class Recording:
     """One forward pass of a batch, with what happened inside one block."""
 
     backbone: Backbone
+    layer: int
+    """The block, 1 … layers."""
     ids: torch.Tensor
     """[texts, tokens]"""
     mask: torch.Tensor
     """[texts, tokens], 1 = token, 0 = padding."""
-    layer: int
-    """The block, 1 … layers."""
+    read: torch.Tensor | None
+    """The one position of each text [texts] whose last state is wanted; None: all."""
     arguments: tuple
     options: Mapping[str, Any]
     """What the block was called with."""
@@ -49,35 +55,79 @@ class Suffix:
     rows: slice
     """The columns of z, and the rows of W and b, that are the sub-layer."""
     x: torch.Tensor
-    """The map's input [texts, tokens, in]."""
+    """The map's input [texts, tokens, in]; where one position is read and positions meet no more,
+    of that one alone [texts, 1, in], as z then is, too."""
     z: torch.Tensor
     """Its output [texts, tokens, out], the columns of other sub-layers included."""
     before: Calls
     """The calls inside the block that had ended when the map's began, of nested ones the outer."""
 
     def __call__(self, z: torch.Tensor) -> torch.Tensor:
-        """Last states [points, texts, tokens, hidden] of z [points, texts, tokens, out].
+        """Last states [points, texts, tokens, hidden] of z [points, texts, tokens, out]; where one
+        position is read [points, texts, 1, hidden].
 
         Runs the rest of the block on what depends on z, and the blocks and the norm above on
         points × texts rows. Differentiable in z.
         """
         record, points = self.recording, len(z)
-        backbone = record.backbone
-        stack = blocks(backbone.model, backbone.architecture)[: record.layer]
+        model, architecture = record.backbone.model, record.backbone.architecture
+        *below, block = blocks(model, architecture)[: record.layer]
+        read = None if record.read is None else record.read.repeat(points)
         with ExitStack() as replaced:
-            for block in stack[:-1]:
+            for other in below:
                 # Nothing reads it: the block above takes its input from the record.
-                replaced.enter_context(_replaced(block, _constant(record.output)))
-            replaced.enter_context(_replaced(stack[-1], _rerun(stack[-1].forward, record)))
+                replaced.enter_context(_replaced(other, _constant(record.output)))
+            replaced.enter_context(_replaced(block, _rerun(block.forward, record)))
             answers: dict[nn.Module, list[Any]] = {}
             for module, output in self.before:
                 answers.setdefault(module, []).append(output)
             for module, outputs in answers.items():
                 replaced.enter_context(_replaced(module, _answering(outputs, module.forward)))
             replaced.enter_context(_replaced(self.linear, _constant(z)))
+            top, meeting = _top(record.backbone)
+            if read is not None and meeting is not None and top is not block:
+                short = _shortened(top.forward, meeting, partial(_at, position=read))
+                replaced.enter_context(_replaced(top, short))
             # The embeddings run again: it is cheap, and the model makes its masks for all rows.
-            last = backbone.states(record.ids.repeat(points, 1), record.mask.repeat(points, 1))[-1]
+            ids, mask = (tensor.repeat(points, 1) for tensor in (record.ids, record.mask))
+            last = record.backbone.states(ids, mask)[-1]
+        if read is not None and last.shape[1] > 1:
+            last = _at(last, read)
         return last.unflatten(0, (points, -1))
+
+    def select(self, texts: Sequence[int]) -> Suffix:
+        """The same of these texts alone, in this order."""
+        count, kept = len(self.z), torch.tensor(texts, device=self.z.device)
+
+        def select(tensor: torch.Tensor) -> torch.Tensor:
+            # What all texts share has one row.
+            return tensor[kept] if tensor.ndim and len(tensor) == count else tensor
+
+        return self if list(texts) == list(range(count)) else self._mapped(select)
+
+    def reading(self, position: torch.Tensor) -> Suffix:
+        """The same where one position of each text [texts] is read at the end."""
+        record = self.recording
+        top, meeting = _top(record.backbone)
+        block = blocks(record.backbone.model, record.backbone.architecture)[record.layer - 1]
+        ended = {module for outer, _ in self.before for module in outer.modules()}
+        if top is not block or meeting not in ended:
+            return replace(self, recording=replace(record, read=position))
+        # From here on a text is one position.
+        shape = record.ids.shape
+        return self._mapped(lambda t: _at(t, position) if t.shape[:2] == shape else t)
+
+    def _mapped(self, change: Callable[[torch.Tensor], torch.Tensor]) -> Suffix:
+        record = self.recording
+        names = ("ids", "mask", "read", "arguments", "options", "output")
+        changed = {name: _changed(getattr(record, name), change) for name in names}
+        return replace(
+            self,
+            recording=replace(record, **changed),
+            x=change(self.x),
+            z=change(self.z),
+            before=[(module, _changed(output, change)) for module, output in self.before],
+        )
 
 
 def record(
@@ -86,12 +136,14 @@ def record(
     mask: torch.Tensor,
     layer: int,
     names: Iterable[SublayerName],
+    read: torch.Tensor | None = None,
 ) -> tuple[torch.Tensor, dict[SublayerName, Suffix]]:
     """Run the model once: its last states [texts, tokens, hidden], and each sub-layer's suffix.
 
-    ids, mask: [texts, tokens], on the backbone's device. layer: block 1 … layers. Raises ModelError
-    when there is no such block or sub-layer, or when its weights do not stay in memory or are used
-    more than once in a pass.
+    ids, mask: [texts, tokens], on the backbone's device. layer: block 1 … layers. read: the one
+    position of each text [texts] whose last state is wanted; the states are then
+    [texts, 1, hidden], here and of the suffixes. Raises ModelError when there is no such block or
+    sub-layer, or when its weights do not stay in memory or are used more than once in a pass.
     """
     if not 1 <= layer <= backbone.layers:
         raise ModelError(f"layer {layer}: the model has blocks 1 to {backbone.layers}")
@@ -100,11 +152,15 @@ def record(
     watch = _Watch({linear for linear, _ in places.values()})
     with torch.no_grad(), watch.over(block):
         states = backbone.states(ids, mask)[-1]
-    recording = Recording(backbone, ids, mask, layer, watch.arguments, watch.options, watch.output)
-    return states, {
+    passed = (watch.arguments, watch.options, watch.output)
+    recording = Recording(backbone, layer, ids, mask, None, *passed)
+    suffixes = {
         name: Suffix(recording, linear, rows, *watch.found[linear])
         for name, (linear, rows) in places.items()
     }
+    if read is None:
+        return states, suffixes
+    return _at(states, read), {name: found.reading(read) for name, found in suffixes.items()}
 
 
 def _place(backbone: Backbone, layer: int, name: SublayerName) -> tuple[nn.Linear, slice]:
@@ -228,3 +284,58 @@ def _one_axis(output: Any, recorded: Any, points: int) -> Any:
         return output.flatten(0, 1)
     # Beside the states a block may hand on what all blocks share; one row of it serves every row.
     return output if len(output) == 1 else output.repeat(points, *[1] * (output.ndim - 1))
+
+
+def _top(backbone: Backbone) -> tuple[nn.Module, nn.Module | None]:
+    """The last block, and where positions meet in it, as far as that is known."""
+    last = backbone.layers - 1
+    block = blocks(backbone.model, backbone.architecture)[last]
+    return block, attention(backbone.model, backbone.architecture, last)
+
+
+class _Met(Exception):
+    """Ends a block's call with the output of its attention."""
+
+    def __init__(self, output: Any) -> None:
+        self.output = output
+
+
+def _shortened(
+    original: Callable[..., Any],
+    meeting: nn.Module,
+    cut: Callable[[torch.Tensor], torch.Tensor],
+) -> Callable[..., Any]:
+    """A block's forward on some positions alone, but for its attention, which takes all of them."""
+    meet = meeting.forward
+
+    def stop(*arguments: Any, **options: Any) -> Any:
+        raise _Met(meet(*arguments, **options))
+
+    def forward(states: torch.Tensor, *arguments: Any, **options: Any) -> Any:
+        try:
+            with _replaced(meeting, stop):
+                original(states, *arguments, **options)
+        except _Met as met:
+            shape = states.shape[:2]
+            found = _changed(met.output, lambda t: cut(t) if t.shape[:2] == shape else t)
+        with _replaced(meeting, _constant(found)):
+            return original(cut(states), *arguments, **options)
+
+    return forward
+
+
+def _at(tensor: torch.Tensor, position: torch.Tensor) -> torch.Tensor:
+    """[rows, tokens, …] at one position of each row: [rows, 1, …]."""
+    rows = torch.arange(len(tensor), device=tensor.device)
+    return tensor[rows, position.to(tensor.device)].unsqueeze(1)
+
+
+def _changed(value: Any, change: Callable[[torch.Tensor], torch.Tensor]) -> Any:
+    """A structure with each of its tensors changed."""
+    if isinstance(value, torch.Tensor):
+        return change(value)
+    if isinstance(value, tuple | list):
+        return type(value)(_changed(entry, change) for entry in value)
+    if isinstance(value, dict):
+        return {name: _changed(entry, change) for name, entry in value.items()}
+    return value

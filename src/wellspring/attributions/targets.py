@@ -11,8 +11,11 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 import torch
+from torch import nn
 from torch.nn.functional import normalize
 
+from wellspring.errors import ModelError
+from wellspring.models.load import Backbone
 from wellspring.pooling import Pooling, pool
 
 Similarity = Literal["dot", "cosine"]
@@ -27,6 +30,15 @@ def pooled(states: torch.Tensor, shares: torch.Tensor) -> torch.Tensor:
     return (shares.to(states).unsqueeze(-2) @ states).squeeze(-2)
 
 
+def one_position(shares: torch.Tensor) -> torch.Tensor | None:
+    """The position of each text [texts] whose state alone is its v; None where v mixes several.
+
+    shares: [texts, tokens], of `Target.shares`.
+    """
+    largest, position = shares.max(dim=1)
+    return position if bool((largest == 1).all()) else None
+
+
 @dataclass(frozen=True)
 class Target:
     """F for each text of a batch; made by the functions below."""
@@ -37,6 +49,28 @@ class Target:
     """Whether d meets v/‖v‖ instead of v."""
     padded: bool = False
     """Whether v is the mean over all positions, padding included, whatever the pooling."""
+    through_pooler: bool = False
+    """Whether v is the first token's state, whatever the pooling, and goes through the model's own
+    pooler."""
+    pooler: nn.Module | None = None
+    """That pooler, of `bound`."""
+
+    def bound(self, backbone: Backbone) -> Target:
+        """The target with what it needs of the model.
+
+        Raises ModelError where that is a pooler and the model has none, or a fresh one.
+        """
+        if not self.through_pooler:
+            return self
+        pooler, named = getattr(backbone.model, "pooler", None), type(backbone.model).__name__
+        if pooler is None:
+            raise ModelError(f"target pooler-norm: {named} has no pooler: attribute another target")
+        if any(name.startswith("pooler.") for name in backbone.fresh):
+            raise ModelError(
+                f"target pooler-norm: the checkpoint has no weights for the pooler of {named}: "
+                "attribute another target"
+            )
+        return replace(self, pooler=pooler)
 
     def select(self, texts: Sequence[int]) -> Target:
         """The target of these texts alone, in this order."""
@@ -51,6 +85,8 @@ class Target:
         """
         if self.padded:
             mask, pooling = torch.ones_like(mask), "mean"
+        if self.through_pooler:
+            pooling = "cls"
         # Every pooling is linear in the states, so that unit vectors as states show its weights.
         units = torch.eye(mask.shape[1], device=mask.device)
         found = pool(units.expand(len(mask), -1, -1), mask, pooling).double()
@@ -60,17 +96,25 @@ class Target:
     def values(self, vectors: torch.Tensor) -> torch.Tensor:
         """F [..., texts] of v [..., texts, hidden]."""
         if self.direction is None:
-            return torch.linalg.vector_norm(vectors, dim=-1)
+            return torch.linalg.vector_norm(self._led(vectors), dim=-1)
         met = normalize(vectors, dim=-1) if self.normalised else vectors
         return (met * self.direction.to(vectors)).sum(dim=-1)
 
     def magnitude(self, vectors: torch.Tensor) -> torch.Tensor:
         """[..., texts]: the largest |F| of a v of this length, against which rounding is judged."""
-        length = torch.linalg.vector_norm(vectors, dim=-1)
+        length = torch.linalg.vector_norm(self._led(vectors), dim=-1)
         if self.direction is None:
             return length
         reach = torch.linalg.vector_norm(self.direction.to(vectors), dim=-1)
         return reach.expand_as(length) if self.normalised else reach * length
+
+    def _led(self, vectors: torch.Tensor) -> torch.Tensor:
+        """v behind the pooler, if there is one."""
+        if self.pooler is None:
+            return vectors
+        # A pooler takes the first of a text's states.
+        states = vectors.flatten(0, -2).unsqueeze(1).to(next(self.pooler.parameters()).dtype)
+        return self.pooler(states).to(vectors).unflatten(0, vectors.shape[:-1])
 
 
 def norm() -> Target:
@@ -84,6 +128,12 @@ def padded_mean_norm() -> Target:
     It depends on the length that texts are padded to.
     """
     return Target(padded=True)
+
+
+def pooler_norm() -> Target:
+    """F = ‖pooler(state of the first token)‖₂, whatever the pooling: the published target of BERT,
+    whose own pooler is a linear map and tanh."""
+    return Target(through_pooler=True)
 
 
 def dot(partners: torch.Tensor) -> Target:

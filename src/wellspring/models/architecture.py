@@ -44,6 +44,9 @@ class Architecture:
     over: heads, poolers and stored constants on which no hidden state depends."""
     refused: Mapping[str, str] = field(default_factory=dict)
     """Classes of the family that cannot encode a text → why."""
+    attention: str | None = None
+    """Dotted path from a block to the module, called once a pass, in which positions meet: whatever
+    else the block does, it does to each position alone. None: not known."""
 
 
 DENSE_SUBLAYERS = {
@@ -117,6 +120,23 @@ def sublayer(
     return linear, slice(0, rows // 2) if entry.rows == "first-half" else slice(rows // 2, rows)
 
 
+def attention(model: nn.Module, architecture: Architecture, block: int) -> nn.Module | None:
+    """A block's module in which positions meet, where the architecture tells.
+
+    block: 0 is the first. Raises ModelError when the registered path leads nowhere.
+    """
+    if architecture.attention is None:
+        return None
+    parent = blocks(model, architecture)[block]
+    found = _follow(parent, architecture.attention)
+    if found is None:
+        raise ModelError(
+            f"attention: {architecture.attention!r} does not lead from block {block} "
+            f"({type(parent).__name__}) to a module"
+        )
+    return found
+
+
 def check(model: nn.Module, architecture: Architecture, layers: int) -> None:
     """Raise ModelError unless the model has `layers` blocks with every registered sub-layer."""
     found = len(blocks(model, architecture))
@@ -125,6 +145,7 @@ def check(model: nn.Module, architecture: Architecture, layers: int) -> None:
     for block in range(layers):
         for name in architecture.sublayers:
             sublayer(model, architecture, block, name)
+        attention(model, architecture, block)
 
 
 def _follow(module: nn.Module, path: str) -> nn.Module | None:

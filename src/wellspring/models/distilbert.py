@@ -7,4 +7,5 @@ ARCHITECTURE = Architecture(
     blocks="transformer.layer",
     sublayers={"intermediate": Sublayer("ffn.lin1"), "output": Sublayer("ffn.lin2")},
     unused=(r"^vocab_(transform|layer_norm|projector)\.", r"position_ids$"),
+    attention="attention",
 )

@@ -17,4 +17,5 @@ ARCHITECTURE = Architecture(
     refused={
         "DPRReader": "it reads a question and a passage together and encodes neither",
     },
+    attention="attention",
 )

@@ -10,4 +10,5 @@ ARCHITECTURE = Architecture(
     refused={
         "Gemma3ForConditionalGeneration": "it reads images, too, and its text model stands deeper",
     },
+    attention="self_attn",
 )

@@ -47,6 +47,8 @@ class Backbone:
     merged: float | None = None
     """How far the merged adapter's outputs are from the unmerged one's, as a share of the largest;
     None without an adapter."""
+    fresh: tuple[str, ...] = ()
+    """Names of weights that are not the checkpoint's: of poolers, on which no state depends."""
 
     def states(self, ids: torch.Tensor, mask: torch.Tensor) -> tuple[torch.Tensor, ...]:
         """All hidden states [batch, tokens, hidden], embedding output first.
@@ -142,7 +144,7 @@ def load(
     found, hidden = _sizes(folder, config)
     if found != layers:
         raise ModelError(f"the checkpoint has {found} layers, the configuration says {layers}")
-    model, apart = _model(folder, kind, dtype, known.unused), None
+    (model, fresh), apart = _model(folder, kind, dtype, known.unused), None
     check(model, known, layers)
     embedded = model.get_input_embeddings().num_embeddings
     tokenizer = _tokenizer(folder, embedded)
@@ -162,6 +164,7 @@ def load(
         positions=_positions(model),
         merged=apart,
         device=place,
+        fresh=fresh,
     )
 
 
@@ -187,7 +190,10 @@ def _sizes(folder: Path, config: Any) -> tuple[int, int]:
     return sizes["num_hidden_layers"], sizes["hidden_size"]
 
 
-def _model(folder: Path, kind: type, dtype: str, unused: tuple[str, ...]) -> Any:
+def _model(
+    folder: Path, kind: type, dtype: str, unused: tuple[str, ...]
+) -> tuple[Any, tuple[str, ...]]:
+    """The model, and its weights that are not the checkpoint's."""
     try:
         model, report = kind.from_pretrained(
             folder,
@@ -206,7 +212,8 @@ def _model(folder: Path, kind: type, dtype: str, unused: tuple[str, ...]) -> Any
     _check_keys(report, unused)
     # Not an argument of every class's call, but read by those that would keep a cache.
     model.config.use_cache = False
-    return model.eval()
+    fresh = (*report.get("missing_keys", ()), *report.get("mismatched_keys", ()))
+    return model.eval(), tuple(sorted(map(_named, fresh)))
 
 
 def _positions(model: Any) -> int | None:

@@ -11,4 +11,5 @@ ARCHITECTURE = Architecture(
         "up": Sublayer("mlp.Wi", "second-half"),
     },
     unused=(r"^head\.", r"^decoder\."),
+    attention="attn",
 )

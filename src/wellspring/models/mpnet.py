@@ -7,4 +7,5 @@ ARCHITECTURE = Architecture(
     blocks="encoder.layer",
     sublayers=DENSE_SUBLAYERS,
     unused=(r"^pooler\.", r"^mpnet\.pooler\.", r"^lm_head\.", r"position_ids$"),
+    attention="attention",
 )

@@ -7,4 +7,5 @@ ARCHITECTURE = Architecture(
     blocks="layers",
     sublayers={"intermediate": Sublayer("mlp.fc1"), "output": Sublayer("mlp.fc2")},
     unused=(r"^lm_head\.", r"rotary_emb\.inv_freq$"),
+    attention="self_attn",
 )

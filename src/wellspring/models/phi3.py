@@ -11,4 +11,5 @@ ARCHITECTURE = Architecture(
         "up": Sublayer("mlp.gate_up_proj", "second-half"),
     },
     unused=(r"^lm_head\.", r"rotary_emb\.inv_freq$"),
+    attention="self_attn",
 )

@@ -7,4 +7,5 @@ ARCHITECTURE = Architecture(
     blocks="layers",
     sublayers=GATED_SUBLAYERS,
     unused=(r"^lm_head\.", r"rotary_emb\.inv_freq$"),
+    attention="self_attn",
 )

@@ -12,4 +12,5 @@ ARCHITECTURE = Architecture(
     blocks="encoder.layer",
     sublayers=DENSE_SUBLAYERS,
     unused=(r"^pooler\.", r"^roberta\.pooler\.", r"^lm_head\.", r"position_ids$"),
+    attention="attention",
 )

@@ -19,4 +19,5 @@ ARCHITECTURE = Architecture(
         "output": Sublayer("layer.1.DenseReluDense.wo"),
     },
     unused=(r"^decoder\.", r"^lm_head\."),
+    attention="layer.0",
 )
