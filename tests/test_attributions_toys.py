@@ -40,6 +40,35 @@ def test_gauss_legendre_is_not_exact_beyond():
     assert len(gauss_legendre()) == 8
 
 
+@pytest.mark.parametrize("first", [1, 2, 3, 5, 8])
+def test_an_extended_rule_keeps_its_points_and_is_exact_to_its_degree(first):
+    rule = gauss_legendre(first)
+    for _ in range(2):
+        longer = rule.extended()
+        assert len(longer) == 2 * len(rule) + 1
+        assert set(rule.points) < set(longer.points)
+        assert list(longer.points) == sorted(longer.points)
+        assert min(longer.weights) > 0
+        assert longer.points[0] > 0 and longer.points[-1] < 1
+        degree = 3 * len(rule) + 1
+        for power in range(degree + 1):
+            found = np.dot(longer.weights, np.power(longer.points, power))
+            assert found == pytest.approx(1 / (power + 1), abs=1e-12)
+        rule = longer
+
+
+def test_extended_rules_are_those_in_print():
+    # Kronrod's 7 and 15 points of the Gauss rule with 3 and 7, on [−1, 1].
+    seven = gauss_legendre(3).extended()
+    assert 2 * seven.points[-1] - 1 == pytest.approx(0.960491268708020, abs=1e-13)
+    assert 2 * seven.weights[3] == pytest.approx(0.450916538658474, abs=1e-13)
+    fifteen = gauss_legendre(7).extended()
+    assert 2 * fifteen.points[-1] - 1 == pytest.approx(0.991455371120813, abs=1e-13)
+    assert 2 * fifteen.weights[7] == pytest.approx(0.209482141084728, abs=1e-13)
+    with pytest.raises(ValueError, match="20 points that cannot be extended"):
+        paper().extended()
+
+
 def test_the_published_rule():
     rule = paper()
     assert len(rule) == 20
@@ -60,6 +89,20 @@ def test_pooled_is_the_pooling_function(pooling):
     padded = targets.pooled(states, targets.padded_mean_norm().shares(mask, pooling))
     torch.testing.assert_close(padded, states.mean(dim=2))
     assert targets.pooled(states.bfloat16(), torch.ones(3, 5) / 5).dtype == torch.float32
+
+
+def test_the_one_position_that_is_read():
+    mask = torch.tensor([[1, 1, 1], [1, 1, 0]])
+    for pooling, expected in (
+        ("cls", [0, 0]),
+        ("eos", [2, 1]),
+        ("last-position", [2, 2]),
+        ("mean", None),
+    ):
+        found = targets.one_position(targets.norm().shares(mask, pooling))
+        assert (None if found is None else found.tolist()) == expected
+    assert targets.one_position(targets.padded_mean_norm().shares(mask, "cls")) is None
+    assert targets.one_position(targets.pooler_norm().shares(mask, "mean")).tolist() == [0, 0]
 
 
 @given(st.floats(0.1, 50))
@@ -110,9 +153,9 @@ def toy(weight, bias=None, above=None):
     return Backbone(model, None, known, 1, 2, 0, None, torch.device("cpu"))
 
 
-def attributed(backbone, target, pooling="cls", points=8):
+def attributed(backbone, target, pooling="cls", points=8, tolerance=None):
     ids = torch.tensor([[0, 1]])
-    method = Method(pooling, gauss_legendre(points), 1, ("output",))
+    method = Method(pooling, gauss_legendre(points), 1, ("output",), tolerance)
     return scores(backbone, ids, torch.ones_like(ids), target, method)["output"]
 
 
@@ -160,6 +203,15 @@ def test_a_square_above_the_map():
 class Cube(nn.Module):
     def forward(self, states):
         return states**3
+
+
+@pytest.mark.parametrize(("above", "points"), [(nn.Identity, 3), (Square, 3), (Cube, 7)])
+def test_a_tolerance_stops_when_nothing_changes(above, points):
+    # One point is exact for the first two; the cube is exact at 3, which 7 tell.
+    target = targets.dot(torch.tensor([[0.0, 1.0]]))
+    found = attributed(toy(WEIGHT, above=above()), target, points=1, tolerance=1e-9)
+    assert found.points.tolist() == [points]
+    assert found.residual.item() == pytest.approx(0, abs=1e-9)
 
 
 def test_the_residual_is_the_error_of_the_quadrature():

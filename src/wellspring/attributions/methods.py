@@ -1,0 +1,113 @@
+"""Other ways to attribute an embedding to a sub-layer's neurons, by captum on the suffix.
+
+Each gives every output z_ti of the sub-layer's linear map, at position t, a number a_ti; a neuron's
+signed score is Σ_t a_ti, its absolute score that sum's size. F is what is attributed.
+
+| kind | a_ti | source |
+| --- | --- | --- |
+| integrated-gradients | z_ti ∫₀¹ ∂F/∂z_ti(αz) dα | Sundararajan et al. 2017, equation 1 |
+| conductance | (z_ti − b_i) ∫₀¹ ∂F/∂z_ti(b + α(z − b)) dα | Dhamdhere et al. 2018, equation 3 |
+| gradient-x-activation | z_ti ∂F/∂z_ti | Shrikumar et al. 2016 |
+| activation | z_ti | |
+
+Conductance takes the map's input x from zero to its value, x → αx. On this path z = αWx + b is a
+straight line from the bias b, so that the integral is one over z and needs no finite differences;
+for a map without bias the first two kinds are one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from functools import partial
+from typing import Literal
+
+import numpy as np
+import torch
+
+from wellspring.attributions.fused import ROUNDING, Method, Scores, _check, _step, _Value, _wide
+from wellspring.attributions.suffix import record
+from wellspring.attributions.targets import Target, pooled
+from wellspring.models.architecture import SublayerName
+from wellspring.models.load import Backbone
+
+Kind = Literal["integrated-gradients", "conductance", "gradient-x-activation", "activation"]
+COMPLETE: tuple[Kind, ...] = ("integrated-gradients", "conductance")
+"""Kinds whose scores sum to the change of the target."""
+
+
+def scorer(kind: Kind) -> Callable[..., dict[SublayerName, Scores]]:
+    """A function with the arguments, results and errors of `fused.scores`.
+
+    The integral has as many Gauss-Legendre points as `method.quadrature`. `empty` is F where the
+    path begins: for conductance at z = b, else with W and b at zero. `residual` is
+    Σ_i signed_i − (full − empty), NaN for kinds without an integral.
+    """
+    return partial(_scores, kind)
+
+
+def _scores(
+    kind: Kind,
+    backbone: Backbone,
+    ids: torch.Tensor,
+    mask: torch.Tensor,
+    target: Target,
+    method: Method,
+    at_once: int | None = None,
+    rows: Sequence[int] | None = None,
+) -> dict[SublayerName, Scores]:
+    target, shares = target.bound(backbone), target.shares(mask, method.pooling)
+    states, suffixes = record(backbone, ids, mask, method.layer, method.sublayers)
+    vectors = pooled(states, shares)
+    full = target.values(vectors)
+    floor = (ROUNDING * _step(states, vectors) * target.magnitude(vectors)).cpu().numpy()
+    names = range(len(ids)) if rows is None else rows
+    points = np.full(len(ids), len(method.quadrature) if kind in COMPLETE else 1)
+    found = {}
+    for name, suffix in suffixes.items():
+        value = _Value(suffix, target, shares)
+        start = value.scaled(torch.zeros(1))[0]
+        if kind == "conductance" and suffix.linear.bias is not None:
+            start[..., suffix.rows] = _wide(suffix.linear.bias)[suffix.rows]
+        with torch.no_grad():
+            empty = value(start[None])[0]
+        of_outputs = _attributions(kind, value, start, mask, len(method.quadrature), at_once)
+        signed = of_outputs[..., suffix.rows].sum(dim=1).detach()
+        residual = signed.sum(dim=-1) - (full - empty).to(signed)
+        arrays = (signed.abs(), signed, residual, full, empty)
+        checked = Scores(*(array.cpu().numpy() for array in arrays), points)
+        _check(checked, floor, names, f"layer {method.layer}, {name}")
+        absent = np.full_like(checked.residual, np.nan)
+        found[name] = checked if kind in COMPLETE else replace(checked, residual=absent)
+    return found
+
+
+def _attributions(
+    kind: Kind,
+    value: _Value,
+    start: torch.Tensor,
+    mask: torch.Tensor,
+    points: int,
+    at_once: int | None,
+) -> torch.Tensor:
+    """a [texts, tokens, out]."""
+    z = _wide(value.suffix.z)
+    if kind == "activation":
+        # Padding has outputs, too, on which no gradient depends.
+        return z * mask.to(z).unsqueeze(-1)
+    # It takes a second to load, and the published method needs none of it.
+    from captum.attr import InputXGradient, IntegratedGradients
+
+    def forward(stacked: torch.Tensor) -> torch.Tensor:
+        # Captum puts points before texts on one axis.
+        return value(stacked.unflatten(0, (-1, len(z)))).flatten()
+
+    if kind == "gradient-x-activation":
+        return InputXGradient(forward).attribute(z.clone().requires_grad_())
+    return IntegratedGradients(forward).attribute(
+        z,
+        baselines=start,
+        n_steps=points,
+        method="gausslegendre",
+        internal_batch_size=None if at_once is None else at_once * len(z),
+    )

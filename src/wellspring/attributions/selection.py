@@ -1,0 +1,92 @@
+"""Which texts are attributed, and what each of them is set against.
+
+These are the test split's queries and their positive passages. A query is its text and a passage is
+its text: equal texts are attributed once, under the lowest id that the dataset has for the text.
+Nothing depends on the order of rows.
+"""
+
+from __future__ import annotations
+
+import polars as pl
+
+from wellspring.datasets.splits import keyed
+from wellspring.errors import WellspringError
+from wellspring.randomness import key, shuffled
+from wellspring.specs.base import Side
+
+OTHER: dict[Side, Side] = {"query": "passage", "passage": "query"}
+
+
+def select(
+    texts: pl.DataFrame, judgements: pl.DataFrame, side: Side, count: int | None, seed: int
+) -> pl.DataFrame:
+    """text_id, text, partner_id, partner_text of the texts to attribute, in random order.
+
+    texts: text_id, side, text. judgements: split, query_id, text_id, grade, as in qrels.parquet.
+    count: at most so many, None: all; fewer are the first of more. The partner of a query is one of
+    its positives, that of a passage a query that it answers. Order and partners depend on
+    (seed, ids) alone. Raises WellspringError where the test split has no positive judgement.
+    """
+    positive = judgements.filter((pl.col("split") == "test") & (pl.col("grade") > 0))
+    pairs = keyed(texts, positive).select("query", "passage").unique()
+    ids = shuffled(seed, pairs[side].unique().to_list())[:count]
+    if not ids:
+        raise WellspringError(
+            "the test split has no query with a positive passage: raise the dataset's splits.test, "
+            "or give a source with a test split"
+        )
+    pairs = pairs.filter(pl.col(side).is_in(ids))
+    drawn = pl.Series([key(seed, *pair) for pair in pairs.iter_rows()], dtype=pl.UInt64)
+    first = pairs.with_columns(drawn=drawn).sort("drawn").unique(side, keep="first")
+    found = pl.DataFrame({side: ids}).join(first, on=side, maintain_order="left")
+    found = _texts(_texts(found, texts, side), texts, OTHER[side])
+    names = {side: "text_id", f"{side}_text": "text"}
+    names |= {OTHER[side]: "partner_id", f"{OTHER[side]}_text": "partner_text"}
+    return found.select(*names).rename(names)
+
+
+def candidates(
+    samples: pl.DataFrame, texts: pl.DataFrame, chosen: pl.DataFrame, side: Side
+) -> pl.DataFrame:
+    """What a query is ranked against: text_id, query_id, query_text, positive_id, positive_text,
+    negative_texts (list, distinct).
+
+    samples: sample_id, split, query_id, positive_id, negative_ids. texts: as above. chosen: as from
+    `select`; a text is the row's query or, on the passage side, its positive. Of a text's samples
+    in the test split the one with its partner is taken, else the one with the lowest id; a text
+    without a sample is left out, the others keep their order.
+    """
+    tested = samples.filter(pl.col("split") == "test").rename({"positive_id": "text_id"})
+    named = keyed(texts, tested).select("sample_id", "query", "passage", "negative_ids")
+    wanted = chosen.select(pl.col("text_id").alias(side), partner="partner_id")
+    first = (
+        wanted.join(named, on=side)
+        .sort(pl.col("partner") != pl.col(OTHER[side]), "sample_id")
+        .unique(side, keep="first")
+    )
+    passages = texts.filter(pl.col("side") == "passage")
+    negatives = (
+        first.select(side, text_id="negative_ids")
+        .explode("text_id")
+        .join(passages, on="text_id", maintain_order="left")
+        .group_by(side)
+        .agg(negative_texts=pl.col("text").unique(maintain_order=True))
+    )
+    found = wanted.select(side).join(first, on=side, maintain_order="left")
+    found = found.join(negatives, on=side, maintain_order="left")
+    return _texts(_texts(found, texts, "query"), texts, "passage").select(
+        text_id=side,
+        query_id="query",
+        query_text="query_text",
+        positive_id="passage",
+        positive_text="passage_text",
+        negative_texts="negative_texts",
+    )
+
+
+def _texts(frame: pl.DataFrame, texts: pl.DataFrame, side: Side) -> pl.DataFrame:
+    """The frame, with the texts of the ids in its column `side` as `{side}_text`."""
+    named = texts.filter(pl.col("side") == side).select(
+        pl.col("text_id").alias(side), pl.col("text").alias(f"{side}_text")
+    )
+    return frame.join(named, on=side, maintain_order="left")
