@@ -1,0 +1,345 @@
+"""The table of attributions: cases worked out by hand, a slow bootstrap, simulated coverage."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from itertools import product
+
+import numpy as np
+import polars as pl
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from wellspring.errors import StaleArtefact
+from wellspring.findings import statistics
+from wellspring.findings.decentralisation import KEYS, SCHEMA, Settings, build
+from wellspring.randomness import generator
+
+QUICK = Settings(resamples=200, seed=7)
+ENCODERS = {
+    "tuned": {"query": "tuned-q", "passage": "tuned-p"},
+    "plain": {"query": "plain-e", "passage": "plain-e"},
+}
+PAIRS = {"tuned": "plain"}
+DEPTHS = {"tuned-q": 4, "tuned-p": 4, "plain-e": 4}
+WHERE = {"attribution": "norm", "dataset": "toy"}
+
+
+def texts_frame(
+    value: Callable[[str, str, int, str], float],
+    *,
+    encoders: tuple[str, ...] = ("tuned-q", "plain-e"),
+    side: str = "query",
+    texts: int = 12,
+    layers: tuple[int, ...] = (1, 2, 3, 4),
+    normalisers: tuple[str, ...] = ("network-max", "sublayer-max"),
+) -> pl.DataFrame:
+    """share_active of sub-layer output at two thresholds, and gini, as `value` says."""
+    settings_of = [
+        ("share_active", name, left_out, threshold)
+        for name, left_out, threshold in product(normalisers, (0, 1), (0.1, 0.2))
+    ]
+    settings_of.append(("gini", None, None, None))
+    rows = [
+        (encoder, side, f"t{text:03}", layer, "output", *setting, value(encoder, text, layer, name))
+        for encoder, text, layer in product(encoders, range(texts), layers)
+        for setting in settings_of
+        for name in [f"{setting}"]
+    ]
+    names = ["encoder", "side", "text_id", "layer", "sublayer", "measure", "normaliser"]
+    names += ["left_out", "threshold", "value"]
+    frame = pl.DataFrame(rows, names, orient="row", infer_schema_length=None)
+    return frame.with_columns(**{name: pl.lit(value) for name, value in WHERE.items()})
+
+
+def noise(encoder: str, text: int, layer: int, name: str) -> float:
+    """A share between 0 and 1 that depends on all it is given."""
+    return float(generator(3, encoder, text, layer, name).random())
+
+
+def made(frame: pl.DataFrame | pl.LazyFrame, **changes: object) -> pl.DataFrame:
+    usual = {"ablations": None, "agreement": None, "encoders": ENCODERS}
+    usual |= {"pairs": PAIRS, "depths": DEPTHS, "settings": QUICK}
+    return build(frame, **{**usual, **changes})
+
+
+def pick(table: pl.DataFrame, **where: object) -> pl.DataFrame:
+    return table.filter([pl.col(name).eq_missing(pl.lit(value)) for name, value in where.items()])
+
+
+def one(table: pl.DataFrame, **where: object) -> dict[str, object]:
+    found = pick(table, **where)
+    assert found.height == 1, found
+    return found.row(0, named=True)
+
+
+GINI = {"measure": "gini", "sublayer": "output"}
+
+
+def test_a_case_worked_out_by_hand() -> None:
+    tuned = {0: (0.2, 0.4), 1: (0.4, 0.8), 2: (0.9, 0.9)}
+    plain = {0: (0.1, 0.1), 1: (0.3, 0.5)}
+
+    def value(encoder: str, text: int, layer: int, name: str) -> float:
+        return (tuned if encoder == "tuned-q" else plain)[text][layer > 2]
+
+    frame = pl.concat(
+        texts_frame(value, encoders=(encoder,), texts=texts, layers=(1, 3))
+        for encoder, texts in (("tuned-q", 3), ("plain-e", 2))
+    )
+    table = made(frame)
+    assert table.schema == pl.Schema(SCHEMA)
+    level = one(table, finding="level", retriever="tuned", layer=1, **GINI)
+    assert level["estimate"] == pytest.approx(0.5) and level["texts"] == 3
+    assert level["compared_with"] is None and level["region"] is None
+    whole = one(table, finding="level", retriever="tuned", region="all", **GINI)
+    assert whole["estimate"] == pytest.approx((0.5 + 0.7) / 2) and whole["layer"] is None
+    # Of four layers the third is late; the texts in common are the first two.
+    change = one(table, finding="change", retriever="tuned", region="late", **GINI)
+    assert change["estimate"] == pytest.approx((0.3 + 0.3) / 2) and change["texts"] == 2
+    relative = one(table, finding="relative_change", region="all", **GINI)
+    # tuned .3 and .6, plain .1 and .4.
+    assert relative["estimate"] == pytest.approx((0.45 - 0.25) / 0.25)
+    assert relative["compared_with"] == "plain"
+    assert pick(table, finding="change", retriever="plain").is_empty()
+    assert table.height == table.unique(KEYS).height
+
+
+def test_the_bootstrap_is_a_slow_loop_s() -> None:
+    frame = texts_frame(noise)
+    table = made(frame)
+    rng = generator(QUICK.seed, "bootstrap", "toy", "norm", "query")
+    counts = statistics.draw_resamples(12, 1, QUICK.resamples, rng).queries
+    cell = {"measure": "share_active", "normaliser": "sublayer-max", "left_out": 1}
+    cell["threshold"] = 0.2
+    sides = {}
+    for retriever, encoder in (("tuned", "tuned-q"), ("plain", "plain-e")):
+        for region, layers in (("early", (1, 2)), ("late", (3, 4))):
+            values = [
+                pick(frame, encoder=encoder, layer=layer, **cell).sort("text_id")["value"]
+                for layer in layers
+            ]
+            sides[retriever, region] = sum(v.to_numpy() for v in values) / 2
+    for region in ("early", "late"):
+        a, b = sides["tuned", region], sides["plain", region]
+        drawn = [np.repeat(np.arange(12), row) for row in counts]
+        expected = {
+            "level": [a[rows].mean() for rows in drawn],
+            "change": [a[rows].mean() - b[rows].mean() for rows in drawn],
+            "relative_change": [a[rows].mean() / b[rows].mean() - 1 for rows in drawn],
+        }
+        for finding, draws in expected.items():
+            found = one(table, finding=finding, retriever="tuned", region=region, **cell)
+            ends = np.quantile(draws, [0.025, 0.975])
+            np.testing.assert_allclose([found["low"], found["high"]], ends, rtol=1e-4, atol=1e-6)
+
+
+@settings(max_examples=8)
+@given(st.integers(0, 10_000))
+def test_the_order_of_rows_never_matters(seed: int) -> None:
+    texts, ablations, agreement = texts_frame(noise, texts=5), ablation_rows(), agreement_rows()
+    expected = made(texts, ablations=ablations, agreement=agreement)
+    shuffled = [
+        frame.sample(fraction=1, shuffle=True, seed=seed) for frame in (texts, ablations, agreement)
+    ]
+    found = made(shuffled[0].lazy(), ablations=shuffled[1], agreement=shuffled[2])
+    assert found.equals(expected)
+
+
+def test_a_neighbour_changes_no_number() -> None:
+    frame = texts_frame(noise)
+    both = made(frame)
+    alone = made(frame, encoders={"plain": ENCODERS["plain"]}, pairs={})
+    assert pick(both, retriever="plain").equals(alone)
+
+
+def test_sides_and_attributions_are_groups_of_their_own() -> None:
+    query = texts_frame(noise)
+    passage = texts_frame(noise, encoders=("tuned-p", "plain-e"), side="passage", texts=20)
+    other = query.with_columns(attribution=pl.lit("margin"), value=pl.col("value") * 2)
+    table = made(pl.concat([query, passage, other]))
+    assert pick(table, side="query", attribution="norm").equals(made(query))
+    assert pick(table, side="passage").equals(made(passage))
+    doubled = pick(table, attribution="margin", finding="level")["estimate"]
+    assert np.allclose(doubled, 2 * pick(made(query), finding="level")["estimate"])
+
+
+def test_both_sides_of_a_pair_share_their_resamples() -> None:
+    """Thrice the counterpart in every text is twice more without any uncertainty."""
+
+    def value(encoder: str, text: int, layer: int, name: str) -> float:
+        return noise("same", text, layer, name) * (3 if encoder == "tuned-q" else 1)
+
+    relative = pick(made(texts_frame(value)), finding="relative_change")
+    for column in ("estimate", "low", "high"):
+        np.testing.assert_allclose(relative[column], 2, rtol=1e-5)
+    same = pick(made(texts_frame(lambda _, *rest: noise("same", *rest))), finding="change")
+    assert same.select((pl.col("estimate", "low", "high") == 0).all()).row(0) == (True,) * 3
+
+
+def test_nothing_active_in_the_counterpart_has_no_relative_change() -> None:
+    table = made(texts_frame(lambda encoder, *_: 0.25 if encoder == "tuned-q" else 0.0))
+    relative = pick(table, finding="relative_change")
+    assert relative.height
+    assert relative.select(pl.col("estimate", "low", "high").is_null().all()).row(0) == (True,) * 3
+    assert pick(table, finding="change")["low"].to_list() == [0.25] * relative.height
+
+
+def test_texts_without_a_value_do_not_count() -> None:
+    frame = texts_frame(noise, texts=6)
+    lacking = (pl.col("text_id") == "t000") & (pl.col("layer") == 2) & (pl.col("measure") == "gini")
+    nulls = frame.with_columns(value=pl.when(~lacking).then("value"))
+    nans = nulls.with_columns(pl.col("value").fill_null(np.nan))
+    for incomplete in (nulls, nans, frame.filter(~lacking)):
+        table = made(incomplete)
+        there = one(table, finding="change", layer=2, **GINI)
+        assert there["texts"] == 5
+        rest = pick(frame, encoder="tuned-q", layer=2, measure="gini").sort("text_id")["value"][1:]
+        level = one(table, finding="level", retriever="tuned", layer=2, **GINI)
+        assert level["estimate"] == pytest.approx(rest.mean())
+        assert one(table, finding="change", layer=1, **GINI)["texts"] == 6
+        assert one(table, finding="change", region="early", **GINI)["texts"] == 5
+        assert one(table, finding="change", region="late", **GINI)["texts"] == 6
+
+
+def test_one_text_has_no_interval() -> None:
+    table = made(texts_frame(noise, texts=1))
+    assert table["estimate"].null_count() == 0
+    assert table["low"].null_count() == table["high"].null_count() == table.height
+
+
+def test_regions_follow_the_depth_of_the_model() -> None:
+    table = made(texts_frame(noise, layers=(1, 2)))
+    assert set(table["region"].drop_nulls()) == {"all", "early"}
+    deeper = made(texts_frame(noise, layers=(1, 2)), depths=dict.fromkeys(DEPTHS, 3))
+    assert one(deeper, finding="change", region="late", **GINI)["estimate"] == pytest.approx(
+        one(deeper, finding="change", layer=2, **GINI)["estimate"]
+    )
+
+
+def test_a_pair_without_common_texts_is_an_error() -> None:
+    frame = texts_frame(noise)
+    renamed = pl.when(pl.col("encoder") == "plain-e").then(pl.col("text_id") + "x")
+    apart = frame.with_columns(text_id=renamed.otherwise("text_id"))
+    with pytest.raises(StaleArtefact, match=r"retrievers tuned and plain have no text in common"):
+        made(apart)
+
+
+def test_a_text_that_comes_twice_is_an_error() -> None:
+    frame = texts_frame(noise)
+    with pytest.raises(StaleArtefact, match=r"query side, encoder plain-e: a text comes twice"):
+        made(pl.concat([frame, frame.filter(pl.col("encoder") == "plain-e").head(1)]))
+
+
+def test_a_pair_counts_where_both_were_attributed() -> None:
+    frame = texts_frame(noise).filter(pl.col("encoder") == "tuned-q")
+    assert set(made(frame)["finding"]) == {"level"}
+
+
+def ablation_rows(texts: int = 4) -> pl.DataFrame:
+    """top changes .5 + text / 100, random draws .1 and .3; the last text has no candidates."""
+    rows = []
+    for text, (choice, draw) in product(
+        range(texts), [("top", 0), ("bottom", 0), ("random", 0), ("random", 1)]
+    ):
+        change = {"top": 0.5, "bottom": 0.0, "random": 0.1 + 0.2 * draw}[choice] + text / 100
+        ranked = (0.1, 0.4, 0.0, 1.0) if text < texts - 1 else (None,) * 4
+        rows.append((f"t{text}", "output", 10, choice, draw, change, -change / 2, *ranked))
+    names = ["text_id", "sublayer", "neurons", "choice", "draw", "change", "length_change"]
+    names += ["margin", "margin_before", "first", "first_before"]
+    frame = pl.DataFrame(rows, names, orient="row", infer_schema_length=None)
+    fixed = {**WHERE, "encoder": "tuned-q", "side": "query"}
+    return frame.with_columns(**{name: pl.lit(value) for name, value in fixed.items()})
+
+
+def test_ablations_and_their_contrast() -> None:
+    table = made(texts_frame(noise), ablations=ablation_rows())
+    cell = {"sublayer": "output", "neurons": 10}
+    top = one(table, finding="ablation", measure="change", choice="top", **cell)
+    random = one(table, finding="ablation", measure="change", choice="random", **cell)
+    assert top["estimate"] == pytest.approx(0.515) and top["retriever"] == "tuned"
+    assert random["estimate"] == pytest.approx(0.215) and random["texts"] == 4
+    assert top["low"] < top["estimate"] < top["high"]
+    contrast = one(table, finding="contrast", measure="change", **cell)
+    for column in ("estimate", "low", "high"):
+        assert contrast[column] == pytest.approx(0.3)
+    assert (contrast["choice"], contrast["other"]) == ("top", "random")
+    margin = one(table, finding="ablation", measure="margin_change", choice="bottom", **cell)
+    assert margin["estimate"] == pytest.approx(-0.3) and margin["texts"] == 3
+    first = one(table, finding="ablation", measure="first_change", choice="top", **cell)
+    assert first["estimate"] == -1
+    measures = {"change", "length_change", "margin_change", "first_change"}
+    assert set(pick(table, finding="contrast")["measure"]) == measures
+
+
+def test_ablations_without_any_candidate_are_null() -> None:
+    alone = ablation_rows().filter(pl.col("margin").is_null())
+    table = made(texts_frame(noise), ablations=alone)
+    found = one(table, finding="contrast", measure="first_change")
+    assert found["estimate"] is None and found["texts"] == 0
+
+
+def agreement_rows(shifted: bool = True) -> pl.DataFrame:
+    """Correlation .9, .7 …, a tenth of it with another text."""
+    rows = [
+        (comparison, other, layer, "output", f"t{text}", 0.9 - 0.2 * text + 0.01 * layer)
+        for comparison, other in (("attributions", "short"), ("models", "plain"))
+        for layer, text in product((1, 2, 3, 4), range(3))
+    ]
+    names = ["comparison", "other", "layer", "sublayer", "text_id", "correlation"]
+    frame = pl.DataFrame(rows, names, orient="row")
+    fixed = {**WHERE, "retriever": "tuned", "encoder": "tuned-q", "side": "query"}
+    frame = frame.with_columns(**{name: pl.lit(value) for name, value in fixed.items()})
+    return frame.with_columns(shifted=pl.col("correlation") / 10) if shifted else frame
+
+
+def test_agreement() -> None:
+    table = pick(made(texts_frame(noise), agreement=agreement_rows()), finding="agreement")
+    cell = {"other": "plain", "compared_with": "plain", "layer": 2}
+    correlation = one(table, measure="correlation", **cell)
+    assert correlation["estimate"] == pytest.approx(0.72) and correlation["texts"] == 3
+    assert one(table, measure="correlation_shifted", **cell)["estimate"] == pytest.approx(0.072)
+    excess = one(table, measure="correlation_excess", **cell)
+    assert excess["estimate"] == pytest.approx(0.648)
+    assert excess["low"] == pytest.approx(0.9 * correlation["low"], rel=1e-4)
+    methods = {"other": "short", "compared_with": None}
+    assert one(table, measure="correlation", region="early", **methods)[
+        "estimate"
+    ] == pytest.approx(0.715)
+    plain = made(texts_frame(noise), agreement=agreement_rows(shifted=False))
+    assert set(pick(plain, finding="agreement")["measure"]) == {"correlation"}
+
+
+def test_intervals_cover_the_truth() -> None:
+    """300 independent cells: the true ratio of means lies in about 95 % of the intervals."""
+    texts, layers = 60, tuple(range(1, 301))
+    rng = generator(11, "coverage")
+    shared = rng.gamma(4, size=(texts, len(layers)))
+    sides = {
+        "tuned-q": 1.3 * shared * rng.gamma(8, 1 / 8, size=shared.shape),
+        "plain-e": shared * rng.gamma(8, 1 / 8, size=shared.shape),
+    }
+    frame = pl.concat(
+        pl.DataFrame(
+            {
+                "encoder": encoder,
+                "text_id": np.repeat([f"t{text:02}" for text in range(texts)], len(layers)),
+                "layer": np.tile(layers, texts),
+                "value": values.ravel(),
+            }
+        )
+        for encoder, values in sides.items()
+    ).with_columns(
+        **{name: pl.lit(value) for name, value in {**WHERE, **GINI, "side": "query"}.items()},
+        normaliser=pl.lit(None, pl.String),
+        left_out=pl.lit(None, pl.Int64),
+        threshold=pl.lit(None, pl.Float64),
+    )
+    table = made(frame, depths=dict.fromkeys(DEPTHS, 300), settings=Settings(resamples=500))
+    table = table.filter(pl.col("layer").is_not_null())
+    truth = {"level": 4 * 1.3, "change": 4 * 0.3, "relative_change": 0.3}
+    for finding, value in truth.items():
+        rows = pick(table, finding=finding, retriever="tuned")
+        inside = ((rows["low"] <= value) & (rows["high"] >= value)).mean()
+        assert 0.89 <= inside <= 0.98, finding
