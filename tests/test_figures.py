@@ -15,9 +15,9 @@ from matplotlib.colors import to_rgba
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from wellspring import figures
 from wellspring.config.entries import ProbeKind
 from wellspring.errors import ConfigError
+from wellspring.figures import panels, style
 from wellspring.figures.style import PROBES, lines_of
 from wellspring.findings.table import SCHEMA
 from wellspring.probes import KINDS
@@ -88,13 +88,13 @@ def legend_labels(figure: Figure) -> list[str]:
 
 def saved(figure: Figure, folder: Path, name: str) -> tuple[bytes, bytes]:
     pdf, png = folder / f"{name}.pdf", folder / f"{name}.png"
-    figures.save(figure, pdf, png)
+    style.save(figure, pdf, png)
     return pdf.read_bytes(), png.read_bytes()
 
 
 def test_layer_accuracy_shows_the_table() -> None:
     found = table()
-    figure = figures.layer_accuracy(found, "toy", "interaction")
+    figure = panels.layer_accuracy(found, "toy", "interaction")
     assert [ax.get_title() for ax in figure.axes] == [f"{n} passages" for n in (2, 3, 4, 5)]
     for ax, count in zip(figure.axes, (2, 3, 4, 5), strict=True):
         for retriever in ("tuned", "plain"):
@@ -116,7 +116,7 @@ def test_layer_accuracy_shows_the_table() -> None:
 
 
 def test_stars_stand_at_the_sign_flip_test_s_layers_alone() -> None:
-    figure = figures.layer_accuracy(table(), "toy", "concat")
+    figure = panels.layer_accuracy(table(), "toy", "concat")
     for ax in figure.axes:
         stars = line(ax, "significant: tuned")
         assert stars.get_marker() == "*" and list(stars.get_xdata()) == [6]
@@ -126,14 +126,14 @@ def test_stars_stand_at_the_sign_flip_test_s_layers_alone() -> None:
         low, high = ax.get_ylim()
         assert stars.get_ydata()[0] > (top - low) / (high - low) + 0.02
     none = table().with_columns(significant=pl.lit(False))
-    figure = figures.layer_accuracy(none, "toy", "concat")
+    figure = panels.layer_accuracy(none, "toy", "concat")
     assert not [line for ax in figure.axes for line in ax.lines if line.get_marker() == "*"]
     assert "differs from plain" not in legend_labels(figure)
 
 
 def test_a_selection_of_retrievers_keeps_their_looks() -> None:
-    both = figures.layer_accuracy(table(), "toy", "concat").axes[0]
-    one = figures.layer_accuracy(table(), "toy", "concat", ["plain"]).axes[0]
+    both = panels.layer_accuracy(table(), "toy", "concat").axes[0]
+    one = panels.layer_accuracy(table(), "toy", "concat", ["plain"]).axes[0]
     assert {line.get_label() for line in one.lines} == {"plain", "chance"}
     assert line(one, "plain").get_color() == line(both, "plain").get_color()
 
@@ -153,7 +153,7 @@ def published(layers: int = 7, dataset: str = "toy", passages: tuple[int, ...] =
 @pytest.mark.parametrize("layers", [3, 7, 13])
 def test_published_curves_lie_under_their_retriever_s_colour(layers: int) -> None:
     """Fewer, as many and more layers than the study's own seven."""
-    figure = figures.layer_accuracy(table(), "toy", "concat", published=published(layers))
+    figure = panels.layer_accuracy(table(), "toy", "concat", published=published(layers))
     for ax, count in zip(figure.axes, (2, 3, 4, 5), strict=True):
         curve = line(ax, "published: plain")
         np.testing.assert_array_equal(curve.get_xdata(), range(layers))
@@ -176,19 +176,19 @@ def test_published_curves_lie_under_their_retriever_s_colour(layers: int) -> Non
     ids=["other dataset", "other passages", "no curve"],
 )
 def test_where_nothing_is_published_the_figure_stays_as_it_was(absent, tmp_path) -> None:
-    plain = figures.layer_accuracy(table(3), "toy", "concat")
-    same = figures.layer_accuracy(table(3), "toy", "concat", published=absent)
+    plain = panels.layer_accuracy(table(3), "toy", "concat")
+    same = panels.layer_accuracy(table(3), "toy", "concat", published=absent)
     assert "published" not in legend_labels(same)
     assert saved(same, tmp_path, "same") == saved(plain, tmp_path, "plain")
 
 
 def test_a_published_curve_needs_its_retriever_in_the_figure() -> None:
-    figure = figures.layer_accuracy(table(), "toy", "concat", ["tuned"], published())
+    figure = panels.layer_accuracy(table(), "toy", "concat", ["tuned"], published())
     assert "published" not in legend_labels(figure)
 
 
 def test_controls_show_every_probe_of_both_retrievers() -> None:
-    figure = figures.controls(table(), "toy", "tuned")
+    figure = panels.controls(table(), "toy", "tuned")
     assert len(figure.axes) == 8
     for ax in figure.axes:
         assert {line.get_label() for line in ax.lines} == {*PROBE_LEVELS, "chance"}
@@ -200,7 +200,7 @@ def test_controls_show_every_probe_of_both_retrievers() -> None:
 
 
 def test_similarity_leaves_a_gap_where_nothing_is_defined() -> None:
-    figure = figures.similarity(table(), "toy")
+    figure = panels.similarity(table(), "toy")
     assert len(figure.axes) == 4
     assert figure.axes[0].get_title() == "linear CKA with plain"
     assert np.isnan(line(figure.axes[0], "tuned").get_ydata()[0])
@@ -219,10 +219,10 @@ def test_every_probe_has_a_line() -> None:
 
 def all_figures(found: pl.DataFrame) -> dict[str, Figure]:
     return {
-        "accuracy": figures.layer_accuracy(found, "toy", "interaction"),
-        "published": figures.layer_accuracy(found, "toy", "concat", published=published()),
-        "controls": figures.controls(found, "toy", "tuned"),
-        "similarity": figures.similarity(found, "toy"),
+        "accuracy": panels.layer_accuracy(found, "toy", "interaction"),
+        "published": panels.layer_accuracy(found, "toy", "concat", published=published()),
+        "controls": panels.controls(found, "toy", "tuned"),
+        "similarity": panels.similarity(found, "toy"),
     }
 
 
@@ -252,25 +252,25 @@ def test_legends_cover_nothing(layers: int, passages: tuple[int, ...]) -> None:
 
 def test_no_global_state_is_left(tmp_path: Path) -> None:
     before = dict(matplotlib.rcParams)
-    saved(figures.controls(table(), "toy", "plain"), tmp_path, "controls")
+    saved(panels.controls(table(), "toy", "plain"), tmp_path, "controls")
     assert dict(matplotlib.rcParams) == before
     assert pyplot.get_fignums() == []
 
 
 def test_a_user_s_own_settings_change_nothing(tmp_path: Path) -> None:
-    plain = saved(figures.similarity(table(), "toy"), tmp_path, "plain")
+    plain = saved(panels.similarity(table(), "toy"), tmp_path, "plain")
     with matplotlib.rc_context({"font.size": 20, "lines.linewidth": 9, "savefig.dpi": 20}):
-        assert saved(figures.similarity(table(), "toy"), tmp_path, "mine") == plain
+        assert saved(panels.similarity(table(), "toy"), tmp_path, "mine") == plain
 
 
 def test_what_the_table_does_not_hold_is_said() -> None:
     with pytest.raises(ConfigError, match="probe nonsense over layers on dataset toy"):
-        figures.layer_accuracy(table(), "toy", "nonsense")
+        panels.layer_accuracy(table(), "toy", "nonsense")
     with pytest.raises(ConfigError, match="no retriever stranger; they hold tuned, plain"):
-        figures.layer_accuracy(table(), "toy", "concat", ["plain", "stranger"])
+        panels.layer_accuracy(table(), "toy", "concat", ["plain", "stranger"])
     with pytest.raises(ConfigError, match="over layers"):
-        figures.layer_accuracy(table(), "toy", "bm25")
+        panels.layer_accuracy(table(), "toy", "bm25")
     with pytest.raises(ConfigError, match="retriever stranger on toy"):
-        figures.controls(table(), "toy", "stranger")
+        panels.controls(table(), "toy", "stranger")
     with pytest.raises(ConfigError, match="no similarity on dataset other"):
-        figures.similarity(table(), "other")
+        panels.similarity(table(), "other")

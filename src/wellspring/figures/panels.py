@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import polars as pl
@@ -11,7 +11,6 @@ from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.patches import Patch
 from matplotlib.ticker import MultipleLocator
 from matplotlib.transforms import Bbox
 
@@ -22,9 +21,15 @@ from wellspring.figures.style import (
     PROBES,
     SINGLE_COLUMN,
     Line,
+    curve,
+    handles_of,
+    interval_key,
+    legend_above,
     lines_of,
+    step_of,
     theme,
 )
+from wellspring.figures.tables import pairs, retrievers_of, rows_of
 
 SIGNIFICANT = {"test": "sign-flip max-T", "significant": True}
 # Rows of stars: the first one's place and the height of each, as shares of the panel.
@@ -56,13 +61,13 @@ def layer_accuracy(
     Raises:
         ConfigError: the table has no such accuracies or no such retriever.
     """
-    lines = lines_of(_retrievers(table))
+    lines = lines_of(retrievers_of(table))
     chosen = _chosen(list(lines), retrievers)
     here = {"dataset": dataset, "probe": probe}
-    found = _rows(table, finding="accuracy", **here)
+    found = rows_of(table, finding="accuracy", **here)
     found = found.filter(pl.col("retriever").is_in(chosen), pl.col("layer").is_not_null())
     counts = _passages(found, f"probe {probe} over layers on dataset {dataset}")
-    stars = _rows(table, finding="difference", measure="difference", **here, **SIGNIFICANT)
+    stars = rows_of(table, finding="difference", measure="difference", **here, **SIGNIFICANT)
     stars = stars.filter(pl.col("retriever").is_in(chosen))
     starred = [name for name in chosen if name in set(stars["retriever"])]
     overlay = _overlay(published, dataset, chosen, counts)
@@ -72,21 +77,21 @@ def layer_accuracy(
         ax.set_title(f"{passages} passages")
         _chance(ax, panel)
         for name in chosen:
-            _draw(ax, _rows(panel, retriever=name, measure="accuracy"), lines[name], name)
+            _draw(ax, rows_of(panel, retriever=name, measure="accuracy"), lines[name], name)
             _draw_published(
-                ax, _rows(overlay, retriever=name, passages=passages), lines[name], name
+                ax, rows_of(overlay, retriever=name, passages=passages), lines[name], name
             )
         for row, name in enumerate(starred):
-            where = _rows(stars, retriever=name, passages=passages)["layer"]
+            where = rows_of(stars, retriever=name, passages=passages)["layer"]
             _stars(ax, where, row, lines[name], name)
             if len(starred) > 1:
                 _name_row(ax, row, lines[name])
     _limits(axes, rows_of_stars=len(starred))
     axes[0, 0].set_ylabel("accuracy")
-    handles = _handles({name: lines[name] for name in chosen if name in set(found["retriever"])})
+    handles = handles_of({name: lines[name] for name in chosen if name in set(found["retriever"])})
     if not overlay.is_empty():
-        handles += _handles({PUBLISHED: Line(GREY, "-", "").published()})
-    _legend(figure, [*handles, *_keys(_compared(stars), bool(starred))])
+        handles += handles_of({PUBLISHED: Line(GREY, "-", "").published()})
+    legend_above(figure, [*handles, *_keys(_compared(stars), bool(starred))])
     return figure
 
 
@@ -100,9 +105,9 @@ def controls(table: pl.DataFrame, dataset: str, retriever: str) -> Figure:
     Raises:
         ConfigError: the table has no accuracies of the retriever on the dataset.
     """
-    other = _pairs(table).get(retriever)
+    other = pairs(table).get(retriever)
     names = [name for name in (retriever, other) if name is not None]
-    found = _rows(table, finding="accuracy", dataset=dataset)
+    found = rows_of(table, finding="accuracy", dataset=dataset)
     found = found.filter(pl.col("retriever").is_in(names))
     counts = _passages(
         found.filter(pl.col("retriever") == retriever), f"retriever {retriever} on {dataset}"
@@ -111,10 +116,10 @@ def controls(table: pl.DataFrame, dataset: str, retriever: str) -> Figure:
     figure, axes = _grid(len(names), len(counts))
     for row, name in enumerate(names):
         for ax, passages in zip(axes[row], counts, strict=True):
-            panel = _rows(found, retriever=name, passages=passages)
+            panel = rows_of(found, retriever=name, passages=passages)
             _chance(ax, panel)
             for probe, line in lines.items():
-                _draw(ax, _rows(panel, probe=probe, measure="accuracy"), line, probe)
+                _draw(ax, rows_of(panel, probe=probe, measure="accuracy"), line, probe)
         axes[row, 0].set_ylabel("accuracy")
         axes[row, -1].annotate(
             name, (1.03, 0.5), xycoords="axes fraction", rotation=-90, va="center", weight="bold"
@@ -122,7 +127,7 @@ def controls(table: pl.DataFrame, dataset: str, retriever: str) -> Figure:
     for ax, passages in zip(axes[0], counts, strict=True):
         ax.set_title(f"{passages} passages")
     _limits(axes)
-    _legend(figure, [*_handles(lines), *_keys()], 4)
+    legend_above(figure, [*handles_of(lines), *_keys()], 4)
     return figure
 
 
@@ -133,12 +138,12 @@ def similarity(table: pl.DataFrame, dataset: str) -> Figure:
     Raises:
         ConfigError: the table has no similarities on the dataset.
     """
-    found = _rows(table, finding="similarity", dataset=dataset)
+    found = rows_of(table, finding="similarity", dataset=dataset)
     if found["estimate"].count() == 0:
         raise ConfigError(f"figures: the findings hold no similarity on dataset {dataset}")
-    lines = lines_of(_retrievers(table))
+    lines = lines_of(retrievers_of(table))
     sides = [side for side in ("query", "passage") if side in set(found["side"])]
-    others = _compared(_rows(found, measure="cka"))
+    others = _compared(rows_of(found, measure="cka"))
     titles = {
         "cka": f"linear CKA with {others}",
         "anisotropy": "anisotropy: mean cosine of two texts",
@@ -147,33 +152,16 @@ def similarity(table: pl.DataFrame, dataset: str) -> Figure:
     figure, axes = _grid(len(sides), len(measures))
     for row, side in enumerate(sides):
         for ax, measure in zip(axes[row], measures, strict=True):
-            panel = _rows(found, side=side, measure=measure)
+            panel = rows_of(found, side=side, measure=measure)
             for name, line in lines.items():
-                _draw(ax, _rows(panel, retriever=name), line, name)
+                _draw(ax, rows_of(panel, retriever=name), line, name)
             if row == 0:
                 ax.set_title(titles[measure])
         axes[row, 0].set_ylabel(f"{side} encoder")
     _limits(axes, at_least=(0, 1))
     shown = {name: line for name, line in lines.items() if name in set(found["retriever"])}
-    _legend(figure, _handles(shown))
+    legend_above(figure, handles_of(shown))
     return figure
-
-
-def _rows(table: pl.DataFrame, **where: object) -> pl.DataFrame:
-    """The rows whose columns have these values."""
-    return table.filter([pl.col(column) == value for column, value in where.items()])
-
-
-def _pairs(table: pl.DataFrame) -> dict[str, str]:
-    """Each retriever and what it is compared with, where the table compares them."""
-    rows = table.filter(pl.col("compared_with").is_not_null())
-    return dict(rows.select("retriever", "compared_with").unique().sort("retriever").iter_rows())
-
-
-def _retrievers(table: pl.DataFrame) -> list[str]:
-    """All retrievers, compared ones first: the order gives styles, alike in every figure."""
-    compared = set(_pairs(table))
-    return sorted(set(table["retriever"]), key=lambda name: (name not in compared, name))
 
 
 def _chosen(names: Sequence[str], wanted: Sequence[str] | None) -> list[str]:
@@ -193,7 +181,7 @@ def _overlay(
     if published is None:
         return pl.DataFrame(schema={"retriever": pl.String, "passages": pl.Int64})
     beside = pl.col("retriever").is_in(retrievers) & pl.col("passages").is_in(counts)
-    return _rows(published, dataset=dataset).filter(beside)
+    return rows_of(published, dataset=dataset).filter(beside)
 
 
 def _compared(rows: pl.DataFrame) -> str:
@@ -227,14 +215,7 @@ def _draw(ax: Axes, rows: pl.DataFrame, line: Line, label: str) -> None:
         level = rows["estimate"][0]
         ax.axhline(level, label=label, color=line.color, linestyle=line.linestyle, lw=1.2)
         return
-    rows = rows.sort("layer")
-    layers = rows["layer"].to_numpy()
-    estimate, low, high = (
-        rows[column].cast(pl.Float64).to_numpy() for column in ("estimate", "low", "high")
-    )
-    ax.fill_between(layers, low, high, color=line.color, alpha=0.16, linewidth=0)
-    every = 1 + len(layers) // 16
-    ax.plot(layers, estimate, label=label, markevery=every, **line.kwargs())
+    curve(ax, rows, "layer", line, label)
 
 
 def _draw_published(ax: Axes, points: pl.DataFrame, line: Line, name: str) -> None:
@@ -246,7 +227,7 @@ def _draw_published(ax: Axes, points: pl.DataFrame, line: Line, name: str) -> No
 
 def _chance(ax: Axes, panel: pl.DataFrame) -> None:
     """A line at the mean chance of the panel, which repeated candidates move off 1 / N."""
-    level = _rows(panel, measure="chance")["estimate"].mean()
+    level = rows_of(panel, measure="chance")["estimate"].mean()
     ax.axhline(level, label="chance", color=GREY, linestyle=(0, (1, 2)), linewidth=1)
 
 
@@ -295,38 +276,16 @@ def _limits(
     for ax in axes.flat:
         ax.set_ylim(low - 0.04 * span, low + 0.96 * span)
         ax.set_xlim(data.x0 - margin, data.x1 + margin)
-        ax.xaxis.set_major_locator(MultipleLocator(_step(round(data.width))))
-
-
-def _step(layers: int) -> int:
-    """Layers from tick to tick: at most seven ticks, with one at the last layer where it fits."""
-    least = max(1, -(-layers // 6))
-    return next((step for step in range(least, 2 * least) if layers % step == 0), least)
-
-
-def _handles(lines: Mapping[str, Line]) -> list[Artist]:
-    """Legend entries of lines, by name."""
-    return [Line2D([], [], label=name, **line.kwargs()) for name, line in lines.items()]
+        ax.xaxis.set_major_locator(MultipleLocator(step_of(round(data.width))))
 
 
 def _keys(compared: str = "", stars: bool = False) -> list[Artist]:
     """Legend entries of what every panel of accuracies shares."""
     keys: list[Artist] = [
         Line2D([], [], color=GREY, linestyle=(0, (1, 2)), linewidth=1, label="chance"),
-        Patch(color=GREY, alpha=0.3, linewidth=0, label="95 % interval"),
+        interval_key(),
     ]
     if stars:
         label = f"differs from {compared}"
         keys.append(Line2D([], [], linestyle="none", marker="*", color=GREY, label=label))
     return keys
-
-
-def _legend(figure: Figure, handles: Sequence[Artist], columns: int = 12) -> None:
-    """One legend above the panels, in height of its own, as wide as the figure allows."""
-    for count in range(min(columns, len(handles)), 0, -1):
-        legend = figure.legend(handles=handles, loc="outside upper center", ncols=count)
-        size = legend.get_window_extent()
-        if count == 1 or size.width <= 0.95 * figure.bbox.width:
-            figure.set_figheight(figure.get_figheight() + size.height / figure.dpi)
-            return
-        legend.remove()

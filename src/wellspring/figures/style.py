@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import polars as pl
 import seaborn as sns
 from matplotlib import style
+from matplotlib.artist import Artist
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
 
 # Inches: the text width of a two-column page, and one of its columns.
 DOUBLE_COLUMN, SINGLE_COLUMN = 7.0, 3.4
@@ -112,6 +118,26 @@ PROBES = {
     "cosine-standardised": Line(_PALETTE["sky"], _DASHES[5], "p"),
 }
 
+# How the sub-layers of one block differ where colour says the encoder.
+SUBLAYER_DASHES = {"intermediate": "-", "output": _DASHES[1], "up": _DASHES[2]}
+NORMALISERS = {
+    "network-max": Line(_PALETTE["black"], "-", "o", linewidth=1.5, zorder=3),
+    "sublayer-max": Line(_PALETTE["vermilion"], "-", "s"),
+    "share-of-sum": Line(_PALETTE["sky"], "-", "^"),
+}
+# What a threshold is a share of, in words.
+NORMALISED = {
+    "network-max": "the text's largest",
+    "sublayer-max": "the sub-layer's largest",
+    "share-of-sum": "the sub-layer's sum",
+}
+# Which neurons are ablated.
+CHOICES = {
+    "top": Line(_PALETTE["vermilion"], "-", "o", zorder=3),
+    "random": Line(_PALETTE["black"], "-", "s"),
+    "bottom": Line(_PALETTE["sky"], "-", "^"),
+}
+
 
 def lines_of(names: Sequence[str]) -> dict[str, Line]:
     """A line for each name, in this order; after eight the patterns come again."""
@@ -120,6 +146,63 @@ def lines_of(names: Sequence[str]) -> dict[str, Line]:
         for colour, dashes, marker in zip(_COLOURS, _DASHES, _MARKERS, strict=True)
     ]
     return {name: cycle[place % len(cycle)] for place, name in enumerate(names)}
+
+
+def labelled_grid(
+    rows: Sequence[str], columns: Sequence[str], height: float, sharey: bool | str = "col"
+) -> tuple[Figure, np.ndarray]:
+    """Panels with a label a row and a title a column, each row so many inches high."""
+    width = SINGLE_COLUMN if len(columns) == 1 else DOUBLE_COLUMN
+    figure = Figure(figsize=(width, 0.55 + height * len(rows)), layout="constrained")
+    axes = figure.subplots(len(rows), len(columns), sharex="col", sharey=sharey, squeeze=False)
+    for ax, title in zip(axes[0], columns, strict=True):
+        ax.set_title(title)
+    for ax, label in zip(axes[:, 0], rows, strict=True):
+        ax.set_ylabel(label, weight="bold")
+    sns.despine(fig=figure)
+    return figure, axes
+
+
+def curve(ax: Axes, rows: pl.DataFrame, along: str, line: Line, label: str) -> None:
+    """The estimates over the column `along`, with their band from low to high."""
+    rows = rows.sort(along)
+    x, estimate, low, high = (
+        rows[column].cast(pl.Float64).to_numpy() for column in (along, "estimate", "low", "high")
+    )
+    ax.fill_between(x, low, high, color=line.color, alpha=0.16, linewidth=0)
+    ax.plot(x, estimate, label=label, markevery=1 + len(x) // 16, **line.kwargs())
+
+
+def dashed(line: Line, place: int) -> Line:
+    """The same line, with the place-th dashes."""
+    return replace(line, linestyle=_DASHES[place % len(_DASHES)])
+
+
+def step_of(layers: int) -> int:
+    """Layers from tick to tick: at most seven ticks, with one at the last layer where it fits."""
+    least = max(1, -(-layers // 6))
+    return next((step for step in range(least, 2 * least) if layers % step == 0), least)
+
+
+def handles_of(lines: Mapping[str, Line]) -> list[Artist]:
+    """Legend entries of lines, by name."""
+    return [Line2D([], [], label=name, **line.kwargs()) for name, line in lines.items()]
+
+
+def interval_key() -> Patch:
+    """Legend entry of the bands."""
+    return Patch(color=GREY, alpha=0.3, linewidth=0, label="95 % interval")
+
+
+def legend_above(figure: Figure, handles: Sequence[Artist], columns: int = 12) -> None:
+    """One legend above the panels, in height of its own, as wide as the figure allows."""
+    for count in range(min(columns, len(handles)), 0, -1):
+        legend = figure.legend(handles=handles, loc="outside upper center", ncols=count)
+        size = legend.get_window_extent()
+        if count == 1 or size.width <= 0.95 * figure.bbox.width:
+            figure.set_figheight(figure.get_figheight() + size.height / figure.dpi)
+            return
+        legend.remove()
 
 
 @theme

@@ -1,0 +1,274 @@
+"""Over how many neurons a text is spread, layer by layer, and whether that hangs on a setting."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from itertools import product
+
+import numpy as np
+import polars as pl
+from matplotlib.artist import Artist
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import (
+    FixedLocator,
+    FuncFormatter,
+    LogLocator,
+    MultipleLocator,
+    NullLocator,
+    StrMethodFormatter,
+)
+
+from wellspring.errors import ConfigError
+from wellspring.figures.style import (
+    GREY,
+    NORMALISED,
+    NORMALISERS,
+    SUBLAYER_DASHES,
+    Line,
+    curve,
+    dashed,
+    handles_of,
+    interval_key,
+    labelled_grid,
+    legend_above,
+    lines_of,
+    step_of,
+    theme,
+)
+from wellspring.figures.tables import (
+    SIDES,
+    SUBLAYERS,
+    held_of,
+    pair_of,
+    places_of,
+    retrievers_of,
+    rows_of,
+)
+
+EFFECTIVE = "effective number of neurons\n(1: one holds all)"
+REGIONS = {"all": "all layers", "early": "early layers", "late": "late layers"}
+PUBLISHED = "published setting"
+RING = {
+    "linestyle": "none",
+    "marker": "o",
+    "markersize": 7.5,
+    "markerfacecolor": "none",
+    "markeredgecolor": "black",
+    "markeredgewidth": 0.8,
+    "zorder": 5,
+    "clip_on": False,
+}
+
+
+@theme
+def concentration(
+    table: pl.DataFrame,
+    dataset: str,
+    attribution: str,
+    retriever: str,
+    normaliser: str = "network-max",
+    left_out: int = 0,
+    threshold: float = 0.1,
+) -> Figure:
+    """How many neurons carry a text, over layers: a row per side, a column per measure.
+
+    The share of active neurons in one setting, and two measures that need no threshold: the
+    effective number of neurons and the Gini coefficient. Colour and marker are the retriever's (or
+    its counterpart's), dashes the sub-layer's; bands are 95 % intervals.
+
+    Args:
+        table: `wellspring.findings.decentralisation.build`'s.
+        normaliser, left_out, threshold: the setting of the share; where the table lacks it, the
+            column is left out.
+
+    Raises:
+        ConfigError: the table holds no such attribution of the retriever, or no level of it.
+    """
+    found, names = pair_of(table, dataset, attribution, retriever)
+    levels = rows_of(found, finding="level").filter(pl.col("layer").is_not_null())
+    columns = _measures(levels, normaliser, left_out, threshold)
+    if not columns:
+        raise ConfigError(
+            f"figures: the findings hold no level over layers of retriever {retriever} under "
+            f"attribution {attribution} on dataset {dataset}"
+        )
+    sides, sublayers = held_of(levels, "side", SIDES), held_of(levels, "sublayer", SUBLAYERS)
+    lines = {name: dashed(lines_of(retrievers_of(table))[name], 0) for name in names}
+    figure, axes = labelled_grid([f"{side} side" for side in sides], list(columns), 1.7)
+    for row, side in zip(axes, sides, strict=True):
+        for ax, rows in zip(row, columns.values(), strict=True):
+            for name, sublayer in product(names, sublayers):
+                own = rows_of(rows, retriever=name, side=side, sublayer=sublayer)
+                line = replace(lines[name], linestyle=SUBLAYER_DASHES[sublayer])
+                curve(ax, own, "layer", line, f"{name}, {sublayer}")
+    if EFFECTIVE in columns:
+        for ax in axes[:, list(columns).index(EFFECTIVE)]:
+            _ratios(ax)
+    _whole_layers(axes, levels["layer"])
+    dashes = {name: Line(GREY, SUBLAYER_DASHES[name], "") for name in sublayers}
+    legend_above(figure, [*handles_of(lines), *handles_of(dashes), interval_key()])
+    return figure
+
+
+def _measures(
+    levels: pl.DataFrame, normaliser: str, left_out: int, threshold: float
+) -> dict[str, pl.DataFrame]:
+    """The title and the rows of each measure that the levels hold."""
+    setting = {"normaliser": normaliser, "left_out": left_out, "threshold": threshold}
+    share = rows_of(levels, measure="share_active", **setting)
+    columns = {
+        f"active neurons, %\n(above {threshold:g} of {NORMALISED[normaliser]})": (
+            share.with_columns(pl.col("estimate", "low", "high") * 100)
+        ),
+        EFFECTIVE: rows_of(levels, measure="effective_number"),
+        "Gini coefficient\n(0: even, 1: one holds all)": rows_of(levels, measure="gini"),
+    }
+    return {title: rows for title, rows in columns.items() if not rows.is_empty()}
+
+
+@theme
+def sweep(
+    table: pl.DataFrame,
+    dataset: str,
+    attribution: str,
+    retriever: str,
+    threshold: float = 0.1,
+) -> Figure:
+    """Whether the retriever has more active neurons than its counterpart, whatever the setting.
+
+    The relative change of the share of active neurons against the threshold, a line for each
+    normaliser and number of outliers left out; a row per side and sub-layer, a column for all,
+    early and late layers. A full marker: the 95 % interval excludes no change. A ring: the
+    published setting.
+
+    Args:
+        table: `wellspring.findings.decentralisation.build`'s.
+        threshold: the published one.
+
+    Raises:
+        ConfigError: the table holds no such change of the retriever.
+    """
+    found, _ = pair_of(table, dataset, attribution, retriever)
+    changes = rows_of(
+        found, finding="relative_change", measure="share_active", retriever=retriever
+    ).filter(pl.col("region").is_not_null(), pl.col("estimate").is_not_null())
+    if changes.is_empty():
+        raise ConfigError(
+            f"figures: the findings hold no relative change of retriever {retriever} under "
+            f"attribution {attribution} on dataset {dataset}"
+        )
+    places, regions = places_of(changes), held_of(changes, "region", list(REGIONS))
+    lines = _sweep_lines(changes)
+    labels = [f"{side}\n{sublayer}" for side, sublayer in places]
+    titles = [REGIONS[region] for region in regions]
+    figure, axes = labelled_grid(labels, titles, 1.35, sharey=True)
+    published = {"normaliser": "network-max", "left_out": 0, "threshold": threshold}
+    for row, (side, sublayer) in zip(axes, places, strict=True):
+        for ax, region in zip(row, regions, strict=True):
+            here = rows_of(changes, side=side, sublayer=sublayer, region=region)
+            ax.axhline(0, color=GREY, linewidth=0.9, zorder=1)
+            for (normaliser, count), line in lines.items():
+                own = rows_of(here, normaliser=normaliser, left_out=count)
+                _sweep_line(ax, own, line, f"{normaliser}, {count}")
+            ring = rows_of(here, **published)
+            ax.plot(ring["threshold"], ring["estimate"], label=PUBLISHED, **RING)
+    _thresholds(axes, changes["threshold"])
+    _percentages(axes, changes["estimate"].max())
+    figure.supylabel("relative change in the share of active neurons", fontsize=8)
+    legend_above(figure, _sweep_keys(lines, not rows_of(changes, **published).is_empty()), 4)
+    return figure
+
+
+def _sweep_lines(changes: pl.DataFrame) -> dict[tuple[str, int], Line]:
+    """Normaliser and number of outliers left out: colour and marker, and dashes."""
+    left_out = enumerate(changes["left_out"].unique().sort())
+    names = held_of(changes, "normaliser", list(NORMALISERS))
+    return {
+        (name, count): dashed(NORMALISERS[name], place)
+        for (place, count), name in product(left_out, names)
+    }
+
+
+def _whole_layers(axes: np.ndarray, layers: pl.Series) -> None:
+    """Limits close around the layers, and ticks at whole ones."""
+    for ax in axes[-1]:
+        ax.set_xlabel("layer")
+    first, last = layers.min(), layers.max()
+    margin = min(0.04 * max(last - first, 1), 0.9)
+    for ax in axes.flat:
+        ax.set_xlim(first - margin, last + margin)
+        ax.xaxis.set_major_locator(MultipleLocator(step_of(last)))
+
+
+def _ratios(ax: Axes) -> None:
+    """A logarithmic scale of plain numbers: sub-layers differ in width."""
+    ax.set_yscale("log")
+    ax.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    ax.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+    ax.yaxis.set_minor_locator(NullLocator())
+
+
+def _sweep_line(ax: Axes, rows: pl.DataFrame, line: Line, label: str) -> None:
+    """A line over thresholds; hollow where the interval holds no change."""
+    curve(ax, rows, "threshold", replace(line, marker=""), label)
+    rows = rows.sort("threshold")
+    sure = ((pl.col("low") > 0) | (pl.col("high") < 0)).fill_null(False)
+    for points, face in ((rows.filter(sure), line.color), (rows.filter(~sure), "white")):
+        ax.plot(
+            points["threshold"],
+            points["estimate"],
+            linestyle="none",
+            marker=line.marker,
+            markersize=3.2,
+            markerfacecolor=face,
+            markeredgecolor=line.color,
+            markeredgewidth=0.7,
+            zorder=line.zorder + 0.1,
+        )
+
+
+def _sweep_keys(lines: Mapping[tuple[str, int], Line], ring: bool) -> list[Artist]:
+    """Legend entries: of the normalisers, of the outliers, and of what the markers say."""
+    names = {name: dashed(line, 0) for (name, _), line in lines.items()}
+    outliers = {
+        f"{count or 'no'} outlier{'s' * (count > 1)} left out": replace(line, color=GREY, marker="")
+        for (_, count), line in lines.items()
+    }
+    point = {"linestyle": "none", "marker": "o", "markersize": 3.2, "markeredgecolor": GREY}
+    keys: list[Artist] = [
+        *handles_of(names),
+        *handles_of(outliers),
+        Line2D([], [], **point, markerfacecolor=GREY, label="interval excludes 0"),
+        Line2D([], [], **point, markerfacecolor="white", label="interval holds 0"),
+    ]
+    if ring:
+        keys.append(Line2D([], [], **RING, label=PUBLISHED))
+    return [*keys, interval_key()]
+
+
+def _thresholds(axes: np.ndarray, thresholds: pl.Series) -> None:
+    """A logarithmic scale; from zero where zero is a threshold."""
+    least = thresholds.filter(thresholds > 0).min()
+    for ax in axes.flat:
+        if thresholds.min() > 0:
+            ax.set_xscale("log")
+        elif least is not None:
+            ax.set_xscale("symlog", linthresh=least)
+    for ax in axes[-1]:
+        ax.set_xlabel("threshold")
+
+
+def _percentages(axes: np.ndarray, top: float) -> None:
+    """A scale of relative changes up to the greatest one."""
+    for ax in axes.flat:
+        if top > 3:
+            ax.set_yscale("symlog", linthresh=1)
+            ax.yaxis.set_major_locator(FixedLocator([-1, -0.5, 0, 0.5, 1, 3, 10, 30, 100]))
+        ax.yaxis.set_major_formatter(FuncFormatter(_percent))
+
+
+def _percent(share: float, _: int) -> str:
+    return f"{100 * share:+.0f} %".replace("-", "−") if round(share, 6) else "0"

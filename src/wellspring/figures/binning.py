@@ -1,0 +1,94 @@
+"""Active neurons in bins: what a heat map shows."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import polars as pl
+
+from wellspring.errors import ConfigError
+from wellspring.figures.tables import SUBLAYERS
+
+Statistic = Literal["max", "mean"]
+
+
+@dataclass(frozen=True)
+class Binned:
+    """Neurons of each sub-layer in bins: what one heat map shows.
+
+    Attributes:
+        rows: (layer, sub-layer), block by block.
+        values: [rows, bins] percentages of texts; NaN where a bin has no neuron.
+        active: [rows] how many neurons were active for at least one text.
+    """
+
+    rows: tuple[tuple[int, str], ...]
+    values: np.ndarray
+    active: np.ndarray
+
+
+def binned(
+    counts: pl.DataFrame,
+    normaliser: str = "network-max",
+    left_out: int = 0,
+    threshold: float = 0.1,
+    bins: int = 10,
+    statistic: Statistic = "max",
+) -> Binned:
+    """The greatest (or mean) percentage of texts for which the neurons of a bin are active.
+
+    Neurons keep their order and are shared out evenly: bins differ by one neuron at most, the first
+    ones are the larger, and no neuron is dropped.
+
+    Args:
+        counts: layer, sublayer, neuron, normaliser, left_out, threshold, texts, active; one
+            encoder's on one side, a row per neuron and setting.
+
+    Raises:
+        ConfigError: the counts hold no such setting.
+    """
+    found = _chosen(counts, normaliser, left_out, threshold)
+    place = pl.col("sublayer").replace_strict({name: at for at, name in enumerate(SUBLAYERS)})
+    found = found.sort("layer", place, "neuron")
+    reduce = {"max": np.max, "mean": np.mean}[statistic]
+    rows, values, active = [], [], []
+    for (layer, sublayer), neurons in found.group_by("layer", "sublayer", maintain_order=True):
+        percentages = (100 * neurons["active"] / neurons["texts"]).to_numpy()
+        parts = np.array_split(percentages, bins)
+        rows.append((layer, sublayer))
+        values.append([reduce(part) if part.size else np.nan for part in parts])
+        active.append((neurons["active"] > 0).sum())
+    return Binned(tuple(rows), np.array(values), np.array(active))
+
+
+def _chosen(counts: pl.DataFrame, normaliser: str, left_out: int, threshold: float) -> pl.DataFrame:
+    """The counts of one setting."""
+    setting = ["normaliser", "left_out", "threshold"]
+    found = counts.filter(normaliser=normaliser, left_out=left_out, threshold=threshold)
+    if found.is_empty():
+        held = counts.select(setting).unique().sort(setting).iter_rows()
+        raise ConfigError(
+            f"figures: no activations by {normaliser} with {left_out} left out above "
+            f"{threshold:g}; held: "
+            f"{'; '.join(f'{name}, {out}, {above:g}' for name, out, above in held) or 'none'}"
+        )
+    return found
+
+
+def paired(
+    counts: pl.DataFrame, counterpart: pl.DataFrame, names: tuple[str, str], **setting: object
+) -> tuple[Binned, Binned]:
+    """The retriever's and the counterpart's bins, with the same rows.
+
+    Raises:
+        ConfigError: the counts hold no such setting, or the two differ in their sub-layers.
+    """
+    ours, theirs = binned(counts, **setting), binned(counterpart, **setting)
+    if ours.rows != theirs.rows:
+        raise ConfigError(
+            f"figures: {names[0]} and {names[1]} have not the same sub-layers, so that their "
+            "activations cannot be set side by side"
+        )
+    return ours, theirs

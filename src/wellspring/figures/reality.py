@@ -1,0 +1,219 @@
+"""Whether the neurons that an attribution names matter, and whether others name the same."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import polars as pl
+from matplotlib.artist import Artist
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import FixedLocator, NullLocator, StrMethodFormatter
+
+from wellspring.errors import ConfigError
+from wellspring.figures.style import (
+    CHOICES,
+    GREY,
+    Line,
+    curve,
+    dashed,
+    handles_of,
+    interval_key,
+    labelled_grid,
+    legend_above,
+    theme,
+)
+from wellspring.figures.tables import held_of, pair_of, places_of, rows_of
+
+# What ablation does, and how much of it the axis says.
+EFFECTS = {
+    "change": "vector\n(change: 1 − cosine)",
+    "margin_change": "margin to hard negatives\n(change)",
+    "first_change": "positive ranked first\n(change in points)",
+}
+AGREEMENT = "rank correlation\nwith the scores …"
+SHIFTED = "… of another text"
+POINT = {
+    "color": "0.1",
+    "linestyle": "none",
+    "marker": "o",
+    "markersize": 3.6,
+    "markeredgecolor": "0.1",
+    "markeredgewidth": 0.7,
+}
+SHIFT = {
+    "color": GREY,
+    "linestyle": "none",
+    "marker": "|",
+    "markersize": 5,
+    "markeredgewidth": 1.1,
+}
+NAMED = {
+    "fontsize": 6.5,
+    "va": "center",
+    "bbox": {"facecolor": "white", "edgecolor": "none", "pad": 0.5},
+}
+
+
+@theme
+def reality(table: pl.DataFrame, dataset: str, attribution: str, retriever: str) -> Figure:
+    """Is it real? Ablation of the neurons that score highest, and agreement with other scores.
+
+    A row per side and sub-layer. Left, against the number of neurons set to zero, the highest,
+    random and the lowest of each text: the change of its vector, of its margin to hard negatives
+    and of its rank, each where the table has it. Right, the rank correlation of the scores with
+    those of other attributions and of the counterpart, over all layers; a short bar is the
+    correlation with the scores of another text, which agreement about this text must exceed. Whole
+    lines and full markers are the retriever's, broken and hollow ones its counterpart's; 95 %
+    intervals.
+
+    Args:
+        table: `wellspring.findings.decentralisation.build`'s.
+
+    Raises:
+        ConfigError: the table holds no such attribution of the retriever, or neither ablations nor
+            agreement of it.
+    """
+    found, names = pair_of(table, dataset, attribution, retriever)
+    ablations = _ablations(found)
+    effects = held_of(ablations, "measure", list(EFFECTS))
+    agreement = _agreement(table, dataset, attribution, names)
+    where = ["side", "sublayer"]
+    places = places_of(pl.concat([ablations.select(where), agreement.select(where)]))
+    if not places:
+        raise ConfigError(
+            f"figures: the findings hold neither ablations nor agreement of retriever {retriever} "
+            f"under attribution {attribution} on dataset {dataset}"
+        )
+    columns = [EFFECTS[effect] for effect in effects]
+    columns += [] if agreement.is_empty() else [AGREEMENT]
+    others = agreement["with"].unique(maintain_order=True).to_list()
+    height = max(1.4, 0.2 + 0.32 * len(others))
+    labels = [f"{side}\n{sublayer}" for side, sublayer in places]
+    figure, axes = labelled_grid(labels, columns, height)
+    for row, (side, sublayer) in zip(axes, places, strict=True):
+        here = {"side": side, "sublayer": sublayer}
+        for ax, effect in zip(row, effects, strict=False):
+            _effect(ax, rows_of(ablations, measure=effect, **here), names)
+        if others:
+            _points(row[-1], rows_of(agreement, **here), others, names)
+    for ax, effect in zip(axes.T, effects, strict=False):
+        _ablation_axes(ax, rows_of(ablations, measure=effect), effect)
+    if others:
+        _agreement_axes(axes[:, -1], agreement, others)
+    legend_above(figure, _keys(ablations, agreement, names), 3)
+    return figure
+
+
+def _ablations(found: pl.DataFrame) -> pl.DataFrame:
+    """What is drawn of ablations; ranking in percentage points."""
+    rows = rows_of(found, finding="ablation").filter(
+        pl.col("measure").is_in(list(EFFECTS)), pl.col("estimate").is_not_null()
+    )
+    points = pl.when(pl.col("measure") == "first_change").then(100).otherwise(1)
+    return rows.with_columns(pl.col("estimate", "low", "high") * points)
+
+
+def _agreement(
+    table: pl.DataFrame, dataset: str, attribution: str, names: Sequence[str]
+) -> pl.DataFrame:
+    """Correlations over all layers: retriever, side, sublayer, with, estimate, low, high, shifted.
+
+    Two attributions agree with each other: a row serves both. The counterpart comes last.
+    """
+    rows = rows_of(table, dataset=dataset, finding="agreement", region="all")
+    rows = rows.filter(pl.col("retriever").is_in(names), pl.col("estimate").is_not_null())
+    attributions = pl.col("compared_with").is_null()
+    own = rows.filter(pl.col("attribution") == attribution)
+    turned = rows.filter(attributions, pl.col("other") == attribution)
+    rows = pl.concat([own, turned.with_columns(other=pl.col("attribution"))])
+    rows = rows.with_columns(attributions=attributions).rename({"other": "with"})
+    index = ["retriever", "side", "sublayer", "with", "attributions"]
+    rows = rows.unique([*index, "measure"], keep="first", maintain_order=True)
+    shifted = rows_of(rows, measure="correlation_shifted").select(*index, shifted="estimate")
+    found = rows_of(rows, measure="correlation").select(*index, "estimate", "low", "high")
+    found = found.join(shifted, on=index, how="left")
+    return found.sort("attributions", "with", descending=[True, False])
+
+
+def _effect(ax: Axes, rows: pl.DataFrame, names: Sequence[str]) -> None:
+    """Lines over the number of ablated neurons."""
+    for choice, line in CHOICES.items():
+        for place, name in enumerate(names):
+            own = rows_of(rows, choice=choice, retriever=name)
+            curve(ax, own, "neurons", dashed(line, place), f"{name}, {choice}")
+
+
+def _ablation_axes(axes: np.ndarray, rows: pl.DataFrame, effect: str) -> None:
+    """Scales of one column: neurons in powers; vectors' changes too, as they span many."""
+    numbers = rows["neurons"].unique().sort().to_list()
+    axes[-1].set_xlabel("neurons set to zero")
+    for ax in axes:
+        ax.set_xscale("log")
+        if len(numbers) <= 6:
+            ax.xaxis.set_major_locator(FixedLocator(numbers))
+            ax.xaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
+            ax.xaxis.set_minor_locator(NullLocator())
+        if effect == "change":
+            _decades(ax, max(rows["estimate"].max(), 1e-9))
+        else:
+            ax.axhline(0, color=GREY, linewidth=0.9, zorder=1)
+
+
+def _decades(ax: Axes, top: float) -> None:
+    """A scale of the greatest three decades, linear from there to zero."""
+    greatest = np.floor(np.log10(top))
+    ticks = [0, *(10.0 ** np.arange(greatest - 2, greatest + 1))]
+    ax.set_yscale("symlog", linthresh=ticks[1], linscale=0.6)
+    ax.set_ylim(0, 1.5 * top)
+    ax.yaxis.set_major_locator(FixedLocator(ticks))
+    ax.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+    ax.yaxis.set_minor_locator(NullLocator())
+
+
+def _points(ax: Axes, rows: pl.DataFrame, others: Sequence[str], names: Sequence[str]) -> None:
+    """Correlations with their intervals, the other scores' name above them."""
+    for at, other in enumerate(others):
+        if (mine := rows_of(rows, **{"with": other})).is_empty():
+            continue
+        ax.text(0.06, at - 0.3, f"… of {other}", transform=ax.get_yaxis_transform(), **NAMED)
+        for place, name in enumerate(names):
+            for row in rows_of(mine, retriever=name).iter_rows(named=True):
+                height = at + 0.06 + 0.24 * place
+                looks = POINT | {"markerfacecolor": "white" if place else POINT["color"]}
+                if row["low"] is not None:
+                    ax.plot([row["low"], row["high"]], [height] * 2, color=POINT["color"], lw=1)
+                ax.plot(row["estimate"], height, label=f"{name}, {other}", **looks)
+                if row["shifted"] is not None:
+                    ax.plot(row["shifted"], height, label=f"shifted: {name}, {other}", **SHIFT)
+
+
+def _agreement_axes(axes: np.ndarray, rows: pl.DataFrame, others: Sequence[str]) -> None:
+    lowest = rows.select(pl.min_horizontal("low", "estimate", "shifted").min()).item()
+    for ax in axes:
+        ax.axvline(0, color=GREY, linewidth=0.9, zorder=1)
+        ax.set_xlim(min(-0.05, lowest - 0.05), 1.02)
+        ax.set_ylim(len(others) - 0.4, -0.65)
+        ax.set_yticks([])
+        ax.grid(True, axis="x")
+        ax.grid(False, axis="y")
+    axes[-1].set_xlabel("mean over layers")
+
+
+def _keys(ablations: pl.DataFrame, agreement: pl.DataFrame, names: Sequence[str]) -> list[Artist]:
+    """Legend entries: of the choices, of the encoders, and of what both columns share."""
+    keys: list[Artist] = []
+    if not ablations.is_empty():
+        keys += handles_of({f"{choice} neurons": line for choice, line in CHOICES.items()})
+    held = set(ablations["retriever"]) | set(agreement["retriever"])
+    for place, name in enumerate(names):
+        if name in held:
+            looks = dashed(Line(POINT["color"], "-", "o"), place).kwargs()
+            face = "white" if place else POINT["color"]
+            looks |= POINT | {"linestyle": looks["linestyle"], "markerfacecolor": face}
+            keys.append(Line2D([], [], label=name, **looks))
+    if agreement["shifted"].count():
+        keys.append(Line2D([], [], label=SHIFTED, **SHIFT))
+    return [*keys, interval_key()]
