@@ -6,11 +6,20 @@ import importlib
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pytest
+import torch
+import transformers
 from conftest import ROOT
+from torch.autograd.graph import saved_tensors_hooks
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils.flop_counter import flop_registry
 
 from wellspring import shards, specs
+from wellspring.attributions import fused, quadrature, targets
 from wellspring.errors import ConfigError
+from wellspring.models.architecture import builtin
+from wellspring.models.load import Backbone
 
 PAPER = ROOT / "studies" / "paper.yaml"
 
@@ -20,6 +29,16 @@ def cost():
     with pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(ROOT)
         yield importlib.import_module("benchmarks.cost")
+
+
+@pytest.fixture(scope="module")
+def facts(cost):
+    return importlib.import_module("benchmarks.cost_facts")
+
+
+@pytest.fixture(scope="module")
+def grid(cost):
+    return importlib.import_module("benchmarks.cost_attributions")
 
 
 @pytest.fixture(scope="module")
@@ -48,8 +67,8 @@ def test_flops_of_a_tiny_llama_are_the_formula(cost):
     assert cost.counted(tiny, "llama", 2, "eos", 9) == by_hand(9, 2, 16, 40, maps=3)
 
 
-def test_the_real_llama_is_of_degree_two_in_the_width(cost):
-    llama = cost.FACTS["Llama-2-7b-hf"]
+def test_the_real_llama_is_of_degree_two_in_the_width(cost, facts):
+    llama = facts.FACTS["Llama-2-7b-hf"]
     counts = [cost.counted(llama, "llama", 32, "eos", width) for width in cost.WIDTHS]
     curve = np.polyfit(cost.WIDTHS, counts, 2)
     direct = cost.counted(llama, "llama", 32, "eos", 300)
@@ -87,11 +106,11 @@ def test_texts_are_as_long_as_assumed_and_cut_as_they_are(cost, paper):
     assert cost.lengths((441, 0.3), 4.5, llama).mean() == pytest.approx(100 + 2, abs=1)
 
 
-def test_dropped_negatives_are_no_texts(cost, paper):
-    kept = cost.FACTS["nq"].texts(paper.datasets["nq"])
+def test_dropped_negatives_are_no_texts(facts, paper):
+    kept = facts.FACTS["nq"].texts(paper.datasets["nq"])
     questions, others = 69_639, 6_515
     assert kept == {"query": questions + others, "passage": 5 * questions + round(8.4 * others)}
-    assert cost.FACTS["nq"].texts(None)["passage"] > 10 * kept["passage"]
+    assert facts.FACTS["nq"].texts(None)["passage"] > 10 * kept["passage"]
 
 
 def test_the_grid_is_the_planned_one(cost, paper):
@@ -118,6 +137,196 @@ def test_what_is_unknown_is_named(cost, tmp_path):
     overlay.write_text("models: {bert: {source: 'hub:me/mine@main'}}\n")
     with pytest.raises(ConfigError, match=r"me/mine@main: .* add it to FACTS"):
         cost.report(cost.read([PAPER, overlay]))
+
+
+def tiny(kind: str, architecture: str, layers: int) -> Backbone:
+    sizes = {
+        "vocab_size": 50,
+        "hidden_size": 64,
+        "num_attention_heads": 4,
+        "intermediate_size": 192,
+    }
+    known = getattr(transformers, kind)
+    config = known.config_class(**sizes, num_hidden_layers=layers, attn_implementation="eager")
+    torch.manual_seed(0)
+    fewer = {"add_pooling_layer": False} if kind == "BertModel" else {}
+    model = known(config, **fewer).eval().requires_grad_(False)
+    device = torch.device("cpu")
+    return Backbone(model, None, builtin(architecture), layers, 64, 0, None, device)
+
+
+class Flops(TorchDispatchMode):
+    """torch's own counts; FlopCounterMode's hooks on modules refuse `autograd.grad`."""
+
+    total = 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        made = func(*args, **(kwargs or {}))
+        if count := flop_registry.get(func._overloadpacket):
+            self.total += count(*args, **(kwargs or {}), out_val=made)
+        return made
+
+
+@pytest.mark.parametrize(
+    ("kind", "architecture", "pooling"),
+    [("BertModel", "bert", "cls"), ("BertModel", "bert", "mean"), ("LlamaModel", "llama", "eos")],
+)
+@pytest.mark.parametrize("layer", [1, 2, 3])
+def test_attributing_takes_the_flops_of_the_formula(grid, kind, architecture, pooling, layer):
+    backbone, texts, width = tiny(kind, architecture, 3), 2, 11
+    ids = torch.arange(texts * width).reshape(texts, width) + 3
+    rule, sublayers = quadrature.gauss_legendre(8), ("intermediate", "output")
+    method = fused.Method(pooling, rule, layer, sublayers)
+    # The length of what comes from a fresh norm would be constant.
+    target = targets.dot(torch.randn(texts, 64, generator=torch.Generator().manual_seed(0)))
+    with Flops() as counter:
+        fused.scores(backbone, ids, torch.ones_like(ids), target, method)
+    form = grid.Shape(3, 64, 192, 4 * 64**2, gated=kind == "LlamaModel")
+    expected = sum(form.scored(list(sublayers), 8, layer, width, alone=pooling != "mean"))
+    # What the formula leaves out: the pooled mean, Llama's angles, the bias's share.
+    assert expected < counter.total / texts < 1.03 * expected
+
+
+def test_a_middle_layer_by_hand(grid):
+    """A BERT of 3 blocks (hidden 2, inner 5), block 2 of 3, a text of 7 tokens, 4 points, mean."""
+    form = grid.Shape(3, 2, 5, 4 * 2**2, gated=False)
+    linear, attention, network = 2 * 7 * (16 + 20), 4 * 7 * 7 * 2, 2 * 7 * 10
+    ahead, back = linear + attention, linear + 2 * attention
+    record = 3 * ahead
+    intermediate = 5 * (ahead + network) + 4 * (back + network)
+    output = 5 * ahead + 4 * back
+    found = form.scored(["intermediate", "output"], 4, 2, 7, alone=False)
+    assert found == (record + intermediate + output, 2 * network)
+    # CLS: the last block's network takes one token, and so do its own sub-layers.
+    one = form.scored(["intermediate", "output"], 4, 3, 7, alone=True)
+    assert one == (record + 9 * 2 * 10, 2 * 2 * 10)
+
+
+def test_the_published_way_is_480_passes_of_a_bert_text(grid):
+    bert = grid.Shape(12, 768, 3072, 4 * 768**2, gated=False)
+    ahead = by_hand(100, 12, 768, 3072, maps=2)
+    back = ahead + 12 * 4 * 100**2 * 768
+    assert bert.published(2, 12, 100) == 480 * (ahead + back)
+    llama = grid.Shape(32, 4096, 11008, 4 * 4096**2, gated=True)
+    ahead = by_hand(100, 32, 4096, 11008, maps=3)
+    assert llama.published(2, 32, 100) == 64 * 20 * (2 * ahead + 32 * 4 * 100**2 * 4096)
+
+
+def test_shapes_are_those_of_the_checkpoints(grid, facts):
+    bert, llama = (facts.FACTS[name] for name in ("bert-base-uncased", "Llama-2-7b-hf"))
+    assert grid.shape(bert, "bert", 12) == grid.Shape(12, 768, 3072, 4 * 768**2, False)
+    assert grid.shape(llama, "llama", 32) == grid.Shape(32, 4096, 11008, 4 * 4096**2, True)
+
+
+@pytest.mark.parametrize(
+    ("kind", "dtype", "gated"), [("BertModel", "float32", False), ("LlamaModel", "bfloat16", True)]
+)
+def test_a_block_keeps_the_bytes_of_the_formula(grid, kind, dtype, gated):
+    def kept(layers: int) -> int:
+        known = getattr(transformers, kind)
+        sizes = dict(zip(("hidden_size", "intermediate_size"), (64, 160), strict=True))
+        config = known.config_class(**sizes, num_attention_heads=4, num_hidden_layers=layers)
+        number = getattr(torch, dtype)
+        with torch.device("meta"):
+            model = known(config).eval().to(number).requires_grad_(False)
+            start = torch.empty(1, 9, 64, dtype=number, requires_grad=True)
+        held = []
+
+        def pack(tensor: torch.Tensor) -> torch.Tensor:
+            held.append(tensor)
+            return tensor
+
+        with saved_tensors_hooks(pack, lambda tensor: tensor):
+            held += model(inputs_embeds=start, output_hidden_states=True).hidden_states
+        stores = {tensor.untyped_storage()._cdata: tensor for tensor in held}
+        weights = {
+            part.untyped_storage()._cdata for part in [*model.parameters(), *model.buffers()]
+        }
+        # Off a GPU attention keeps its own matrices, cut by head; and a norm a number a token.
+        rows = [t for key, t in stores.items() if key not in weights and t.shape[:2] == (1, 9)]
+        return sum(t.untyped_storage().nbytes() for t in rows if t.shape[-1] > 1)
+
+    size = 4 if dtype == "float32" else 2
+    form = grid.Shape(2, 64, 160, 4 * 64**2, gated)
+    assert (kept(3) - kept(2)) / 9 + 4 * 64 * size == form.kept(size)
+
+
+def test_stored_bytes_are_those_of_a_real_shard_of_scores(grid, tmp_path):
+    texts, widths = 2000, {"intermediate": 384, "output": 96}
+    fields = [("text_id", pa.string())]
+    columns = [[f"{number:016x}" for number in range(texts)]]
+    random = np.random.default_rng(0)
+    for name, width in widths.items():
+        fields += [(f"{name}_{kind}", pa.float32()) for kind in ("scale", "residual", "change")]
+        fields += [
+            (f"{name}_{kind}", shards.fixed("float16", width)) for kind in ("scores", "signed")
+        ]
+        columns += [random.random(texts, np.float32) for _ in range(3)]
+        columns += [random.random((texts, width)).astype(np.float16) for _ in range(2)]
+    path = tmp_path / "shard.parquet"
+    with shards.stream(path, pa.schema(fields), {}, {}) as writer:
+        writer.write(columns)
+    expected = texts * grid.stored(sum(widths.values()), len(widths))
+    assert path.stat().st_size == pytest.approx(expected, rel=0.02)
+
+
+def test_rows_of_the_tables_by_hand(grid, paper, facts):
+    # 15 thresholds, with and without the outlier; 480 neurons in each of 6 layers.
+    counts, measures = 6 * 480 * 30, 100 * 6 * 2 * 33
+    each = facts.GIVEN.rows
+    assert grid.tabled(paper, 100, 6, 2, 480) == counts * each[0] + measures * each[1]
+
+
+def test_a_side_is_the_test_splits(grid, facts, paper):
+    assert facts.FACTS["nq"].tested() == {"query": 6_515, "passage": round(4.4 * 6_515)}
+
+    def row_of(texts: int | str) -> dict:
+        entry = paper.attributions["norm"].model_copy(update={"texts": texts})
+        config = paper.model_copy(update={"attributions": {"norm": entry}})
+        found = grid.scores(config, grid.places(config)[1])
+        return dict(zip(grid.SCORES.split(", "), found, strict=True))
+
+    row = row_of("all")
+    assert (row["encoder"], row["dataset"], row["side"]) == ("bert-cls", "nq", "passage")
+    assert row["texts"] == 28_666
+    per_text = 12 * (4 * (3072 + 768) + 2 * 12 + 20)
+    assert row["score GB"] == pytest.approx(28_666 * per_text / 1e9)
+    peak = (row["pass PFLOP"] + row["product PFLOP"]) * 1e15 / 67e12 / 3600
+    assert row["attribution h min"] == pytest.approx(peak / 0.5)
+    assert row["attribution h max"] == pytest.approx(peak / 0.3)
+    assert row_of(16)["pass PFLOP"] == pytest.approx(row["pass PFLOP"] * 16 / 28_666)
+    assert row["published h min"] == pytest.approx(row["published PFLOP"] * 1e15 / 33.5e12 / 3600)
+
+
+def test_memory_of_the_first_block_by_hand(grid, paper):
+    _, weights, kilobytes, default, fitting = grid.memory(paper, "llama")
+    # RMS norms in float32, q, k, v, attention's output and the state, gate, its activation and up.
+    each = 2 * 4 * 4096 + 2 * (5 * 4096 + 3 * 11008)
+    assert kilobytes == each / 1e3 and weights == pytest.approx(13.21, abs=0.01)
+    row = 32 * each + 11008 * 6
+    assert default == pytest.approx(weights + 65_536 * row / 1e9)
+    assert 0 <= 80e9 - weights * 1e9 - fitting * row < row
+
+
+def test_jobs_of_the_attributions_are_the_planned_ones(grid, paper):
+    # Five BERTs of 12 blocks and two Llamas of 32; 2 datasets, 2 sides, 2 shards; 4 pairs.
+    assert dict(grid.jobs(paper)) == {
+        "attribute": (5 * 12 + 2 * 32) * 2 * 2 * 2,
+        "activations": 7 * 2 * 2,
+        "ablate": 7 * 2 * 2,
+        "agreement": 4 * 2,
+        "decentralisation": 1,
+        "heatmap": 4 * 2 * 2 * 2,
+        "attribution_figure": 4 * 2 * 3,
+    }
+
+
+def test_what_is_not_counted_is_refused(cost, grid, tmp_path):
+    overlay = tmp_path / "mine.yaml"
+    overlay.write_text("attributions: {norm: {method: conductance}}\n")
+    config = cost.read([PAPER, overlay])
+    with pytest.raises(ConfigError, match=r"attributions\.norm: .* counts method weights"):
+        grid.scores(config, grid.places(config)[0])
 
 
 def test_the_page_holds_what_the_command_prints(cost, paper):

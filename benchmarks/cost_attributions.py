@@ -1,0 +1,212 @@
+"""What a study's attributions cost: FLOPs, bytes and memory from shapes, jobs from the workflow.
+
+Counted is what `wellspring.attributions.fused` runs, against the published way: a pass of the whole
+model for every text, sub-layer and step (arXiv 2505.07166).
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from benchmarks.cost_facts import GIVEN, Checkpoint, characters, fact, hours, lengths, model
+from wellspring import embeddings, inputs, specs, targets
+from wellspring.attributions.quadrature import PAPER_POINTS
+from wellspring.cli.attributions import ROWS, WINDOW
+from wellspring.config import Config
+from wellspring.errors import ConfigError
+from wellspring.models.architecture import blocks, builtin
+
+SCORES = """attribution, encoder, dataset, side, texts, tokens a text, padding %, pass PFLOP, \
+product PFLOP, attribution h min, attribution h max, published PFLOP, published h min, \
+published h max, score GB, table GB"""
+MEMORY = "encoder, GB of weights, KB a row and block, GB at the default rows, rows that fit"
+JOBS = "rule, jobs"
+SUPPORTED = ("norm", "pooler-norm", "padded-mean-norm")
+Place = tuple[str, str, str, specs.Side]
+
+
+@dataclass(frozen=True)
+class Shape:
+    """A stack of equal blocks; FLOPs are twice the multiply-adds, of linear maps and attention."""
+
+    layers: int
+    hidden: int
+    inner: int
+    attention: int
+    """Weights of attention's linear maps."""
+    gated: bool
+
+    @property
+    def map(self) -> int:
+        """Weights of one map of the feed-forward network."""
+        return self.hidden * self.inner
+
+    def block(self, width: Any, read: Any, back: bool = False) -> Any:
+        """FLOPs of a text in one block, forward or back to its activations.
+
+        width: positions that meet. read: positions that the feed-forward network takes.
+        """
+        linear = width * self.attention + read * (3 if self.gated else 2) * self.map
+        # Each of attention's two products has two factors to go back to.
+        return 2 * linear + (8 if back else 4) * width**2 * self.hidden
+
+    def scored(
+        self, sublayers: list[str], points: int, layer: int, width: Any, alone: bool
+    ) -> tuple[Any, Any]:
+        """FLOPs of a text in one layer: passes, and the products Gᵀ x.
+
+        alone: whether one position is read at the end, so that the last block's network, and with
+        it that block's sub-layers, takes one.
+        """
+        above, end = self.layers - layer, 1 if alone else width
+        here = width if above else end
+        ahead, back = (
+            (above > 1) * (above - 1) * self.block(width, width, way)
+            + (above > 0) * self.block(width, end, way)
+            for way in (False, True)
+        )
+        passes = self.layers * self.block(width, width)
+        for name in sublayers:
+            rest = 0 if name == "output" else 2 * here * self.map
+            # F at zero is one pass more. What is gated runs again in both calls, for all points.
+            again = 2 * rest if self.gated and name == "intermediate" else 0
+            passes = passes + (points + 1) * (ahead + rest) + points * (back + rest) + again
+        return passes, len(sublayers) * 2 * here * self.map
+
+    def published(self, sublayers: int, layers: int, width: Any) -> Any:
+        """FLOPs of a text: forward and back to the activations for each sub-layer and step."""
+        whole = self.block(width, width) + self.block(width, width, back=True)
+        return sublayers * layers * PAPER_POINTS * self.layers * whole
+
+    def kept(self, size: int) -> int:
+        """Bytes that a block keeps of a token and point for the way back, its state included.
+
+        size: bytes of a number. The inputs of both norms (an RMS norm's in float32), attention's
+        query, key, value and output, and the network's activation, with the gate all three.
+        """
+        norms = 2 * self.hidden * (4 if self.gated else size)
+        inner = (3 if self.gated else 1) * self.inner
+        return norms + size * (5 * self.hidden + inner)
+
+
+def shape(known: Checkpoint, architecture: str, layers: int) -> Shape:
+    """The shape of a checkpoint's blocks."""
+    family, (_, hidden, _, inner) = builtin(architecture), known.sizes
+    block = blocks(model(known.loaded, known.sizes, layers), family)[0]
+    linear = sum(part.weight.numel() for part in block.modules() if _is_linear(part))
+    gated = "up" in family.sublayers
+    return Shape(layers, hidden, inner, linear - (3 if gated else 2) * hidden * inner, gated)
+
+
+def _is_linear(part: Any) -> bool:
+    return isinstance(part, torch.nn.Linear)
+
+
+def places(config: Config) -> list[Place]:
+    """Each attribution, encoder, dataset and side that the workflow makes."""
+    made = map(Path, targets.activation_files(config))
+    found = (path.with_suffix("").with_suffix("").parts[2:] for path in made)
+    return list(dict.fromkeys(found))
+
+
+def scores(config: Config, place: Place) -> tuple[Any, ...]:
+    """A row of the table: one side of a dataset under an attribution."""
+    name, encoder, dataset, side = place
+    spec, entry = specs.attribution(config, *place), config.attributions[name]
+    if entry.target not in SUPPORTED or entry.method != "weights" or entry.tolerance:
+        raise ConfigError(
+            f"attributions.{name}: benchmarks/cost_attributions.py counts method weights with a "
+            f"fixed number of points and the targets {', '.join(SUPPORTED)} alone"
+        )
+    known, encoding = fact(config.models[config.encoders[encoder].model].source), spec.encoding
+    form = shape(known, encoding.architecture, encoding.layers)
+    points, layers = spec.points or PAPER_POINTS, config.blocks(encoder)
+    real = lengths(getattr(fact(dataset), side), characters(known), encoding, WINDOW)
+    mixed = entry.target == "padded-mean-norm"
+    filled = mixed or encoding.pooling == "last-position"
+    padded = np.full_like(real, encoding.length) if filled else real
+    alone = not mixed and (encoding.pooling != "mean" or entry.target == "pooler-norm")
+    runs = list(embeddings.batches(padded.tolist(), ROWS["cuda"] // points))
+    width = padded[[run[0] for run in runs]].astype(float)
+    count = np.array([len(run) for run in runs])
+    texts = fact(dataset).tested()[side]
+    texts = min(texts, spec.texts or texts)
+    each = [form.scored(entry.sublayers, points, layer, width, alone) for layer in layers]
+    passes, product = (sum(part) @ count * texts / WINDOW for part in zip(*each, strict=True))
+    slots = width @ count / real.sum()
+    old = form.published(len(entry.sublayers), len(layers), real.astype(float)).mean() * texts
+    # The product is in float32, whatever the model is.
+    ours = hours(passes, encoding.dtype) + hours(product, "float32")
+    theirs = hours(old, encoding.dtype)
+    low, high = reversed(GIVEN.share)
+    work = passes / 1e15, product / 1e15, ours / low, ours / high
+    published = old / 1e15, theirs / low, theirs / high
+    wide = sum(form.hidden if part == "output" else form.inner for part in entry.sublayers)
+    disk = texts * len(layers) * stored(wide, len(entry.sublayers)) / 1e9
+    sizes = tabled(config, texts, len(layers), len(entry.sublayers), wide) / 1e9
+    size = texts, real.mean(), 100 * (slots - 1)
+    return *place, *size, *work, *published, disk, sizes
+
+
+def stored(neurons: int, sublayers: int) -> int:
+    """Bytes of a text in a layer's shard: absolute and signed scores in float16, for each sub-layer
+    its scale, residual and change, and an id of 16 digits behind its length."""
+    return 2 * 2 * neurons + 3 * 4 * sublayers + 20
+
+
+def tabled(config: Config, texts: int, layers: int, sublayers: int, neurons: int) -> float:
+    """Bytes of a side's counts and measures; neurons: of a layer's sub-layers together."""
+    wanted = config.study.attribute
+    settings = len(wanted.left_out) * sum(map(len, wanted.thresholds.values()))
+    # Beside the shares: effective number, Gini coefficient, residual.
+    rows = layers * neurons * settings, texts * layers * sublayers * (settings + 3)
+    return float(np.dot(rows, GIVEN.rows))
+
+
+def memory(config: Config, encoder: str) -> tuple[Any, ...]:
+    """A row of the table: what the first block's job holds when its forward pass has ended."""
+    spec = specs.encoding(config, encoder, "passage")
+    known = fact(config.models[config.encoders[encoder].model].source)
+    form = shape(known, spec.architecture, spec.layers)
+    size = 4 if spec.dtype == "float32" else 2
+    weights = model(known.loaded, known.sizes, spec.layers).num_parameters() * size
+    # Every block, and z in float32 and in the model's type.
+    row = form.layers * form.kept(size) + form.inner * (4 + size)
+    fitting = int((GIVEN.card * 1e9 - weights) / row)
+    whole = weights + ROWS["cuda"] * row
+    return encoder, weights / 1e9, form.kept(size) / 1e3, whole / 1e9, fitting
+
+
+def jobs(config: Config) -> list[tuple[str, int]]:
+    """How many jobs each rule has."""
+    found = Counter(
+        attribute=sum(len(inputs.attribution_files(config, *p)) for p in places(config))
+    )
+    for path in targets.activation_files(config):
+        found["activations" if path.startswith("results/activations/") else "ablate"] += 1
+    found["agreement"] = len(targets.agreement_files(config))
+    found["decentralisation"] = 1
+    for path in map(Path, targets.attribution_figure_files(config)):
+        rule = "heatmap" if path.stem in targets.SIDES else "attribution_figure"
+        # A job draws PNG and PDF.
+        found[rule] += path.suffix == ".png"
+    return list(found.items())
+
+
+def tables(config: Config) -> dict[str, list[tuple[Any, ...]]]:
+    """Columns to rows; nothing where the study attributes nothing."""
+    made = places(config)
+    if not made:
+        return {}
+    encoders = dict.fromkeys(place[1] for place in made)
+    return {
+        SCORES: [scores(config, place) for place in made],
+        MEMORY: [memory(config, encoder) for encoder in encoders],
+        JOBS: jobs(config),
+    }
