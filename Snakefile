@@ -12,6 +12,7 @@ include: "workflow/rules/datasets.smk"
 include: "workflow/rules/models.smk"
 include: "workflow/rules/embeddings.smk"
 include: "workflow/rules/probes.smk"
+include: "workflow/rules/attributions.smk"
 include: "workflow/rules/findings.smk"
 include: "workflow/rules/figures.smk"
 
@@ -20,5 +21,6 @@ rule all:
     default_target: True
     input:
         targets.figure_files(study),
+        targets.attribution_figure_files(study),
         targets.findings_files(study),
         targets.qrels_files(study),

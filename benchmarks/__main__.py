@@ -1,5 +1,5 @@
 """`python -m benchmarks`: every benchmark, in one table."""
 
-from benchmarks import embeddings, measure, probes, workflow
+from benchmarks import attributions, embeddings, measure, probes, workflow
 
-measure.show([*embeddings.main(), *probes.main(), *workflow.main(whole=True)])
+measure.show([*embeddings.main(), *attributions.main(), *probes.main(), *workflow.main(whole=True)])

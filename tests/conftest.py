@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -27,3 +28,20 @@ def shared() -> Callable[[str], Path]:
         return path
 
     return find
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory):
+    """A study that has run from nothing to its figures."""
+    import study as studies
+
+    study = studies.make(tmp_path_factory.mktemp("finished"))
+    study.run()
+    return study
+
+
+@pytest.fixture
+def study(finished, tmp_path):
+    """A copy of the finished study, timestamps kept, that a test may edit."""
+    shutil.copytree(finished.folder, tmp_path / "study", symlinks=True)
+    return type(finished)(tmp_path / "study")

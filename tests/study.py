@@ -96,7 +96,8 @@ def copy_workflow(folder: Path) -> None:
 
 
 def make(folder: Path, queries: int = 60) -> Study:
-    """A study of two retrievers on tiny checkpoints, three layers, two passage counts."""
+    """A study of two retrievers on tiny checkpoints, three layers, two passage counts, and the
+    neurons of both blocks."""
     copy_workflow(folder)
     checkpoints.bert(folder / "tiny")
     write_jsonl(folder / "questions.jsonl", queries)
@@ -120,6 +121,7 @@ def make(folder: Path, queries: int = 60) -> Study:
                 "splits": {"test": 0.3, "validation": 0.2},
             }
         },
+        "attributions": {"norm": {"texts": 8}},
         "study": {
             "name": "small",
             "probe": {
@@ -129,6 +131,14 @@ def make(folder: Path, queries: int = 60) -> Study:
                 "layers": [0, 2],
                 "seeds": [0, 1],
                 "optimiser": {"epochs": 5},
+            },
+            "attribute": {
+                "attributions": ["norm"],
+                "retrievers": ["tiny", "fresh"],
+                "datasets": ["questions"],
+                "layers": [1, 2],
+                "ablate": [4],
+                "draws": 2,
             },
             "findings": {"permutations": 200, "resamples": 200},
         },

@@ -13,10 +13,10 @@ from wellspring.config.checks import FORMATS
 from wellspring.errors import WellspringError
 
 VARIANTS = {"texts": FORMATS.split("|"), "model": ARCHITECTURES, "embed": ARCHITECTURES}
-VARIANTS["attribute"] = ARCHITECTURES
+VARIANTS |= dict.fromkeys(("attribute", "explain", "ablate"), ARCHITECTURES)
 STEPS = [(step, variant) for step in fingerprint.STEPS for variant in VARIANTS.get(step, [None])]
 # An architecture that the configuration defines has no module.
-STEPS += [("model", None), ("embed", None)]
+STEPS += [(step, None) for step in ("model", "embed", "attribute", "explain", "ablate")]
 
 
 def imports(name: str) -> set[str]:

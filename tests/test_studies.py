@@ -50,6 +50,14 @@ def test_the_papers_grid_is_planned_exactly(clone):
         "qrels": 2,
         "bm25": 2,
         "embed": 7 * 2 * 2 * 4,
+        # Blocks of five encoders and of two, sides, datasets.
+        "attribute": (5 * 12 + 2 * 32) * 2 * 2,
+        "activations": 7 * 2 * 2,
+        "ablate": 7 * 2 * 2,
+        "agreement": 4 * 2,
+        "decentralisation": 1,
+        "heatmap": 4 * 2 * 2 * 2,
+        "attribution_figure": 4 * 2 * 3,
         "probe": probes,
         "similarity": 5 * 2,
         "findings": 1,
@@ -83,6 +91,8 @@ def test_the_published_choices_reuse_what_they_share(clone):
     assert planned["embed"] == 7 * 2 * 2 * 4
     assert planned["model"] == 6 and planned["fetch"] == 6
     assert planned["probe"] == 1152
+    # Each encoder under the one attribution that is its published one.
+    assert planned["attribute"] == (5 * 12 + 2 * 32) * 2 * 2
 
 
 def test_the_artefact_adds_probes_alone(clone):
@@ -90,6 +100,7 @@ def test_the_artefact_adds_probes_alone(clone):
     artefact = clone.planned("--configfile", "studies/artefact.yaml")
     assert artefact["embed"] == default["embed"] == 4
     assert artefact["probe"] == 2 * default["probe"] == 4 * 7 * 4
+    assert artefact["attribute"] == default["attribute"] == 2 * 2 * 6
 
 
 def dpr_slice(questions: int, start: int = 0) -> bytes:
@@ -213,6 +224,20 @@ def publish(hub: Hub, config: dict, folder) -> None:
     commit(hub, config["models"]["repllama"]["adapter"], adapter)
 
 
+def check_attributions(results) -> None:
+    table = pl.read_parquet(results / "findings" / "decentralisation.parquet")
+    assert set(table.filter(finding="change")["retriever"]) == {
+        *("dpr-question", "dpr-context", "contriever", "repllama")
+    }
+    assert set(table["sublayer"]) == {"intermediate", "output"}
+    claims = pl.read_csv(results / "findings" / "claims.csv")
+    published = claims.filter(pl.col("as_published"))
+    assert set(published["claim"]) == {7, 8, 9, 10}
+    figures = results / "figures" / "nq" / "norm-float32" / "repllama"
+    for name in ("heat/query", "change/passage", "concentration", "sweep", "reality"):
+        assert (figures / f"{name}.pdf").stat().st_size > 5000
+
+
 def test_the_papers_grid_runs_end_to_end(clone, tmp_path):
     """Real classes, file formats and downloads; tiny weights and slices of made-up text."""
     folder = tmp_path / "paper"
@@ -242,7 +267,9 @@ def test_the_papers_grid_runs_end_to_end(clone, tmp_path):
                     "shards": 1,
                 },
             },
+            "attributions": {"norm": {"texts": 4}, "norm-float32": {"texts": 4}},
             "study": {
+                "attribute": {"datasets": ["nq"], "ablate": [2], "draws": 1},
                 "probe": {
                     "passages": [2],
                     "kinds": ["concat", "interaction", "shuffled-query", "cosine", "bm25"],
@@ -272,6 +299,7 @@ def check_outcome(folder) -> None:
     for dataset in ("nq", "msmarco"):
         for group in ("cls", "mean", "eos"):
             assert (results / "figures" / dataset / f"layer-accuracy.{group}.pdf").is_file()
+    check_attributions(results)
     # Weights that came as *.bin are read as safetensors; the context encoder's are its own.
     models = folder / "results" / "models"
     stored = load_file(models / "dpr-context" / "model.safetensors")

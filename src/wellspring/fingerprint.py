@@ -21,6 +21,7 @@ LEAVES = frozenset(
         "config",
         "specs",
         "targets",
+        "inputs",
         "shards",
         "errors",
         "fingerprint",
@@ -30,6 +31,25 @@ LEAVES = frozenset(
     }
 )
 """Plumbing that moves numbers and never makes them: outside every fingerprint."""
+
+SELECTED = (
+    "randomness",
+    "datasets.splits",
+    "attributions.selection",
+    "pooling",
+    "embeddings",
+    "models.load",
+    "models.adapters",
+    "models.placement",
+    "models.architecture",
+    "models.{variant}",
+)
+FUSED = (
+    "attributions.quadrature",
+    "attributions.suffix",
+    "attributions.targets",
+    "attributions.fused",
+)
 
 STEPS: dict[str, tuple[str, ...]] = {
     "texts": (
@@ -81,23 +101,28 @@ STEPS: dict[str, tuple[str, ...]] = {
         "probes.tasks",
         "probes.training",
     ),
-    "attribute": (
-        "pooling",
-        "embeddings",
-        "attributions.quadrature",
-        "attributions.suffix",
-        "attributions.targets",
-        "attributions.fused",
-        "models.load",
-        "models.adapters",
-        "models.placement",
-        "models.architecture",
-        "models.{variant}",
-    ),
+    "attribute": (*SELECTED, *FUSED),
+    "explain": (*SELECTED, *FUSED, "attributions.methods"),
+    "activations": ("activations",),
+    "ablate": (*SELECTED, "attributions.ablation"),
     "similarity": ("randomness", "findings.similarity"),
     "findings": ("randomness", "findings.statistics", "findings.outcomes", "findings.table"),
     "published": ("findings.published",),
-    "figure": ("figures", "figures.panels", "figures.style", "findings.published"),
+    "agreement": ("randomness", "findings.agreement"),
+    "decentralisation": (
+        "randomness",
+        "findings.statistics",
+        "findings.decentralisation",
+        "findings.claims",
+    ),
+    "heatmap": ("figures.heatmaps", "figures.binning", "figures.tables", "figures.style"),
+    "decentralisation_figure": (
+        "figures.attributions",
+        "figures.reality",
+        "figures.tables",
+        "figures.style",
+    ),
+    "figure": ("figures.tables", "figures.panels", "figures.style", "findings.published"),
 }
 """Step to the modules of its science; `{variant}` is the dataset's format or the architecture (none
 where the configuration itself defines it)."""

@@ -151,29 +151,68 @@ def read_vectors(path: Path, layer: int) -> tuple[list[str], np.ndarray]:
         if name not in pq.read_schema(path).names:
             raise WellspringError(f"{path}: has no {name}")
         table = pq.read_table(path, columns=["text_id", name])
-    column = table[name].combine_chunks()
-    width = column.type.list_size
-    vectors = column.flatten().to_numpy(zero_copy_only=False).reshape(-1, width)
-    return table["text_id"].to_pylist(), vectors
+    return table["text_id"].to_pylist(), matrix(table[name])
+
+
+class TableWriter:
+    """Streams row groups into one file. Use through `stream`; `facts` may be filled until then."""
+
+    def __init__(self, part: Path, schema: pa.Schema) -> None:
+        self.schema = schema
+        # Compression gains 9 % on float16 vectors and dictionaries nothing.
+        self.file = pq.ParquetWriter(
+            part, schema, compression="none", use_dictionary=False, write_statistics=False
+        )
+        self.facts: dict[str, Any] = {}
+
+    def write(self, columns: Sequence[pa.Array | np.ndarray]) -> None:
+        """Append a row group, a column each; [rows, width] becomes fixed-size lists."""
+        arrays = [
+            _column(values, field.type) for values, field in zip(columns, self.schema, strict=True)
+        ]
+        self.file.write_table(pa.Table.from_arrays(arrays, schema=self.schema))
+
+
+def _column(values: Any, kind: pa.DataType) -> pa.Array:
+    if not pa.types.is_fixed_size_list(kind):
+        return pa.array(values, kind)
+    flat = pa.array(np.ascontiguousarray(values).reshape(-1), kind.value_type)
+    return pa.FixedSizeListArray.from_arrays(flat, kind.list_size)
+
+
+@contextmanager
+def stream(
+    path: Path, schema: pa.Schema, identity: Mapping, circumstances: Mapping
+) -> Iterator[TableWriter]:
+    """Open a file for streaming; it appears under its name when the block succeeds."""
+    with replacing(path) as part:
+        writer = TableWriter(part, schema)
+        try:
+            yield writer
+            made = Provenance(identity, circumstances, writer.facts)
+            writer.file.add_key_value_metadata({KEY.decode(): made.encode().decode()})
+        finally:
+            writer.file.close()
+
+
+def fixed(values: np.dtype | str, width: int) -> pa.DataType:
+    """Fixed-size lists of numbers: a vector a row."""
+    return pa.list_(pa.from_numpy_dtype(np.dtype(values)), width)
+
+
+def matrix(column: pa.Array | pa.ChunkedArray) -> np.ndarray:
+    """[rows, width] of a column of fixed-size lists."""
+    if isinstance(column, pa.ChunkedArray):
+        column = column.combine_chunks()
+    return column.flatten().to_numpy(zero_copy_only=False).reshape(-1, column.type.list_size)
 
 
 class VectorWriter:
-    """Streams the vectors of all layers into one shard, a row group at a time.
+    """Gathers the vectors of all layers into row groups of one shard. Use through `vectors`."""
 
-    Use through `vectors`. `facts` may be filled until the block ends.
-    """
-
-    def __init__(self, part: Path, layers: int, hidden: int, storage: str, rows: int) -> None:
-        self.storage = np.dtype(storage)
-        value = pa.list_(pa.from_numpy_dtype(self.storage), hidden)
-        names = [layer_name(layer) for layer in range(layers)]
-        self.schema = pa.schema([("text_id", pa.string()), *((name, value) for name in names)])
-        # Compression gains 9 % on float16 vectors and dictionaries nothing.
-        self.file = pq.ParquetWriter(
-            part, self.schema, compression="none", use_dictionary=False, write_statistics=False
-        )
-        self.rows = rows
-        self.facts: dict[str, Any] = {}
+    def __init__(self, table: TableWriter, storage: str, rows: int) -> None:
+        self.table, self.storage, self.rows = table, np.dtype(storage), rows
+        self.facts = table.facts
         self._ids: list[str] = []
         self._blocks: list[np.ndarray] = []
 
@@ -193,15 +232,9 @@ class VectorWriter:
 
     def flush(self) -> None:
         """Write what has gathered as one row group."""
-        if not self._ids:
-            return
-        gathered = np.concatenate(self._blocks, axis=1)
-        columns = [pa.array(self._ids, pa.string())]
-        for vectors in gathered:
-            flat = pa.array(np.ascontiguousarray(vectors).reshape(-1))
-            columns.append(pa.FixedSizeListArray.from_arrays(flat, vectors.shape[1]))
-        self.file.write_table(pa.Table.from_arrays(columns, schema=self.schema))
-        self._ids, self._blocks = [], []
+        if self._ids:
+            self.table.write([self._ids, *np.concatenate(self._blocks, axis=1)])
+            self._ids, self._blocks = [], []
 
 
 @contextmanager
@@ -211,15 +244,12 @@ def vectors(
     """Open a shard for streaming; it appears under its name when the block succeeds."""
     # About 64 MB a row group, however wide the vectors.
     rows = max(1, min(4096, (64 << 20) // (layers * hidden * np.dtype(storage).itemsize)))
-    with replacing(path) as part:
-        writer = VectorWriter(part, layers, hidden, storage, rows)
-        try:
-            yield writer
-            writer.flush()
-            made = Provenance(identity, circumstances, writer.facts)
-            writer.file.add_key_value_metadata({KEY.decode(): made.encode().decode()})
-        finally:
-            writer.file.close()
+    names = [layer_name(layer) for layer in range(layers)]
+    schema = [("text_id", pa.string()), *((name, fixed(storage, hidden)) for name in names)]
+    with stream(path, pa.schema(schema), identity, circumstances) as table:
+        writer = VectorWriter(table, storage, rows)
+        yield writer
+        writer.flush()
 
 
 @contextmanager

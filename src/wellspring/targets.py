@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 import shlex
+from collections.abc import Iterator
 
 from wellspring import specs
 from wellspring.config import Config
+
+SIDES = ("query", "passage")
 
 
 def study_folder(config: Config) -> str:
@@ -37,12 +40,46 @@ def similarity_files(config: Config) -> list[str]:
 
 def qrels_files(config: Config) -> list[str]:
     """The judgements of every dataset."""
-    return [f"results/datasets/{dataset}/qrels.parquet" for dataset in config.study.probe.datasets]
+    return [f"results/datasets/{dataset}/qrels.parquet" for dataset in config.datasets_used()]
+
+
+def activation_files(config: Config) -> list[str]:
+    """The active neurons of every attributed side, text by text, and what ablation does to it."""
+    return [
+        path
+        for place in _attributed(config)
+        for path in (
+            f"results/activations/{place}.texts.parquet",
+            f"results/ablations/{place}.parquet",
+        )
+    ]
+
+
+def agreement_files(config: Config) -> list[str]:
+    """The rank correlations of every attributed retriever's scores."""
+    return [
+        f"{study_folder(config)}/findings/agreement/{retriever}/{dataset}.parquet"
+        for retriever in config.agreeing()
+        for dataset in config.study.attribute.datasets
+    ]
+
+
+def _attributed(config: Config) -> Iterator[str]:
+    """attribution/encoder/dataset/side, each once, whatever the retrievers that share it."""
+    places = (
+        f"{attribution}/{encoder}/{dataset}/{side}"
+        for attribution, retriever in config.attributed()
+        for dataset in config.study.attribute.datasets
+        for side, encoder in config.retrievers[retriever].encoders.items()
+    )
+    yield from dict.fromkeys(places)
 
 
 def findings_files(config: Config) -> list[str]:
-    """The study's table, and its comparison with published curves where it names some."""
+    """The study's tables: of its probes, beside published curves, and of its attributions."""
     names = ["findings.csv", *("published.csv" for _ in published_files(config))]
+    if config.study.attribute:
+        names += ["decentralisation.csv", "claims.csv"]
     return [f"{study_folder(config)}/findings/{name}" for name in names]
 
 
@@ -66,6 +103,42 @@ def figure_files(config: Config) -> list[str]:
         for name in names
         for kind in ("png", "pdf")
     ]
+
+
+def attribution_figure_files(config: Config) -> list[str]:
+    """The figures of the study's attributions, for every retriever that is compared."""
+    names = [
+        *(f"{kind}/{side}" for kind in ("heat", "change") for side in SIDES),
+        *("concentration", "sweep", "reality"),
+    ]
+    return [
+        f"{study_folder(config)}/figures/{dataset}/{attribution}/{retriever}/{name}.{kind}"
+        for attribution, retriever in config.attributed()
+        if retriever in config.attributed_pairs()
+        for dataset in config.study.attribute.datasets
+        for name in names
+        for kind in ("png", "pdf")
+    ]
+
+
+def drawing_options(config: Config, drawing: str, retriever: str) -> str:
+    """The options of `wellspring figure` for a figure of attributions."""
+    setting = {
+        "concentration": ("normaliser", "left_out", "threshold"),
+        "sweep": ("threshold",),
+    }
+    names = setting.get(drawing)
+    return map_options(config, retriever, *names) if names else ""
+
+
+def map_options(config: Config, retriever: str, *names: str) -> str:
+    """The options of `wellspring heatmap` that say which activity is drawn, or these of them."""
+    maps = config.study.attribute.maps.model_dump()
+    if threshold := maps.pop("threshold_of").get(retriever):
+        maps["threshold"] = threshold
+    maps = {key: value for key, value in maps.items() if not names or key in names}
+    options = ((f"--{key.replace('_', '-')}", str(value)) for key, value in maps.items())
+    return shlex.join(word for option in options for word in option)
 
 
 def figure_options(config: Config, figure: str, probe: str) -> str:

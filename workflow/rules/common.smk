@@ -6,7 +6,7 @@ from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
 
-from wellspring import config as configuration, fingerprint, specs, targets
+from wellspring import config as configuration, fingerprint, inputs, specs, targets
 from wellspring.errors import ConfigError
 
 # Jobs find `wellspring` beside the Python that runs Snakemake, activated or not; an environment
@@ -35,14 +35,30 @@ wildcard_constraints:
     encoder=configuration.SLUG,
     retriever=configuration.SLUG,
     dataset=configuration.SLUG,
+    attribution=configuration.SLUG,
     study=configuration.SLUG,
     side="query|passage",
     shard=r"\d{3}",
     layer=r"\d{2}",
     passages=r"\d+",
     figure=rf"layer-accuracy(\.{configuration.SLUG})?|similarity",
+    map="heat|change",
+    drawing="concentration|sweep|reality",
     checkpoint=configuration.SLUG,
     file=r"[a-z]+(\.[a-z0-9]+)*",
+
+
+ATTRIBUTED = ("attribution", "encoder", "dataset", "side")
+DRAWN = ("attribution", "retriever", "dataset", "side")
+
+
+def of_job(make, *names, **options):
+    """A function of the job: what `make` gives for the study and these of its wildcards."""
+
+    def made(wildcards):
+        return make(study, *(getattr(wildcards, name) for name in names), **options)
+
+    return made
 
 
 def slice_of(make, *names):
@@ -52,62 +68,10 @@ def slice_of(make, *names):
     def text(*values):
         return make(study, *values).canonical()
 
-    def of_job(wildcards):
+    def made(wildcards):
         return text(*(getattr(wildcards, name) for name in names))
 
-    return of_job
-
-
-def source_files(wildcards):
-    return specs.source_files(study, wildcards.dataset)
-
-
-def checkpoint_files(wildcards):
-    return specs.checkpoint_files(study, wildcards.model)
-
-
-def texts_code(wildcards):
-    return fingerprint.code("texts", study.datasets[wildcards.dataset].format)
-
-
-def architecture_code(step, model):
-    # What the configuration defines stands in the slice, not in a module.
-    name = study.models[model].architecture
-    return fingerprint.code(step, None if name in study.architectures else name)
-
-
-def model_code(wildcards):
-    return architecture_code("model", wildcards.model)
-
-
-def embed_code(wildcards):
-    return architecture_code("embed", study.encoders[wildcards.encoder].model)
-
-
-def encoder_model(wildcards):
-    return f"results/models/{study.encoders[wildcards.encoder].model}/model.json"
-
-
-def side_folder(side, other=False):
-    """A function of the job: where a side of its retriever (or of the other one) is embedded."""
-
-    def of_job(wildcards):
-        name = wildcards.retriever
-        retriever = study.retrievers[study.retrievers[name].compared_with if other else name]
-        return f"results/embeddings/{retriever.encoders[side]}/{wildcards.dataset}/{side}"
-
-    return of_job
-
-
-def side_shards(side, other=False):
-    """A function of the job: the shards in that folder."""
-    folder = side_folder(side, other)
-
-    def of_job(wildcards):
-        count = study.datasets[wildcards.dataset].shards
-        return [f"{folder(wildcards)}/shard-{shard:03d}.parquet" for shard in range(count)]
-
-    return of_job
+    return made
 
 
 def layer_memory(wildcards, input):
@@ -120,9 +84,6 @@ def layer_runtime(wildcards, input):
     return 60 + int(input.size_mb / (study.depth(wildcards.retriever) + 1) / 10)
 
 
-def published_files(wildcards=None):
-    return targets.published_files(study)
-
-
-def figure_options(wildcards):
-    return targets.figure_options(study, wildcards.figure, drawn_probe)
+def counted_memory(wildcards, input):
+    """MB for counting: the measures of every text take a small part of what its scores take."""
+    return 4000 + int(input.size_mb / 6)

@@ -19,7 +19,7 @@ rule download:
 rule texts:
     """Read a dataset's source: every text once, and who judged what."""
     input:
-        source_files,
+        of_job(specs.source_files, "dataset"),
     output:
         texts="results/datasets/{dataset}/texts.parquet",
         judgements="results/datasets/{dataset}/judgements.parquet",
@@ -32,7 +32,7 @@ rule texts:
         runtime=60,
     params:
         spec=slice_of(specs.texts, "dataset"),
-        code=texts_code,
+        code=of_job(inputs.texts_code, "dataset"),
     shell:
         "wellspring texts {output.texts} {output.judgements}"
         " --spec {params.spec:q} --code {params.code} --log {log}"

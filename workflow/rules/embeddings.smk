@@ -5,7 +5,7 @@ rule embed:
     """Embed one shard of one side at every layer, from one forward pass a text."""
     input:
         texts="results/datasets/{dataset}/texts.parquet",
-        model=encoder_model,
+        model=of_job(inputs.encoder_model, "encoder"),
     output:
         "results/embeddings/{encoder}/{dataset}/{side}/shard-{shard}.parquet",
     log:
@@ -20,7 +20,7 @@ rule embed:
         tokens=0,
     params:
         spec=slice_of(specs.embed, "encoder", "dataset", "side", "shard"),
-        code=embed_code,
+        code=of_job(inputs.embed_code, "encoder"),
     shell:
         "wellspring embed {input.texts} {input.model} {output}"
         " --threads {threads} --tokens {resources.tokens}"

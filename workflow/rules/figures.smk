@@ -5,7 +5,7 @@ rule figure:
     """Draw one figure of a dataset, for print (PDF) and for reading (PNG)."""
     input:
         findings="results/studies/{study}/findings/findings.parquet",
-        published=published_files,
+        published=targets.published_files(study),
     output:
         pdf="results/studies/{study}/figures/{dataset}/{figure}.pdf",
         png=report(
@@ -24,7 +24,7 @@ rule figure:
         runtime=20,
     params:
         probe=drawn_probe,
-        options=figure_options,
+        options=of_job(targets.figure_options, "figure", probe=drawn_probe),
         code=fingerprint.code("figure"),
     shell:
         "wellspring figure {params.options}"
@@ -57,3 +57,62 @@ rule controls:
     shell:
         "wellspring figure controls {wildcards.dataset} {input} {output.pdf} {output.png}"
         " --retriever {wildcards.retriever} --code {params.code} --log {log}"
+
+
+rule heatmap:
+    """Draw which neurons of a retriever and of its counterpart are active, or the change."""
+    input:
+        own=of_job(inputs.side_activations, *DRAWN),
+        other=of_job(inputs.side_activations, *DRAWN, other=True),
+    output:
+        pdf="results/studies/{study}/figures/{dataset}/{attribution}/{retriever}/{map}/{side}.pdf",
+        png=report(
+            "results/studies/{study}/figures/{dataset}/{attribution}/{retriever}/{map}/{side}.png",
+            caption="../report/heatmap.rst",
+            category="Figures",
+            subcategory="{dataset}",
+            labels={"figure": "{map} of {retriever}, {side} side, by {attribution}"},
+        ),
+    log:
+        "results/logs/heatmap/{study}/{dataset}/{attribution}/{retriever}/{map}/{side}.log",
+    conda:
+        "../../envs/wellspring.yaml"
+    resources:
+        mem_mb=2000,
+        runtime=20,
+    params:
+        names=of_job(inputs.pair_names, "retriever"),
+        options=of_job(targets.map_options, "retriever"),
+        code=fingerprint.code("heatmap"),
+    shell:
+        "wellspring heatmap {wildcards.map} {input.own} {input.other} {output.pdf} {output.png}"
+        " --names {params.names} {params.options} --code {params.code} --log {log}"
+
+
+rule attribution_figure:
+    """Draw how attributions concentrate, depend on the threshold, and stand up to ablation."""
+    input:
+        "results/studies/{study}/findings/decentralisation.parquet",
+    output:
+        pdf="results/studies/{study}/figures/{dataset}/{attribution}/{retriever}/{drawing}.pdf",
+        png=report(
+            "results/studies/{study}/figures/{dataset}/{attribution}/{retriever}/{drawing}.png",
+            caption="../report/attribution_figure.rst",
+            category="Figures",
+            subcategory="{dataset}",
+            labels={"figure": "{drawing} of {retriever} by {attribution}"},
+        ),
+    log:
+        "results/logs/attribution_figure/{study}/{dataset}/{attribution}/{retriever}/{drawing}.log",
+    conda:
+        "../../envs/wellspring.yaml"
+    resources:
+        mem_mb=2000,
+        runtime=20,
+    params:
+        options=of_job(targets.drawing_options, "drawing", "retriever"),
+        code=fingerprint.code("decentralisation_figure"),
+    shell:
+        "wellspring figure {wildcards.drawing} {wildcards.dataset} {input} {output.pdf} {output.png}"
+        " --attribution {wildcards.attribution} --retriever {wildcards.retriever} {params.options}"
+        " --code {params.code} --log {log}"

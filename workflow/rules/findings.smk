@@ -5,10 +5,10 @@ rule similarity:
     """Compare a retriever's vectors with those of the retriever that it is set against."""
     input:
         texts="results/datasets/{dataset}/texts.parquet",
-        query=side_shards("query"),
-        passage=side_shards("passage"),
-        other_query=side_shards("query", other=True),
-        other_passage=side_shards("passage", other=True),
+        query=of_job(inputs.side_shards, "retriever", "dataset", side="query"),
+        passage=of_job(inputs.side_shards, "retriever", "dataset", side="passage"),
+        other_query=of_job(inputs.side_shards, "retriever", "dataset", side="query", other=True),
+        other_passage=of_job(inputs.side_shards, "retriever", "dataset", side="passage", other=True),
     output:
         "results/studies/{study}/findings/similarity/{retriever}/{dataset}.parquet",
     log:
@@ -21,10 +21,10 @@ rule similarity:
     params:
         spec=slice_of(specs.similarity, "retriever", "dataset"),
         code=fingerprint.code("similarity"),
-        query=side_folder("query"),
-        passage=side_folder("passage"),
-        other_query=side_folder("query", other=True),
-        other_passage=side_folder("passage", other=True),
+        query=of_job(inputs.side_folder, "retriever", "dataset", side="query"),
+        passage=of_job(inputs.side_folder, "retriever", "dataset", side="passage"),
+        other_query=of_job(inputs.side_folder, "retriever", "dataset", side="query", other=True),
+        other_passage=of_job(inputs.side_folder, "retriever", "dataset", side="passage", other=True),
     shell:
         "wellspring similarity {input.texts} {output}"
         " --query {params.query:q} --passage {params.passage:q}"
@@ -69,7 +69,7 @@ rule published:
     """Set the study's curves against published ones."""
     input:
         findings="results/studies/{study}/findings/findings.parquet",
-        published=published_files,
+        published=targets.published_files(study),
     output:
         report(
             "results/studies/{study}/findings/published.csv",
@@ -88,4 +88,59 @@ rule published:
         code=fingerprint.code("published"),
     shell:
         "wellspring published {input.findings} {input.published} {output}"
+        " --spec {params.spec:q} --code {params.code} --log {log}"
+
+
+rule agreement:
+    """Correlate a retriever's scores between attributions, and with its counterpart's."""
+    input:
+        of_job(inputs.agreement_files, "retriever", "dataset"),
+    output:
+        "results/studies/{study}/findings/agreement/{retriever}/{dataset}.parquet",
+    log:
+        "results/logs/agreement/{study}/{retriever}/{dataset}.log",
+    conda:
+        "../../envs/wellspring.yaml"
+    resources:
+        mem_mb=4000,
+        runtime=120,
+    params:
+        spec=slice_of(specs.agreement, "retriever", "dataset"),
+        code=fingerprint.code("agreement"),
+    shell:
+        "wellspring agreement results/attributions {wildcards.dataset} {output}"
+        " --spec {params.spec:q} --code {params.code} --log {log}"
+
+
+rule decentralisation:
+    """Measure over how many neurons texts are spread, test the changes, and judge the claims."""
+    input:
+        targets.activation_files(study),
+        targets.agreement_files(study),
+    output:
+        parquet="results/studies/{study}/findings/decentralisation.parquet",
+        csv=report(
+            "results/studies/{study}/findings/decentralisation.csv",
+            caption="../report/decentralisation.rst",
+            category="Findings",
+        ),
+        claims=report(
+            "results/studies/{study}/findings/claims.csv",
+            caption="../report/claims.rst",
+            category="Findings",
+        ),
+    log:
+        "results/logs/decentralisation/{study}.log",
+    conda:
+        "../../envs/wellspring.yaml"
+    resources:
+        mem_mb=8000,
+        runtime=60,
+    params:
+        spec=slice_of(specs.decentralisation),
+        code=fingerprint.code("decentralisation"),
+    shell:
+        "wellspring decentralisation results/activations results/ablations"
+        " results/studies/{wildcards.study}/findings/agreement"
+        " {output.parquet} {output.csv} {output.claims}"
         " --spec {params.spec:q} --code {params.code} --log {log}"

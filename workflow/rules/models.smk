@@ -19,7 +19,7 @@ rule fetch:
 rule model:
     """Find or make the weights; model.json is written last and holds their sha256."""
     input:
-        checkpoint_files,
+        of_job(specs.checkpoint_files, "model"),
     output:
         "results/models/{model}/model.json",
     log:
@@ -31,6 +31,6 @@ rule model:
         runtime=60,
     params:
         spec=slice_of(specs.model, "model"),
-        code=model_code,
+        code=of_job(inputs.model_code, "model"),
     shell:
         "wellspring model {output}" " --spec {params.spec:q} --code {params.code} --log {log}"

@@ -6,8 +6,8 @@ rule probe:
     input:
         samples="results/datasets/{dataset}/samples.parquet",
         bm25="results/datasets/{dataset}/bm25.parquet",
-        query=side_shards("query"),
-        passage=side_shards("passage"),
+        query=of_job(inputs.side_shards, "retriever", "dataset", side="query"),
+        passage=of_job(inputs.side_shards, "retriever", "dataset", side="passage"),
     output:
         outcomes="results/probes/{retriever}/{dataset}/layer-{layer}/passages-{passages}.parquet",
         metrics="results/probes/{retriever}/{dataset}/layer-{layer}/passages-{passages}.metrics.parquet",
@@ -23,8 +23,8 @@ rule probe:
     params:
         spec=slice_of(specs.probe, "retriever", "dataset"),
         code=fingerprint.code("probe"),
-        query=side_folder("query"),
-        passage=side_folder("passage"),
+        query=of_job(inputs.side_folder, "retriever", "dataset", side="query"),
+        passage=of_job(inputs.side_folder, "retriever", "dataset", side="passage"),
     shell:
         "wellspring probe {input.samples} {input.bm25} {output.outcomes} {output.metrics} {output.curves}"
         " --query {params.query:q} --passage {params.passage:q}"

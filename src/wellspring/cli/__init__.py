@@ -20,10 +20,16 @@ COMMANDS = {
     "model": "models",
     "embed": "embeddings",
     "probe": "probes",
+    "attribute": "attributions",
+    "activations": "activations",
+    "ablate": "activations",
     "similarity": "findings",
     "findings": "findings",
     "published": "findings",
+    "agreement": "decentralisation",
+    "decentralisation": "decentralisation",
     "figure": "figures",
+    "heatmap": "figures",
     "schema": "schema",
 }
 """Subcommand to its module: listed here so that --help loads none of them."""
@@ -38,10 +44,16 @@ SUMMARIES = {
     "model": "Find or make a model's weights and describe them.",
     "embed": "Embed one side of a dataset at every layer.",
     "probe": "Fit the probes of one layer and passage count.",
+    "attribute": "Score one layer's neurons by what they do to embeddings.",
+    "activations": "Count a side's active neurons.",
+    "ablate": "Set neurons to zero and see what that changes.",
     "similarity": "Compare two retrievers' vectors, layer by layer.",
     "findings": "Test a study's probes and gather one table.",
     "published": "Set a study's accuracies against published curves.",
+    "agreement": "Correlate scores between attributions and with a counterpart.",
+    "decentralisation": "Gather a study's attributions, and judge the published claims.",
     "figure": "Draw a study's figures.",
+    "heatmap": "Draw which neurons are active.",
     "schema": "Write the JSON schema of config.yaml.",
 }
 

@@ -48,9 +48,9 @@ def embed(
     with step("embed", variant(encoding), code, log) as messages:
         source = shards.check(texts, step="texts")
         described = verify(description, encoding)
-        backbone = _load(described, encoding, threads)
+        backbone = load_backbone(described, encoding, threads)
         messages.device = str(backbone.device)
-        for line in _advice(encoding, backbone):
+        for line in advice(encoding, backbone):
             messages.say(line)
         budget = tokens or TOKENS[messages.device]
         identity = {
@@ -73,7 +73,7 @@ def embed(
         messages.counts(writer.facts)
 
 
-def _load(described: Described, encoding: specs.EncodingSpec, threads: int) -> Backbone:
+def load_backbone(described: Described, encoding: specs.EncodingSpec, threads: int) -> Backbone:
     import torch
 
     from wellspring.models.load import load
@@ -95,7 +95,7 @@ def _load(described: Described, encoding: specs.EncodingSpec, threads: int) -> B
         raise ModelError(f"{encoding.model}: {str(error).splitlines()[0]}") from None
 
 
-def _advice(encoding: specs.EncodingSpec, backbone: Backbone) -> Iterator[str]:
+def advice(encoding: specs.EncodingSpec, backbone: Backbone) -> Iterator[str]:
     """What the user should know about the model before waiting for it."""
     import torch
 

@@ -1,8 +1,10 @@
-"""figure: a picture of a study's table, for print and for reading."""
+"""figure, heatmap: pictures of what a study found, for print and for reading."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 import polars as pl
@@ -12,14 +14,33 @@ from wellspring import shards
 from wellspring.cli.step import FILE, logged, step
 from wellspring.errors import ConfigError
 
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+OF_PROBES = ("layer-accuracy", "controls", "similarity")
+OF_ATTRIBUTIONS = ("concentration", "sweep", "reality")
+
+
+def setting(command: Callable) -> Callable:
+    """--normaliser, --left-out and --threshold: when a neuron counts as active."""
+    for option in (
+        click.option("--threshold", type=click.FloatRange(min=0), default=0.1, show_default=True),
+        click.option("--left-out", type=click.IntRange(min=0), default=0, show_default=True),
+        click.option("--normaliser", default="network-max", show_default=True),
+    ):
+        command = option(command)
+    return command
+
 
 @click.command()
-@click.argument("name", type=click.Choice(["layer-accuracy", "controls", "similarity"]))
+@click.argument("name", type=click.Choice([*OF_PROBES, *OF_ATTRIBUTIONS]))
 @click.argument("dataset")
 @click.argument("findings", type=FILE)
 @click.argument("pdf", type=FILE)
 @click.argument("png", type=FILE)
-@click.option("--retriever", help="Whose controls are drawn.")
+@click.option("--retriever", help="Whose controls or attributions are drawn.")
+@click.option("--attribution", help="Which attribution is drawn.")
+@setting
 @click.option("--retrievers", help="Whose accuracy is drawn: names with commas; all by default.")
 @click.option("--published", type=FILE, help="Published curves (CSV) to draw beside the accuracy.")
 @click.option("--curves", help="Which retriever has which published curve (JSON).")
@@ -32,6 +53,10 @@ def figure(
     pdf: Path,
     png: Path,
     retriever: str | None,
+    attribution: str | None,
+    normaliser: str,
+    left_out: int,
+    threshold: float,
     retrievers: str | None,
     published: Path | None,
     curves: str | None,
@@ -39,24 +64,94 @@ def figure(
     code: str | None,
     log: Path | None,
 ) -> None:
-    """Draw the figure NAME of DATASET from FINDINGS into PDF and PNG."""
+    """Draw the figure NAME of DATASET from the table FINDINGS into PDF and PNG."""
+    if name in OF_ATTRIBUTIONS:
+        with step("decentralisation_figure", None, code, log):
+            table = pl.from_arrow(shards.read(findings, step="decentralisation"))
+            if retriever is None or attribution is None:
+                raise click.UsageError(f"{name}: --retriever and --attribution say whose")
+
+            from wellspring.figures.attributions import concentration, sweep
+            from wellspring.figures.reality import reality
+
+            whose = (table, dataset, attribution, retriever)
+            if name == "concentration":
+                drawn = concentration(*whose, normaliser, left_out, threshold)
+            elif name == "sweep":
+                drawn = sweep(*whose, threshold)
+            else:
+                drawn = reality(*whose)
+            _save(drawn, pdf, png)
+        return
     with step("figure", None, code, log):
         table = pl.from_arrow(shards.read(findings, step="findings"))
 
-        from wellspring import figures
+        from wellspring.figures import panels
 
         if name == "layer-accuracy":
             names = retrievers.split(",") if retrievers else None
             beside = None if published is None else _beside(published, curves)
-            drawn = figures.layer_accuracy(table, dataset, probe, names, beside)
+            drawn = panels.layer_accuracy(table, dataset, probe, names, beside)
         elif name == "controls":
             if retriever is None:
                 raise click.UsageError("controls: --retriever says whose")
-            drawn = figures.controls(table, dataset, retriever)
+            drawn = panels.controls(table, dataset, retriever)
         else:
-            drawn = figures.similarity(table, dataset)
-        with shards.replacing(pdf) as pdf_part, shards.replacing(png) as png_part:
-            figures.save(drawn, pdf_part, png_part)
+            drawn = panels.similarity(table, dataset)
+        _save(drawn, pdf, png)
+
+
+@click.command()
+@click.argument("name", type=click.Choice(["heat", "change"]))
+@click.argument("counts", type=FILE)
+@click.argument("counterpart", type=FILE)
+@click.argument("pdf", type=FILE)
+@click.argument("png", type=FILE)
+@click.option("--names", required=True, help="The retriever and its counterpart, with a comma.")
+@setting
+@click.option("--bins", type=click.IntRange(min=1), default=10, show_default=True)
+@click.option("--statistic", type=click.Choice(["max", "mean"]), default="max", show_default=True)
+@logged
+def heatmap(
+    name: str,
+    counts: Path,
+    counterpart: Path,
+    pdf: Path,
+    png: Path,
+    names: str,
+    normaliser: str,
+    left_out: int,
+    threshold: float,
+    bins: int,
+    statistic: str,
+    code: str | None,
+    log: Path | None,
+) -> None:
+    """Draw the active neurons COUNTS beside those of the COUNTERPART, or the change between them,
+    into PDF and PNG."""
+    with step("heatmap", None, code, log):
+        drawn_setting = {"normaliser": normaliser, "left_out": left_out, "threshold": threshold}
+        tables = []
+        for path in (counts, counterpart):
+            shards.check(path, step="activations")
+            # One setting of many is drawn; of a missing one the error names those that are held.
+            held = pl.scan_parquet(path)
+            some = held.filter(**drawn_setting).collect()
+            tables.append(held.collect() if some.is_empty() else some)
+
+        from wellspring.figures import heatmaps
+
+        draw = heatmaps.heat_maps if name == "heat" else heatmaps.change_map
+        retriever, _, other = names.partition(",")
+        drawn = draw(*tables, (retriever, other), **drawn_setting, bins=bins, statistic=statistic)
+        _save(drawn, pdf, png)
+
+
+def _save(drawn: Figure, pdf: Path, png: Path) -> None:
+    from wellspring.figures import style
+
+    with shards.replacing(pdf) as pdf_part, shards.replacing(png) as png_part:
+        style.save(drawn, pdf_part, png_part)
 
 
 def _beside(published: Path, curves: str | None) -> pl.DataFrame:

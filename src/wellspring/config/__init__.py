@@ -1,5 +1,6 @@
 """config.yaml as typed, documented, checked objects."""
 
+from wellspring.config.attributions import SIMILARITIES, Attributing, Attribution
 from wellspring.config.base import SLUG
 from wellspring.config.checks import parse
 from wellspring.config.datasets import REMOTE, Bm25, Negatives, Splits
@@ -10,8 +11,11 @@ from wellspring.config.paths import anchor, check_places, local_places
 __all__ = [
     "ARCHITECTURES",
     "REMOTE",
+    "SIMILARITIES",
     "SLUG",
     "Architecture",
+    "Attributing",
+    "Attribution",
     "Bm25",
     "Config",
     "Encoder",

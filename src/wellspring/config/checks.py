@@ -8,9 +8,10 @@ from typing import Any, get_args
 
 from pydantic import ValidationError
 
-from wellspring.config.base import HUB, SLUG
+from wellspring.config.attributions import Attributing
+from wellspring.config.base import HUB, SLUG, Strict
 from wellspring.config.datasets import PUBLISHED, REMOTE, Dataset
-from wellspring.config.entries import Config
+from wellspring.config.entries import Config, Probing
 from wellspring.config.models import ARCHITECTURES, Retriever
 from wellspring.errors import ConfigError
 
@@ -71,7 +72,12 @@ def _problems(config: Config) -> Iterable[str]:
         yield from _retriever_problems(config, name, retriever)
     for name, dataset in config.datasets.items():
         yield from _dataset_problems(name, dataset)
-    yield from _study_problems(config)
+    for name, attribution in config.attributions.items():
+        if attribution.partner and attribution.partner not in config.encoders:
+            yield f"attributions.{name}.partner: no encoder is named {attribution.partner!r}"
+    yield from _probe_problems(config)
+    if config.study.attribute:
+        yield from _attribute_problems(config, config.study.attribute)
     yield from _figure_problems(config)
 
 
@@ -143,44 +149,90 @@ def _dataset_problems(name: str, dataset: Dataset) -> Iterable[str]:
                 yield f"datasets.{name}.{key}.{split}: source has no such split"
 
 
-def _study_problems(config: Config) -> Iterable[str]:
-    probe = config.study.probe
-    for key in ("retrievers", "datasets", "passages", "kinds", "seeds"):
-        values = getattr(probe, key)
-        if len(set(values)) < len(values):
-            yield f"study.probe.{key}: names something twice"
-    for name in probe.retrievers:
+def _selection_problems(config: Config, key: str, selected: Probing | Attributing) -> Iterable[str]:
+    """What probing and attributing select alike: retrievers, datasets, layers."""
+    for name in selected.retrievers:
         if name not in config.retrievers:
-            yield f"study.probe.retrievers: no retriever is named {name!r}"
+            yield f"study.{key}.retrievers: no retriever is named {name!r}"
             continue
         other = config.retrievers[name].compared_with
-        if other and other in config.retrievers and other not in probe.retrievers:
+        if other and other in config.retrievers and other not in selected.retrievers:
             yield (
-                f"study.probe.retrievers: {name!r} is compared with {other!r}: select that too, "
+                f"study.{key}.retrievers: {name!r} is compared with {other!r}: select that too, "
                 f"or set retrievers.{name}.compared_with: null"
             )
         try:
             depth = config.depth(name)
         except KeyError:
             continue
-        if probe.layers != "all" and max(probe.layers, default=0) > depth:
-            deepest = max(probe.layers)
-            yield f"study.probe.layers: {deepest} is beyond {name!r}, whose last is {depth}"
+        if selected.layers != "all" and max(selected.layers, default=0) > depth:
+            deepest = max(selected.layers)
+            yield f"study.{key}.layers: {deepest} is beyond {name!r}, whose last is {depth}"
+    for name in selected.datasets:
+        if name not in config.datasets:
+            yield f"study.{key}.datasets: no dataset is named {name!r}"
+    if selected.layers == []:
+        yield f"study.{key}.layers: names no layer"
+
+
+def _twice(key: str, entry: Strict, names: Iterable[str]) -> Iterable[str]:
+    for name in names:
+        values = getattr(entry, name)
+        if isinstance(values, list) and len(set(values)) < len(values):
+            yield f"{key}.{name}: names something twice"
+
+
+def _probe_problems(config: Config) -> Iterable[str]:
+    probe = config.study.probe
+    yield from _twice("study.probe", probe, Probing.model_fields)
+    yield from _selection_problems(config, "probe", probe)
     if set(probe.kinds) == {"bm25"}:
         yield "study.probe.kinds: bm25 alone tells nothing about layers: add another probe"
-    if probe.layers != "all" and len(set(probe.layers)) < len(probe.layers):
-        yield "study.probe.layers: names something twice"
-    if probe.layers == []:
-        yield "study.probe.layers: names no layer"
     for name in probe.datasets:
-        if name not in config.datasets:
-            yield f"study.probe.datasets: no dataset is named {name!r}"
-        elif max(probe.passages) > config.datasets[name].negatives.count + 1:
-            count = config.datasets[name].negatives.count
+        count = config.datasets[name].negatives.count if name in config.datasets else 99
+        if max(probe.passages) > count + 1:
             yield (
                 f"study.probe.passages: {max(probe.passages)} passages need "
                 f"{max(probe.passages) - 1} negatives, datasets.{name}.negatives.count is {count}"
             )
+
+
+def _attribute_problems(config: Config, attribute: Attributing) -> Iterable[str]:
+    yield from _twice("study.attribute", attribute, Attributing.model_fields)
+    yield from _selection_problems(config, "attribute", attribute)
+    for name in attribute.attributions:
+        if name not in config.attributions:
+            yield f"study.attribute.attributions: no attribution is named {name!r}"
+        else:
+            entry = config.attributions[name]
+            yield from _twice(f"attributions.{name}", entry, ["sublayers"])
+    for name, retrievers in attribute.only.items():
+        # Names of the catalogues: an overlay that selects fewer keeps this mapping.
+        if name not in config.attributions:
+            yield f"study.attribute.only.{name}: no attribution has this name"
+        for retriever in retrievers:
+            other = getattr(config.retrievers.get(retriever), "compared_with", None)
+            if retriever not in config.retrievers:
+                yield f"study.attribute.only.{name}: no retriever is named {retriever!r}"
+            elif other and other not in retrievers:
+                yield f"study.attribute.only.{name}: {retriever!r} needs {other!r} beside it"
+    for normaliser, values in attribute.thresholds.items():
+        if len(set(values)) < len(values):
+            yield f"study.attribute.thresholds.{normaliser}: names something twice"
+    maps = attribute.maps
+    drawn = {"threshold": maps.threshold}
+    drawn |= {f"threshold_of.{name}": value for name, value in maps.threshold_of.items()}
+    for key, value in drawn.items():
+        if value not in attribute.thresholds.get(maps.normaliser, []):
+            yield (
+                f"study.attribute.maps.{key}: {value} is not among "
+                f"study.attribute.thresholds.{maps.normaliser}: add it there"
+            )
+    if maps.left_out not in attribute.left_out:
+        yield (
+            f"study.attribute.maps.left_out: {maps.left_out} is not among "
+            "study.attribute.left_out: add it there"
+        )
 
 
 def _figure_problems(config: Config) -> Iterable[str]:

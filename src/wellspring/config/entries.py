@@ -1,7 +1,7 @@
 """The entries of config.yaml with their defaults: the source of the schema.
 
-Catalogues (models, encoders, retrievers, datasets) are mappings from a name to a definition; the
-study selects from them by name. Unknown keys are errors.
+Catalogues (models, encoders, retrievers, datasets, attributions) are mappings from a name to a
+definition; the study selects from them by name. Unknown keys are errors.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from wellspring.config.attributions import Attributing, Attribution
 from wellspring.config.base import Fraction, Slug, Strict
 from wellspring.config.datasets import Dataset
 from wellspring.config.models import Architecture, Encoder, Model, Retriever
@@ -118,6 +119,8 @@ class Study(Strict):
     """Names the folder under results/studies."""
     probe: Probing
     """What is probed."""
+    attribute: Attributing | None = None
+    """What is attributed to neurons; nothing where left out."""
     findings: Findings = Findings()
     """How differences are tested."""
     groups: dict[Slug, Annotated[list[Slug], Field(min_length=1)]] = Field(default={})
@@ -140,6 +143,8 @@ class Config(Strict):
     """Query encoder and passage encoder."""
     datasets: dict[Slug, Dataset]
     """Queries, passages and judgements."""
+    attributions: dict[Slug, Attribution] = Field(default={})
+    """How embeddings are attributed to neurons."""
     study: Study
     """What is computed from them."""
 
@@ -153,6 +158,28 @@ class Config(Strict):
         """Transformer blocks of a retriever's (query) model."""
         return self.models[self.encoders[self.retrievers[retriever].query].model].layers
 
+    def blocks(self, encoder: str) -> list[int]:
+        """The blocks of an encoder that are attributed; none where the study attributes nothing."""
+        wanted = self.study.attribute
+        if wanted is None:
+            return []
+        if wanted.layers != "all":
+            return sorted(set(wanted.layers))
+        return list(range(1, self.models[self.encoders[encoder].model].layers + 1))
+
+    def datasets_used(self) -> list[str]:
+        """The datasets that the study probes or attributes."""
+        attributed = self.study.attribute.datasets if self.study.attribute else []
+        return list(dict.fromkeys([*self.study.probe.datasets, *attributed]))
+
+    def encoders_used(self) -> list[str]:
+        """The encoders that the study probes or attributes, partners included."""
+        wanted = self.study.attribute
+        names = [*self.study.probe.retrievers, *(wanted.retrievers if wanted else [])]
+        used = [name for each in names for name in self.retrievers[each].encoders.values()]
+        chosen = [self.attributions[name].partner for name in wanted.attributions] if wanted else []
+        return list(dict.fromkeys([*used, *filter(None, chosen)]))
+
     def groups(self) -> dict[str, list[str]]:
         """The probed retrievers of each group that has some."""
         probed = self.study.probe.retrievers
@@ -164,5 +191,32 @@ class Config(Strict):
 
     def pairs(self) -> dict[str, str]:
         """Each probed retriever that is compared, and what with."""
-        chosen = {name: self.retrievers[name].compared_with for name in self.study.probe.retrievers}
+        return self._pairs(self.study.probe.retrievers)
+
+    def attributed_pairs(self) -> dict[str, str]:
+        """Each attributed retriever that is compared, and what with."""
+        return self._pairs(self.study.attribute.retrievers if self.study.attribute else [])
+
+    def attributed(self) -> list[tuple[str, str]]:
+        """Each attribution with each retriever that it is made of."""
+        wanted = self.study.attribute
+        return [
+            (attribution, retriever)
+            for attribution in (wanted.attributions if wanted else [])
+            for retriever in wanted.retrievers
+            if retriever in wanted.only.get(attribution, wanted.retrievers)
+        ]
+
+    def attributions_of(self, retriever: str) -> list[str]:
+        """The attributions that are made of a retriever."""
+        return [attribution for attribution, name in self.attributed() if name == retriever]
+
+    def agreeing(self) -> list[str]:
+        """The attributed retrievers whose scores have others to agree with."""
+        wanted = self.study.attribute.retrievers if self.study.attribute else []
+        pairs = self.attributed_pairs()
+        return [name for name in wanted if name in pairs or len(self.attributions_of(name)) > 1]
+
+    def _pairs(self, retrievers: list[str]) -> dict[str, str]:
+        chosen = {name: self.retrievers[name].compared_with for name in retrievers}
         return {name: other for name, other in chosen.items() if other}

@@ -62,23 +62,22 @@ def check_places(config: Config) -> None:
     Snakemake alone would not: it takes results that exist for results of the file that is named.
     """
     problems = []
-    for name in config.study.probe.datasets:
+    for name in config.datasets_used():
         for path in local_places(config.datasets[name]):
             if not path.exists():
                 problems.append(f"datasets.{name}.source: {path} does not exist")
-    for retriever in config.study.probe.retrievers:
-        for encoder in config.retrievers[retriever].encoders.values():
-            name = config.encoders[encoder].model
-            entry = config.models[name]
-            if entry.scheme == "random":
-                name, entry = entry.place, config.models[entry.place]
-            adapter = (entry.adapter or "").partition(":")
-            for key, scheme, place, wanted in (
-                ("source", entry.scheme, entry.place, "config.json"),
-                ("adapter", adapter[0], adapter[2], "adapter_config.json"),
-            ):
-                if scheme == "path" and not (Path(place) / wanted).is_file():
-                    problems.append(f"models.{name}.{key}: {place} holds no {wanted}")
+    for encoder in config.encoders_used():
+        name = config.encoders[encoder].model
+        entry = config.models[name]
+        if entry.scheme == "random":
+            name, entry = entry.place, config.models[entry.place]
+        adapter = (entry.adapter or "").partition(":")
+        for key, scheme, place, wanted in (
+            ("source", entry.scheme, entry.place, "config.json"),
+            ("adapter", adapter[0], adapter[2], "adapter_config.json"),
+        ):
+            if scheme == "path" and not (Path(place) / wanted).is_file():
+                problems.append(f"models.{name}.{key}: {place} holds no {wanted}")
     published = config.study.published
     if published and not Path(published.source).is_file():
         problems.append(f"study.published.source: {published.source} does not exist")

@@ -4,6 +4,22 @@ A rule's `params.spec` is one of these and nothing else, so an edit of the confi
 the steps whose slice it touches. The same text stands in an artefact's identity.
 """
 
+from wellspring.specs.attributions import (
+    AblateSpec,
+    ActivationsSpec,
+    AgreementSpec,
+    Attributed,
+    AttributeSpec,
+    AttributionSpec,
+    DecentralisationSpec,
+    Held,
+    ablate,
+    activations,
+    agreement,
+    attribute,
+    attribution,
+    decentralisation,
+)
 from wellspring.specs.base import Side, Spec
 from wellspring.specs.datasets import (
     Bm25Spec,
@@ -42,12 +58,20 @@ from wellspring.specs.models import (
 )
 
 __all__ = [
+    "AblateSpec",
+    "ActivationsSpec",
+    "AgreementSpec",
+    "AttributeSpec",
+    "Attributed",
+    "AttributionSpec",
     "Bm25Spec",
+    "DecentralisationSpec",
     "DownloadSpec",
     "EmbedSpec",
     "EncodingSpec",
     "FetchSpec",
     "FindingsSpec",
+    "Held",
     "ModelSpec",
     "ProbeSpec",
     "PublishedSpec",
@@ -57,9 +81,15 @@ __all__ = [
     "SimilaritySpec",
     "Spec",
     "TextsSpec",
+    "ablate",
+    "activations",
+    "agreement",
+    "attribute",
+    "attribution",
     "bm25",
     "checkpoint",
     "checkpoint_files",
+    "decentralisation",
     "download",
     "embed",
     "encoding",

@@ -1,0 +1,195 @@
+"""agreement, decentralisation: what a study's attributions say, in tidy tables."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import combinations
+from pathlib import Path
+
+import click
+import polars as pl
+
+from wellspring import shards, specs
+from wellspring.cli import scores
+from wellspring.cli.step import FILE, FOLDER, circumstances, options, step
+
+AGREEMENT = {
+    "side": pl.String,
+    "comparison": pl.String,
+    "attribution": pl.String,
+    "other": pl.String,
+    "encoder": pl.String,
+    "layer": pl.Int64,
+    "sublayer": pl.String,
+    "text_id": pl.String,
+    "correlation": pl.Float64,
+    "shifted": pl.Float64,
+}
+"""The columns of an agreement table; `comparison`: attributions (of one encoder) or models."""
+
+
+@click.command()
+@click.argument("attributions", type=FOLDER)
+@click.argument("dataset")
+@click.argument("table", type=FILE)
+@options
+def agreement(
+    attributions: Path, dataset: str, table: Path, spec: str, code: str | None, log: Path | None
+) -> None:
+    """Correlate the scores of DATASET under ATTRIBUTIONS: a retriever's among each other, and with
+    its counterpart's; TABLE holds a row a text."""
+    wanted = specs.AgreementSpec.read(spec)
+    with step("agreement", None, code, log) as messages:
+        frames = [pl.DataFrame(schema=AGREEMENT)]
+        sides = list(wanted.encoders)
+        with messages.track(len(sides), "sides") as bar:
+            for side in sides:
+                frames.extend(_side(attributions, dataset, side, wanted))
+                bar.advance(1)
+        identity = {"step": "agreement", "spec": wanted.model_dump(mode="json")}
+        made = shards.Provenance(identity, circumstances("agreement", None, "numpy", "scipy"))
+        shards.write(table, pl.concat(frames).to_arrow(), made)
+
+
+def _side(
+    folder: Path, dataset: str, side: specs.Side, wanted: specs.AgreementSpec
+) -> Iterator[pl.DataFrame]:
+    """The comparisons of one side, layer by layer."""
+    mine = _files(folder, dataset, side, wanted.encoders[side], wanted.attributions, wanted)
+    theirs = {}
+    if wanted.counterpart is not None:
+        encoder = wanted.others[side]
+        theirs = _files(folder, dataset, side, encoder, wanted.counterparts, wanted)
+    for layer in wanted.layers:
+        ours, others = (
+            {
+                name: scores.first(
+                    {layer: files[layer]}, specs_[name][side].sublayers, wanted.texts
+                )
+                for name, files in held.items()
+            }
+            for held, specs_ in ((mine, wanted.attributions), (theirs, wanted.counterparts))
+        )
+        where = {"side": side, "encoder": wanted.encoders[side], "layer": layer}
+        for one, other in combinations(ours, 2):
+            for found in _compared(ours[one], ours[other], layer, wanted.seed):
+                # Each attribution's figure shows it.
+                for name, second in ((one, other), (other, one)):
+                    yield _rows(found, where, "attributions", name, second)
+        for name in others:
+            for found in _compared(ours[name], others[name], layer, wanted.seed):
+                yield _rows(found, where, "models", name, wanted.counterpart)
+
+
+def _files(
+    folder: Path,
+    dataset: str,
+    side: specs.Side,
+    encoder: str,
+    attributions: dict[str, dict[specs.Side, specs.Held]],
+    wanted: specs.AgreementSpec,
+) -> dict[str, scores.Files]:
+    """The checked files of each attribution."""
+    return {
+        name: scores.checked(folder / name / encoder / dataset / side, sides[side], wanted.layers)
+        for name, sides in attributions.items()
+    }
+
+
+def _compared(
+    mine: tuple[list[str], scores.ScoreSets],
+    theirs: tuple[list[str], scores.ScoreSets],
+    layer: int,
+    seed: int,
+) -> Iterator[pl.DataFrame]:
+    """The correlations in each sub-layer that both have."""
+    from wellspring.findings.agreement import agreement as correlate
+
+    (ids, ours), (other_ids, others) = mine, theirs
+    for key in ours:
+        if key in others:
+            found = correlate(ids, ours[key], other_ids, others[key], seed)
+            yield found.with_columns(sublayer=pl.lit(key[1]))
+
+
+def _rows(
+    found: pl.DataFrame, where: dict[str, object], comparison: str, name: str, other: str
+) -> pl.DataFrame:
+    labels = {**where, "comparison": comparison, "attribution": name, "other": other}
+    columns = [pl.lit(value, AGREEMENT[key]).alias(key) for key, value in labels.items()]
+    return found.with_columns(columns).select(*AGREEMENT)
+
+
+@click.command()
+@click.argument("activations", type=FOLDER)
+@click.argument("ablations", type=FOLDER)
+@click.argument("agreements", type=FOLDER)
+@click.argument("parquet", type=FILE)
+@click.argument("csv", type=FILE)
+@click.argument("claims", type=FILE)
+@options
+def decentralisation(
+    activations: Path,
+    ablations: Path,
+    agreements: Path,
+    parquet: Path,
+    csv: Path,
+    claims: Path,
+    spec: str,
+    code: str | None,
+    log: Path | None,
+) -> None:
+    """Gather what a study's ACTIVATIONS, ABLATIONS and AGREEMENTS say: PARQUET and CSV, and the
+    published CLAIMS with a verdict."""
+    from wellspring.findings.claims import evaluate
+    from wellspring.findings.decentralisation import Settings, build
+
+    wanted = specs.DecentralisationSpec.read(spec)
+    with step("decentralisation", None, code, log) as messages:
+        encoders: dict[str, dict[str, str]] = {}
+        texts, ablated = {}, {}
+        for cell in wanted.grid:
+            encoders.setdefault(cell.retriever, {})[cell.side] = cell.encoder
+            key = (cell.attribution, cell.encoder, cell.dataset, cell.side)
+            place = Path(*key).with_suffix(".parquet")
+            path = activations / place.with_suffix(".texts.parquet")
+            shards.check(path, cell.activations, step="activations")
+            texts[key] = _located(path, cell)
+            shards.check(ablations / place, cell.ablations, step="ablations")
+            ablated[key] = _located(ablations / place, cell)
+        table = build(
+            pl.concat(texts.values()),
+            pl.concat(ablated.values()),
+            pl.concat(_agreements(agreements, wanted)),
+            encoders,
+            wanted.pairs,
+            wanted.depths,
+            Settings(resamples=wanted.resamples, seed=wanted.seed),
+        )
+        judged = evaluate(table, wanted.pooling)
+        for row in judged.filter(as_published=True).iter_rows(named=True):
+            messages.say(f"claim {row['claim']}, {row['retriever']}: {row['verdict']}")
+        messages.say(f"{len(table)} findings of {len(texts)} attributed sides")
+        identity = {"step": "decentralisation", "spec": wanted.model_dump(mode="json")}
+        made = shards.Provenance(
+            identity, circumstances("decentralisation", None, "numpy", "polars")
+        )
+        shards.write_text(claims, judged.write_csv(float_precision=6))
+        shards.write_text(csv, table.write_csv(float_precision=6))
+        shards.write(parquet, table.to_arrow(), made)
+
+
+def _located(path: Path, cell: specs.Attributed) -> pl.LazyFrame:
+    names = ("attribution", "dataset", "encoder", "side")
+    columns = [pl.lit(getattr(cell, name)).alias(name) for name in names]
+    return pl.scan_parquet(path).select(*columns, pl.all())
+
+
+def _agreements(folder: Path, wanted: specs.DecentralisationSpec) -> Iterator[pl.LazyFrame]:
+    for retriever, datasets in wanted.agreement.items():
+        for dataset, digest in datasets.items():
+            path = folder / retriever / f"{dataset}.parquet"
+            shards.check(path, digest, step="agreement")
+            where = {"retriever": retriever, "dataset": dataset}
+            columns = [pl.lit(value).alias(name) for name, value in where.items()]
+            yield pl.scan_parquet(path).select(*columns, pl.all())

@@ -1,0 +1,123 @@
+"""Entries of attributions, and what a study attributes."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from wellspring.config.base import Slug, Strict
+
+Normaliser = Literal["network-max", "sublayer-max", "share-of-sum"]
+Layer = Annotated[int, Field(ge=1, le=99)]
+Threshold = Annotated[float, Field(ge=0, lt=1)]
+
+SIMILARITIES = ("cosine", "dot", "margin")
+"""Targets that a text shares with a partner."""
+
+
+class Attribution(Strict):
+    """Which number of a text's embedding is attributed to neurons, and how."""
+
+    target: Literal["norm", "cosine", "dot", "margin", "pooler-norm", "padded-mean-norm"] = "norm"
+    """The length of the vector before any normalisation; its similarity to a partner's vector (a
+    query's positive, a passage's query), which is held constant; `margin`: that similarity less
+    the mean one to the sample's hard negatives. `pooler-norm` (through the model's own pooler) and
+    `padded-mean-norm` (mean over padding, too) are the published ways of BERT and of mean
+    pooling."""
+    partner: Slug | None = None
+    """The encoder of the other side, whose vectors are the partners; the same where left out."""
+    similarity: Literal["cosine", "dot"] = "cosine"
+    """Of `margin`, and of the ranking that ablation disturbs."""
+    method: Literal[
+        "weights", "integrated-gradients", "conductance", "gradient-x-activation", "activation"
+    ] = "weights"
+    """`weights`: integrated gradients of a sub-layer's weights, the published way. The others
+    attribute to its outputs: integrated gradients from zero, conductance, gradient × activation,
+    and the activation itself."""
+    quadrature: Literal["gauss-legendre", "paper"] = "gauss-legendre"
+    """Where the integral is evaluated; `paper`: 20 even points with equal weights."""
+    points: int = Field(default=8, ge=1, le=512)
+    """Points of `gauss-legendre`."""
+    tolerance: float | None = Field(default=None, gt=0, lt=1)
+    """Of `weights`: as few points a text as keep the estimated error below this share of the
+    target's change, instead of `points` for all."""
+    sublayers: list[Literal["intermediate", "output", "up"]] = Field(
+        default=["intermediate", "output"], min_length=1
+    )
+    """Linear sub-layers of every block; `up` where a gated network has one."""
+    texts: Annotated[int, Field(ge=1)] | Literal["all"] = "all"
+    """How many texts a side, of the test split's queries and positive passages."""
+    seed: int = 42
+    """Chooses the texts and their partners."""
+    query_length: int | None = Field(default=None, ge=3)
+    """Longest query in tokens; the encoder's where left out."""
+    passage_length: int | None = Field(default=None, ge=3)
+    """Longest passage in tokens; the encoder's where left out."""
+    dtype: Literal["float32", "bfloat16", "float16"] | None = None
+    """Arithmetic of the model; the encoder's where left out. Sums are in float32 at least."""
+    shards: int = Field(default=1, ge=1, le=999)
+    """Jobs a layer."""
+
+    @model_validator(mode="after")
+    def _applicable(self) -> Attribution:
+        if self.partner and self.target not in SIMILARITIES:
+            raise ValueError(f"target {self.target} has no partner")
+        if self.tolerance and (self.method, self.quadrature) != ("weights", "gauss-legendre"):
+            raise ValueError("tolerance needs method: weights and quadrature: gauss-legendre")
+        return self
+
+
+class Maps(Strict):
+    """Which activity the heat maps show."""
+
+    normaliser: Normaliser = "network-max"
+    """What scores are divided by."""
+    left_out: int = Field(default=0, ge=0)
+    """Outlier units that the normaliser leaves out."""
+    threshold: Threshold = 0.1
+    """A neuron is active above it."""
+    threshold_of: dict[Slug, Threshold] = Field(default={})
+    """Another threshold for the maps of some retrievers; published: 0.01 of decoders."""
+    bins: int = Field(default=10, ge=1, le=1000)
+    """Neurons are drawn in so many bins."""
+    statistic: Literal["max", "mean"] = "max"
+    """Of a bin's neurons."""
+
+
+class Attributing(Strict):
+    """What is attributed: every attribution × retriever × dataset × side × layer."""
+
+    attributions: list[Slug] = Field(min_length=1)
+    """Names under `attributions`."""
+    retrievers: list[Slug] = Field(min_length=1)
+    """Names under `retrievers`."""
+    only: dict[Slug, Annotated[list[Slug], Field(min_length=1)]] = Field(default={})
+    """Attributions that are made of some of these retrievers alone."""
+    datasets: list[Slug] = Field(min_length=1)
+    """Names under `datasets`."""
+    layers: Literal["all"] | list[Layer] = "all"
+    """All blocks, or a list; 1 is the first block."""
+    thresholds: dict[Normaliser, Annotated[list[Threshold], Field(min_length=1)]] = Field(
+        default={
+            "network-max": [0.01, 0.02, 0.05, 0.1, 0.2],
+            "sublayer-max": [0.01, 0.02, 0.05, 0.1, 0.2],
+            "share-of-sum": [0.0005, 0.001, 0.002, 0.005, 0.01],
+        },
+        min_length=1,
+    )
+    """Normaliser to the quotients above which a neuron is active: the text's largest score in the
+    network (published), its largest in the sub-layer, or the sum over the sub-layer."""
+    left_out: list[Annotated[int, Field(ge=0)]] = Field(default=[0, 1], min_length=1)
+    """How many outlier units (dimensions of the residual stream, or single inner neurons) the
+    normaliser leaves out."""
+    ablate: list[Annotated[int, Field(ge=1)]] = Field(default=[10, 100], min_length=1)
+    """How many neurons are set to zero: a text's highest, its lowest, and random ones."""
+    draws: int = Field(default=3, ge=1)
+    """Random choices of neurons a text."""
+    checked_texts: int = Field(default=200, ge=2)
+    """At most so many texts a side enter the checks: ablation and rank correlations."""
+    seed: int = 42
+    """Of random neurons and of the texts that correlations are held against."""
+    maps: Maps = Maps()
+    """Which activity the heat maps show."""

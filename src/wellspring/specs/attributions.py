@@ -1,0 +1,280 @@
+"""Slices of the steps that attribute embeddings to neurons and count what is active."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from wellspring.config import SIMILARITIES, Attributing, Config
+from wellspring.specs.base import Side, Spec
+from wellspring.specs.datasets import QrelsSpec, SamplesSpec, qrels, samples
+from wellspring.specs.models import EncodingSpec, encoding
+
+OTHER: dict[Side, Side] = {"query": "passage", "passage": "query"}
+
+
+class AttributionSpec(Spec):
+    """All layers of one side of an encoder under one attribution."""
+
+    target: Literal["norm", "cosine", "dot", "margin", "pooler-norm", "padded-mean-norm"]
+    similarity: Literal["cosine", "dot"] | None
+    """Of `margin`."""
+    method: str
+    quadrature: Literal["gauss-legendre", "paper"] | None
+    """None where the method needs no integral."""
+    points: int | None
+    tolerance: float | None
+    sublayers: list[Literal["intermediate", "output", "up"]]
+    texts: int | None
+    """How many; None: all."""
+    seed: int
+    encoding: EncodingSpec
+    partner: EncodingSpec | None
+    """The other side's vectors, where the target needs them."""
+    judgements: QrelsSpec | None
+    """Which texts are in the test split."""
+    samples: SamplesSpec | None
+    """The same with negatives, where the target needs them."""
+    shards: int
+
+
+class AttributeSpec(Spec):
+    """One shard of one layer."""
+
+    attribution: AttributionSpec
+    layer: int
+    shard: int
+
+
+class ActivationsSpec(Spec):
+    """When a neuron counts as active."""
+
+    attribution: AttributionSpec
+    layers: list[int]
+    thresholds: dict[str, list[float]]
+    left_out: list[int]
+
+
+class AblateSpec(Spec):
+    """How many of a text's neurons are set to zero, and which ranking that disturbs."""
+
+    attribution: AttributionSpec
+    layers: list[int]
+    texts: int
+    """At most so many."""
+    neurons: list[int]
+    draws: int
+    seed: int
+    similarity: Literal["cosine", "dot"]
+    samples: SamplesSpec
+    candidates: EncodingSpec
+    """The other side's vectors."""
+
+
+class Held(Spec):
+    """A side's scores, where their slice itself would be too long."""
+
+    spec: str
+    """The digest of its AttributionSpec."""
+    sublayers: list[Literal["intermediate", "output", "up"]]
+    shards: int
+
+
+class AgreementSpec(Spec):
+    """A retriever's attributions among each other and with its counterpart's, on one dataset."""
+
+    encoders: dict[Side, str]
+    attributions: dict[str, dict[Side, Held]]
+    counterpart: str | None
+    others: dict[Side, str]
+    """The counterpart's encoders."""
+    counterparts: dict[str, dict[Side, Held]]
+    layers: list[int]
+    texts: int
+    seed: int
+
+
+class Attributed(Spec):
+    """What a study holds of one side of a retriever under one attribution, by digests."""
+
+    attribution: str
+    dataset: str
+    retriever: str
+    side: Side
+    encoder: str
+    activations: str
+    ablations: str
+
+
+class DecentralisationSpec(Spec):
+    """The grid of a study's attributions and the settings of its tests."""
+
+    study: str
+    resamples: int
+    seed: int
+    grid: list[Attributed]
+    pairs: dict[str, str]
+    pooling: dict[str, str]
+    """Retriever to the pooling of its query encoder."""
+    depths: dict[str, int]
+    """Encoder to the number of its blocks."""
+    agreement: dict[str, dict[str, str]]
+    """Retriever and dataset to the digest of the agreement's slice."""
+
+
+def attribution(
+    config: Config, name: str, encoder: str, dataset: str, side: Side
+) -> AttributionSpec:
+    """The slice that a side's scores depend on, whatever the layer."""
+    entry = config.attributions[name]
+    paired = entry.target in SIMILARITIES
+    margin = entry.target == "margin"
+    partner = _encoding(config, name, entry.partner or encoder, OTHER[side], entry.partner is None)
+    integral = entry.method in ("weights", "integrated-gradients", "conductance")
+    fixed = entry.quadrature == "gauss-legendre" and entry.tolerance is None
+    return AttributionSpec(
+        target=entry.target,
+        similarity=entry.similarity if margin else None,
+        method=entry.method,
+        quadrature=entry.quadrature if integral else None,
+        points=entry.points if integral and fixed else None,
+        tolerance=entry.tolerance,
+        sublayers=entry.sublayers,
+        texts=None if entry.texts == "all" else entry.texts,
+        seed=entry.seed,
+        encoding=_encoding(config, name, encoder, side),
+        partner=partner if paired else None,
+        judgements=None if margin else qrels(config, dataset),
+        samples=samples(config, dataset) if margin else None,
+        shards=entry.shards,
+    )
+
+
+def attribute(
+    config: Config,
+    name: str,
+    encoder: str,
+    dataset: str,
+    side: Side,
+    layer: int | str,
+    shard: int | str,
+) -> AttributeSpec:
+    """The slice that one shard of one layer depends on."""
+    whole = attribution(config, name, encoder, dataset, side)
+    return AttributeSpec(attribution=whole, layer=int(layer), shard=int(shard))
+
+
+def activations(
+    config: Config, name: str, encoder: str, dataset: str, side: Side
+) -> ActivationsSpec:
+    """The slice that a side's active neurons depend on."""
+    wanted = _wanted(config)
+    return ActivationsSpec(
+        attribution=attribution(config, name, encoder, dataset, side),
+        layers=config.blocks(encoder),
+        thresholds={key: sorted(values) for key, values in wanted.thresholds.items()},
+        left_out=sorted(wanted.left_out),
+    )
+
+
+def ablate(config: Config, name: str, encoder: str, dataset: str, side: Side) -> AblateSpec:
+    """The slice that setting neurons to zero depends on."""
+    wanted, entry = _wanted(config), config.attributions[name]
+    other = entry.partner or encoder
+    return AblateSpec(
+        attribution=attribution(config, name, encoder, dataset, side),
+        layers=config.blocks(encoder),
+        texts=wanted.checked_texts,
+        neurons=sorted(wanted.ablate),
+        draws=wanted.draws,
+        seed=wanted.seed,
+        similarity=entry.similarity,
+        samples=samples(config, dataset),
+        candidates=_encoding(config, name, other, OTHER[side], entry.partner is None),
+    )
+
+
+def agreement(config: Config, retriever: str, dataset: str) -> AgreementSpec:
+    """The slice that rank correlations between a retriever's scores depend on."""
+    wanted = _wanted(config)
+    other = config.attributed_pairs().get(retriever)
+    mine, theirs = (config.retrievers[name].encoders if name else {} for name in (retriever, other))
+    blocks = [config.blocks(encoder) for encoder in (mine["query"], *theirs.values())]
+    return AgreementSpec(
+        encoders=mine,
+        attributions=_held(config, retriever, mine, dataset),
+        counterpart=other,
+        others=theirs,
+        counterparts=_held(config, retriever, theirs, dataset),
+        layers=sorted(set(blocks[0]).intersection(*blocks[1:])),
+        texts=wanted.checked_texts,
+        seed=wanted.seed,
+    )
+
+
+def decentralisation(config: Config) -> DecentralisationSpec:
+    """The slice that the table of a study's attributions depends on."""
+    wanted = _wanted(config)
+    grid = [
+        Attributed(
+            attribution=name,
+            dataset=dataset,
+            retriever=retriever,
+            side=side,
+            encoder=encoder,
+            activations=activations(config, name, encoder, dataset, side).digest,
+            ablations=ablate(config, name, encoder, dataset, side).digest,
+        )
+        for name, retriever in config.attributed()
+        for dataset in wanted.datasets
+        for side, encoder in config.retrievers[retriever].encoders.items()
+    ]
+    return DecentralisationSpec(
+        study=config.study.name,
+        resamples=config.study.findings.resamples,
+        seed=config.study.findings.seed,
+        grid=grid,
+        pairs=config.attributed_pairs(),
+        pooling={
+            name: config.encoders[config.retrievers[name].query].pooling
+            for name in wanted.retrievers
+        },
+        depths={
+            cell.encoder: config.models[config.encoders[cell.encoder].model].layers for cell in grid
+        },
+        agreement={
+            name: {dataset: agreement(config, name, dataset).digest for dataset in wanted.datasets}
+            for name in config.agreeing()
+        },
+    )
+
+
+def _wanted(config: Config) -> Attributing:
+    if config.study.attribute is None:
+        raise ValueError("the study attributes nothing")
+    return config.study.attribute
+
+
+def _encoding(
+    config: Config, name: str, encoder: str, side: Side, own: bool = True
+) -> EncodingSpec:
+    """The side's encoding with what the attribution sets. own: of the attributed encoder itself."""
+    entry, whole = config.attributions[name], encoding(config, encoder, side)
+    # Neither normalisation nor storage touches a score.
+    changes = {"normalise": False, "storage": "float32"}
+    if length := getattr(entry, f"{side}_length"):
+        changes["length"] = length
+    if own and entry.dtype:
+        changes["dtype"] = entry.dtype
+    return whole.model_copy(update=changes)
+
+
+def _held(
+    config: Config, retriever: str, encoders: dict[Side, str], dataset: str
+) -> dict[str, dict[Side, Held]]:
+    found: dict[str, dict[Side, Held]] = {}
+    for name in config.attributions_of(retriever) if encoders else []:
+        for side, encoder in encoders.items():
+            spec = attribution(config, name, encoder, dataset, side)
+            held = Held(spec=spec.digest, sublayers=spec.sublayers, shards=spec.shards)
+            found.setdefault(name, {})[side] = held
+    return found

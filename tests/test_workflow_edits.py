@@ -1,0 +1,311 @@
+"""Exactly what each edit of configuration, code and inputs reruns (the table in the README)."""
+
+from __future__ import annotations
+
+import shutil
+
+import pytest
+
+PROBES = 2 * 2 * 2
+"""Retrievers × layers × passage counts of the small study."""
+FIGURES = {"figure": 2, "controls": 1}
+REPORTED = {"findings": 1, **FIGURES}
+DECENTRALISED = {"decentralisation": 1, "attribution_figure": 3}
+COUNTED = {"activations": 4, "heatmap": 4, **DECENTRALISED}
+ABLATED = {"ablate": 4, **DECENTRALISED}
+ATTRIBUTED = {"attribute": 8, "agreement": 1, **ABLATED, **COUNTED}
+"""Encoders × sides × layers of the small study, and what follows."""
+
+
+def set_negatives(config):
+    config["datasets"]["questions"]["negatives"] = {"seed": 7}
+
+
+def mine_negatives(config):
+    config["datasets"]["questions"]["negatives"] = {"mined": "bm25"}
+
+
+def count_negatives(config):
+    config["datasets"]["questions"]["negatives"] = {"count": 3}
+
+
+def set_bm25(config):
+    config["datasets"]["questions"]["bm25"] = {"b": 0.7}
+
+
+def set_shards(config):
+    config["datasets"]["questions"]["shards"] = 2
+
+
+def set_kinds(config):
+    config["study"]["probe"]["kinds"] = ["concat", "cosine"]
+
+
+def set_seeds(config):
+    config["study"]["probe"]["seeds"] = [0, 1, 2]
+
+
+def set_permutations(config):
+    config["study"]["findings"]["permutations"] = 300
+
+
+def set_split(config):
+    config["datasets"]["questions"]["splits"]["test"] = 0.25
+
+
+def set_epochs(config):
+    config["study"]["probe"]["optimiser"]["epochs"] = 6
+
+
+def add_passages(config):
+    config["study"]["probe"]["passages"] = [2, 3, 4]
+
+
+def add_layer(config):
+    config["study"]["probe"]["layers"] = [0, 1, 2]
+
+
+def add_retriever(config):
+    config["models"]["other"] = {**config["models"]["fresh"], "seed": 1}
+    config["encoders"]["other"] = {**config["encoders"]["fresh"], "model": "other"}
+    config["retrievers"]["other"] = {"query": "other", "compared_with": "fresh"}
+    config["study"]["probe"]["retrievers"].append("other")
+
+
+def set_alpha(config):
+    config["study"]["findings"]["alpha"] = 0.01
+
+
+def set_length(config):
+    config["encoders"]["tiny"]["passage_length"] = 16
+
+
+def set_pooling(config):
+    config["encoders"]["tiny"]["pooling"] = "cls"
+
+
+def set_thresholds(config):
+    thresholds = config["study"]["attribute"].setdefault("thresholds", {})
+    thresholds["network-max"] = [0.03, 0.1]
+
+
+def set_bins(config):
+    config["study"]["attribute"]["maps"] = {"bins": 5}
+
+
+def set_ablated(config):
+    config["study"]["attribute"]["ablate"] = [2, 4]
+
+
+def attribute_fewer_layers(config):
+    config["study"]["attribute"]["layers"] = [2]
+
+
+def attribute_more_texts(config):
+    config["attributions"]["norm"]["texts"] = 10
+
+
+def add_attribution(config):
+    config["attributions"]["cut"] = {"texts": 8, "passage_length": 8, "query_length": 8}
+    config["study"]["attribute"]["attributions"].append("cut")
+
+
+RESAMPLED = {"samples": 1, "bm25": 1, "probe": PROBES, **REPORTED, **ABLATED}
+EDITS_OF_CONFIG = [
+    (set_negatives, RESAMPLED),
+    (mine_negatives, RESAMPLED),
+    (count_negatives, RESAMPLED),
+    (set_bm25, {"bm25": 1, "probe": PROBES, **REPORTED}),
+    (set_shards, {"embed": 8, "similarity": 1, "probe": PROBES, **REPORTED}),
+    (set_kinds, {"probe": PROBES, **REPORTED}),
+    (set_seeds, {"probe": PROBES, **REPORTED}),
+    (set_permutations, REPORTED),
+    (set_split, {"qrels": 1, **RESAMPLED, **ATTRIBUTED}),
+    (set_epochs, {"probe": PROBES, **REPORTED}),
+    (add_passages, {"probe": PROBES // 2, **REPORTED}),
+    (add_layer, {"probe": PROBES // 2, "similarity": 1, **REPORTED}),
+    (
+        add_retriever,
+        {
+            "model": 1,
+            "embed": 2,
+            "probe": PROBES // 2,
+            "similarity": 1,
+            "findings": 1,
+            "figure": 2,
+            "controls": 2,
+        },
+    ),
+    (set_alpha, REPORTED),
+    (
+        set_length,
+        {
+            **{"embed": 1, "similarity": 1, "probe": PROBES // 2, **REPORTED},
+            # The query side's ranking is among passages.
+            **{"attribute": 2, "activations": 1, "ablate": 2, "agreement": 1, "heatmap": 2},
+            **DECENTRALISED,
+        },
+    ),
+    (
+        set_pooling,
+        {
+            **{"embed": 2, "similarity": 1, "probe": PROBES // 2, **REPORTED},
+            **{"attribute": 4, "activations": 2, "ablate": 2, "agreement": 1, "heatmap": 4},
+            **DECENTRALISED,
+        },
+    ),
+    (set_thresholds, COUNTED),
+    (set_bins, {"heatmap": 4}),
+    (set_ablated, ABLATED),
+    (attribute_fewer_layers, {"agreement": 1, **ABLATED, **COUNTED}),
+    (attribute_more_texts, ATTRIBUTED),
+    (
+        add_attribution,
+        {
+            "attribute": 8,
+            "activations": 4,
+            "ablate": 4,
+            "agreement": 2,
+            "decentralisation": 1,
+            "heatmap": 4,
+            "attribution_figure": 6,
+        },
+    ),
+]
+
+
+@pytest.mark.parametrize(("edit", "jobs"), EDITS_OF_CONFIG, ids=lambda value: str(value)[:30])
+def test_an_edit_of_the_configuration_reruns_what_it_touches(study, edit, jobs):
+    study.configure(edit)
+    assert study.planned() == jobs
+
+
+PACKAGE = "src/wellspring"
+EDITS_OF_CODE = [
+    # A comment, a docstring, a log line: nothing.
+    (f"{PACKAGE}/pooling.py", "import torch\n", "import torch  # a comment\n", {}),
+    (f"{PACKAGE}/embeddings.py", '"""Texts to vectors', '"""Text to vectors', {}),
+    (
+        f"{PACKAGE}/cli/embeddings.py",
+        "messages.counts(",
+        "messages.say('!')\n        messages.counts(",
+        {},
+    ),
+    # A step of the science, and what follows.
+    (
+        f"{PACKAGE}/pooling.py",
+        "mask.float().unsqueeze(1)",
+        "mask.double().float().unsqueeze(1)",
+        {"embed": 4, "similarity": 1, "probe": PROBES, **REPORTED, **ATTRIBUTED},
+    ),
+    (
+        f"{PACKAGE}/probes/training.py",
+        "import torch\n",
+        "import torch\n\nREAL_CHANGE = 1\n",
+        {"probe": PROBES, **REPORTED},
+    ),
+    (
+        f"{PACKAGE}/findings/statistics.py",
+        "import numpy as np\n",
+        "import numpy as np\n\nREAL_CHANGE = 1\n",
+        {**REPORTED, **DECENTRALISED},
+    ),
+    (
+        f"{PACKAGE}/findings/similarity.py",
+        "import numpy as np\n",
+        "import numpy as np\n\nREAL_CHANGE = 1\n",
+        {"similarity": 1, **REPORTED},
+    ),
+    (
+        f"{PACKAGE}/figures/panels.py",
+        "import numpy as np\n",
+        "import numpy as np\n\nREAL_CHANGE = 1\n",
+        FIGURES,
+    ),
+    (
+        f"{PACKAGE}/figures/heatmaps.py",
+        "import numpy as np\n",
+        "import numpy as np\n\nREAL_CHANGE = 1\n",
+        {"heatmap": 4},
+    ),
+    (
+        f"{PACKAGE}/activations.py",
+        "import numpy as np\n",
+        "import numpy as np\n\nREAL_CHANGE = 1\n",
+        COUNTED,
+    ),
+    (
+        f"{PACKAGE}/attributions/fused.py",
+        "import torch\n",
+        "import torch\n\nREAL_CHANGE = 1\n",
+        ATTRIBUTED,
+    ),
+    (
+        f"{PACKAGE}/attributions/ablation.py",
+        "import torch\n",
+        "import torch\n\nREAL_CHANGE = 1\n",
+        ABLATED,
+    ),
+    # A method that the study does not use.
+    (
+        f"{PACKAGE}/attributions/methods.py",
+        "import torch\n",
+        "import torch\n\nREAL_CHANGE = 1\n",
+        {},
+    ),
+    (
+        f"{PACKAGE}/datasets/samples.py",
+        "import polars as pl\n",
+        "import polars as pl\n\nREAL_CHANGE = 1\n",
+        RESAMPLED,
+    ),
+    (
+        f"{PACKAGE}/models/load.py",
+        "import torch\n",
+        "import torch\n\nREAL_CHANGE = 1\n",
+        {"model": 2, "embed": 4, "similarity": 1, "probe": PROBES, **REPORTED, **ATTRIBUTED},
+    ),
+    # A format or architecture that is used, and one that is not.
+    (
+        f"{PACKAGE}/datasets/jsonl.py",
+        "def read(",
+        "REAL_CHANGE = 1\n\n\ndef read(",
+        {"texts": 1, "qrels": 1, "embed": 4, "similarity": 1, **RESAMPLED, **ATTRIBUTED},
+    ),
+    (
+        f"{PACKAGE}/models/bert.py",
+        "ARCHITECTURE =",
+        "REAL_CHANGE = 1\nARCHITECTURE =",
+        {"model": 2, "embed": 4, "similarity": 1, "probe": PROBES, **REPORTED, **ATTRIBUTED},
+    ),
+    (f"{PACKAGE}/datasets/beir.py", "import", "REAL_CHANGE = 1\nimport", {}),
+    (f"{PACKAGE}/downloads/http.py", "import re\n", "import re\n\nREAL_CHANGE = 1\n", {}),
+    (f"{PACKAGE}/models/llama.py", "ARCHITECTURE =", "REAL_CHANGE = 1\nARCHITECTURE =", {}),
+]
+
+
+@pytest.mark.parametrize(("file", "old", "new", "jobs"), EDITS_OF_CODE, ids=lambda v: str(v)[-30:])
+def test_an_edit_of_the_code_reruns_what_it_touches(study, file, old, new, jobs):
+    study.rewrite(file, old, new)
+    assert study.planned() == jobs
+
+
+def test_a_new_format_and_a_new_architecture_rerun_nothing(study):
+    shutil.copyfile(
+        study.folder / PACKAGE / "datasets/jsonl.py", study.folder / PACKAGE / "datasets/new.py"
+    )
+    shutil.copyfile(
+        study.folder / PACKAGE / "models/bert.py", study.folder / PACKAGE / "models/new.py"
+    )
+    assert study.planned() == {}
+
+
+def test_an_edit_of_an_input_reruns_what_reads_it(study):
+    questions = study.folder / "questions.jsonl"
+    questions.write_text(questions.read_text() + questions.read_text().splitlines()[0] + "\n")
+    reread = {"texts": 1, "qrels": 1, "embed": 4, "similarity": 1}
+    expected = {**reread, **RESAMPLED, **ATTRIBUTED}
+    assert study.planned() == expected
+    weights = study.folder / "tiny" / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[::-1])
+    assert study.planned() == {"model": 2, **expected}
