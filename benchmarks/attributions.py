@@ -97,15 +97,13 @@ def step_by_step(
 ) -> dict[tuple[int, str], np.ndarray]:
     """The same of one text by the loop. every: with the gradient of all parameters at each step."""
     ids = torch.tensor([text], device=backbone.device)
-    return {
-        (layer, name): loop(
-            backbone, ids, "mean", torch.linalg.vector_norm, layer, name, quadrature, every
-        )[0]
-        .cpu()
-        .numpy()
-        for layer in range(1, backbone.layers + 1)
-        for name in SUBLAYERS
-    }
+    found = {}
+    for layer in range(1, backbone.layers + 1):
+        for name in SUBLAYERS:
+            given = (backbone, ids, "mean", torch.linalg.vector_norm, layer, name, quadrature)
+            absolute, _ = loop(*given, every)
+            found[layer, name] = absolute.float().cpu().numpy()
+    return found
 
 
 def flops(shape: Shape, tokens: int, points: int) -> float:

@@ -166,6 +166,16 @@ def test_the_length_behind_the_pooler_equals_the_loop(loaded, name):
     assert (abs(found.residual) < 1e-4 * abs(found.full - found.empty)).all()
 
 
+def test_dprs_own_vector_is_the_first_tokens_state(loaded):
+    backbone = loaded("dpr")
+    method = Method("cls", gauss_legendre(3), 2, ("output",))
+    through, plain = (
+        scores(backbone, *batch(backbone), target, method)["output"]
+        for target in (targets.pooler_norm(), targets.norm())
+    )
+    np.testing.assert_array_equal(through.absolute, plain.absolute)
+
+
 def test_a_pooler_in_half_precision_gives_wide_lengths(loaded):
     backbone = loaded("bert")
     vectors = torch.randn(2, 3, 32, generator=torch.Generator().manual_seed(7))

@@ -60,7 +60,7 @@ class Target:
 
         Raises ModelError where that is a pooler and the model has none, or a fresh one.
         """
-        if not self.through_pooler:
+        if not self.through_pooler or backbone.architecture.pooled == "first-token":
             return self
         pooler, named = getattr(backbone.model, "pooler", None), type(backbone.model).__name__
         if pooler is None:
@@ -132,7 +132,7 @@ def padded_mean_norm() -> Target:
 
 def pooler_norm() -> Target:
     """F = ‖pooler(state of the first token)‖₂, whatever the pooling: the published target of BERT,
-    whose own pooler is a linear map and tanh."""
+    whose own pooler is a linear map and tanh, and of DPR, which has none and gives the state."""
     return Target(through_pooler=True)
 
 

@@ -22,9 +22,9 @@ class Attribution(Strict):
     target: Literal["norm", "cosine", "dot", "margin", "pooler-norm", "padded-mean-norm"] = "norm"
     """The length of the vector before any normalisation; its similarity to a partner's vector (a
     query's positive, a passage's query), which is held constant; `margin`: that similarity less
-    the mean one to the sample's hard negatives. `pooler-norm` (through the model's own pooler) and
-    `padded-mean-norm` (mean over padding, too) are the published ways of BERT and of mean
-    pooling."""
+    the mean one to the sample's hard negatives. `pooler-norm` (the first token's state through the
+    model's own pooler; DPR has none) and `padded-mean-norm` (mean over padding, too) are the
+    published ways of CLS and of mean pooling."""
     partner: Slug | None = None
     """The encoder of the other side, whose vectors are the partners; the same where left out."""
     similarity: Literal["cosine", "dot"] = "cosine"

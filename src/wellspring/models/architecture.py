@@ -47,6 +47,9 @@ class Architecture:
     attention: str | None = None
     """Dotted path from a block to the module, called once a pass, in which positions meet: whatever
     else the block does, it does to each position alone. None: not known."""
+    pooled: Literal["pooler", "first-token"] = "pooler"
+    """What the class itself gives as pooled output: that of its `pooler`, if it has one, or the
+    first token's state as it is."""
 
 
 DENSE_SUBLAYERS = {

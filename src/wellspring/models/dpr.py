@@ -18,4 +18,5 @@ ARCHITECTURE = Architecture(
         "DPRReader": "it reads a question and a passage together and encodes neither",
     },
     attention="attention",
+    pooled="first-token",
 )
