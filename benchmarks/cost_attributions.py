@@ -17,7 +17,7 @@ import torch
 from benchmarks.cost_facts import GIVEN, Checkpoint, characters, fact, hours, lengths, model
 from wellspring import embeddings, inputs, specs, targets
 from wellspring.attributions.quadrature import PAPER_POINTS
-from wellspring.cli.attributions import ROWS, WINDOW
+from wellspring.cli.attributions import HELD, WINDOW, default_rows
 from wellspring.config import Config
 from wellspring.errors import ConfigError
 from wellspring.models.architecture import blocks, builtin
@@ -25,7 +25,8 @@ from wellspring.models.architecture import blocks, builtin
 SCORES = """attribution, encoder, dataset, side, texts, tokens a text, padding %, pass PFLOP, \
 product PFLOP, attribution h min, attribution h max, published PFLOP, published h min, \
 published h max, score GB, table GB"""
-MEMORY = "encoder, GB of weights, KB a row and block, GB at the default rows, rows that fit"
+MEMORY = """attribution, encoder, dtype, GB of weights, KB a row and block, default rows, \
+GB at the default rows, rows that fit"""
 JOBS = "rule, jobs"
 SUPPORTED = ("norm", "pooler-norm", "padded-mean-norm")
 Place = tuple[str, str, str, specs.Side]
@@ -92,7 +93,9 @@ class Shape:
         """
         norms = 2 * self.hidden * (4 if self.gated else size)
         inner = (3 if self.gated else 1) * self.inner
-        return norms + size * (5 * self.hidden + inner)
+        # An RMS norm's input is the state itself, where that is in float32.
+        states = 4 if self.gated and size == 4 else 5
+        return norms + size * (states * self.hidden + inner)
 
 
 def shape(known: Checkpoint, architecture: str, layers: int) -> Shape:
@@ -127,18 +130,21 @@ def scores(config: Config, place: Place) -> tuple[Any, ...]:
     known, encoding = fact(config.models[config.encoders[encoder].model].source), spec.encoding
     form = shape(known, encoding.architecture, encoding.layers)
     points, layers = spec.points or PAPER_POINTS, config.blocks(encoder)
-    real = lengths(getattr(fact(dataset), side), characters(known), encoding, WINDOW)
+    texts = fact(dataset).tested()[side]
+    texts = min(texts, spec.texts or texts)
+    wide = sum(form.hidden if part == "output" else form.inner for part in entry.sublayers)
+    # Sorted together, as the step cuts them: absolute and signed scores in float16 are held.
+    window = min(WINDOW, HELD // (2 * 2 * wide), -(-texts // spec.shards))
+    real = lengths(getattr(fact(dataset), side), characters(known), encoding, window)
     mixed = entry.target == "padded-mean-norm"
     filled = mixed or encoding.pooling == "last-position"
     padded = np.full_like(real, encoding.length) if filled else real
     alone = not mixed and (encoding.pooling != "mean" or entry.target == "pooler-norm")
-    runs = list(embeddings.batches(padded.tolist(), ROWS["cuda"] // points))
+    runs = list(embeddings.batches(padded.tolist(), default_rows("cuda", form.hidden) // points))
     width = padded[[run[0] for run in runs]].astype(float)
     count = np.array([len(run) for run in runs])
-    texts = fact(dataset).tested()[side]
-    texts = min(texts, spec.texts or texts)
     each = [form.scored(entry.sublayers, points, layer, width, alone) for layer in layers]
-    passes, product = (sum(part) @ count * texts / WINDOW for part in zip(*each, strict=True))
+    passes, product = (sum(part) @ count * texts / window for part in zip(*each, strict=True))
     slots = width @ count / real.sum()
     old = form.published(len(entry.sublayers), len(layers), real.astype(float)).mean() * texts
     # The product is in float32, whatever the model is.
@@ -147,7 +153,6 @@ def scores(config: Config, place: Place) -> tuple[Any, ...]:
     low, high = reversed(GIVEN.share)
     work = passes / 1e15, product / 1e15, ours / low, ours / high
     published = old / 1e15, theirs / low, theirs / high
-    wide = sum(form.hidden if part == "output" else form.inner for part in entry.sublayers)
     disk = texts * len(layers) * stored(wide, len(entry.sublayers)) / 1e9
     sizes = tabled(config, texts, len(layers), len(entry.sublayers), wide) / 1e9
     size = texts, real.mean(), 100 * (slots - 1)
@@ -169,18 +174,19 @@ def tabled(config: Config, texts: int, layers: int, sublayers: int, neurons: int
     return float(np.dot(rows, GIVEN.rows))
 
 
-def memory(config: Config, encoder: str) -> tuple[Any, ...]:
+def memory(config: Config, place: Place) -> tuple[Any, ...]:
     """A row of the table: what the first block's job holds when its forward pass has ended."""
-    spec = specs.encoding(config, encoder, "passage")
+    name, encoder, *_ = place
+    spec = specs.attribution(config, *place).encoding
     known = fact(config.models[config.encoders[encoder].model].source)
     form = shape(known, spec.architecture, spec.layers)
     size = 4 if spec.dtype == "float32" else 2
     weights = model(known.loaded, known.sizes, spec.layers).num_parameters() * size
     # Every block, and z in float32 and in the model's type.
     row = form.layers * form.kept(size) + form.inner * (4 + size)
-    fitting = int((GIVEN.card * 1e9 - weights) / row)
-    whole = weights + ROWS["cuda"] * row
-    return encoder, weights / 1e9, form.kept(size) / 1e3, whole / 1e9, fitting
+    rows = default_rows("cuda", form.hidden)
+    held = weights / 1e9, form.kept(size) / 1e3, rows, (weights + rows * row) / 1e9
+    return name, encoder, spec.dtype, *held, int((GIVEN.card * 1e9 - weights) / row)
 
 
 def jobs(config: Config) -> list[tuple[str, int]]:
@@ -204,9 +210,10 @@ def tables(config: Config) -> dict[str, list[tuple[Any, ...]]]:
     made = places(config)
     if not made:
         return {}
-    encoders = dict.fromkeys(place[1] for place in made)
+    # Neither the dataset nor the side matters there.
+    models = {place[:2]: place for place in made}
     return {
         SCORES: [scores(config, place) for place in made],
-        MEMORY: [memory(config, encoder) for encoder in encoders],
+        MEMORY: [memory(config, place) for place in models.values()],
         JOBS: jobs(config),
     }

@@ -356,7 +356,7 @@ def test_what_does_not_fit_into_memory_is_halved(loaded, monkeypatch):
     assert splits == 3 + 4
     np.testing.assert_allclose(found, whole, rtol=1e-8, atol=1e-12)
     monkeypatch.setattr(suffix.Suffix, "__call__", limited(0))
-    with pytest.raises(WellspringError, match="a text of 12 tokens does not fit into memory"):
+    with pytest.raises(WellspringError, match="text 3, of 12 tokens, does not fit into memory"):
         gathered(backbone, tokens, targets.norm(), method)
 
 

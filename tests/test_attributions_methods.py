@@ -286,7 +286,7 @@ def test_a_text_without_signal_is_an_error(loaded, kind):
     given = backbone, *batch(backbone)
     partners[2] = 0
     with pytest.raises(WellspringError, match="layer 1, intermediate: text 9 has no signal"):
-        scorer(kind)(*given, targets.dot(partners), method, rows=[4, 5, 9])
+        scorer(kind)(*given, targets.dot(partners), method, names=[4, 5, 9])
     partners[1] = torch.nan
     with pytest.raises(WellspringError, match="scores of text 1 are not finite"):
         scorer(kind)(*given, targets.dot(partners), method)

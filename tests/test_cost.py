@@ -219,7 +219,12 @@ def test_shapes_are_those_of_the_checkpoints(grid, facts):
 
 
 @pytest.mark.parametrize(
-    ("kind", "dtype", "gated"), [("BertModel", "float32", False), ("LlamaModel", "bfloat16", True)]
+    ("kind", "dtype", "gated"),
+    [
+        ("BertModel", "float32", False),
+        ("LlamaModel", "bfloat16", True),
+        ("LlamaModel", "float32", True),
+    ],
 )
 def test_a_block_keeps_the_bytes_of_the_formula(grid, kind, dtype, gated):
     def kept(layers: int) -> int:
@@ -277,16 +282,19 @@ def test_rows_of_the_tables_by_hand(grid, paper, facts):
     assert grid.tabled(paper, 100, 6, 2, 480) == counts * each[0] + measures * each[1]
 
 
+def rows_of(grid, config, attribution: str, **changes) -> list[dict]:
+    """The rows of one attribution's table, with its entry changed."""
+    entry = config.attributions[attribution].model_copy(update=changes)
+    catalogue = config.attributions | {attribution: entry}
+    config = config.model_copy(update={"attributions": catalogue})
+    places = [place for place in grid.places(config) if place[0] == attribution]
+    names = grid.SCORES.split(", ")
+    return [dict(zip(names, grid.scores(config, place), strict=True)) for place in places]
+
+
 def test_a_side_is_the_test_splits(grid, facts, paper):
     assert facts.FACTS["nq"].tested() == {"query": 6_515, "passage": round(4.4 * 6_515)}
-
-    def row_of(texts: int | str) -> dict:
-        entry = paper.attributions["norm"].model_copy(update={"texts": texts})
-        config = paper.model_copy(update={"attributions": {"norm": entry}})
-        found = grid.scores(config, grid.places(config)[1])
-        return dict(zip(grid.SCORES.split(", "), found, strict=True))
-
-    row = row_of("all")
+    row = rows_of(grid, paper, "norm")[1]
     assert (row["encoder"], row["dataset"], row["side"]) == ("bert-cls", "nq", "passage")
     assert row["texts"] == 28_666
     per_text = 12 * (4 * (3072 + 768) + 2 * 12 + 20)
@@ -294,24 +302,82 @@ def test_a_side_is_the_test_splits(grid, facts, paper):
     peak = (row["pass PFLOP"] + row["product PFLOP"]) * 1e15 / 67e12 / 3600
     assert row["attribution h min"] == pytest.approx(peak / 0.5)
     assert row["attribution h max"] == pytest.approx(peak / 0.3)
-    assert row_of(16)["pass PFLOP"] == pytest.approx(row["pass PFLOP"] * 16 / 28_666)
     assert row["published h min"] == pytest.approx(row["published PFLOP"] * 1e15 / 33.5e12 / 3600)
+    # More texts than are sorted together cost in proportion.
+    half = rows_of(grid, paper, "norm", texts=14_333)[1]
+    assert half["pass PFLOP"] == pytest.approx(row["pass PFLOP"] / 2)
 
 
-def test_memory_of_the_first_block_by_hand(grid, paper):
-    _, weights, kilobytes, default, fitting = grid.memory(paper, "llama")
-    # RMS norms in float32, q, k, v, attention's output and the state, gate, its activation and up.
-    each = 2 * 4 * 4096 + 2 * (5 * 4096 + 3 * 11008)
-    assert kilobytes == each / 1e3 and weights == pytest.approx(13.21, abs=0.01)
-    row = 32 * each + 11008 * 6
-    assert default == pytest.approx(weights + 65_536 * row / 1e9)
+def test_each_attribution_is_of_its_own_encoders(grid, paper):
+    found = [(place[0], place[1]) for place in grid.places(paper)]
+    berts = ["bert-cls", "dpr-question", "dpr-context", "bert-mean", "contriever"]
+    pairs = [("norm", name) for name in berts] + [
+        ("norm-float32", name) for name in ("llama", "repllama")
+    ]
+    assert found == [pair for pair in pairs for _ in range(4)]
+
+
+def test_fewer_texts_are_sorted_together_where_scores_are_wide(grid, paper, monkeypatch):
+    windows = []
+    drawn = grid.lengths
+
+    def seen(text, each, spec, window):
+        windows.append(window)
+        return drawn(text, each, spec, window)
+
+    monkeypatch.setattr(grid, "lengths", seen)
+    rows_of(grid, paper, "norm")
+    assert set(windows) == {4096}
+    windows.clear()
+    rows = rows_of(grid, paper, "norm-float32")
+    # All of the 500.
+    assert set(windows) == {500} and {row["texts"] for row in rows} == {500}
+    windows.clear()
+    rows_of(grid, paper, "norm-float32", texts="all")
+    # Two float16 numbers for each of 11,008 + 4,096 neurons, in 128 MiB.
+    assert set(windows) == {2**27 // (4 * 15_104)}
+
+
+def test_a_batch_has_the_default_rows(grid, paper, monkeypatch):
+    budgets, cut = set(), grid.embeddings.batches
+
+    def seen(widths, budget):
+        budgets.add(budget)
+        return cut(widths, budget)
+
+    monkeypatch.setattr(grid.embeddings, "batches", seen)
+    rows_of(grid, paper, "norm")
+    assert budgets == {65_536 // 8}
+    budgets.clear()
+    rows_of(grid, paper, "norm-float32")
+    assert budgets == {65_536 * 768 // 4096 // 8}
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_memory_of_the_first_block_by_hand(grid, paper, dtype):
+    entry = paper.attributions["norm-float32"].model_copy(update={"dtype": dtype})
+    catalogue = paper.attributions | {"norm-float32": entry}
+    config = paper.model_copy(update={"attributions": catalogue})
+    found = grid.memory(config, ("norm-float32", "llama", "nq", "passage"))
+    assert found[:3] == ("norm-float32", "llama", dtype)
+    weights, kilobytes, rows, default, fitting = found[3:]
+    # RMS norms in float32, q, k, v, attention's output and the state (in float32 the next norm's
+    # input), gate, its activation and up.
+    if dtype == "float32":
+        each, size = 2 * 4 * 4096 + 4 * (4 * 4096 + 3 * 11008), 4
+    else:
+        each, size = 2 * 4 * 4096 + 2 * (5 * 4096 + 3 * 11008), 2
+    assert kilobytes == each / 1e3 and weights == pytest.approx(6.607 * size, abs=0.01)
+    row = 32 * each + 11008 * (4 + size)
+    assert rows == 65_536 * 768 // 4096
+    assert default == pytest.approx(weights + rows * row / 1e9)
     assert 0 <= 80e9 - weights * 1e9 - fitting * row < row
 
 
 def test_jobs_of_the_attributions_are_the_planned_ones(grid, paper):
-    # Five BERTs of 12 blocks and two Llamas of 32; 2 datasets, 2 sides, 2 shards; 4 pairs.
+    # Five BERTs of 12 blocks and two Llamas of 32; 2 datasets, 2 sides, a shard; 4 pairs.
     assert dict(grid.jobs(paper)) == {
-        "attribute": (5 * 12 + 2 * 32) * 2 * 2 * 2,
+        "attribute": (5 * 12 + 2 * 32) * 2 * 2,
         "activations": 7 * 2 * 2,
         "ablate": 7 * 2 * 2,
         "agreement": 4 * 2,
@@ -332,3 +398,11 @@ def test_what_is_not_counted_is_refused(cost, grid, tmp_path):
 def test_the_page_holds_what_the_command_prints(cost, paper):
     page = Path(ROOT / "docs" / "cost.md").read_text(encoding="utf-8")
     assert cost.report(paper) in page, "put the output of `python -m benchmarks.cost` there"
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "float32"])
+def test_the_page_says_what_all_texts_of_the_llamas_would_cost(grid, paper, dtype):
+    rows = rows_of(grid, paper, "norm-float32", texts="all", dtype=dtype)
+    least, most = (sum(row[f"attribution h {end}"] for row in rows) for end in ("min", "max"))
+    page = Path(ROOT / "docs" / "cost.md").read_text(encoding="utf-8")
+    assert f"{least:,.0f} to {most:,.0f} GPU hours in {dtype}" in " ".join(page.split())

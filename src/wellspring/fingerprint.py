@@ -48,6 +48,7 @@ FUSED = (
     "attributions.quadrature",
     "attributions.suffix",
     "attributions.targets",
+    "attributions.value",
     "attributions.fused",
 )
 

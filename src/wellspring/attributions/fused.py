@@ -16,37 +16,16 @@ import numpy as np
 import torch
 
 from wellspring.attributions.quadrature import Quadrature
-from wellspring.attributions.suffix import Suffix, record
-from wellspring.attributions.targets import Target, one_position, pooled
+from wellspring.attributions.suffix import Suffix
+from wellspring.attributions.targets import Target
+from wellspring.attributions.value import Method, Scores, Value, solved, wide
 from wellspring.embeddings import Padding, Tokens, out_of_memory, padded, padding_of
 from wellspring.errors import WellspringError
 from wellspring.models.architecture import SublayerName
 from wellspring.models.load import Backbone
-from wellspring.pooling import Pooling
-
-ROUNDING = 8
-"""Steps of the float type within which F is taken for constant."""
 
 MOST_POINTS = 31
 """Where a tolerance stops asking for more."""
-
-
-@dataclass(frozen=True)
-class Scores:
-    """One sub-layer's scores of some texts; float32, or float64 where the model is."""
-
-    absolute: np.ndarray
-    """Σ_j |IG(W_ij)| [texts, neurons]; a neuron is a row of W."""
-    signed: np.ndarray
-    """Σ_j IG(W_ij) [texts, neurons], without the bias's share."""
-    residual: np.ndarray
-    """Σ_ij IG(W_ij) + Σ_i IG(b_i) − (full − empty) [texts]: 0 for a quadrature without error."""
-    full: np.ndarray
-    """F of the text [texts]."""
-    empty: np.ndarray
-    """F with W and b at zero [texts]."""
-    points: np.ndarray
-    """Quadrature points that the text took [texts]."""
 
 
 @dataclass(frozen=True)
@@ -58,26 +37,6 @@ class Attributed:
     scores: dict[SublayerName, Scores]
     splits: int
     """How often the batch, or its points, were halved because memory ran out."""
-
-
-@dataclass(frozen=True)
-class Method:
-    """What is computed for every text."""
-
-    pooling: Pooling
-    quadrature: Quadrature
-    layer: int
-    """Block 1 … layers."""
-    sublayers: tuple[SublayerName, ...]
-    tolerance: float | None = None
-    """A text takes `quadrature`, then that rule extended, then extended again, until no score of
-    the sub-layer changes by more than this share of its largest one; None: `quadrature` alone."""
-
-    @property
-    def usual_points(self) -> int:
-        """Points that a text takes, with a tolerance about; by them batches are sized."""
-        rule = self.quadrature
-        return len(rule if self.tolerance is None else rule.extended().extended())
 
 
 Scorer = Callable[..., dict[SublayerName, Scores]]
@@ -92,16 +51,17 @@ def attribute(
     budget: int = 2048,
     length: int = 0,
     scorer: Scorer | None = None,
+    names: Sequence[str] | None = None,
 ) -> Iterator[Attributed]:
     """Neuron scores of one block's sub-layers, a batch at a time, longest texts first.
 
     tokens: ids as from `embeddings.tokenise`. target: of the same texts in the same order. budget:
     padded tokens × quadrature points that run at once. length: positions that every text is padded
     to at least; `last-position` pooling and the padded mean depend on it. scorer: another method;
-    None: `scores`. What does not fit into memory is halved until it does.
+    None: `scores`. names: what the texts are called in an error; None: by their position. What does
+    not fit into memory is halved until it does.
 
-    Raises WellspringError for a text longer than the model's positions, and as `scores` does, with
-    the text's position in `tokens`.
+    Raises WellspringError for a text longer than the model's positions, and as `scores` does.
     """
     widths = [max(len(ids), length) for ids in tokens]
     if backbone.positions is not None and max(widths, default=0) > backbone.positions:
@@ -111,7 +71,15 @@ def attribute(
         )
     order = sorted(range(len(tokens)), key=lambda row: (-widths[row], tokens[row], row))
     padding = padding_of(backbone, method.pooling, length)
-    job = _Job(backbone, tokens, target.bound(backbone), method, padding, scorer or scores)
+    job = _Job(
+        backbone,
+        tokens,
+        target.bound(backbone),
+        method,
+        padding,
+        scorer or scores,
+        range(len(tokens)) if names is None else names,
+    )
     points, start = method.usual_points, 0
     while start < len(order):
         width = widths[order[start]]
@@ -134,61 +102,20 @@ def scores(
     target: Target,
     method: Method,
     at_once: int | None = None,
-    rows: Sequence[int] | None = None,
+    names: Sequence[str | int] | None = None,
 ) -> dict[SublayerName, Scores]:
     """Neuron scores of one batch.
 
-    ids, mask: [texts, tokens] on the backbone's device, 1 = token, 0 = padding. at_once: quadrature
-    points in one pass; None: all. rows: what the texts are called in an error; None: 0, 1, ….
+    ids, mask, names: as for `value.solved`. at_once: quadrature points in one pass; None: all.
 
-    Raises ModelError as `suffix.record` and `Target.bound` do, ValueError for a tolerance with a
-    rule that cannot be extended, and WellspringError for scores that are not finite and for a text
-    without signal: its F between `empty` and `full`, or its largest score in a sub-layer, does not
-    exceed rounding, and would be noise once normalised.
+    Raises ModelError and WellspringError as `value.solved` does, and ValueError for a tolerance
+    with a rule that cannot be extended.
     """
-    target, shares = target.bound(backbone), target.shares(mask, method.pooling)
-    read = one_position(shares)
-    states, suffixes = record(backbone, ids, mask, method.layer, method.sublayers, read)
-    if read is not None:
-        shares = torch.ones_like(shares[:, :1])
-    vectors = pooled(states, shares)
-    full = target.values(vectors)
-    floor = (ROUNDING * _step(states, vectors) * target.magnitude(vectors)).cpu().numpy()
-    names = range(len(ids)) if rows is None else rows
-    found = {}
-    for name, suffix in suffixes.items():
-        value = _Value(suffix, target, shares)
-        with torch.no_grad():
-            empty = value(value.scaled(torch.zeros(1)))[0]
-        found[name] = _scores(value, method, at_once, full, empty)
-        _check(found[name], floor, names, f"layer {method.layer}, {name}")
-    return found
 
+    def solve(value: Value, full: torch.Tensor) -> Scores:
+        return _scores(value, method, at_once, full)
 
-@dataclass(frozen=True)
-class _Value:
-    """F of a batch as a function of one linear map's output."""
-
-    suffix: Suffix
-    target: Target
-    shares: torch.Tensor
-
-    def __call__(self, z: torch.Tensor) -> torch.Tensor:
-        """z: [points, texts, tokens, out]. Returns F [points, texts]."""
-        states = self.suffix(z.to(self.suffix.z.dtype))
-        return self.target.values(pooled(states, self.shares))
-
-    def scaled(self, points: torch.Tensor) -> torch.Tensor:
-        """z [points, texts, tokens, out] with the sub-layer's columns scaled."""
-        z = _wide(self.suffix.z)
-        scales = z.new_ones(len(points), 1, 1, z.shape[-1])
-        scales[..., self.suffix.rows] = points.to(z)[:, None, None, None]
-        return z * scales
-
-    def select(self, texts: Sequence[int]) -> _Value:
-        """The same of these texts alone."""
-        kept = torch.tensor(texts, device=self.shares.device)
-        return _Value(self.suffix.select(texts), self.target.select(texts), self.shares[kept])
+    return solved(backbone, ids, mask, target, method, solve, names)
 
 
 @dataclass(frozen=True)
@@ -210,12 +137,13 @@ class _Sums:
 
 
 def _scores(
-    value: _Value,
+    value: Value,
     method: Method,
     at_once: int | None,
     full: torch.Tensor,
-    empty: torch.Tensor,
 ) -> Scores:
+    with torch.no_grad():
+        empty = value(value.scaled(torch.zeros(1)))[0]
     if method.tolerance is None:
         sums = _sums(value.suffix, _integral(value, method.quadrature, at_once))
         points = np.full(len(full), len(method.quadrature))
@@ -228,21 +156,21 @@ def _scores(
 
 def _sums(suffix: Suffix, gradient: torch.Tensor) -> _Sums:
     """gradient: G [texts, tokens, neurons]."""
-    weight, bias = _wide(suffix.linear.weight[suffix.rows]), suffix.linear.bias
+    weight, bias = wide(suffix.linear.weight[suffix.rows]), suffix.linear.bias
     absolute, signed = [], []
     # A text at a time: the product is as large as the weights.
-    for ours, inputs in zip(gradient, _wide(suffix.x), strict=True):
+    for ours, inputs in zip(gradient, wide(suffix.x), strict=True):
         product = (ours.T @ inputs).mul_(weight)
         absolute.append(torch.linalg.vector_norm(product, ord=1, dim=-1))
         signed.append(product.sum(dim=-1))
     absolute, signed = torch.stack(absolute), torch.stack(signed)
     whole = signed.sum(dim=-1)
     if bias is not None:
-        whole = whole + gradient.sum(dim=1) @ _wide(bias[suffix.rows])
+        whole = whole + gradient.sum(dim=1) @ wide(bias[suffix.rows])
     return _Sums(absolute, signed, whole)
 
 
-def _integral(value: _Value, quadrature: Quadrature, at_once: int | None) -> torch.Tensor:
+def _integral(value: Value, quadrature: Quadrature, at_once: int | None) -> torch.Tensor:
     """G = Σ_s w_s ∂F/∂z at α_s z [texts, tokens, neurons]."""
     total, start = 0, 0
     for gradients in _gradients(value, quadrature.points, at_once):
@@ -253,7 +181,7 @@ def _integral(value: _Value, quadrature: Quadrature, at_once: int | None) -> tor
 
 
 def _gradients(
-    value: _Value, points: Sequence[float], at_once: int | None
+    value: Value, points: Sequence[float], at_once: int | None
 ) -> Iterator[torch.Tensor]:
     """∂F/∂z at each scale [points, texts, tokens, neurons], some points at a time."""
     passes = -(-len(points) // (at_once or len(points)))
@@ -265,7 +193,7 @@ def _gradients(
 
 
 def _refined(
-    value: _Value, rule: Quadrature, tolerance: float, at_once: int | None
+    value: Value, rule: Quadrature, tolerance: float, at_once: int | None
 ) -> tuple[_Sums, np.ndarray]:
     """The sums of each text by the first rule that meets the tolerance, and its points [texts]."""
     texts = len(value.shares)
@@ -294,28 +222,6 @@ def _refined(
         value, known = value.select(kept), {point: part[kept] for point, part in known.items()}
 
 
-def _step(states: torch.Tensor, vectors: torch.Tensor) -> float:
-    """The rounding of F relative to its size; that of coarse states averages out over them."""
-    coarse = torch.finfo(states.dtype).eps / states.shape[-1] ** 0.5
-    return max(torch.finfo(vectors.dtype).eps, coarse)
-
-
-def _check(found: Scores, floor: np.ndarray, rows: Sequence[int], where: str) -> None:
-    finite = np.isfinite(found.absolute).all(axis=1) & np.isfinite(found.residual)
-    silent = (np.abs(found.full - found.empty) <= floor) | (found.absolute.max(axis=1) <= floor)
-    for row, is_finite, is_silent in zip(rows, finite, silent, strict=True):
-        if not is_finite:
-            raise WellspringError(
-                f"{where}: the scores of text {row} are not finite: set the encoder's dtype to "
-                "float32"
-            )
-        if is_silent:
-            raise WellspringError(
-                f"{where}: text {row} has no signal: the target does not change beyond rounding "
-                "when the weights are scaled from zero: attribute another target"
-            )
-
-
 @dataclass(frozen=True)
 class _Job:
     backbone: Backbone
@@ -324,6 +230,7 @@ class _Job:
     method: Method
     padding: Padding
     scorer: Scorer
+    names: Sequence[str | int]
 
 
 def _fitted(job: _Job, rows: list[int], at_once: int, splits: int = 0) -> Iterator[Attributed]:
@@ -332,7 +239,8 @@ def _fitted(job: _Job, rows: list[int], at_once: int, splits: int = 0) -> Iterat
     try:
         ids, mask = padded(job.backbone, [job.tokens[row] for row in rows], job.padding)
         target = job.target.select(rows)
-        found = job.scorer(job.backbone, ids, mask, target, job.method, at_once, rows)
+        names = [job.names[row] for row in rows]
+        found = job.scorer(job.backbone, ids, mask, target, job.method, at_once, names)
     except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
         if not out_of_memory(error):
             raise
@@ -341,8 +249,8 @@ def _fitted(job: _Job, rows: list[int], at_once: int, splits: int = 0) -> Iterat
         return
     if len(rows) == at_once == 1:
         raise WellspringError(
-            f"a text of {len(job.tokens[rows[0]])} tokens does not fit into memory: shorten the "
-            "attribution's length or give the job more memory"
+            f"text {job.names[rows[0]]}, of {len(job.tokens[rows[0]])} tokens, does not fit into "
+            "memory: shorten the attribution's length or give the job more memory"
         )
     if job.backbone.device.type == "cuda":
         torch.cuda.empty_cache()
@@ -352,8 +260,3 @@ def _fitted(job: _Job, rows: list[int], at_once: int, splits: int = 0) -> Iterat
     middle = (len(rows) + 1) // 2
     yield from _fitted(job, rows[:middle], at_once, splits + 1)
     yield from _fitted(job, rows[middle:], at_once)
-
-
-def _wide(tensor: torch.Tensor) -> torch.Tensor:
-    """At least float32: sums in half precision lose digits."""
-    return tensor.to(torch.promote_types(tensor.dtype, torch.float32))

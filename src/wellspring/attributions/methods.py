@@ -25,9 +25,8 @@ from typing import Literal
 import numpy as np
 import torch
 
-from wellspring.attributions.fused import ROUNDING, Method, Scores, _check, _step, _Value, _wide
-from wellspring.attributions.suffix import record
-from wellspring.attributions.targets import Target, pooled
+from wellspring.attributions.targets import Target
+from wellspring.attributions.value import Method, Scores, Value, solved, wide
 from wellspring.models.architecture import SublayerName
 from wellspring.models.load import Backbone
 
@@ -54,44 +53,41 @@ def _scores(
     target: Target,
     method: Method,
     at_once: int | None = None,
-    rows: Sequence[int] | None = None,
+    names: Sequence[str | int] | None = None,
 ) -> dict[SublayerName, Scores]:
-    target, shares = target.bound(backbone), target.shares(mask, method.pooling)
-    states, suffixes = record(backbone, ids, mask, method.layer, method.sublayers)
-    vectors = pooled(states, shares)
-    full = target.values(vectors)
-    floor = (ROUNDING * _step(states, vectors) * target.magnitude(vectors)).cpu().numpy()
-    names = range(len(ids)) if rows is None else rows
-    points = np.full(len(ids), len(method.quadrature) if kind in COMPLETE else 1)
-    found = {}
-    for name, suffix in suffixes.items():
-        value = _Value(suffix, target, shares)
+    def solve(value: Value, full: torch.Tensor) -> Scores:
         start = value.scaled(torch.zeros(1))[0]
-        if kind == "conductance" and suffix.linear.bias is not None:
-            start[..., suffix.rows] = _wide(suffix.linear.bias)[suffix.rows]
+        linear, rows = value.suffix.linear, value.suffix.rows
+        if kind == "conductance" and linear.bias is not None:
+            start[..., rows] = wide(linear.bias)[rows]
         with torch.no_grad():
             empty = value(start[None])[0]
         of_outputs = _attributions(kind, value, start, mask, len(method.quadrature), at_once)
-        signed = of_outputs[..., suffix.rows].sum(dim=1).detach()
+        signed = of_outputs[..., rows].sum(dim=1).detach()
         residual = signed.sum(dim=-1) - (full - empty).to(signed)
         arrays = (signed.abs(), signed, residual, full, empty)
-        checked = Scores(*(array.cpu().numpy() for array in arrays), points)
-        _check(checked, floor, names, f"layer {method.layer}, {name}")
-        absent = np.full_like(checked.residual, np.nan)
-        found[name] = checked if kind in COMPLETE else replace(checked, residual=absent)
-    return found
+        points = np.full(len(ids), len(method.quadrature) if kind in COMPLETE else 1)
+        return Scores(*(array.cpu().numpy() for array in arrays), points)
+
+    # An activation is there whether or not F depends on it.
+    every = kind == "activation"
+    found = solved(backbone, ids, mask, target, method, solve, names, every)
+    if kind in COMPLETE:
+        return found
+    absent = np.full(len(ids), np.nan)
+    return {name: replace(scores, residual=absent) for name, scores in found.items()}
 
 
 def _attributions(
     kind: Kind,
-    value: _Value,
+    value: Value,
     start: torch.Tensor,
     mask: torch.Tensor,
     points: int,
     at_once: int | None,
 ) -> torch.Tensor:
     """a [texts, tokens, out]."""
-    z = _wide(value.suffix.z)
+    z = wide(value.suffix.z)
     if kind == "activation":
         # Padding has outputs, too, on which no gradient depends.
         return z * mask.to(z).unsqueeze(-1)

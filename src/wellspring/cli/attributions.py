@@ -35,7 +35,7 @@ ROWS = {"cpu": 2048, "cuda": 65536}
 
 WIDTH = 768
 
-LEAST_POINTS = 3
+LEAST_POINTS = 1
 """Where a tolerance begins."""
 
 SHOWN = 0.1
@@ -295,6 +295,7 @@ def _attributed(
         budget,
         encoding.length if padded else 0,
         scorer,
+        window["text_id"].to_list(),
     )
 
 

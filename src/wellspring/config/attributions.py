@@ -40,8 +40,8 @@ class Attribution(Strict):
     points: int = Field(default=8, ge=1, le=512)
     """Points of `gauss-legendre`."""
     tolerance: float | None = Field(default=None, gt=0, lt=1)
-    """Of `weights`: as few points a text as keep the estimated error below this share of the
-    target's change, instead of `points` for all."""
+    """Of `weights`: instead of `points` for all, nested rules of 1, 3, 7, 15 and 31 points, until
+    no score of the text changes by more than this share of the sub-layer's largest."""
     sublayers: list[Literal["intermediate", "output", "up"]] = Field(
         default=["intermediate", "output"], min_length=1
     )

@@ -1,0 +1,151 @@
+"""What a method attributes: F of a batch as a function of one linear map's output, and whether the
+scores that it gives say anything."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from wellspring.attributions.quadrature import Quadrature
+from wellspring.attributions.suffix import Suffix, record
+from wellspring.attributions.targets import Target, one_position, pooled
+from wellspring.errors import WellspringError
+from wellspring.models.architecture import SublayerName
+from wellspring.models.load import Backbone
+from wellspring.pooling import Pooling
+
+ROUNDING = 8
+"""Steps of the float type within which F is taken for constant."""
+
+
+@dataclass(frozen=True)
+class Scores:
+    """One sub-layer's scores of some texts; float32, or float64 where the model is."""
+
+    absolute: np.ndarray
+    """Σ_j |IG(W_ij)| [texts, neurons]; a neuron is a row of W."""
+    signed: np.ndarray
+    """Σ_j IG(W_ij) [texts, neurons], without the bias's share."""
+    residual: np.ndarray
+    """Σ_ij IG(W_ij) + Σ_i IG(b_i) − (full − empty) [texts]: 0 for a quadrature without error."""
+    full: np.ndarray
+    """F of the text [texts]."""
+    empty: np.ndarray
+    """F with W and b at zero [texts]."""
+    points: np.ndarray
+    """Quadrature points that the text took [texts]."""
+
+
+@dataclass(frozen=True)
+class Method:
+    """What is computed for every text."""
+
+    pooling: Pooling
+    quadrature: Quadrature
+    layer: int
+    """Block 1 … layers."""
+    sublayers: tuple[SublayerName, ...]
+    tolerance: float | None = None
+    """A text takes `quadrature`, then that rule extended, then extended again, until no score of
+    the sub-layer changes by more than this share of its largest one; None: `quadrature` alone."""
+
+    @property
+    def usual_points(self) -> int:
+        """Points that a text takes, with a tolerance about; by them batches are sized."""
+        rule = self.quadrature
+        return len(rule if self.tolerance is None else rule.extended().extended())
+
+
+@dataclass(frozen=True)
+class Value:
+    """F of a batch as a function of one linear map's output."""
+
+    suffix: Suffix
+    target: Target
+    shares: torch.Tensor
+
+    def __call__(self, z: torch.Tensor) -> torch.Tensor:
+        """z: [points, texts, tokens, out]. Returns F [points, texts]."""
+        states = self.suffix(z.to(self.suffix.z.dtype))
+        return self.target.values(pooled(states, self.shares))
+
+    def scaled(self, points: torch.Tensor) -> torch.Tensor:
+        """z [points, texts, tokens, out] with the sub-layer's columns scaled."""
+        z = wide(self.suffix.z)
+        scales = z.new_ones(len(points), 1, 1, z.shape[-1])
+        scales[..., self.suffix.rows] = points.to(z)[:, None, None, None]
+        return z * scales
+
+    def select(self, texts: Sequence[int]) -> Value:
+        """The same of these texts alone."""
+        kept = torch.tensor(texts, device=self.shares.device)
+        return Value(self.suffix.select(texts), self.target.select(texts), self.shares[kept])
+
+
+Solve = Callable[[Value, torch.Tensor], Scores]
+"""A method: from F of a sub-layer and `full` [texts] to the sub-layer's scores."""
+
+
+def solved(
+    backbone: Backbone,
+    ids: torch.Tensor,
+    mask: torch.Tensor,
+    target: Target,
+    method: Method,
+    solve: Solve,
+    names: Sequence[str | int] | None = None,
+    every_position: bool = False,
+) -> dict[SublayerName, Scores]:
+    """The scores of every sub-layer, after one pass of the whole model.
+
+    ids, mask: [texts, tokens] on the backbone's device, 1 = token, 0 = padding. names: what the
+    texts are called in an error; None: 0, 1, …. every_position: also of what F does not depend on.
+
+    Raises ModelError as `suffix.record` and `Target.bound` do, and WellspringError for scores that
+    are not finite and for a text without signal: its F between `empty` and `full`, or its largest
+    score in a sub-layer, does not exceed rounding, and would be noise once normalised.
+    """
+    target, shares = target.bound(backbone), target.shares(mask, method.pooling)
+    read = None if every_position else one_position(shares)
+    states, suffixes = record(backbone, ids, mask, method.layer, method.sublayers, read)
+    if read is not None:
+        shares = torch.ones_like(shares[:, :1])
+    vectors = pooled(states, shares)
+    full = target.values(vectors)
+    floor = (ROUNDING * _step(states, vectors) * target.magnitude(vectors)).cpu().numpy()
+    names = range(len(ids)) if names is None else names
+    found = {}
+    for name, suffix in suffixes.items():
+        found[name] = solve(Value(suffix, target, shares), full)
+        _check(found[name], floor, names, f"layer {method.layer}, {name}")
+    return found
+
+
+def wide(tensor: torch.Tensor) -> torch.Tensor:
+    """At least float32: sums in half precision lose digits."""
+    return tensor.to(torch.promote_types(tensor.dtype, torch.float32))
+
+
+def _step(states: torch.Tensor, vectors: torch.Tensor) -> float:
+    """The rounding of F relative to its size; that of coarse states averages out over them."""
+    coarse = torch.finfo(states.dtype).eps / states.shape[-1] ** 0.5
+    return max(torch.finfo(vectors.dtype).eps, coarse)
+
+
+def _check(found: Scores, floor: np.ndarray, names: Sequence[str | int], where: str) -> None:
+    finite = np.isfinite(found.absolute).all(axis=1) & np.isfinite(found.residual)
+    silent = (np.abs(found.full - found.empty) <= floor) | (found.absolute.max(axis=1) <= floor)
+    for name, is_finite, is_silent in zip(names, finite, silent, strict=True):
+        if not is_finite:
+            raise WellspringError(
+                f"{where}: the scores of text {name} are not finite: set the encoder's dtype to "
+                "float32"
+            )
+        if is_silent:
+            raise WellspringError(
+                f"{where}: text {name} has no signal: the target does not change beyond rounding "
+                "when the weights are scaled from zero: attribute another target"
+            )
