@@ -140,7 +140,8 @@ def scores(config: Config, place: Place) -> tuple[Any, ...]:
     filled = mixed or encoding.pooling == "last-position"
     padded = np.full_like(real, encoding.length) if filled else real
     alone = not mixed and (encoding.pooling != "mean" or entry.target == "pooler-norm")
-    runs = list(embeddings.batches(padded.tolist(), default_rows("cuda", form.hidden) // points))
+    rows = default_rows("cuda", form.layers, form.hidden, encoding.dtype)
+    runs = list(embeddings.batches(padded.tolist(), rows // points))
     width = padded[[run[0] for run in runs]].astype(float)
     count = np.array([len(run) for run in runs])
     each = [form.scored(entry.sublayers, points, layer, width, alone) for layer in layers]
@@ -184,7 +185,7 @@ def memory(config: Config, place: Place) -> tuple[Any, ...]:
     weights = model(known.loaded, known.sizes, spec.layers).num_parameters() * size
     # Every block, and z in float32 and in the model's type.
     row = form.layers * form.kept(size) + form.inner * (4 + size)
-    rows = default_rows("cuda", form.hidden)
+    rows = default_rows("cuda", form.layers, form.hidden, spec.dtype)
     held = weights / 1e9, form.kept(size) / 1e3, rows, (weights + rows * row) / 1e9
     return name, encoder, spec.dtype, *held, int((GIVEN.card * 1e9 - weights) / row)
 

@@ -108,9 +108,9 @@ def test_the_default_study_is_valid_and_small():
             "attributions.norm-16.target: Input should be 'norm'",
         ),
         (
-            "attributions/norm-16/partner",
-            "minilm",
-            "attributions.norm-16: target norm has no partner",
+            "attributions/b",
+            {"quadrature": "paper", "method": "conductance"},
+            "attributions.b: quadrature paper needs method: weights",
         ),
         (
             "attributions/b",

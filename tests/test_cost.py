@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -309,48 +310,33 @@ def test_a_side_is_the_test_splits(grid, facts, paper):
 
 
 def test_each_attribution_is_of_its_own_encoders(grid, paper):
-    found = [(place[0], place[1]) for place in grid.places(paper)]
+    found = [place[:2] for place in grid.places(paper)]
     berts = ["bert-cls", "dpr-question", "dpr-context", "bert-mean", "contriever"]
-    pairs = [("norm", name) for name in berts] + [
-        ("norm-float32", name) for name in ("llama", "repllama")
-    ]
-    assert found == [pair for pair in pairs for _ in range(4)]
+    pairs = {("norm", name): 4 for name in berts}
+    assert Counter(found) == pairs | {("norm-float32", name): 4 for name in ("llama", "repllama")}
 
 
-def test_fewer_texts_are_sorted_together_where_scores_are_wide(grid, paper, monkeypatch):
-    windows = []
-    drawn = grid.lengths
+@pytest.mark.parametrize(
+    ("attribution", "texts", "window", "rows"),
+    [
+        ("norm", "all", 4096, 65_536),
+        ("norm-float32", 500, 500, 65_536 * 12 * 768 // (32 * 4096)),
+        # Two float16 numbers for each of 11,008 + 4,096 neurons, in 128 MiB.
+        ("norm-float32", "all", 2**27 // (4 * 15_104), 65_536 * 12 * 768 // (32 * 4096)),
+    ],
+)
+def test_texts_are_batched_as_the_step_does(
+    grid, paper, monkeypatch, attribution, texts, window, rows
+):
+    seen, cut = set(), grid.embeddings.batches
 
-    def seen(text, each, spec, window):
-        windows.append(window)
-        return drawn(text, each, spec, window)
-
-    monkeypatch.setattr(grid, "lengths", seen)
-    rows_of(grid, paper, "norm")
-    assert set(windows) == {4096}
-    windows.clear()
-    rows = rows_of(grid, paper, "norm-float32")
-    # All of the 500.
-    assert set(windows) == {500} and {row["texts"] for row in rows} == {500}
-    windows.clear()
-    rows_of(grid, paper, "norm-float32", texts="all")
-    # Two float16 numbers for each of 11,008 + 4,096 neurons, in 128 MiB.
-    assert set(windows) == {2**27 // (4 * 15_104)}
-
-
-def test_a_batch_has_the_default_rows(grid, paper, monkeypatch):
-    budgets, cut = set(), grid.embeddings.batches
-
-    def seen(widths, budget):
-        budgets.add(budget)
+    def spied(widths, budget):
+        seen.add((len(widths), budget))
         return cut(widths, budget)
 
-    monkeypatch.setattr(grid.embeddings, "batches", seen)
-    rows_of(grid, paper, "norm")
-    assert budgets == {65_536 // 8}
-    budgets.clear()
-    rows_of(grid, paper, "norm-float32")
-    assert budgets == {65_536 * 768 // 4096 // 8}
+    monkeypatch.setattr(grid.embeddings, "batches", spied)
+    rows_of(grid, paper, attribution, texts=texts)
+    assert seen == {(window, rows // 8)}
 
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
@@ -363,13 +349,11 @@ def test_memory_of_the_first_block_by_hand(grid, paper, dtype):
     weights, kilobytes, rows, default, fitting = found[3:]
     # RMS norms in float32, q, k, v, attention's output and the state (in float32 the next norm's
     # input), gate, its activation and up.
-    if dtype == "float32":
-        each, size = 2 * 4 * 4096 + 4 * (4 * 4096 + 3 * 11008), 4
-    else:
-        each, size = 2 * 4 * 4096 + 2 * (5 * 4096 + 3 * 11008), 2
+    size, states = (4, 4) if dtype == "float32" else (2, 5)
+    each = 2 * 4 * 4096 + size * (states * 4096 + 3 * 11008)
     assert kilobytes == each / 1e3 and weights == pytest.approx(6.607 * size, abs=0.01)
     row = 32 * each + 11008 * (4 + size)
-    assert rows == 65_536 * 768 // 4096
+    assert rows == 65_536 * 12 * 768 * 4 // (32 * 4096 * size)
     assert default == pytest.approx(weights + rows * row / 1e9)
     assert 0 <= 80e9 - weights * 1e9 - fitting * row < row
 

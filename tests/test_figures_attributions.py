@@ -111,7 +111,7 @@ def test_sweep_shows_every_setting_and_which_sign_is_sure() -> None:
             unsure = here.filter((pl.col("low") <= 0) & (pl.col("high") >= 0))
             assert hollow == set(unsure.select("threshold", "estimate").iter_rows())
             published = here.filter(normaliser="network-max", left_out=0, threshold=0.1)
-            ring = line(ax, "published setting")
+            ring = line(ax, "setting of the maps")
             assert ring.get_ydata().tolist() == published["estimate"].to_list()
     assert len({ax.get_ylim() for ax in figure.axes}) == 1
     assert "8 outliers left out" in legend_labels(figure)
@@ -119,8 +119,8 @@ def test_sweep_shows_every_setting_and_which_sign_is_sure() -> None:
 
 def test_sweep_names_no_published_setting_where_none_is_held() -> None:
     table = findings().filter(pl.col("threshold").is_null() | (pl.col("threshold") < 0.1))
-    assert "published setting" not in legend_labels(attributions.sweep(table, *HERE))
-    assert "published setting" in legend_labels(attributions.sweep(table, *HERE, threshold=0.01))
+    assert "setting of the maps" not in legend_labels(attributions.sweep(table, *HERE))
+    assert "setting of the maps" in legend_labels(attributions.sweep(table, *HERE, threshold=0.01))
 
 
 def test_reality_shows_ablations_and_agreement() -> None:

@@ -25,6 +25,7 @@ SWEEP = [
     for left_out, threshold in product((0, 1), thresholds)
 ]
 BOTH = "depends on the normaliser and the threshold"
+COMPARABLE = {"norm"}
 Rule = Callable[[Setting], int]
 
 
@@ -109,7 +110,7 @@ def planted(
 
 
 def verdicts(table: pl.DataFrame, pooling: str = "cls") -> dict[int, dict[str, object]]:
-    found = evaluate(table, {"tuned": pooling, "plain": pooling})
+    found = evaluate(table, {"tuned": pooling, "plain": pooling}, COMPARABLE)
     assert found.schema == pl.Schema(SCHEMA)
     assert found["claim"].to_list() == [7, 8, 9, 10]
     return {row["claim"]: row for row in found.iter_rows(named=True)}
@@ -195,7 +196,7 @@ def test_a_sub_layer_that_was_not_attributed() -> None:
         ("mean", "query", {9}),
         ("mean", "passage", {9}),
         ("eos", "query", {10}),
-        ("last-position", "query", set()),
+        ("last-position", "query", {10}),
     ],
 )
 def test_which_rows_stand_for_the_published_pair(
@@ -204,11 +205,18 @@ def test_which_rows_stand_for_the_published_pair(
     rules = {("intermediate", "all"): lambda s: -1 if s.threshold == 0.01 else 1}
     found = verdicts(planted(rules, side=side), pooling)
     assert {claim for claim, row in found.items() if row["as_published"]} == published
-    assert found[9]["threshold"] == (0.01 if pooling == "eos" else 0.1)
+    decoder = pooling in ("eos", "last-position")
+    assert found[9]["threshold"] == (0.01 if decoder else 0.1)
     # The effect is the one at the published setting.
-    assert found[9]["estimate"] == pytest.approx(-0.25 if pooling == "eos" else 0.25)
+    assert found[9]["estimate"] == pytest.approx(-0.25 if decoder else 0.25)
     assert found[7]["confounded"].startswith("published through the pooler")
     assert found[9]["confounded"] is None
+
+
+def test_another_attribution_is_not_as_published() -> None:
+    table = planted({("intermediate", "all"): lambda s: 1}, side="query")
+    found = evaluate(table, {"tuned": "cls", "plain": "cls"}, set())
+    assert not found["as_published"].any()
 
 
 def test_a_study_without_pairs_has_a_row_a_claim() -> None:
@@ -228,8 +236,8 @@ def test_the_order_of_rows_never_matters(seed: int) -> None:
     table = pl.concat([*both, both[0].with_columns(dataset=pl.lit("other"))])
     shuffled = table.sample(fraction=1, shuffle=True, seed=seed)
     pooling = {"tuned": "mean", "plain": "mean"}
-    assert evaluate(shuffled, pooling).equals(evaluate(table, pooling))
-    assert evaluate(table, pooling).height == 3 * len(CLAIMS)
+    assert evaluate(shuffled, pooling, COMPARABLE).equals(evaluate(table, pooling, COMPARABLE))
+    assert evaluate(table, pooling, COMPARABLE).height == 3 * len(CLAIMS)
 
 
 def attributed(factor: Callable[[str, int, str], float]) -> pl.DataFrame:

@@ -85,5 +85,5 @@ def layer_runtime(wildcards, input):
 
 
 def counted_memory(wildcards, input):
-    """MB for counting: the measures of every text take a small part of what its scores take."""
-    return 4000 + int(input.size_mb / 6)
+    """MB for counting: the measures of every text take a part of what its scores take."""
+    return 4000 + int(input.size_mb / 2)

@@ -56,7 +56,11 @@ def activations(
         residuals = scores.completeness(files, sublayers)
         for line in _summary(found.holders, residuals):
             messages.say(line)
-        identity = {"step": "activations", "spec": wanted.model_dump(mode="json")}
+        identity = {
+            "step": "activations",
+            "spec": wanted.model_dump(mode="json"),
+            **scores.origin(files),
+        }
         made = shards.Provenance(identity, circumstances("activations", None, "numpy", "polars"))
         shards.write(holders, found.holders.to_arrow(), made)
         shards.write(texts, pl.concat([found.texts, residuals]).to_arrow(), made)
@@ -108,12 +112,14 @@ def ablate(
             verify(place, encoding)
             for place, encoding in ((description, whole.encoding), (candidates, wanted.candidates))
         )
-        of_scores = shards.provenance(files[wanted.layers[0]][0]).identity
+        digests = shards.check(texts, step="texts").identity["texts"]
+        of_scores = scores.origin(files)
         if of_scores["weights"] != described.digest:
             raise StaleArtefact(f"{folder}: holds scores of another model than {description}")
-        drawn = shards.check(
-            samples, step="samples", spec=wanted.samples.model_dump(mode="json")
-        ).identity
+        if of_scores["texts"] != digests:
+            raise StaleArtefact(f"{folder}: holds scores of other texts than {texts}")
+        expected = wanted.samples.model_dump(mode="json")
+        drawn = shards.check(samples, step="samples", spec=expected, texts=digests).identity
         ranked = _ranked(read_texts(texts), samples, whole, ids)
         backbone = load_backbone(other, wanted.candidates, threads)
         messages.device = backbone.device.type
@@ -132,6 +138,7 @@ def ablate(
             "step": "ablations",
             "spec": wanted.model_dump(mode="json"),
             "weights": described.digest,
+            "candidates": other.digest,
             "samples": drawn,
         }
         made = circumstances(

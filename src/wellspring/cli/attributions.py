@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -30,13 +30,11 @@ HELD = 128 << 20
 """Bytes of a window's scores: bounds memory, however wide the model."""
 
 ROWS = {"cpu": 2048, "cuda": 65536}
-"""Padded tokens × quadrature points in one pass: what stays in a processor's cache; what fills an
-80 GB card for a model of WIDTH, fewer for a wider one."""
+"""Padded tokens × quadrature points in one pass: what stays in a processor's cache; what takes
+about 30 GB of a card for a model of SIZE, and fewer for a larger one."""
 
-WIDTH = 768
-
-LEAST_POINTS = 1
-"""Where a tolerance begins."""
+SIZE = 12 * 768 * 4
+"""Blocks × width × bytes of BERT-base in float32."""
 
 SHOWN = 0.1
 """Share of a text's largest score in the sub-layer at which the log tells what storage flips."""
@@ -76,14 +74,16 @@ def attribute(
     name = "attribute" if whole.method == "weights" else "explain"
     with step(name, variant(whole.encoding), code, log) as messages:
         digests = shards.check(texts, step="texts").identity["texts"]
-        chosen = _chosen(texts, judgements, wanted)
+        chosen = _chosen(texts, judgements, wanted, digests)
         described = verify(description, whole.encoding)
         other = verify(partner, whole.partner) if whole.partner else None
         backbone, target = _prepared(described, other, whole, chosen, threads)
         messages.device = backbone.device.type
         for line in advice(whole.encoding, backbone):
             messages.say(line)
-        budget = tokens or default_rows(messages.device, backbone.hidden)
+        budget = tokens or default_rows(
+            messages.device, backbone.layers, backbone.hidden, whole.encoding.dtype
+        )
         identity = {
             "step": "attributions",
             "spec": whole.model_dump(mode="json"),
@@ -107,9 +107,12 @@ def attribute(
         messages.counts(writer.facts)
 
 
-def default_rows(device: str, hidden: int) -> int:
+def default_rows(device: str, layers: int, hidden: int, dtype: str) -> int:
     """Rows of one pass, where the profile sets none."""
-    return ROWS[device] if device == "cpu" else ROWS[device] * WIDTH // max(WIDTH, hidden)
+    if device == "cpu":
+        return ROWS[device]
+    size = layers * hidden * (4 if dtype == "float32" else 2)
+    return ROWS[device] * SIZE // max(SIZE, size)
 
 
 def score_columns(sublayer: str) -> dict[str, str]:
@@ -159,7 +162,9 @@ def last_vectors(
     return found
 
 
-def _chosen(texts: Path, judgements: Path, wanted: specs.AttributeSpec) -> pl.DataFrame:
+def _chosen(
+    texts: Path, judgements: Path, wanted: specs.AttributeSpec, digests: Mapping[str, str]
+) -> pl.DataFrame:
     """text_id and text of the shard's texts, with partner_id and partner_text, and for the margin
     of a query with negative_texts."""
     from wellspring.attributions import selection
@@ -167,11 +172,13 @@ def _chosen(texts: Path, judgements: Path, wanted: specs.AttributeSpec) -> pl.Da
     whole, everything = wanted.attribution, read_texts(texts)
     side = whole.encoding.side
     if whole.samples is None:
-        shards.check(judgements, step="qrels", spec=whole.judgements.model_dump(mode="json"))
+        expected = whole.judgements.model_dump(mode="json")
+        shards.check(judgements, step="qrels", spec=expected, texts=digests)
         graded = pl.from_arrow(shards.read(judgements))
         chosen = selection.select(everything, graded, side, whole.texts, whole.seed)
     else:
-        shards.check(judgements, step="samples", spec=whole.samples.model_dump(mode="json"))
+        expected = whole.samples.model_dump(mode="json")
+        shards.check(judgements, step="samples", spec=expected, texts=digests)
         samples = pl.from_arrow(shards.read(judgements))
         graded = samples.select("split", "query_id", text_id="positive_id", grade=pl.lit(1))
         chosen = selection.select(everything, graded, side, whole.texts, whole.seed)
@@ -269,8 +276,6 @@ def _attributed(
     whole, encoding = wanted.attribution, wanted.attribution.encoding
     if whole.quadrature == "paper":
         rule = quadrature.paper()
-    elif whole.tolerance:
-        rule = quadrature.gauss_legendre(LEAST_POINTS)
     else:
         # A method without an integral takes one point.
         rule = quadrature.gauss_legendre(whole.points or 1)

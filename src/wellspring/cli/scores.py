@@ -19,6 +19,8 @@ Files = dict[int, list[Path]]
 ScoreSets = dict[tuple[int, str], np.ndarray]
 """Layer and sub-layer to absolute scores [texts, neurons], float32."""
 
+ORIGIN = ("weights", "partner", "texts")
+
 CHUNK = 128 << 20
 """Bytes of scores that are held at once."""
 
@@ -36,8 +38,14 @@ def checked(
         for shard, path in enumerate(files[layer]):
             expected = {"step": "attributions", "layer": layer, "shard": shard, **same}
             found = shards.check(path, digest, **expected)
-            same = {key: found.identity[key] for key in ("weights", "partner", "texts")}
+            same = {key: found.identity[key] for key in ORIGIN}
     return files
+
+
+def origin(files: Files) -> dict[str, object]:
+    """The model and the texts that all of a side's files stem from."""
+    identity = shards.provenance(next(iter(files.values()))[0]).identity
+    return {key: identity[key] for key in ORIGIN}
 
 
 def stream(files: Files, sublayers: Sequence[str]) -> Iterator[tuple[list[str], ScoreSets]]:

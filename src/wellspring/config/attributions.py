@@ -26,9 +26,10 @@ class Attribution(Strict):
     model's own pooler; DPR has none) and `padded-mean-norm` (mean over padding, too) are the
     published ways of CLS and of mean pooling."""
     partner: Slug | None = None
-    """The encoder of the other side, whose vectors are the partners; the same where left out."""
+    """The encoder of the other side, whose vectors are the partners, and the candidates of the
+    ranking that ablation disturbs; the same where left out."""
     similarity: Literal["cosine", "dot"] = "cosine"
-    """Of `margin`, and of the ranking that ablation disturbs."""
+    """Of `margin`, and of the ranking that ablation disturbs (that of `dot` is by dot)."""
     method: Literal[
         "weights", "integrated-gradients", "conductance", "gradient-x-activation", "activation"
     ] = "weights"
@@ -61,8 +62,8 @@ class Attribution(Strict):
 
     @model_validator(mode="after")
     def _applicable(self) -> Attribution:
-        if self.partner and self.target not in SIMILARITIES:
-            raise ValueError(f"target {self.target} has no partner")
+        if self.quadrature == "paper" and self.method != "weights":
+            raise ValueError("quadrature paper needs method: weights")
         if self.tolerance and (self.method, self.quadrature) != ("weights", "gauss-legendre"):
             raise ValueError("tolerance needs method: weights and quadrature: gauss-legendre")
         return self

@@ -8,7 +8,7 @@ from typing import Any, get_args
 
 from pydantic import ValidationError
 
-from wellspring.config.attributions import Attributing
+from wellspring.config.attributions import SIMILARITIES, Attributing
 from wellspring.config.base import HUB, SLUG, Strict
 from wellspring.config.datasets import PUBLISHED, REMOTE, Dataset
 from wellspring.config.entries import Config, Probing
@@ -206,6 +206,16 @@ def _attribute_problems(config: Config, attribute: Attributing) -> Iterable[str]
         else:
             entry = config.attributions[name]
             yield from _twice(f"attributions.{name}", entry, ["sublayers"])
+    for name, retriever in config.attributed():
+        entry, sides = config.attributions.get(name), config.retrievers.get(retriever)
+        if not entry or not sides or entry.target not in SIMILARITIES or entry.partner:
+            continue
+        if len(set(sides.encoders.values())) > 1:
+            yield (
+                f"attributions.{name}.partner: retriever {retriever!r} has two encoders, so that "
+                f"target {entry.target} needs the partner of each named: attribute its encoders "
+                "in two entries, as retrievers of their own"
+            )
     for name, retrievers in attribute.only.items():
         # Names of the catalogues: an overlay that selects fewer keeps this mapping.
         if name not in config.attributions:

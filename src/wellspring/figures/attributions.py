@@ -50,7 +50,7 @@ from wellspring.figures.tables import (
 
 EFFECTIVE = "effective number of neurons\n(1: one holds all)"
 REGIONS = {"all": "all layers", "early": "early layers", "late": "late layers"}
-PUBLISHED = "published setting"
+PUBLISHED = "setting of the maps"
 RING = {
     "linestyle": "none",
     "marker": "o",

@@ -8,7 +8,7 @@ says more of the setting than of the retriever.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import combinations
 from typing import Literal
@@ -120,6 +120,9 @@ class Claim:
         return self.change, *self.besides
 
 
+DECODERS = {"eos", "last-position"}
+"""Poolings of decoders: by the end token, and the published way."""
+
 CLAIMS = (
     Claim(
         number=7,
@@ -187,7 +190,9 @@ class _Pair:
     theirs: pl.DataFrame
 
 
-def evaluate(table: pl.DataFrame, pooling: Mapping[str, str]) -> pl.DataFrame:
+def evaluate(
+    table: pl.DataFrame, pooling: Mapping[str, str], comparable: Collection[str]
+) -> pl.DataFrame:
     """Every claim on every pair, attribution, dataset and side of a table.
 
     A setting of the sweep decides for a claim where the interval of every part lies on the claimed
@@ -198,6 +203,8 @@ def evaluate(table: pl.DataFrame, pooling: Mapping[str, str]) -> pl.DataFrame:
         table: the columns of `decentralisation.SCHEMA`.
         pooling: of each retriever (cls, mean, eos …), for the published setting and for telling
             which rows stand for the published comparison.
+        comparable: the attributions that measure what the paper does: weights, towards a length,
+            in both sub-layers of every layer. Of others the normaliser has another meaning.
 
     Returns:
         The columns of SCHEMA, sorted; a row at least for each claim, with the verdict "not testable
@@ -205,7 +212,7 @@ def evaluate(table: pl.DataFrame, pooling: Mapping[str, str]) -> pl.DataFrame:
         claim's `change` at the published setting.
     """
     pairs = list(_pairs(table.filter(pl.col("measure") == MEASURE)))
-    rows = [_row(claim, pair, pooling) for claim in CLAIMS for pair in pairs]
+    rows = [_row(claim, pair, pooling, comparable) for claim in CLAIMS for pair in pairs]
     if not pairs:
         rows = [_untested(claim) for claim in CLAIMS]
     return pl.DataFrame(rows, schema=SCHEMA).sort("claim", *GROUP)
@@ -213,7 +220,7 @@ def evaluate(table: pl.DataFrame, pooling: Mapping[str, str]) -> pl.DataFrame:
 
 def published_setting(pooling: str) -> Setting:
     """The setting of the paper: a tenth of the text's largest score, of decoders a hundredth."""
-    return Setting("network-max", 0, 0.01 if pooling == "eos" else 0.1)
+    return Setting("network-max", 0, 0.01 if pooling in DECODERS else 0.1)
 
 
 def judge(states: Mapping[Setting, int], published: Setting) -> Judgement:
@@ -281,11 +288,15 @@ def _pairs(shares: pl.DataFrame) -> Iterator[_Pair]:
         )
 
 
-def _row(claim: Claim, pair: _Pair, pooling: Mapping[str, str]) -> dict[str, object]:
+def _row(
+    claim: Claim, pair: _Pair, pooling: Mapping[str, str], comparable: Collection[str]
+) -> dict[str, object]:
     """The row of one claim on one pair."""
     own_pooling = pooling[pair.where["retriever"]]
     published = published_setting(own_pooling)
-    as_published = own_pooling == claim.pooling and pair.where["side"] in claim.sides
+    alike = own_pooling == claim.pooling or {own_pooling, claim.pooling} <= DECODERS
+    of_side = pair.where["side"] in claim.sides
+    as_published = alike and of_side and pair.where["attribution"] in comparable
     states, judgement = _judged(claim, pair, published)
     return {
         **_untested(claim),

@@ -6,7 +6,7 @@ active in one sub-layer of one layer, at one threshold.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, get_args
 
@@ -197,8 +197,13 @@ def build(
                 rows = part.filter(pl.col("retriever") == retriever).collect()
                 depth = depths[encoders[retriever][group.side]]
                 frames.append(_agreement(group, rows, retriever, depth))
+    return gathered(frames)
+
+
+def gathered(tables: Sequence[pl.DataFrame]) -> pl.DataFrame:
+    """Tables of SCHEMA as one, sorted by KEYS."""
     order = pl.col("finding").cast(pl.Enum(get_args(Finding)))
-    return pl.concat(frames).sort(order, *KEYS[1:])
+    return pl.concat(tables).sort(order, *KEYS[1:])
 
 
 def _groups(

@@ -9,6 +9,9 @@ from wellspring.specs.base import Side, Spec
 from wellspring.specs.datasets import QrelsSpec, SamplesSpec, qrels, samples
 from wellspring.specs.models import EncodingSpec, encoding
 
+LEAST_POINTS = 1
+"""Where a tolerance begins."""
+
 OTHER: dict[Side, Side] = {"query": "passage", "passage": "query"}
 
 
@@ -117,6 +120,8 @@ class DecentralisationSpec(Spec):
     """Retriever to the pooling of its query encoder."""
     depths: dict[str, int]
     """Encoder to the number of its blocks."""
+    comparable: list[str]
+    """Attributions that measure what the paper does."""
     agreement: dict[str, dict[str, str]]
     """Retriever and dataset to the digest of the agreement's slice."""
 
@@ -130,13 +135,13 @@ def attribution(
     margin = entry.target == "margin"
     partner = _encoding(config, name, entry.partner or encoder, OTHER[side], entry.partner is None)
     integral = entry.method in ("weights", "integrated-gradients", "conductance")
-    fixed = entry.quadrature == "gauss-legendre" and entry.tolerance is None
+    gauss = entry.quadrature == "gauss-legendre"
     return AttributionSpec(
         target=entry.target,
         similarity=entry.similarity if margin else None,
         method=entry.method,
         quadrature=entry.quadrature if integral else None,
-        points=entry.points if integral and fixed else None,
+        points=(LEAST_POINTS if entry.tolerance else entry.points) if integral and gauss else None,
         tolerance=entry.tolerance,
         sublayers=entry.sublayers,
         texts=None if entry.texts == "all" else entry.texts,
@@ -187,7 +192,7 @@ def ablate(config: Config, name: str, encoder: str, dataset: str, side: Side) ->
         neurons=sorted(wanted.ablate),
         draws=wanted.draws,
         seed=wanted.seed,
-        similarity=entry.similarity,
+        similarity="dot" if entry.target == "dot" else entry.similarity,
         samples=samples(config, dataset),
         candidates=_encoding(config, name, other, OTHER[side], entry.partner is None),
     )
@@ -241,11 +246,19 @@ def decentralisation(config: Config) -> DecentralisationSpec:
         depths={
             cell.encoder: config.models[config.encoders[cell.encoder].model].layers for cell in grid
         },
+        comparable=[name for name in wanted.attributions if _comparable(config, name)],
         agreement={
             name: {dataset: agreement(config, name, dataset).digest for dataset in wanted.datasets}
             for name in config.agreeing()
         },
     )
+
+
+def _comparable(config: Config, name: str) -> bool:
+    """Whether an attribution's largest score in the network is the published normaliser."""
+    entry = config.attributions[name]
+    whole = _wanted(config).layers == "all" and {*entry.sublayers} == {"intermediate", "output"}
+    return whole and entry.method == "weights" and entry.target.endswith("norm")
 
 
 def _wanted(config: Config) -> Attributing:
