@@ -375,6 +375,30 @@ def test_a_text_without_signal_is_an_error(tmp_path, loaded):
         gathered(backbone, texts_of(backbone, LENGTHS), targets.dot(found), method)
 
 
+def test_a_target_whose_ends_are_equal_by_chance_has_a_signal(loaded):
+    backbone = loaded("bert")
+    tokens, method = texts_of(backbone, (7,)), Method("cls", gauss_legendre(8), 2, ("output",))
+    ids = torch.tensor(tokens)
+    linear, _ = sublayer(backbone.model, backbone.architecture, 1, "output")
+    kept = [part.data for part in (linear.weight, linear.bias)]
+    full = backbone.states(ids, torch.ones_like(ids))[-1][:, 0]
+    linear.weight.data, linear.bias.data = map(torch.zeros_like, kept)
+    moved = full - backbone.states(ids, torch.ones_like(ids))[-1][:, 0]
+    linear.weight.data, linear.bias.data = kept
+    across = partners(1).double()
+    across -= (across @ moved.T) / (moved @ moved.T) * moved
+    ((_, found),) = [
+        part
+        for done in attribute(backbone, tokens, targets.dot(across), method)
+        for part in done.scores.items()
+    ]
+    assert abs(found.full - found.empty) < 1e-13
+    absolute, _ = loop(
+        backbone, ids, "cls", lambda v: v @ across[0], 2, "output", method.quadrature
+    )
+    np.testing.assert_allclose(found.absolute[0], absolute, rtol=1e-10)
+
+
 def test_scores_that_are_not_finite_are_an_error(loaded):
     backbone = loaded("bert")
     found = partners(3)

@@ -179,6 +179,7 @@ def test_a_real_run_on_real_data(shared, tmp_path):
             },
         }
         config["study"]["probe"] |= {"datasets": ["hotpotqa", "nq"], "layers": [6], "passages": [2]}
+        config["study"]["attribute"] |= {"datasets": ["hotpotqa"], "layers": [6]}
 
     study.configure(edit)
     study.run()

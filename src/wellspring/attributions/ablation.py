@@ -195,7 +195,14 @@ def effects(
     whole, ablated: [texts, hidden], on the query side q, on the passage side p⁺. partners: the
     other of the two [texts, hidden]; not read where a text has no negatives. negatives: p⁻
     [any, hidden] of each text, distinct. similarity: s. All vectors but `ablated` are whole ones.
+
+    Raises WellspringError where the two sides have vectors of different sizes.
     """
+    if whole.shape[1] != partners.shape[1]:
+        raise WellspringError(
+            f"ablate: the candidates' vectors have {partners.shape[1]} numbers, those of the "
+            f"attributed encoder {whole.shape[1]}: name a partner of the same retriever"
+        )
     whole, ablated = whole.astype(np.float64), ablated.astype(np.float64)
     cosine = (_unit(whole) * _unit(ablated)).sum(axis=1)
     lengths = np.linalg.norm(ablated, axis=1) / np.linalg.norm(whole, axis=1)

@@ -58,8 +58,14 @@ class Target:
     def bound(self, backbone: Backbone) -> Target:
         """The target with what it needs of the model.
 
-        Raises ModelError where that is a pooler and the model has none, or a fresh one.
+        Raises ModelError where that is a pooler and the model has none, or a fresh one; and where
+        partners have vectors of another size than the model's.
         """
+        if self.direction is not None and self.direction.shape[1] != backbone.hidden:
+            raise ModelError(
+                f"the partner's vectors have {self.direction.shape[1]} numbers, those of the "
+                f"attributed encoder {backbone.hidden}: name a partner of the same retriever"
+            )
         if not self.through_pooler or backbone.architecture.pooled == "first-token":
             return self
         pooler, named = getattr(backbone.model, "pooler", None), type(backbone.model).__name__

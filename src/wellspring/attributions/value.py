@@ -20,6 +20,9 @@ from wellspring.pooling import Pooling
 ROUNDING = 8
 """Steps of the float type within which F is taken for constant."""
 
+BETWEEN = (0.25, 0.5, 0.75)
+"""Scales at which F is looked at where its ends are as good as equal."""
+
 
 @dataclass(frozen=True)
 class Scores:
@@ -105,8 +108,9 @@ def solved(
     texts are called in an error; None: 0, 1, …. every_position: also of what F does not depend on.
 
     Raises ModelError as `suffix.record` and `Target.bound` do, and WellspringError for scores that
-    are not finite and for a text without signal: its F between `empty` and `full`, or its largest
-    score in a sub-layer, does not exceed rounding, and would be noise once normalised.
+    are not finite and for a text without signal: what its F changes by on the way from `empty` to
+    `full`, or its largest score in a sub-layer, does not exceed rounding, and would be noise once
+    normalised.
     """
     target, shares = target.bound(backbone), target.shares(mask, method.pooling)
     read = None if every_position else one_position(shares)
@@ -119,8 +123,10 @@ def solved(
     names = range(len(ids)) if names is None else names
     found = {}
     for name, suffix in suffixes.items():
-        found[name] = solve(Value(suffix, target, shares), full)
-        _check(found[name], floor, names, f"layer {method.layer}, {name}")
+        value = Value(suffix, target, shares)
+        found[name] = solve(value, full)
+        reach = _reach(value, found[name], floor)
+        _check(found[name], reach, floor, names, f"layer {method.layer}, {name}")
     return found
 
 
@@ -135,9 +141,22 @@ def _step(states: torch.Tensor, vectors: torch.Tensor) -> float:
     return max(torch.finfo(vectors.dtype).eps, coarse)
 
 
-def _check(found: Scores, floor: np.ndarray, names: Sequence[str | int], where: str) -> None:
+def _reach(value: Value, found: Scores, floor: np.ndarray) -> np.ndarray:
+    """How far F gets from `full` on the way [texts]. Its ends may be equal by chance."""
+    reach = np.abs(found.full - found.empty)
+    if (reach <= floor).any():
+        with torch.no_grad():
+            for scale in BETWEEN:
+                there = value(value.scaled(torch.tensor([scale])))[0].cpu().numpy()
+                reach = np.maximum(reach, np.abs(there - found.full))
+    return reach
+
+
+def _check(
+    found: Scores, reach: np.ndarray, floor: np.ndarray, names: Sequence[str | int], where: str
+) -> None:
     finite = np.isfinite(found.absolute).all(axis=1) & np.isfinite(found.residual)
-    silent = (np.abs(found.full - found.empty) <= floor) | (found.absolute.max(axis=1) <= floor)
+    silent = (reach <= floor) | (found.absolute.max(axis=1) <= floor)
     for name, is_finite, is_silent in zip(names, finite, silent, strict=True):
         if not is_finite:
             raise WellspringError(

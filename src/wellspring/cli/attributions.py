@@ -41,6 +41,9 @@ SHOWN = 0.1
 
 ACTIVE, FLIPPED = f"scores_above_{SHOWN}_of_the_largest", "of_these_flipped_by_float16"
 
+COMPARED = 4
+"""Texts of a shard that half precision is held against float32 with."""
+
 
 @click.command()
 @click.argument("texts", type=FILE)
@@ -104,6 +107,14 @@ def attribute(
         schema = _schema(backbone, wanted)
         with shards.stream(shard, schema, identity, made) as writer:
             _fill(writer, backbone, chosen, target, wanted, budget, messages)
+            if whole.encoding.dtype != "float32":
+                few = chosen[:COMPARED]
+                given = (few, target.select(range(len(few))), wanted, budget)
+                half = _shares(backbone, *given)
+                del backbone
+                single = whole.encoding.model_copy(update={"dtype": "float32"})
+                exact = _shares(load_backbone(described, single, threads), *given)
+                writer.facts |= _differences(half, exact)
         messages.counts(writer.facts)
 
 
@@ -261,6 +272,33 @@ def _fill(
     writer.facts |= counts
     if splits:
         writer.facts["batches_halved_for_memory"] = splits
+
+
+def _shares(
+    backbone: Backbone,
+    few: pl.DataFrame,
+    target: Target,
+    wanted: specs.AttributeSpec,
+    budget: int,
+) -> np.ndarray:
+    """Absolute scores of all sub-layers [texts, neurons], as shares of the sub-layer's largest."""
+    found: list[Any] = [None] * len(few)
+    for done in _attributed(backbone, few, target, wanted, budget):
+        parts = [scores.absolute for scores in done.scores.values()]
+        shares = np.hstack([part / part.max(axis=1, keepdims=True) for part in parts])
+        for row, values in zip(done.rows, shares, strict=True):
+            found[row] = values
+    return np.array(found)
+
+
+def _differences(half: np.ndarray, exact: np.ndarray) -> dict[str, Any]:
+    """What half precision changes [texts, neurons], in words for the log and the shard's facts."""
+    active = exact > SHOWN
+    flipped = int(((half > SHOWN) != active).sum())
+    return {
+        f"half_precision_flips_of_{len(half)}_texts": f"{flipped} of {int(active.sum())}",
+        "half_precision_error_of_the_largest": f"{np.abs(half - exact).max():.4f}",
+    }
 
 
 def _attributed(

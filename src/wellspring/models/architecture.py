@@ -102,11 +102,15 @@ def sublayer(
 ) -> tuple[nn.Linear, slice]:
     """A block's linear map, and the rows of its output that are the sub-layer.
 
-    block: 0 is the first block. Raises ModelError when the registered path does not lead to an
-    `nn.Linear`, or when the halves of an odd number of rows are asked for.
+    block: 0 is the first block. Raises ModelError when the architecture has no such sub-layer, when
+    the registered path does not lead to an `nn.Linear`, or when the halves of an odd number of rows
+    are asked for.
     """
     from torch import nn
 
+    if name not in architecture.sublayers:
+        known = ", ".join(architecture.sublayers)
+        raise ModelError(f"sublayers: {type(model).__name__} has no {name!r}, but {known}")
     entry = architecture.sublayers[name]
     parent = blocks(model, architecture)[block]
     linear = _follow(parent, entry.path)
