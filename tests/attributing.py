@@ -2,11 +2,44 @@
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 
+from wellspring.attributions.fused import attribute
 from wellspring.attributions.quadrature import Quadrature
 from wellspring.models.architecture import sublayer
 from wellspring.pooling import pool
+
+LENGTHS = (12, 7, 3)
+
+
+def batch(backbone, lengths=LENGTHS, seed=5):
+    """Random ids and mask [texts, tokens] of texts of these lengths."""
+    draw = torch.Generator().manual_seed(seed)
+    ids = torch.randint(5, 60, (len(lengths), max(lengths)), generator=draw)
+    mask = (torch.arange(max(lengths)) < torch.tensor(lengths)[:, None]).long()
+    return ids.masked_fill(mask == 0, backbone.padding), mask
+
+
+def texts_of(backbone, lengths=LENGTHS):
+    """The same texts as ids."""
+    ids, mask = batch(backbone, lengths)
+    return [tuple(row[kept.bool()].tolist()) for row, kept in zip(ids, mask, strict=True)]
+
+
+def partners(texts=3, hidden=32):
+    """Random vectors [texts, hidden], float64."""
+    draw = torch.Generator().manual_seed(6)
+    return torch.randn(texts, hidden, generator=draw, dtype=torch.float64)
+
+
+def gathered(backbone, tokens, target, method, **options):
+    """Absolute scores in the order of the texts, and the number of batches and splits."""
+    out, parts, splits = {}, 0, 0
+    for done in attribute(backbone, tokens, target, method, **options):
+        parts, splits = parts + 1, splits + done.splits
+        out.update(zip(done.rows, done.scores["output"].absolute, strict=True))
+    return np.stack([out[row] for row in range(len(tokens))]), parts, splits
 
 
 def loop(backbone, ids, pooling, value, layer, name, quadrature: Quadrature, every=False):

@@ -30,6 +30,28 @@ def shared() -> Callable[[str], Path]:
     return find
 
 
+@pytest.fixture(scope="module")
+def loaded(tmp_path_factory):
+    """Gives a tiny model of an architecture, made once; in float64 unless told."""
+    import torch
+    from checkpoints import make
+
+    from wellspring.models.architecture import builtin
+    from wellspring.models.load import load
+
+    made = {}
+
+    def get(name, double=True, layers=3):
+        if name not in made:
+            named = next(iter(builtin(name).classes))
+            folder = make(tmp_path_factory.mktemp(name), named, layers=layers)
+            made[name] = load(folder, name, layers)
+        made[name].model.to(torch.float64 if double else torch.float32)
+        return made[name]
+
+    return get
+
+
 @pytest.fixture(scope="session")
 def finished(tmp_path_factory):
     """A study that has run from nothing to its figures."""

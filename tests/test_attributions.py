@@ -7,8 +7,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from attributing import loop, output_gradients
-from checkpoints import bert, make
+from attributing import LENGTHS, batch, gathered, loop, output_gradients, partners, texts_of
+from checkpoints import make
 from torch.nn.functional import cosine_similarity
 
 from wellspring.attributions import suffix, targets
@@ -16,39 +16,10 @@ from wellspring.attributions.fused import Method, attribute, scores
 from wellspring.attributions.quadrature import gauss_legendre, paper
 from wellspring.embeddings import encode
 from wellspring.errors import ModelError, WellspringError
-from wellspring.models.architecture import BUILTIN, blocks, builtin, sublayer
+from wellspring.models.architecture import BUILTIN, blocks, sublayer
 from wellspring.models.load import load
 
-LENGTHS = (12, 7, 3)
 DECODERS = {"llama", "mistral", "qwen2", "qwen3", "gemma", "gemma2", "gemma3", "phi", "phi3"}
-
-
-@pytest.fixture(scope="module")
-def loaded(tmp_path_factory):
-    """A tiny model of 3 blocks of each architecture, made once."""
-    made = {}
-
-    def get(name, double=True):
-        if name not in made:
-            folder = tmp_path_factory.mktemp(name)
-            named = next(iter(builtin(name).classes))
-            made[name] = load(make(folder, named, layers=3), name, 3)
-        made[name].model.to(torch.float64 if double else torch.float32)
-        return made[name]
-
-    return get
-
-
-def batch(backbone, lengths=LENGTHS):
-    draw = torch.Generator().manual_seed(5)
-    ids = torch.randint(5, 60, (len(lengths), max(lengths)), generator=draw)
-    mask = (torch.arange(max(lengths)) < torch.tensor(lengths)[:, None]).long()
-    return ids.masked_fill(mask == 0, backbone.padding), mask
-
-
-def partners(texts=3, hidden=32):
-    draw = torch.Generator().manual_seed(6)
-    return torch.randn(texts, hidden, generator=draw, dtype=torch.float64)
 
 
 def check_against_loop(backbone, pooling, layer, quadrature, tolerance, target, value):
@@ -271,150 +242,13 @@ def test_nothing_below_the_sublayer_runs_twice(loaded, monkeypatch):
     }
 
 
-def test_points_in_several_passes_give_the_same(loaded):
-    backbone = loaded("modernbert")
-    method = Method("mean", gauss_legendre(5), 2, ("intermediate", "output", "up"))
-    whole = scores(backbone, *batch(backbone), targets.norm(), method)
-    parts = scores(backbone, *batch(backbone), targets.norm(), method, at_once=2)
-    for name in method.sublayers:
-        np.testing.assert_allclose(parts[name].absolute, whole[name].absolute, rtol=1e-9)
-
-
-def gathered(backbone, tokens, target, method, **options):
-    """Absolute scores in the order of the texts, and the number of batches and splits."""
-    out, parts, splits = {}, 0, 0
-    for done in attribute(backbone, tokens, target, method, **options):
-        parts, splits = parts + 1, splits + done.splits
-        out.update(zip(done.rows, done.scores["output"].absolute, strict=True))
-    return np.stack([out[row] for row in range(len(tokens))]), parts, splits
-
-
-def texts_of(backbone, lengths):
-    ids, mask = batch(backbone, lengths)
-    return [tuple(row[kept.bool()].tolist()) for row, kept in zip(ids, mask, strict=True)]
-
-
-def test_every_text_keeps_its_place_and_partner_in_any_batch(loaded):
-    backbone = loaded("bert")
-    tokens = texts_of(backbone, (4, 9, 2, 12, 9))
-    target = targets.cosine(partners(5))
-    method = Method("mean", gauss_legendre(3), 1, ("output",))
-    once, parts, _ = gathered(backbone, tokens, target, method)
-    assert parts == 1
-    for budget, expected in ((1, 5), (60, 3)):
-        found, parts, splits = gathered(backbone, tokens, target, method, budget=budget)
-        assert (parts, splits) == (expected, 0)
-        np.testing.assert_allclose(found, once, rtol=1e-8, atol=1e-12)
-    alone = [
-        scores(
-            backbone,
-            torch.tensor([ids]),
-            torch.ones(1, len(ids), dtype=torch.long),
-            target.select([row]),
-            method,
-        )["output"].absolute[0]
-        for row, ids in enumerate(tokens)
-    ]
-    np.testing.assert_allclose(np.stack(alone), once, rtol=1e-8, atol=1e-12)
-
-
-def test_another_method_runs_through_the_same_batches(loaded):
-    backbone = loaded("bert")
-    tokens = texts_of(backbone, (4, 9, 2))
-    method = Method("mean", gauss_legendre(3), 1, ("output",))
-    asked = []
-
-    def doubled(*given):
-        asked.append(given)
-        found = scores(*given)["output"]
-        return {"output": replace(found, absolute=2 * found.absolute)}
-
-    once, *_ = gathered(backbone, tokens, targets.norm(), method, budget=27)
-    twice, parts, _ = gathered(backbone, tokens, targets.norm(), method, budget=27, scorer=doubled)
-    assert parts == len(asked) == 2
-    np.testing.assert_allclose(twice, 2 * once)
-
-
-def test_what_does_not_fit_into_memory_is_halved(loaded, monkeypatch):
-    backbone = loaded("bert")
-    tokens = texts_of(backbone, (4, 9, 2, 12))
-    method = Method("mean", gauss_legendre(4), 1, ("output",))
-    whole, *_ = gathered(backbone, tokens, targets.norm(), method)
-    real = suffix.Suffix.__call__
-
-    def limited(fits):
-        def call(self, z):
-            if z.shape[:2].numel() > fits:
-                raise torch.OutOfMemoryError("no memory")
-            return real(self, z)
-
-        return call
-
-    monkeypatch.setattr(suffix.Suffix, "__call__", limited(2))
-    found, _, splits = gathered(backbone, tokens, targets.norm(), method)
-    # Four texts to one (3 splits), and each one's four points to two.
-    assert splits == 3 + 4
-    np.testing.assert_allclose(found, whole, rtol=1e-8, atol=1e-12)
-    monkeypatch.setattr(suffix.Suffix, "__call__", limited(0))
-    with pytest.raises(WellspringError, match="text 3, of 12 tokens, does not fit into memory"):
-        gathered(backbone, tokens, targets.norm(), method)
-
-
-def test_a_text_without_signal_is_an_error(tmp_path, loaded):
-    # Fresh layer norms give every state the same length.
-    silent = load(bert(tmp_path, hidden=48), "bert", 2)
-    method = Method("cls", gauss_legendre(4), 2, ("output",))
-    with pytest.raises(WellspringError, match=r"layer 2, output: text 1 has no signal"):
-        gathered(silent, [(5, 6), (5, 6, 7)], targets.norm(), method)
-    gathered(silent, [(5, 6), (5, 6, 7)], targets.norm(), replace(method, pooling="mean"))
-    # One text of many: its partner is nothing.
-    backbone = loaded("bert", double=False)
-    found = partners(3)
-    found[2] = 0
-    with pytest.raises(WellspringError, match="text 2 has no signal"):
-        gathered(backbone, texts_of(backbone, LENGTHS), targets.dot(found), method)
-
-
-def test_a_target_whose_ends_are_equal_by_chance_has_a_signal(loaded):
-    backbone = loaded("bert")
-    tokens, method = texts_of(backbone, (7,)), Method("cls", gauss_legendre(8), 2, ("output",))
-    ids = torch.tensor(tokens)
-    linear, _ = sublayer(backbone.model, backbone.architecture, 1, "output")
-    kept = [part.data for part in (linear.weight, linear.bias)]
-    full = backbone.states(ids, torch.ones_like(ids))[-1][:, 0]
-    linear.weight.data, linear.bias.data = map(torch.zeros_like, kept)
-    moved = full - backbone.states(ids, torch.ones_like(ids))[-1][:, 0]
-    linear.weight.data, linear.bias.data = kept
-    across = partners(1).double()
-    across -= (across @ moved.T) / (moved @ moved.T) * moved
-    ((_, found),) = [
-        part
-        for done in attribute(backbone, tokens, targets.dot(across), method)
-        for part in done.scores.items()
-    ]
-    assert abs(found.full - found.empty) < 1e-13
-    absolute, _ = loop(
-        backbone, ids, "cls", lambda v: v @ across[0], 2, "output", method.quadrature
-    )
-    np.testing.assert_allclose(found.absolute[0], absolute, rtol=1e-10)
-
-
-def test_scores_that_are_not_finite_are_an_error(loaded):
-    backbone = loaded("bert")
-    found = partners(3)
-    found[1] = torch.nan
-    method = Method("cls", gauss_legendre(2), 2, ("output",))
-    with pytest.raises(WellspringError, match="scores of text 1 are not finite"):
-        scores(backbone, *batch(backbone), targets.dot(found), method)
-
-
 def test_requests_that_cannot_be_met_are_errors(loaded):
     backbone = loaded("bert")
     ids, mask = batch(backbone)
     for layer in (0, 4):
         with pytest.raises(ModelError, match=f"layer {layer}: the model has blocks 1 to 3"):
             suffix.record(backbone, ids, mask, layer, ["output"])
-    with pytest.raises(ModelError, match="'up': the model's architecture has intermediate, output"):
+    with pytest.raises(ModelError, match="BertModel has no 'up', but intermediate, output"):
         suffix.record(backbone, ids, mask, 1, ["up"])
     method = Method("mean", gauss_legendre(2), 1, ("output",))
     with pytest.raises(WellspringError, match="a text has 131 positions, the model has 130"):

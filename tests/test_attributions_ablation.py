@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 import pytest
 import torch
-from checkpoints import make
 from hypothesis import given
 from hypothesis import strategies as st
 from test_attributions_toys import Block, Toy
@@ -16,8 +17,8 @@ from wellspring.attributions.ablation import ablated, chosen, effects, masks
 from wellspring.attributions.quadrature import gauss_legendre
 from wellspring.embeddings import encode
 from wellspring.errors import WellspringError
-from wellspring.models.architecture import Architecture, Sublayer, builtin, sublayer
-from wellspring.models.load import Backbone, load
+from wellspring.models.architecture import Architecture, Sublayer, sublayer
+from wellspring.models.load import Backbone
 from wellspring.pooling import pool
 
 NAMES = ("bert", "llama", "t5", "modernbert", "phi3")
@@ -25,17 +26,8 @@ TOKENS = [(5, 6, 7), (9, 8, 7, 6, 5, 11, 12), (40,), (5, 6, 7), (31, 32, 33, 34,
 
 
 @pytest.fixture(scope="module")
-def loaded(tmp_path_factory):
-    """A tiny model of 2 blocks of each architecture, made once."""
-    made = {}
-
-    def get(name):
-        if name not in made:
-            folder = make(tmp_path_factory.mktemp(name), next(iter(builtin(name).classes)))
-            made[name] = load(folder, name, 2)
-        return made[name]
-
-    return get
+def loaded(loaded):
+    return partial(loaded, double=False, layers=2)
 
 
 def drawn_masks(backbone):

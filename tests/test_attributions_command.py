@@ -268,12 +268,10 @@ def test_scores_of_other_settings_models_or_layers_are_refused(setting, scored):
     assert sorted(path.name for path in scored.iterdir()) == ["layer-01", "layer-02"]
 
 
-def test_a_partner_of_another_size_and_a_sublayer_that_is_not_there(setting):
+def test_a_partner_of_another_size_is_refused(setting):
     backbone = setting.backbone("tiny")
     with pytest.raises(ModelError, match=r"have 8 numbers, those of the attributed encoder 32"):
         targets.dot(torch.ones(1, 8)).bound(backbone)
-    with pytest.raises(ModelError, match="BertModel has no 'up', but intermediate, output"):
-        sublayer(backbone.model, backbone.architecture, 0, "up")
 
 
 def test_a_text_without_signal_is_named_and_leaves_no_file(tmp_path):

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 import pytest
 import torch
-from attributing import output_gradients
+from attributing import LENGTHS, batch, output_gradients, texts_of
 from captum.attr import IntegratedGradients, LayerConductance
-from checkpoints import make
 from test_attributions_toys import WEIGHT, Square, toy
 
 from wellspring.attributions import fused, suffix, targets
@@ -15,36 +16,18 @@ from wellspring.attributions.fused import Method, attribute
 from wellspring.attributions.methods import scorer
 from wellspring.attributions.quadrature import Quadrature, gauss_legendre
 from wellspring.errors import WellspringError
-from wellspring.models.architecture import builtin, sublayer
+from wellspring.models.architecture import sublayer
 from wellspring.models.load import load
 from wellspring.pooling import pool
 
-LENGTHS = (11, 6, 3)
 NAMES = ("bert", "dpr", "llama", "t5", "modernbert", "phi3")
 KINDS = ("integrated-gradients", "conductance", "gradient-x-activation", "activation")
 RULE = gauss_legendre(4)
 
 
 @pytest.fixture(scope="module")
-def loaded(tmp_path_factory):
-    """A tiny model of 2 blocks of each architecture in float64, made once."""
-    made = {}
-
-    def get(name):
-        if name not in made:
-            folder = make(tmp_path_factory.mktemp(name), next(iter(builtin(name).classes)))
-            made[name] = load(folder, name, 2)
-            made[name].model.to(torch.float64)
-        return made[name]
-
-    return get
-
-
-def batch(backbone, lengths=LENGTHS):
-    draw = torch.Generator().manual_seed(7)
-    ids = torch.randint(5, 60, (len(lengths), max(lengths)), generator=draw)
-    mask = (torch.arange(max(lengths)) < torch.tensor(lengths)[:, None]).long()
-    return ids.masked_fill(mask == 0, backbone.padding), mask
+def loaded(loaded):
+    return partial(loaded, layers=2)
 
 
 def pooling_of(backbone):
@@ -294,13 +277,12 @@ def test_a_text_without_signal_is_an_error(loaded, kind):
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_batches_under_a_budget_keep_every_texts_place(loaded, kind):
-    backbone = loaded("bert")
-    ids, mask = batch(backbone, (4, 9, 2))
-    tokens = [tuple(row[kept.bool()].tolist()) for row, kept in zip(ids, mask, strict=True)]
+    backbone, lengths = loaded("bert"), (4, 9, 2)
+    tokens = texts_of(backbone, lengths)
     partners = torch.randn(3, 32, generator=torch.Generator().manual_seed(1)).double()
     method = Method("mean", RULE, 1, ("output",))
-    whole = scorer(kind)(backbone, ids, mask, targets.cosine(partners), method)["output"]
     target = targets.cosine(partners)
+    whole = scorer(kind)(backbone, *batch(backbone, lengths), target, method)["output"]
     done = list(attribute(backbone, tokens, target, method, budget=40, scorer=scorer(kind)))
     assert len(done) == 2
     for part in done:

@@ -9,33 +9,15 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from checkpoints import make
 from conftest import ROOT
 
 from wellspring.attributions import suffix, targets
 from wellspring.attributions.fused import Method, attribute, scores
 from wellspring.attributions.quadrature import gauss_legendre
 from wellspring.models.architecture import blocks, builtin
-from wellspring.models.load import load
 
 LENGTHS = (12, 7, 3)
 PARTS = ("attention.self.query", "intermediate.dense", "output.dense")
-
-
-@pytest.fixture(scope="module")
-def loaded(tmp_path_factory):
-    """A tiny model of 3 blocks of an architecture, in float64, made once."""
-    made = {}
-
-    def get(name):
-        if name not in made:
-            folder = tmp_path_factory.mktemp(name)
-            named = next(iter(builtin(name).classes))
-            made[name] = load(make(folder, named, layers=3), name, 3)
-            made[name].model.double()
-        return made[name]
-
-    return get
 
 
 def texts(lengths=LENGTHS):

@@ -164,12 +164,7 @@ def record(
 
 
 def _place(backbone: Backbone, layer: int, name: SublayerName) -> tuple[nn.Linear, slice]:
-    architecture = backbone.architecture
-    if name not in architecture.sublayers:
-        raise ModelError(
-            f"sub-layer {name!r}: the model's architecture has {', '.join(architecture.sublayers)}"
-        )
-    linear, rows = sublayer(backbone.model, architecture, layer - 1, name)
+    linear, rows = sublayer(backbone.model, backbone.architecture, layer - 1, name)
     if linear.weight.is_meta:
         raise ModelError(
             f"layer {layer}: the weights of sub-layer {name!r} do not stay on a device: "
