@@ -132,25 +132,30 @@ def test_a_target_whose_ends_are_equal_by_chance_has_a_signal(loaded):
     np.testing.assert_allclose(found.absolute[0], absolute, rtol=1e-10)
 
 
-@pytest.mark.parametrize(
-    ("dtype", "least", "most"), [("bfloat16", 0.01, 0.05), ("float16", 0, 0.004)]
-)
-def test_what_half_precision_costs_a_trained_decoder(shared, dtype, least, most):
+STORIES = [
+    "Once upon a time there was a girl",
+    "The dog ran home",
+    "Tom saw a big red ball in the park and he was happy",
+    "One day, Lily and her mom went to the shop. They saw a cat and a bird.",
+]
+
+
+def test_what_half_precision_costs_a_trained_decoder(shared):
+    """Behind the last norm the length changes little, and coarse states hide it."""
     folder = shared("models/stories260k")
-    story = "Once upon a time, Tom saw a big red ball in the park and he was happy."
-    single, half = (load(folder, "llama", 5, name) for name in ("float32", dtype))
-    tokens = [tuple(single.tokenizer(story)["input_ids"])]
-    worst = 0
-    for layer in range(1, 6):
-        method = Method("eos", gauss_legendre(8), layer, ("intermediate", "output"))
-        found, exact = (
-            next(attribute(backbone, tokens, targets.norm(), method)).scores
-            for backbone in (half, single)
-        )
-        for name, wanted in exact.items():
-            apart = np.abs(found[name].absolute - wanted.absolute).max() / wanted.absolute.max()
-            worst = max(worst, apart)
-    assert least < worst < most
+
+    def found(dtype):
+        backbone = load(folder, "llama", 5, dtype)
+        tokens = [tuple(backbone.tokenizer(story)["input_ids"]) for story in STORIES]
+        methods = [Method("eos", gauss_legendre(8), layer, ("output",)) for layer in range(1, 6)]
+        scored = [gathered(backbone, tokens, targets.norm(), method)[0] for method in methods]
+        return np.concatenate(scored, axis=1)
+
+    exact = found("float32")
+    apart = np.abs(found("float16") - exact).max(axis=1) / exact.max(axis=1)
+    assert 0.001 < apart.max() < 0.005
+    with pytest.raises(WellspringError, match="has no signal"):
+        found("bfloat16")
 
 
 def test_scores_that_are_not_finite_are_an_error(loaded):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import signal
 import subprocess
@@ -32,12 +33,13 @@ from wellspring.models.load import Backbone
 
 TEXTS = 5
 ENTRIES = {
-    "cosine": {"target": "cosine", "partner": "fresh", "texts": TEXTS},
+    "cosine": {"target": "cosine", "partners": {"tiny": "fresh"}, "texts": TEXTS},
     "margin": {"target": "margin", "similarity": "dot", "tolerance": 1e-4, "texts": TEXTS},
     "outputs": {"method": "integrated-gradients", "texts": TEXTS},
     "plain": {"texts": TEXTS},
     "brief": {"texts": TEXTS, "dtype": "bfloat16"},
     "halves": {"texts": TEXTS, "shards": 2},
+    "seeded": {"texts": 2, "seed": 5},
     "everything": {"sublayers": ["output"], "points": 2},
 }
 SUBLAYERS = ("intermediate", "output")
@@ -75,7 +77,7 @@ class Setting:
         path = out / f"layer-{layer:02d}" / shards.shard_name(shard)
         judgements = "samples" if spec.attribution.samples else "qrels"
         files = [self.datasets / f"{table}.parquet" for table in ("texts", judgements)]
-        partner = self.config.attributions[name].partner or encoder
+        partner = self.config.attributions[name].partner(encoder)
         models = [self.described(encoder) for encoder in (encoder, partner)]
         parts = ("attribute", *files, *models, path, "--spec", spec.canonical())
         return path, [str(part) for part in parts]
@@ -268,6 +270,38 @@ def test_scores_of_other_settings_models_or_layers_are_refused(setting, scored):
     assert sorted(path.name for path in scored.iterdir()) == ["layer-01", "layer-02"]
 
 
+def test_what_cannot_be_compared_is_said_and_left_out(setting, tmp_path):
+    """Other texts by another seed; another width; the rest is compared."""
+    folder = tmp_path / "attributions"
+    for name in ("plain", "halves", "seeded"):
+        out = folder / name / "tiny" / "questions" / "query"
+        for shard in range(1 + (name == "halves")):
+            setting.attribute(out, name, shard=shard)
+    specs_ = {
+        name: {"query": specs.Held(spec=spec.digest, sublayers=spec.sublayers, shards=spec.shards)}
+        for name in ("plain", "halves", "seeded")
+        for spec in [specs.attribution(setting.config, name, "tiny", "questions", "query")]
+    }
+    wanted = specs.AgreementSpec(
+        encoders={"query": "tiny"},
+        attributions=specs_,
+        counterpart=None,
+        others={},
+        counterparts={},
+        layers=[1],
+        texts=10,
+        seed=0,
+    )
+    table, log = tmp_path / "agreement.parquet", tmp_path / "agreement.log"
+    given = ("--spec", wanted.canonical(), "--log", log)
+    run("agreement", folder, "questions", table, *given)
+    rows = pl.read_parquet(table)
+    pairs = {frozenset(row) for row in rows.select("attribution", "other").iter_rows()}
+    assert pairs == {frozenset(("plain", "halves"))}
+    assert rows["correlation"].min() > 0.999
+    assert log.read_text().count("share no text (of other seeds or numbers of texts): not") == 2
+
+
 def test_a_partner_of_another_size_is_refused(setting):
     backbone = setting.backbone("tiny")
     with pytest.raises(ModelError, match=r"have 8 numbers, those of the attributed encoder 32"):
@@ -301,8 +335,17 @@ def test_an_attribution_that_is_killed_comes_back_the_same(tmp_path):
     path, command = Setting(study.folder).command(tmp_path / "out", "everything", layer=2)
     command, part = [*WELLSPRING, *command], path.with_name(f".{path.name}.part")
     given = {"cwd": study.folder, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-    subprocess.run(command, check=True, **given)
+    subprocess.run([*command, "--log", str(tmp_path / "all.log")], check=True, **given)
     undisturbed = path.read_bytes()
+    _, brief = Setting(study.folder).command(tmp_path / "some", "plain", layer=2)
+    brief = [*WELLSPRING, *brief, "--log", str(tmp_path / "some.log")]
+    subprocess.run(brief, check=True, **given)
+    peaks = [
+        json.loads((tmp_path / f"{name}.log").read_text().splitlines()[-1])
+        for name in ("some", "all")
+    ]
+    # 5 texts and 5,400: what is read of them, and one window's scores, are all that grows.
+    assert peaks[1]["peak_memory_mb"] < 1.15 * peaks[0]["peak_memory_mb"]
     for size in (0, 100_000):
         path.unlink(missing_ok=True)
         job = subprocess.Popen(command, **given)

@@ -114,9 +114,17 @@ def test_the_default_study_is_valid_and_small():
         ),
         (
             "attributions/b",
-            {"target": "dot", "partner": "x"},
-            "attributions.b.partner: no encoder is named 'x'",
+            {"target": "dot", "partners": {"minilm": "x"}},
+            "attributions.b.partners: no encoder is named 'x'",
         ),
+        (
+            "attributions/norm-16/partners",
+            {"minilm": "minilm-random"},
+            "attributions.norm-16.partners: must have minilm: minilm, the two sides of retriever",
+        ),
+        ("retrievers/minilm/passage", "minilm-random", "partners: must have minilm: minilm-random"),
+        ("attributions/norm-16/shards", 17, "attributions.norm-16: 16 texts cannot fill 17 shards"),
+        ("models/minilm-random/layers", 5, "study.attribute.layers: 'minilm' has 6 blocks and"),
         (
             "attributions/b",
             {"method": "conductance", "tolerance": 0.1},
@@ -137,6 +145,11 @@ def test_the_default_study_is_valid_and_small():
             "study/attribute/maps",
             {"threshold_of": {"minilm": 0.3}},
             "maps.threshold_of.minilm: 0.3 is not among",
+        ),
+        (
+            "study/attribute/maps",
+            {"threshold_of": {"nobody": 0.1}},
+            "study.attribute.maps.threshold_of: no retriever is named 'nobody'",
         ),
         (
             "study/attribute/thresholds",

@@ -95,7 +95,8 @@ def planted(
 
     for setting in sweep:
         for (sublayer, region), rule in changes.items():
-            middle = 0.05 * rule(setting)
+            # What is left out moves a real change, too.
+            middle = 0.05 * rule(setting) + 1e-4 * setting.left_out
             add("change", "tuned", sublayer, middle - 0.01, middle + 0.01, region=region)
             bounds = (middle / 0.2 - 0.05, middle / 0.2 + 0.05)
             add("relative_change", "tuned", sublayer, *bounds, region=region)
@@ -217,6 +218,25 @@ def test_another_attribution_is_not_as_published() -> None:
     table = planted({("intermediate", "all"): lambda s: 1}, side="query")
     found = evaluate(table, {"tuned": "cls", "plain": "cls"}, set())
     assert not found["as_published"].any()
+
+
+def test_a_counterpart_with_fresh_weights_is_not_as_published() -> None:
+    table = planted({("intermediate", "all"): lambda s: -1}, side="query")
+    given = (table, {"tuned": "mean", "plain": "mean"}, COMPARABLE)
+    for fresh, published in (((), True), (("plain",), False), (("tuned",), False)):
+        found = evaluate(*given, fresh).filter(claim=9)
+        assert found["as_published"].to_list() == [published]
+        assert found["verdict"].to_list() == ["supported"]
+
+
+def test_an_outlier_of_another_sub_layer_counts_no_setting_twice() -> None:
+    table = planted({("intermediate", "all"): lambda s: -1})
+    ours = (pl.col("normaliser") == "sublayer-max") & (pl.col("left_out") == 1)
+    same = table.filter(normaliser="sublayer-max", left_out=0)
+    repeated = pl.concat([table.filter(~ours), same.with_columns(left_out=pl.lit(1, pl.Int64))])
+    found = [verdicts(rows)[9] for rows in (table, repeated)]
+    assert [row["settings"] for row in found] == [18, 15]
+    assert [row["supporting"] for row in found] == [18, 15]
 
 
 def test_a_study_without_pairs_has_a_row_a_claim() -> None:

@@ -180,6 +180,23 @@ def test_an_edit_of_the_configuration_reruns_what_it_touches(study, edit, jobs):
     assert study.planned() == jobs
 
 
+def test_another_block_takes_its_own_scores_alone(study):
+    for path in (study.folder / "results" / "attributions").rglob("layer-02"):
+        shutil.rmtree(path)
+    assert study.planned() == {"attribute": 4, **ABLATED, **COUNTED, "agreement": 1}
+
+
+def test_a_retriever_without_counterpart_has_the_figures_that_need_none(study):
+    def alone(config):
+        config["retrievers"]["tiny"]["compared_with"] = None
+        config["study"]["attribute"]["retrievers"] = ["tiny"]
+
+    study.configure(alone)
+    planned = study.planned("results/studies/small/figures/questions/norm/tiny/reality.png")
+    assert planned == {"decentralisation": 1, "attribution_figure": 1}
+    assert study.planned()["attribution_figure"] == 2 and "heatmap" not in study.planned()
+
+
 PACKAGE = "src/wellspring"
 EDITS_OF_CODE = [
     # A comment, a docstring, a log line: nothing.

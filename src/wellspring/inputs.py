@@ -46,7 +46,7 @@ def encoder_model(config: Config, encoder: str) -> str:
 
 def partner_model(config: Config, attribution: str, encoder: str) -> str:
     """The description of the model that gives the other side's vectors."""
-    return encoder_model(config, config.attributions[attribution].partner or encoder)
+    return encoder_model(config, config.attributions[attribution].partner(encoder))
 
 
 def attributed_judgements(config: Config, attribution: str, dataset: str) -> str:

@@ -101,7 +101,7 @@ def provenance(path: Path) -> Provenance:
     with _mendable(path):
         metadata = pq.read_metadata(path).metadata or {}
     if KEY not in metadata:
-        raise StaleArtefact(f"{path}: holds no provenance, so it was not made here; {_mend(path)}")
+        raise StaleArtefact(f"{path}: holds no provenance, so it was not made here; {mend(path)}")
     return Provenance(**json.loads(metadata[KEY]))
 
 
@@ -112,12 +112,12 @@ def check(path: Path, spec_digest: str | None = None, /, **expected: Any) -> Pro
     """
     found = provenance(path)
     if spec_digest is not None and spec_digest != digest(found.identity.get("spec")):
-        raise StaleArtefact(f"{path}: was made with another spec; {_mend(path)}")
+        raise StaleArtefact(f"{path}: was made with another spec; {mend(path)}")
     for key, value in expected.items():
         if found.identity.get(key) != value:
             raise StaleArtefact(
                 f"{path}: its {key} is not the one asked for "
-                f"({_difference(value, found.identity.get(key))}); {_mend(path)}"
+                f"({_difference(value, found.identity.get(key))}); {mend(path)}"
             )
     return found
 
@@ -257,13 +257,14 @@ def _mendable(path: Path) -> Iterator[None]:
     try:
         yield
     except FileNotFoundError:
-        raise StaleArtefact(f"{path}: does not exist; {_mend(path)}") from None
+        raise StaleArtefact(f"{path}: does not exist; {mend(path)}") from None
     except (pa.ArrowException, OSError) as error:
         reason = str(error).splitlines()[0]
-        raise StaleArtefact(f"{path}: cannot be read ({reason}); {_mend(path)}") from None
+        raise StaleArtefact(f"{path}: cannot be read ({reason}); {mend(path)}") from None
 
 
-def _mend(path: Path) -> str:
+def mend(path: Path) -> str:
+    """What a user does about a file that is not what it should be."""
     return (
         f"make it again: snakemake --cores all --forcerun {path} "
         "(with the --configfile of your study)"

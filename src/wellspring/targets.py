@@ -106,29 +106,25 @@ def figure_files(config: Config) -> list[str]:
 
 
 def attribution_figure_files(config: Config) -> list[str]:
-    """The figures of the study's attributions, for every retriever that is compared."""
-    names = [
-        *(f"{kind}/{side}" for kind in ("heat", "change") for side in SIDES),
-        *("concentration", "sweep", "reality"),
-    ]
+    """The figures of the study's attributions. A counterpart stands in those of the retriever that
+    is set against it; those of a change need one."""
+    pairs, single = config.attributed_pairs(), ["concentration", "reality"]
+    compared = [*(f"{kind}/{side}" for kind in ("heat", "change") for side in SIDES), "sweep"]
     return [
         f"{study_folder(config)}/figures/{dataset}/{attribution}/{retriever}/{name}.{kind}"
         for attribution, retriever in config.attributed()
-        if retriever in config.attributed_pairs()
+        if retriever not in pairs.values() or retriever in pairs
         for dataset in config.study.attribute.datasets
-        for name in names
+        for name in (*(compared if retriever in pairs else []), *single)
         for kind in ("png", "pdf")
     ]
 
 
 def drawing_options(config: Config, drawing: str, retriever: str) -> str:
     """The options of `wellspring figure` for a figure of attributions."""
-    setting = {
-        "concentration": ("normaliser", "left_out", "threshold"),
-        "sweep": ("threshold",),
-    }
-    names = setting.get(drawing)
-    return map_options(config, retriever, *names) if names else ""
+    if drawing == "reality":
+        return ""
+    return map_options(config, retriever, "normaliser", "left_out", "threshold")
 
 
 def map_options(config: Config, retriever: str, *names: str) -> str:

@@ -114,10 +114,14 @@ def ablate(
         )
         digests = shards.check(texts, step="texts").identity["texts"]
         of_scores = scores.origin(files)
+        some = files[wanted.layers[0]][0]
         if of_scores["weights"] != described.digest:
-            raise StaleArtefact(f"{folder}: holds scores of another model than {description}")
+            reason = f"holds scores of another model than {description}"
+            raise StaleArtefact(f"{some}: {reason}; {shards.mend(some)}")
         if of_scores["texts"] != digests:
-            raise StaleArtefact(f"{folder}: holds scores of other texts than {texts}")
+            raise StaleArtefact(
+                f"{some}: holds scores of other texts than {texts}; {shards.mend(some)}"
+            )
         expected = wanted.samples.model_dump(mode="json")
         drawn = shards.check(samples, step="samples", spec=expected, texts=digests).identity
         ranked = _ranked(read_texts(texts), samples, whole, ids)

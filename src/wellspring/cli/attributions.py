@@ -15,6 +15,7 @@ from wellspring import shards, specs
 from wellspring.cli.embeddings import TOKENS, advice, load_backbone
 from wellspring.cli.models import Described, variant, verify
 from wellspring.cli.step import FILE, Log, circumstances, options, step
+from wellspring.errors import WellspringError
 
 if TYPE_CHECKING:
     import torch
@@ -196,6 +197,11 @@ def _chosen(
         found = selection.candidates(samples, everything, chosen, side)
         chosen = chosen.join(
             found.select("text_id", "negative_texts"), on="text_id", maintain_order="left"
+        )
+    if len(chosen) < whole.shards:
+        raise WellspringError(
+            f"{len(chosen)} texts of the test split's {side} side cannot fill {whole.shards} "
+            "shards: lower the attribution's shards"
         )
     first, last = (len(chosen) * (wanted.shard + more) // whole.shards for more in (0, 1))
     return chosen[first:last]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from itertools import combinations
 from pathlib import Path
@@ -41,20 +42,26 @@ def agreement(
     wanted = specs.AgreementSpec.read(spec)
     with step("agreement", None, code, log) as messages:
         frames = [pl.DataFrame(schema=AGREEMENT)]
-        sides = list(wanted.encoders)
+        sides, left_out = list(wanted.encoders), Counter()
         with messages.track(len(sides), "sides") as bar:
             for side in sides:
-                frames.extend(_side(attributions, dataset, side, wanted))
+                frames.extend(_side(attributions, dataset, side, wanted, left_out))
                 bar.advance(1)
+        for reason, layers in left_out.items():
+            messages.say(f"{reason}: not compared, in {layers} layers and sides")
         identity = {"step": "agreement", "spec": wanted.model_dump(mode="json")}
         made = shards.Provenance(identity, circumstances("agreement", None, "numpy", "scipy"))
         shards.write(table, pl.concat(frames).to_arrow(), made)
 
 
 def _side(
-    folder: Path, dataset: str, side: specs.Side, wanted: specs.AgreementSpec
+    folder: Path,
+    dataset: str,
+    side: specs.Side,
+    wanted: specs.AgreementSpec,
+    left_out: Counter[str],
 ) -> Iterator[pl.DataFrame]:
-    """The comparisons of one side, layer by layer."""
+    """The comparisons of one side, layer by layer; counts in left_out what cannot be compared."""
     mine = _files(folder, dataset, side, wanted.encoders[side], wanted.attributions, wanted)
     theirs = {}
     if wanted.counterpart is not None:
@@ -72,12 +79,13 @@ def _side(
         )
         where = {"side": side, "encoder": wanted.encoders[side], "layer": layer}
         for one, other in combinations(ours, 2):
-            for found in _compared(ours[one], ours[other], layer, wanted.seed):
+            for found in _compared(ours[one], ours[other], wanted.seed, left_out, (one, other)):
                 # Each attribution's figure shows it.
                 for name, second in ((one, other), (other, one)):
                     yield _rows(found, where, "attributions", name, second)
         for name in others:
-            for found in _compared(ours[name], others[name], layer, wanted.seed):
+            names = (f"{name} of {wanted.encoders[side]}", wanted.counterpart)
+            for found in _compared(ours[name], others[name], wanted.seed, left_out, names):
                 yield _rows(found, where, "models", name, wanted.counterpart)
 
 
@@ -99,15 +107,21 @@ def _files(
 def _compared(
     mine: tuple[list[str], scores.ScoreSets],
     theirs: tuple[list[str], scores.ScoreSets],
-    layer: int,
     seed: int,
+    left_out: Counter[str],
+    names: tuple[str, str],
 ) -> Iterator[pl.DataFrame]:
-    """The correlations in each sub-layer that both have."""
+    """The correlations in each sub-layer that both have; counts in left_out what has none."""
     from wellspring.findings.agreement import agreement as correlate
 
     (ids, ours), (other_ids, others) = mine, theirs
+    if set(ids).isdisjoint(other_ids):
+        left_out[f"{' and '.join(names)} share no text (of other seeds or numbers of texts)"] += 1
+        return
     for key in ours:
-        if key in others:
+        if key in others and ours[key].shape[1] != others[key].shape[1]:
+            left_out[f"{' and '.join(names)} differ in the neurons of {key[1]}"] += 1
+        elif key in others:
             found = correlate(ids, ours[key], other_ids, others[key], seed)
             yield found.with_columns(sublayer=pl.lit(key[1]))
 
@@ -174,7 +188,7 @@ def decentralisation(
             tables.append(part)
             messages.say(f"{', '.join(group)}: {len(texts)} encoders, {len(part)} findings")
         table = gathered(tables)
-        judged = evaluate(table, wanted.pooling, wanted.comparable)
+        judged = evaluate(table, wanted.pooling, wanted.comparable, wanted.fresh)
         for row in judged.filter(as_published=True).iter_rows(named=True):
             messages.say(f"claim {row['claim']}, {row['retriever']}: {row['verdict']}")
         identity = {"step": "decentralisation", "spec": wanted.model_dump(mode="json")}

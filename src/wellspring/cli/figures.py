@@ -78,7 +78,7 @@ def figure(
             if name == "concentration":
                 drawn = concentration(*whose, normaliser, left_out, threshold)
             elif name == "sweep":
-                drawn = sweep(*whose, threshold)
+                drawn = sweep(*whose, normaliser, left_out, threshold)
             else:
                 drawn = reality(*whose)
             _save(drawn, pdf, png)

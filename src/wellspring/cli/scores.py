@@ -63,7 +63,9 @@ def stream(files: Files, sublayers: Sequence[str]) -> Iterator[tuple[list[str], 
                 ids = batches[0].column("text_id").to_pylist()
                 for path, batch in zip(shard, batches, strict=True):
                     if batch.column("text_id").to_pylist() != ids:
-                        raise StaleArtefact(f"{path}: holds other texts than {shard[0]}")
+                        raise StaleArtefact(
+                            f"{path}: holds other texts than {shard[0]}; {shards.mend(path)}"
+                        )
                 yield (
                     ids,
                     {

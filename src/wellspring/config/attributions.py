@@ -25,9 +25,9 @@ class Attribution(Strict):
     the mean one to the sample's hard negatives. `pooler-norm` (the first token's state through the
     model's own pooler; DPR has none) and `padded-mean-norm` (mean over padding, too) are the
     published ways of CLS and of mean pooling."""
-    partner: Slug | None = None
-    """The encoder of the other side, whose vectors are the partners, and the candidates of the
-    ranking that ablation disturbs; the same where left out."""
+    partners: dict[Slug, Slug] = Field(default={})
+    """Encoder to the encoder of the other side, for retrievers that have two: its vectors are the
+    partners, and the candidates of the ranking that ablation disturbs. Others are their own."""
     similarity: Literal["cosine", "dot"] = "cosine"
     """Of `margin`, and of the ranking that ablation disturbs (that of `dot` is by dot)."""
     method: Literal[
@@ -60,12 +60,18 @@ class Attribution(Strict):
     shards: int = Field(default=1, ge=1, le=999)
     """Jobs a layer."""
 
+    def partner(self, encoder: str) -> str:
+        """The encoder of the other side."""
+        return self.partners.get(encoder, encoder)
+
     @model_validator(mode="after")
     def _applicable(self) -> Attribution:
         if self.quadrature == "paper" and self.method != "weights":
             raise ValueError("quadrature paper needs method: weights")
         if self.tolerance and (self.method, self.quadrature) != ("weights", "gauss-legendre"):
             raise ValueError("tolerance needs method: weights and quadrature: gauss-legendre")
+        if self.texts != "all" and self.shards > self.texts:
+            raise ValueError(f"{self.texts} texts cannot fill {self.shards} shards")
         return self
 
 

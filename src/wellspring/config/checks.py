@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from typing import Any, get_args
 
 from pydantic import ValidationError
 
-from wellspring.config.attributions import SIMILARITIES, Attributing
+from wellspring.config.attributions import Attributing
 from wellspring.config.base import HUB, SLUG, Strict
 from wellspring.config.datasets import PUBLISHED, REMOTE, Dataset
 from wellspring.config.entries import Config, Probing
@@ -73,8 +74,9 @@ def _problems(config: Config) -> Iterable[str]:
     for name, dataset in config.datasets.items():
         yield from _dataset_problems(name, dataset)
     for name, attribution in config.attributions.items():
-        if attribution.partner and attribution.partner not in config.encoders:
-            yield f"attributions.{name}.partner: no encoder is named {attribution.partner!r}"
+        for encoder in (*attribution.partners, *attribution.partners.values()):
+            if encoder not in config.encoders:
+                yield f"attributions.{name}.partners: no encoder is named {encoder!r}"
     yield from _probe_problems(config)
     if config.study.attribute:
         yield from _attribute_problems(config, config.study.attribute)
@@ -208,14 +210,24 @@ def _attribute_problems(config: Config, attribute: Attributing) -> Iterable[str]
             yield from _twice(f"attributions.{name}", entry, ["sublayers"])
     for name, retriever in config.attributed():
         entry, sides = config.attributions.get(name), config.retrievers.get(retriever)
-        if not entry or not sides or entry.target not in SIMILARITIES or entry.partner:
+        if not entry or not sides:
             continue
-        if len(set(sides.encoders.values())) > 1:
-            yield (
-                f"attributions.{name}.partner: retriever {retriever!r} has two encoders, so that "
-                f"target {entry.target} needs the partner of each named: attribute its encoders "
-                "in two entries, as retrievers of their own"
-            )
+        query, passage = sides.encoders["query"], sides.encoders["passage"]
+        for encoder, other in {query: passage, passage: query}.items():
+            if entry.partner(encoder) != other:
+                yield (
+                    f"attributions.{name}.partners: must have {encoder}: {other}, the two sides of "
+                    f"retriever {retriever!r} (an encoder with two partners takes two entries)"
+                )
+    for name in attribute.retrievers if attribute.layers == "all" else []:
+        other = getattr(config.retrievers.get(name), "compared_with", None)
+        with suppress(KeyError):
+            if other and config.depth(name) != config.depth(other):
+                yield (
+                    f"study.attribute.layers: {name!r} has {config.depth(name)} blocks and "
+                    f"{other!r}, its counterpart, {config.depth(other)}: name layers that both "
+                    f"have, or set retrievers.{name}.compared_with: null"
+                )
     for name, retrievers in attribute.only.items():
         # Names of the catalogues: an overlay that selects fewer keeps this mapping.
         if name not in config.attributions:
@@ -230,6 +242,10 @@ def _attribute_problems(config: Config, attribute: Attributing) -> Iterable[str]
         if len(set(values)) < len(values):
             yield f"study.attribute.thresholds.{normaliser}: names something twice"
     maps = attribute.maps
+    for name in maps.threshold_of:
+        # Names of the catalogue, as of `only`.
+        if name not in config.retrievers:
+            yield f"study.attribute.maps.threshold_of: no retriever is named {name!r}"
     drawn = {"threshold": maps.threshold}
     drawn |= {f"threshold_of.{name}": value for name, value in maps.threshold_of.items()}
     for key, value in drawn.items():

@@ -158,6 +158,11 @@ class Config(Strict):
         """Transformer blocks of a retriever's (query) model."""
         return self.models[self.encoders[self.retrievers[retriever].query].model].layers
 
+    def is_fresh(self, retriever: str) -> bool:
+        """Whether a retriever's (query) model was never trained."""
+        model = self.models[self.encoders[self.retrievers[retriever].query].model]
+        return model.scheme == "random"
+
     def blocks(self, encoder: str) -> list[int]:
         """The blocks of an encoder that are attributed; none where the study attributes nothing."""
         wanted = self.study.attribute
@@ -173,12 +178,11 @@ class Config(Strict):
         return list(dict.fromkeys([*self.study.probe.datasets, *attributed]))
 
     def encoders_used(self) -> list[str]:
-        """The encoders that the study probes or attributes, partners included."""
+        """The encoders that the study probes or attributes."""
         wanted = self.study.attribute
         names = [*self.study.probe.retrievers, *(wanted.retrievers if wanted else [])]
         used = [name for each in names for name in self.retrievers[each].encoders.values()]
-        chosen = [self.attributions[name].partner for name in wanted.attributions] if wanted else []
-        return list(dict.fromkeys([*used, *filter(None, chosen)]))
+        return list(dict.fromkeys(used))
 
     def groups(self) -> dict[str, list[str]]:
         """The probed retrievers of each group that has some."""

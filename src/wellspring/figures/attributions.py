@@ -50,7 +50,7 @@ from wellspring.figures.tables import (
 
 EFFECTIVE = "effective number of neurons\n(1: one holds all)"
 REGIONS = {"all": "all layers", "early": "early layers", "late": "late layers"}
-PUBLISHED = "setting of the maps"
+MAPPED = "setting of the maps"
 RING = {
     "linestyle": "none",
     "marker": "o",
@@ -135,6 +135,8 @@ def sweep(
     dataset: str,
     attribution: str,
     retriever: str,
+    normaliser: str = "network-max",
+    left_out: int = 0,
     threshold: float = 0.1,
 ) -> Figure:
     """Whether the retriever has more active neurons than its counterpart, whatever the setting.
@@ -142,11 +144,11 @@ def sweep(
     The relative change of the share of active neurons against the threshold, a line for each
     normaliser and number of outliers left out; a row per side and sub-layer, a column for all,
     early and late layers. A full marker: the 95 % interval excludes no change. A ring: the
-    published setting.
+    setting of the maps.
 
     Args:
         table: `wellspring.findings.decentralisation.build`'s.
-        threshold: the published one.
+        normaliser, left_out, threshold: the maps' setting.
 
     Raises:
         ConfigError: the table holds no such change of the retriever.
@@ -165,20 +167,20 @@ def sweep(
     labels = [f"{side}\n{sublayer}" for side, sublayer in places]
     titles = [REGIONS[region] for region in regions]
     figure, axes = labelled_grid(labels, titles, 1.35, sharey=True)
-    published = {"normaliser": "network-max", "left_out": 0, "threshold": threshold}
+    mapped = {"normaliser": normaliser, "left_out": left_out, "threshold": threshold}
     for row, (side, sublayer) in zip(axes, places, strict=True):
         for ax, region in zip(row, regions, strict=True):
             here = rows_of(changes, side=side, sublayer=sublayer, region=region)
             ax.axhline(0, color=GREY, linewidth=0.9, zorder=1)
-            for (normaliser, count), line in lines.items():
-                own = rows_of(here, normaliser=normaliser, left_out=count)
-                _sweep_line(ax, own, line, f"{normaliser}, {count}")
-            ring = rows_of(here, **published)
-            ax.plot(ring["threshold"], ring["estimate"], label=PUBLISHED, **RING)
+            for (scale, count), line in lines.items():
+                own = rows_of(here, normaliser=scale, left_out=count)
+                _sweep_line(ax, own, line, f"{scale}, {count}")
+            ring = rows_of(here, **mapped)
+            ax.plot(ring["threshold"], ring["estimate"], label=MAPPED, **RING)
     _thresholds(axes, changes["threshold"])
     _percentages(axes, changes["estimate"].max())
     figure.supylabel("relative change in the share of active neurons", fontsize=8)
-    legend_above(figure, _sweep_keys(lines, not rows_of(changes, **published).is_empty()), 4)
+    legend_above(figure, _sweep_keys(lines, not rows_of(changes, **mapped).is_empty()), 4)
     return figure
 
 
@@ -245,7 +247,7 @@ def _sweep_keys(lines: Mapping[tuple[str, int], Line], ring: bool) -> list[Artis
         Line2D([], [], **point, markerfacecolor="white", label="interval holds 0"),
     ]
     if ring:
-        keys.append(Line2D([], [], **RING, label=PUBLISHED))
+        keys.append(Line2D([], [], **RING, label=MAPPED))
     return [*keys, interval_key()]
 
 

@@ -191,7 +191,10 @@ class _Pair:
 
 
 def evaluate(
-    table: pl.DataFrame, pooling: Mapping[str, str], comparable: Collection[str]
+    table: pl.DataFrame,
+    pooling: Mapping[str, str],
+    comparable: Collection[str],
+    fresh: Collection[str] = (),
 ) -> pl.DataFrame:
     """Every claim on every pair, attribution, dataset and side of a table.
 
@@ -205,6 +208,7 @@ def evaluate(
             which rows stand for the published comparison.
         comparable: the attributions that measure what the paper does: weights, towards a length,
             in both sub-layers of every layer. Of others the normaliser has another meaning.
+        fresh: retrievers with random weights, whom no published comparison has.
 
     Returns:
         The columns of SCHEMA, sorted; a row at least for each claim, with the verdict "not testable
@@ -212,7 +216,7 @@ def evaluate(
         claim's `change` at the published setting.
     """
     pairs = list(_pairs(table.filter(pl.col("measure") == MEASURE)))
-    rows = [_row(claim, pair, pooling, comparable) for claim in CLAIMS for pair in pairs]
+    rows = [_row(claim, pair, pooling, comparable, fresh) for claim in CLAIMS for pair in pairs]
     if not pairs:
         rows = [_untested(claim) for claim in CLAIMS]
     return pl.DataFrame(rows, schema=SCHEMA).sort("claim", *GROUP)
@@ -289,14 +293,19 @@ def _pairs(shares: pl.DataFrame) -> Iterator[_Pair]:
 
 
 def _row(
-    claim: Claim, pair: _Pair, pooling: Mapping[str, str], comparable: Collection[str]
+    claim: Claim,
+    pair: _Pair,
+    pooling: Mapping[str, str],
+    comparable: Collection[str],
+    fresh: Collection[str],
 ) -> dict[str, object]:
     """The row of one claim on one pair."""
     own_pooling = pooling[pair.where["retriever"]]
     published = published_setting(own_pooling)
     alike = own_pooling == claim.pooling or {own_pooling, claim.pooling} <= DECODERS
     of_side = pair.where["side"] in claim.sides
-    as_published = alike and of_side and pair.where["attribution"] in comparable
+    trained = set(fresh).isdisjoint((pair.where["retriever"], pair.where["compared_with"]))
+    as_published = alike and of_side and trained and pair.where["attribution"] in comparable
     states, judgement = _judged(claim, pair, published)
     return {
         **_untested(claim),
@@ -336,7 +345,7 @@ def _judged(claim: Claim, pair: _Pair, published: Setting) -> tuple[dict[Setting
             return {}, Judgement("not testable here", f"the table holds no {part}")
     active = {part.sublayer: _active(part.sublayer, pair) for part in claim.parts}
     anywhere = set().union(*active.values())
-    shared = set(parts[0]).intersection(*parts[1:])
+    shared = _distinct(set(parts[0]).intersection(*parts[1:]), claim, pair)
     states = {
         setting: min(part[setting] for part in parts) if setting in anywhere else 0
         for setting in sorted(shared)
@@ -346,6 +355,19 @@ def _judged(claim: Claim, pair: _Pair, published: Setting) -> tuple[dict[Setting
         reason = f"no neuron of sub-layer {silent[0]} is active at any setting"
         return states, Judgement("not testable here", reason)
     return states, judge(states, published)
+
+
+def _distinct(settings: set[Setting], claim: Claim, pair: _Pair) -> set[Setting]:
+    """Without those that repeat a setting that leaves out fewer outliers: where an outlier lies in
+    another sub-layer, a normaliser is the same without it, and would be counted twice."""
+    sublayers = {part.sublayer for part in claim.parts}
+    rows = pair.changes.filter(pl.col("sublayer").is_in(sublayers)).sort("region", "sublayer")
+    found: dict[tuple, Setting] = {}
+    for setting in sorted(settings):
+        same = rows.filter(*(pl.col(name) == getattr(setting, name) for name in SETTING))
+        values = same.select(pl.col("estimate", "low", "high").round_sig_figs(9)).rows()
+        found.setdefault((setting.normaliser, setting.threshold, tuple(values)), setting)
+    return set(found.values())
 
 
 def _states(part: Changed | Present, pair: _Pair) -> dict[Setting, int]:

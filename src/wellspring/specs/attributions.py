@@ -122,6 +122,8 @@ class DecentralisationSpec(Spec):
     """Encoder to the number of its blocks."""
     comparable: list[str]
     """Attributions that measure what the paper does."""
+    fresh: list[str]
+    """Retrievers whose weights were never trained."""
     agreement: dict[str, dict[str, str]]
     """Retriever and dataset to the digest of the agreement's slice."""
 
@@ -133,7 +135,7 @@ def attribution(
     entry = config.attributions[name]
     paired = entry.target in SIMILARITIES
     margin = entry.target == "margin"
-    partner = _encoding(config, name, entry.partner or encoder, OTHER[side], entry.partner is None)
+    partner = _encoding(config, name, encoder, OTHER[side], partner=True)
     integral = entry.method in ("weights", "integrated-gradients", "conductance")
     gauss = entry.quadrature == "gauss-legendre"
     return AttributionSpec(
@@ -184,7 +186,6 @@ def activations(
 def ablate(config: Config, name: str, encoder: str, dataset: str, side: Side) -> AblateSpec:
     """The slice that setting neurons to zero depends on."""
     wanted, entry = _wanted(config), config.attributions[name]
-    other = entry.partner or encoder
     return AblateSpec(
         attribution=attribution(config, name, encoder, dataset, side),
         layers=config.blocks(encoder),
@@ -194,7 +195,7 @@ def ablate(config: Config, name: str, encoder: str, dataset: str, side: Side) ->
         seed=wanted.seed,
         similarity="dot" if entry.target == "dot" else entry.similarity,
         samples=samples(config, dataset),
-        candidates=_encoding(config, name, other, OTHER[side], entry.partner is None),
+        candidates=_encoding(config, name, encoder, OTHER[side], partner=True),
     )
 
 
@@ -247,6 +248,7 @@ def decentralisation(config: Config) -> DecentralisationSpec:
             cell.encoder: config.models[config.encoders[cell.encoder].model].layers for cell in grid
         },
         comparable=[name for name in wanted.attributions if _comparable(config, name)],
+        fresh=[name for name in wanted.retrievers if config.is_fresh(name)],
         agreement={
             name: {dataset: agreement(config, name, dataset).digest for dataset in wanted.datasets}
             for name in config.agreeing()
@@ -268,15 +270,18 @@ def _wanted(config: Config) -> Attributing:
 
 
 def _encoding(
-    config: Config, name: str, encoder: str, side: Side, own: bool = True
+    config: Config, name: str, attributed: str, side: Side, partner: bool = False
 ) -> EncodingSpec:
-    """The side's encoding with what the attribution sets. own: of the attributed encoder itself."""
-    entry, whole = config.attributions[name], encoding(config, encoder, side)
+    """The side's encoding with what the attribution sets. partner: by the attributed encoder's."""
+    entry = config.attributions[name]
+    encoder = entry.partner(attributed) if partner else attributed
+    whole = encoding(config, encoder, side)
     # Neither normalisation nor storage touches a score.
     changes = {"normalise": False, "storage": "float32"}
     if length := getattr(entry, f"{side}_length"):
         changes["length"] = length
-    if own and entry.dtype:
+    # The entry says how the attributed encoder computes; another one keeps its own arithmetic.
+    if encoder == attributed and entry.dtype:
         changes["dtype"] = entry.dtype
     return whole.model_copy(update=changes)
 
