@@ -163,6 +163,8 @@ def test_the_default_study_is_valid_and_small():
         ),
         ("models/minilm-random/layers", 5, "differs from 'minilm', which has 6"),
         ("models/minilm-random/source", "random:x", "no model is named 'x'"),
+        ("models/minilm-random/kept", 6, "models.minilm-random.kept: must be below layers (6)"),
+        ("models/minilm/kept", 2, "models.minilm.kept: is for sources random:MODEL"),
         ("datasets/pydocs/format", "csv", "datasets.pydocs"),
         ("datasets/pydocs/negatives/depth", 2, "depth 2 is less than count 4"),
         ("models/minilm/layers", 100, "models.minilm.layers: Input should be less than or equal"),

@@ -47,6 +47,22 @@ def test_fresh_weights_depend_on_the_seed_alone(tmp_path):
     assert load(tmp_path / "a", "bert", 2).layers == 2
 
 
+@pytest.mark.parametrize("architecture", ["bert", "llama"])
+@pytest.mark.parametrize("kept", [0, 1])
+def test_the_lowest_blocks_may_keep_their_weights(tmp_path, architecture, kept):
+    """So that the states up to there are the trained ones, and those above are not."""
+    made = {"bert": "BertForMaskedLM", "llama": "LlamaForCausalLM"}[architecture]
+    base = make(tmp_path / "base", made)
+    sources.make_random(base, tmp_path / "upper", architecture, 0, kept)
+    ids = torch.tensor([[5, 6, 7, 8]])
+    trained, upper = (
+        load(folder, architecture, 2).states(ids, torch.ones_like(ids))
+        for folder in (base, tmp_path / "upper")
+    )
+    for layer, (before, after) in enumerate(zip(trained, upper, strict=True)):
+        assert torch.equal(before, after) == (layer <= kept), layer
+
+
 def _edit_weights(folder, edit):
     path = folder / "model.safetensors"
     weights = load_file(path)

@@ -118,7 +118,7 @@ def _make(wanted: specs.ModelSpec, folder: Path) -> Iterator[str]:
     _clear(folder)
     if wanted.base is not None:
         base = _locate(wanted.base.source, folder)
-        sources.make_random(base, folder, architecture(wanted), wanted.seed)
+        sources.make_random(base, folder, architecture(wanted), wanted.seed, wanted.kept)
         return
     place = _locate(wanted.source, folder)
     if (place / ADAPTER_CONFIG).is_file():

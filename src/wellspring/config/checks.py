@@ -95,7 +95,11 @@ def _model_problems(config: Config, name: str) -> Iterable[str]:
         if source.startswith("hub:") and not re.fullmatch(HUB, source):
             yield f"models.{name}.{key}: must be hub:OWNER/NAME@REVISION, got {source!r}"
     if model.scheme != "random":
+        if model.kept is not None:
+            yield f"models.{name}.kept: is for sources random:MODEL"
         return
+    if model.kept is not None and model.kept >= model.layers:
+        yield f"models.{name}.kept: must be below layers ({model.layers}), or nothing is fresh"
     base = config.models.get(model.place)
     if base is None:
         yield f"models.{name}.source: no model is named {model.place!r}"

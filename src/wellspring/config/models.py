@@ -91,6 +91,10 @@ class Model(Strict):
     99: file names have two digits."""
     seed: int = 0
     """Seed of the fresh weights; `random:` alone reads it."""
+    kept: int | None = Field(default=None, ge=0)
+    """Of `random:`: so many of the lowest blocks keep their weights, and so does what is no block
+    (embeddings, norms); where left out, all weights are fresh. What depends on the blocks above
+    then shows."""
 
     @property
     def scheme(self) -> str:

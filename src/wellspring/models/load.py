@@ -15,7 +15,7 @@ from huggingface_hub.errors import StrictDataclassError
 from safetensors import SafetensorError
 
 from wellspring.errors import ModelError
-from wellspring.models.architecture import Architecture, builtin, check
+from wellspring.models.architecture import Architecture, blocks, builtin, check
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
@@ -166,6 +166,21 @@ def load(
         device=place,
         fresh=fresh,
     )
+
+
+def restore(model: Any, folder: Path, architecture: Architecture | str, kept: int) -> None:
+    """Give a fresh model the checkpoint's weights, save for its blocks above the `kept` lowest.
+
+    Raises ModelError as `load` does for weights.
+    """
+    known = _resolved(architecture)
+    trained, _ = _model(folder, type(model), "float32", known.unused)
+    weights, above = trained.state_dict(), blocks(model, known)[kept:]
+    fresh = {id(tensor) for tensor in above.state_dict(keep_vars=True).values()}
+    with torch.no_grad():
+        for name, tensor in model.state_dict(keep_vars=True).items():
+            if id(tensor) not in fresh:
+                tensor.copy_(weights[name])
 
 
 def _resolved(architecture: Architecture | str) -> Architecture:

@@ -78,19 +78,29 @@ def adapter_files(folder: Path) -> dict[str, str]:
     return {name: _sha256(folder / name) for name in names}
 
 
-def make_random(base: Path, folder: Path, architecture: Architecture | str, seed: int) -> None:
+def make_random(
+    base: Path,
+    folder: Path,
+    architecture: Architecture | str,
+    seed: int,
+    kept: int | None = None,
+) -> None:
     """Write a checkpoint with `base`'s architecture and tokenizer and fresh float32 weights.
 
     The weights are what transformers draws for a new model, from a generator seeded with `seed`.
+    kept: so many of the lowest blocks, and what is no block, have the weights of `base` (Adebayo et
+    al. 2018, cascading randomisation); None: nothing has.
     """
     import torch
 
-    from wellspring.models.load import model_class, read_config
+    from wellspring.models.load import model_class, read_config, restore
 
     config = read_config(base)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(key(seed, "fresh weights") % 2**63)
         model = model_class(config, architecture)(config)
+    if kept is not None:
+        restore(model, base, architecture, kept)
     folder.mkdir(parents=True, exist_ok=True)
     model.to(torch.float32).save_pretrained(folder, safe_serialization=True)
     for name in TOKENIZER_FILES:

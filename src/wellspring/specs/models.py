@@ -27,6 +27,7 @@ class ModelSpec(Spec):
     """Of an architecture that is not built in."""
     layers: int
     seed: int | None = None
+    kept: int | None = None
     base: ModelSpec | None = None
     adapter: str | None = None
 
@@ -84,6 +85,7 @@ def model(config: Config, name: str) -> ModelSpec:
         definition=config.architectures.get(entry.architecture),
         layers=entry.layers,
         seed=entry.seed if fresh else None,
+        kept=entry.kept if fresh else None,
         base=model(config, entry.place) if fresh else None,
         adapter=entry.adapter,
     )
