@@ -11,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from wellspring.findings import decentralisation
-from wellspring.findings.claims import CLAIMS, SCHEMA, Setting, evaluate, judge, published_setting
+from wellspring.findings.claims import CLAIMS, SCHEMA, evaluate, published_setting
+from wellspring.findings.verdicts import Setting, judge
 from wellspring.randomness import generator
 
 PUBLISHED = Setting("network-max", 0, 0.1)

@@ -115,6 +115,7 @@ STEPS: dict[str, tuple[str, ...]] = {
         "findings.statistics",
         "findings.decentralisation",
         "findings.claims",
+        "findings.verdicts",
     ),
     "heatmap": ("figures.heatmaps", "figures.binning", "figures.tables", "figures.style"),
     "decentralisation_figure": (
