@@ -139,6 +139,11 @@ def test_the_default_study_is_valid_and_small():
         ("study/attribute/retrievers", ["minilm"], "study.attribute.retrievers: 'minilm' is comp"),
         ("study/attribute/layers", [7], "study.attribute.layers: 7 is beyond 'minilm'"),
         ("study/attribute/layers", [0], "study.attribute.layers"),
+        (
+            "attributions/norm-16/sublayers",
+            ["up"],
+            "attributions.norm-16.sublayers: 'minilm' is a bert, whose blocks have no 'up'",
+        ),
         ("study/attribute/left_out", [1], "study.attribute.maps.left_out: 0 is not among"),
         ("study/attribute/maps", {"threshold": 0.3}, "maps.threshold: 0.3 is not among"),
         (
@@ -287,6 +292,16 @@ def test_an_empty_overlay_changes_nothing(tmp_path):
     for content in ("", "null", "# nothing"):
         overlay.write_text(content)
         assert anchor(DEFAULT, [own, overlay]) == anchor(DEFAULT, [own])
+
+
+def test_a_normaliser_that_is_not_named_is_swept_all_the_same():
+    raw = copy.deepcopy(DEFAULT)
+    raw["study"]["attribute"]["thresholds"] = {"network-max": [0.1], "share-of-sum": []}
+    swept = parse(raw).study.attribute.thresholds
+    assert swept == {"network-max": [0.1], "sublayer-max": [0.01, 0.02, 0.05, 0.1, 0.2]}
+    raw["study"]["attribute"]["thresholds"] |= {"network-max": [], "sublayer-max": []}
+    with pytest.raises(ConfigError, match="thresholds: names no threshold"):
+        parse(raw)
 
 
 def test_the_schema_is_in_step():

@@ -9,6 +9,7 @@ import transformers
 from checkpoints import SAVED_AS, WORDS, edit_config, llama, make
 
 from wellspring import embeddings
+from wellspring.config import models as catalogue
 from wellspring.errors import ModelError, WellspringError
 from wellspring.models import sources
 from wellspring.models.architecture import BUILTIN, Architecture, Sublayer, builtin, sublayer
@@ -339,3 +340,7 @@ def test_a_text_without_any_token_still_has_one(tmp_path):
         assert len(tokens[0]) == 1
         (done,) = embeddings.encode(backbone, tokens, pooling)
         assert np.isfinite(done.vectors).all()
+
+
+def test_the_configuration_knows_which_blocks_are_gated():
+    assert set(catalogue.GATED) == set(GATED)

@@ -69,9 +69,11 @@ def attribute(
     code: str | None,
     log: Path | None,
 ) -> None:
-    """Attribute TEXTS of JUDGEMENTS to one layer's neurons of the model that DESCRIPTION names.
+    """Attribute TEXTS of JUDGEMENTS to one layer's neurons of the model that DESCRIPTION names,
+    into SHARD; layer and shard stand in --spec.
 
-    The vectors of a text's partner, where the target has one, are those of the model PARTNER.
+    The vectors of a text's partner, where the target has one, are those of the model that PARTNER
+    describes; else it is not read.
     """
     wanted = specs.AttributeSpec.read(spec)
     whole = wanted.attribution

@@ -32,7 +32,9 @@ def logged(command: Callable) -> Callable:
 def options(command: Callable) -> Callable:
     """--spec, --code and --log: the slice of config, the planned code, where messages go."""
     spec = click.option(
-        "--spec", required=True, help="The step's slice of the configuration (JSON)."
+        "--spec",
+        required=True,
+        help="The step's slice of the configuration (JSON), as `snakemake -n -p` prints it.",
     )
     return spec(logged(command))
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from wellspring.config.base import Slug, Strict
 
@@ -14,6 +14,13 @@ Threshold = Annotated[float, Field(ge=0, lt=1)]
 
 SIMILARITIES = ("cosine", "dot", "margin")
 """Targets that a text shares with a partner."""
+
+THRESHOLDS: dict[Normaliser, list[float]] = {
+    "network-max": [0.01, 0.02, 0.05, 0.1, 0.2],
+    "sublayer-max": [0.01, 0.02, 0.05, 0.1, 0.2],
+    "share-of-sum": [0.0005, 0.001, 0.002, 0.005, 0.01],
+}
+"""What a study sweeps that names nothing else: a claim may hang on one normaliser alone."""
 
 
 class Attribution(Strict):
@@ -105,16 +112,10 @@ class Attributing(Strict):
     """Names under `datasets`."""
     layers: Literal["all"] | list[Layer] = "all"
     """All blocks, or a list; 1 is the first block."""
-    thresholds: dict[Normaliser, Annotated[list[Threshold], Field(min_length=1)]] = Field(
-        default={
-            "network-max": [0.01, 0.02, 0.05, 0.1, 0.2],
-            "sublayer-max": [0.01, 0.02, 0.05, 0.1, 0.2],
-            "share-of-sum": [0.0005, 0.001, 0.002, 0.005, 0.01],
-        },
-        min_length=1,
-    )
+    thresholds: dict[Normaliser, list[Threshold]] = Field(default=THRESHOLDS)
     """Normaliser to the quotients above which a neuron is active: the text's largest score in the
-    network (published), its largest in the sub-layer, or the sum over the sub-layer."""
+    network (published), its largest in the sub-layer, or the sum over the sub-layer. A normaliser
+    that is not named keeps its default; an empty list leaves it out."""
     left_out: list[Annotated[int, Field(ge=0)]] = Field(default=[0, 1], min_length=1)
     """How many outlier units (dimensions of the residual stream, or single inner neurons) the
     normaliser leaves out."""
@@ -128,3 +129,11 @@ class Attributing(Strict):
     """Of random neurons and of the texts that correlations are held against."""
     maps: Maps = Maps()
     """Which activity the heat maps show."""
+
+    @field_validator("thresholds")
+    @classmethod
+    def _swept(cls, given: dict[str, list[float]]) -> dict[str, list[float]]:
+        swept = {name: values for name, values in {**THRESHOLDS, **given}.items() if values}
+        if not swept:
+            raise ValueError("names no threshold")
+        return swept

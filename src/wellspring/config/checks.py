@@ -13,7 +13,7 @@ from wellspring.config.attributions import Attributing
 from wellspring.config.base import HUB, SLUG, Strict
 from wellspring.config.datasets import PUBLISHED, REMOTE, Dataset
 from wellspring.config.entries import Config, Probing
-from wellspring.config.models import ARCHITECTURES, Retriever
+from wellspring.config.models import ARCHITECTURES, GATED, Retriever
 from wellspring.errors import ConfigError
 
 FORMATS = "|".join(
@@ -217,6 +217,15 @@ def _attribute_problems(config: Config, attribute: Attributing) -> Iterable[str]
         if not entry or not sides:
             continue
         query, passage = sides.encoders["query"], sides.encoders["passage"]
+        with suppress(KeyError):
+            model = config.models[config.encoders[query].model]
+            own = config.architectures.get(model.architecture)
+            gated = "up" in own.sublayers if own else model.architecture in GATED
+            if "up" in entry.sublayers and not gated:
+                yield (
+                    f"attributions.{name}.sublayers: {retriever!r} is a {model.architecture}, "
+                    "whose blocks have no 'up'"
+                )
         for encoder, other in {query: passage, passage: query}.items():
             if entry.partner(encoder) != other:
                 yield (

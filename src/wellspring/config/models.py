@@ -29,6 +29,19 @@ ARCHITECTURES = (
 )
 """Architectures that need no entry: each is a module under `wellspring.models`."""
 
+GATED = (
+    "gemma",
+    "gemma2",
+    "gemma3",
+    "llama",
+    "mistral",
+    "modernbert",
+    "phi3",
+    "qwen2",
+    "qwen3",
+)
+"""Those whose blocks have a sub-layer `up`."""
+
 
 class Sublayer(Strict):
     """A linear layer inside every block."""

@@ -17,6 +17,7 @@ from matplotlib.ticker import (
     FuncFormatter,
     LogLocator,
     MultipleLocator,
+    NullFormatter,
     NullLocator,
     StrMethodFormatter,
 )
@@ -48,7 +49,7 @@ from wellspring.figures.tables import (
     rows_of,
 )
 
-EFFECTIVE = "effective number of neurons\n(1: one holds all)"
+EFFECTIVE = "effective number of neurons\n(1: one holds all; log scale)"
 REGIONS = {"all": "all layers", "early": "early layers", "late": "late layers"}
 MAPPED = "setting of the maps"
 RING = {
@@ -260,6 +261,8 @@ def _thresholds(axes: np.ndarray, thresholds: pl.Series) -> None:
         elif least is not None:
             ax.set_xscale("symlog", linthresh=least)
     for ax in axes[-1]:
+        # Of few thresholds the labels between decades would meet.
+        ax.xaxis.set_minor_formatter(NullFormatter())
         ax.set_xlabel("threshold")
 
 
