@@ -103,6 +103,12 @@ def test_the_artefact_adds_probes_alone(clone):
     assert artefact["attribute"] == default["attribute"] == 2 * 2 * 6
 
 
+def test_the_methods_are_attributed_in_two_blocks_of_one_pair(clone):
+    methods = clone.planned("--configfile", "studies/methods.yaml")
+    # Seven of two encoders; the default study's own of a third one, too.
+    assert methods["attribute"] == 7 * 2 * 2 * 2 + 3 * 2 * 2
+
+
 def dpr_slice(questions: int, start: int = 0) -> bytes:
     """DPR's JSON, gzip."""
     rng = np.random.default_rng(start)
