@@ -16,7 +16,7 @@ from wellspring.attributions.fused import Method, attribute, scores
 from wellspring.attributions.quadrature import gauss_legendre, paper
 from wellspring.embeddings import encode
 from wellspring.errors import ModelError, WellspringError
-from wellspring.models.architecture import BUILTIN, blocks, sublayer
+from wellspring.models.architecture import BUILTIN, sublayer
 from wellspring.models.load import load
 
 DECODERS = {"llama", "mistral", "qwen2", "qwen3", "gemma", "gemma2", "gemma3", "phi", "phi3"}
@@ -211,35 +211,6 @@ def test_signed_scores_with_the_bias_are_the_gradients_of_the_outputs(loaded, na
     np.testing.assert_allclose(expected.sum() - change, found.residual[0], atol=1e-6 * change[0])
     if sublayer(backbone.model, backbone.architecture, 1, "intermediate")[0].bias is None:
         np.testing.assert_allclose(found.signed[0], expected, atol=1e-6 * found.absolute.max())
-
-
-def test_nothing_below_the_sublayer_runs_twice(loaded, monkeypatch):
-    backbone = loaded("bert")
-    parts = ("attention.self.query", "intermediate.dense", "output.dense")
-    weights = {
-        id(block.get_submodule(part).weight): (number, part)
-        for number, block in enumerate(blocks(backbone.model, backbone.architecture), start=1)
-        for part in parts
-    }
-    rows = dict.fromkeys(weights.values(), 0)
-    real = torch.nn.functional.linear
-
-    def linear(value, weight, bias=None):
-        if id(weight) in weights:
-            rows[weights[id(weight)]] += value.shape[:-2].numel()
-        return real(value, weight, bias)
-
-    monkeypatch.setattr(torch.nn.functional, "linear", linear)
-    method = Method("mean", gauss_legendre(4), 2, ("intermediate", "output"))
-    scores(backbone, *batch(backbone), targets.norm(), method)
-    texts, again = 3, 3 + 3 * 4  # F(0), then every point
-    assert rows == {
-        **{(1, part): texts for part in parts},
-        (2, "attention.self.query"): texts,
-        (2, "intermediate.dense"): texts,
-        (2, "output.dense"): texts + again,
-        **{(3, part): texts + 2 * again for part in parts},
-    }
 
 
 def test_requests_that_cannot_be_met_are_errors(loaded):

@@ -6,8 +6,9 @@ stays in the processor's cache; equal texts are encoded once.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -106,7 +107,13 @@ def encode(
     distinct = sorted(rows_of, key=lambda ids: (-len(ids), ids))
     for run in batches([max(len(ids), padding.least) for ids in distinct], budget):
         batch = [distinct[position] for position in run]
-        vectors, splits = _forward(backbone, batch, padding, pooling, normalise)
+        parts = [
+            found
+            for _, found in fitting(
+                batch, lambda some: _vectors(backbone, some, padding, pooling, normalise), len
+            )
+        ]
+        vectors, splits = np.concatenate(parts, axis=1), len(parts) - 1
         copies = [position for position, ids in enumerate(batch) for _ in rows_of[ids]]
         if len(copies) > len(batch):
             vectors = vectors[:, copies]
@@ -154,28 +161,34 @@ def padded(
     return ids.to(backbone.device), mask.to(backbone.device)
 
 
-def _forward(
-    backbone: Backbone, batch: list[Tokens], padding: Padding, pooling: Pooling, normalise: bool
-) -> tuple[np.ndarray, int]:
+Row = TypeVar("Row")
+Result = TypeVar("Result")
+
+
+def fitting(
+    rows: list[Row], run: Callable[[list[Row]], Result], tokens: Callable[[Row], int]
+) -> Iterator[tuple[list[Row], Result]]:
+    """What `run` gives for the rows, in their order: at once or, where memory runs out, in halves.
+
+    tokens: a row's length, for the error. Raises WellspringError for a row that does not fit alone.
+    """
     try:
-        return _vectors(backbone, batch, padding, pooling, normalise), 0
+        found = run(rows)
     except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
         if not out_of_memory(error):
             raise
-    if len(batch) == 1:
+    else:
+        yield rows, found
+        return
+    if len(rows) == 1:
         raise WellspringError(
-            f"a text of {len(batch[0])} tokens does not fit into memory: shorten the encoder's "
-            "length or give the job more memory"
+            f"a text of {tokens(rows[0])} tokens does not fit into memory: shorten the encoder's "
+            "or the attribution's length, or give the job more memory"
         )
-    if backbone.device.type == "cuda":
-        torch.cuda.empty_cache()
-    middle = (len(batch) + 1) // 2
-    halves = [
-        _forward(backbone, half, padding, pooling, normalise)
-        for half in (batch[:middle], batch[middle:])
-    ]
-    vectors = np.concatenate([found for found, _ in halves], axis=1)
-    return vectors, 1 + sum(splits for _, splits in halves)
+    torch.cuda.empty_cache()
+    middle = (len(rows) + 1) // 2
+    for half in (rows[:middle], rows[middle:]):
+        yield from fitting(half, run, tokens)
 
 
 @torch.inference_mode()

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from wellspring.embeddings import Padding, Tokens, batches, out_of_memory, padded, padding_of
+from wellspring.embeddings import Padding, Tokens, batches, fitting, padded, padding_of
 from wellspring.errors import WellspringError
 from wellspring.models.architecture import SublayerName, sublayer
 from wellspring.models.load import Backbone
@@ -108,22 +108,15 @@ def ablated(
     widths = [max(len(ids), length) for ids in tokens]
     order = sorted(range(len(tokens)), key=lambda row: -widths[row])
     vectors = np.empty((len(tokens), backbone.hidden), dtype=np.float32)
-    waiting = [order[run.start : run.stop] for run in batches([widths[r] for r in order], budget)]
-    while waiting:
-        rows = waiting.pop()
-        try:
-            batch = [tokens[row] for row in rows]
-            vectors[rows] = _vectors(backbone, batch, padding, pooling, places, rows)
-        except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
-            if not out_of_memory(error):
-                raise
-            if len(rows) == 1:
-                raise WellspringError(
-                    f"a text of {len(tokens[rows[0]])} tokens does not fit into memory: shorten "
-                    "the attribution's length or give the job more memory"
-                ) from None
-            middle = (len(rows) + 1) // 2
-            waiting += [rows[:middle], rows[middle:]]
+
+    def run(rows: list[int]) -> np.ndarray:
+        batch = [tokens[row] for row in rows]
+        return _vectors(backbone, batch, padding, pooling, places, rows)
+
+    for part in batches([widths[row] for row in order], budget):
+        rows = order[part.start : part.stop]
+        for some, found in fitting(rows, run, lambda row: len(tokens[row])):
+            vectors[some] = found
     return vectors
 
 

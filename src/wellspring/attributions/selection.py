@@ -12,9 +12,7 @@ import polars as pl
 from wellspring.datasets.splits import keyed
 from wellspring.errors import WellspringError
 from wellspring.randomness import key, shuffled
-from wellspring.specs.base import Side
-
-OTHER: dict[Side, Side] = {"query": "passage", "passage": "query"}
+from wellspring.specs.base import OTHER, Side
 
 
 def select(

@@ -18,7 +18,6 @@ from wellspring.cli.attributions import last_vectors, read_texts
 from wellspring.cli.embeddings import TOKENS, load_backbone
 from wellspring.cli.models import variant, verify
 from wellspring.cli.step import FILE, FOLDER, circumstances, options, step
-from wellspring.errors import StaleArtefact
 
 if TYPE_CHECKING:
     from wellspring.models.load import Backbone
@@ -106,22 +105,14 @@ def ablate(
     wanted = specs.AblateSpec.read(spec)
     whole = wanted.attribution
     with step("ablate", variant(whole.encoding), code, log) as messages:
-        files = scores.checked(folder, whole, wanted.layers)
-        ids, found = scores.first(files, whole.sublayers, wanted.texts)
         described, other = (
             verify(place, encoding)
             for place, encoding in ((description, whole.encoding), (candidates, wanted.candidates))
         )
         digests = shards.check(texts, step="texts").identity["texts"]
-        of_scores = scores.origin(files)
-        some = files[wanted.layers[0]][0]
-        if of_scores["weights"] != described.digest:
-            reason = f"holds scores of another model than {description}"
-            raise StaleArtefact(f"{some}: {reason}; {shards.mend(some)}")
-        if of_scores["texts"] != digests:
-            raise StaleArtefact(
-                f"{some}: holds scores of other texts than {texts}; {shards.mend(some)}"
-            )
+        stem = {"weights": described.digest, "texts": digests}
+        files = scores.checked(folder, whole, wanted.layers, **stem)
+        ids, found = scores.first(files, whole.sublayers, wanted.texts)
         expected = wanted.samples.model_dump(mode="json")
         drawn = shards.check(samples, step="samples", spec=expected, texts=digests).identity
         ranked = _ranked(read_texts(texts), samples, whole, ids)

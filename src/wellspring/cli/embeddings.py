@@ -74,6 +74,10 @@ def embed(
 
 
 def load_backbone(described: Described, encoding: specs.EncodingSpec, threads: int) -> Backbone:
+    """The model of an encoding, on the GPU where there is one; torch then uses so many threads.
+
+    Raises ModelError, which names the model, where its checkpoint cannot be used.
+    """
     import torch
 
     from wellspring.models.load import load

@@ -26,11 +26,16 @@ CHUNK = 128 << 20
 
 
 def checked(
-    folder: Path, attribution: specs.AttributionSpec | specs.Held, layers: Sequence[int]
+    folder: Path,
+    attribution: specs.AttributionSpec | specs.Held,
+    layers: Sequence[int],
+    **same: object,
 ) -> Files:
-    """The files of a side, after checking that all stem from this slice and from one model."""
+    """The files of a side, after checking that all stem from this slice and from one model.
+
+    same: what their identities must hold beside, as `weights` or `texts`.
+    """
     files: Files = {}
-    same: dict[str, object] = {}
     digest = attribution.spec if isinstance(attribution, specs.Held) else attribution.digest
     for layer in layers:
         names = [shards.shard_name(shard) for shard in range(attribution.shards)]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-import pickle
+import pickle  # for the name of an error that torch raises: nothing is unpickled
 import shutil
 from pathlib import Path
 

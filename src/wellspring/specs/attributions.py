@@ -5,14 +5,12 @@ from __future__ import annotations
 from typing import Literal
 
 from wellspring.config import SIMILARITIES, Attributing, Config
-from wellspring.specs.base import Side, Spec
+from wellspring.specs.base import OTHER, Side, Spec
 from wellspring.specs.datasets import QrelsSpec, SamplesSpec, qrels, samples
 from wellspring.specs.models import EncodingSpec, encoding
 
 LEAST_POINTS = 1
 """Where a tolerance begins."""
-
-OTHER: dict[Side, Side] = {"query": "passage", "passage": "query"}
 
 
 class AttributionSpec(Spec):

@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from wellspring.errors import ConfigError
 
 Side = Literal["query", "passage"]
+OTHER: dict[Side, Side] = {"query": "passage", "passage": "query"}
 
 
 class Spec(BaseModel):
