@@ -140,7 +140,7 @@ def make(folder: Path, queries: int = 60) -> Study:
                 "ablate": [4],
                 "draws": 2,
             },
-            "findings": {"permutations": 200, "resamples": 200},
+            "findings": {"permutations": 200},
         },
     }
     (folder / "config.yaml").write_text(yaml.safe_dump(config))

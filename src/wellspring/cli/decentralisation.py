@@ -183,7 +183,6 @@ def decentralisation(
                 encoders,
                 wanted.pairs,
                 wanted.depths,
-                Settings(resamples=wanted.resamples, seed=wanted.seed),
             )
             tables.append(part)
             messages.say(f"{', '.join(group)}: {len(texts)} encoders, {len(part)} findings")

@@ -86,9 +86,13 @@ def _picked(ids: Sequence[str], vectors: np.ndarray, wanted: Sequence[str]) -> n
 
 
 def _rows(layer: int, side: str, found: Similarity) -> Iterator[tuple]:
-    yield (layer, side, "cka", "both", found.cka, None, None, found.texts)
-    for whose, cone in (("retriever", found.own), ("counterpart", found.other)):
-        yield (layer, side, "anisotropy", whose, cone.estimate, cone.low, cone.high, found.texts)
+    for measure, whose, interval in (
+        ("cka", "both", found.cka),
+        ("anisotropy", "retriever", found.own),
+        ("anisotropy", "counterpart", found.other),
+    ):
+        ends = (end.item() for end in (interval.estimate, interval.low, interval.high))
+        yield (layer, side, measure, whose, *ends, found.texts)
 
 
 @click.command()
@@ -115,7 +119,6 @@ def findings(
     with step("findings", None, code, log) as messages:
         settings = Settings(
             alpha=wanted.settings.alpha,
-            resamples=wanted.settings.resamples,
             permutations=wanted.settings.permutations,
             seed=wanted.settings.seed,
         )

@@ -94,12 +94,10 @@ class Findings(Strict):
     """Family-wise error rate below which a difference is significant."""
     permutations: int = Field(default=10_000, ge=100)
     """Sign flips of the max-T test."""
-    resamples: int = Field(default=2_000, ge=100)
-    """Bootstrap resamples of the intervals."""
     similarity_texts: int = Field(default=2_000, ge=10)
     """At most so many texts a side enter the representation similarity."""
     seed: int = 42
-    """Seed of permutations, resamples and the choice of texts."""
+    """Seed of the flips and of the choice of texts."""
 
 
 class Published(Strict):

@@ -1,80 +1,108 @@
-"""Per-sample probe outcomes as dense arrays: the same samples, seeds and cells side by side."""
+"""Per-sample probe outcomes as sums over questions: the same samples and cells side by side."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from itertools import product
 
 import numpy as np
 import polars as pl
 
 from wellspring.errors import StaleArtefact
+from wellspring.findings.statistics import Moments, moments
 
-# A probe that reads texts, not vectors, says the same at every layer.
-LAYERLESS = ("bm25",)
+# Probes that read texts, not vectors, say the same at every layer.
+LAYERLESS = ("bm25", "word-tfidf", "character-tfidf", "character-bm25", "lexical")
 
 
 @dataclass(frozen=True)
 class Samples:
-    """The test samples of a dataset, ordered by query, so that a query's samples are neighbours.
+    """The samples of a dataset that some seed tests, ordered by question.
+
+    A question is a distinct text: the unit that varies at random.
 
     Attributes:
         codes: sample_id and its place (code) in that order.
-        starts: [Q] the place of each query's first sample.
-        counts: [Q] samples of each query.
+        starts: [Q] the place of each question's first sample.
+        seeds: the S seeds of the probes.
+        tested: [n, S] whether a seed tests a sample; seeds may split samples differently.
     """
 
     codes: pl.DataFrame
     starts: np.ndarray
-    counts: np.ndarray
+    seeds: tuple[int, ...]
+    tested: np.ndarray
 
     def by_query(self, values: np.ndarray) -> np.ndarray:
-        """Sums over each query's samples: [n, …] to [Q, …]."""
+        """Sums over each question's samples: [n, …] to [Q, …]."""
         return np.add.reduceat(values, self.starts, axis=0)
+
+    @property
+    def counts(self) -> np.ndarray:
+        """[Q, S]: samples of each question that a seed tests."""
+        return self.by_query(self.tested.astype(np.float64))
+
+    @property
+    def are_independent(self) -> bool:
+        """Whether a question has one sample and there is one seed."""
+        return self.tested.shape[1] == 1 and len(self.starts) == len(self.tested)
 
 
 @dataclass(frozen=True)
 class Outcomes:
-    """What one probe of one retriever got right on one dataset.
+    """What one probe of one retriever got right on one dataset, in C = L × P cells.
+
+    Cells run over passages within layers.
 
     Attributes:
         layers: the L layers; (None,) for a probe that has none.
         passages: the P numbers of passages.
-        correct: [n, S, L, P] credit of each sample, for each seed.
-        chance: [n, L, P] credit that guessing would earn.
+        correct: [Q, S, C] credit, summed over the tested samples of a question.
+        chance: [Q, S, C] credit that guessing would earn.
+        first_seed: moments [C] of the samples' credit under the first seed.
     """
 
     layers: tuple[int | None, ...]
     passages: tuple[int, ...]
     correct: np.ndarray
     chance: np.ndarray
+    first_seed: Moments
+
+    @property
+    def cells(self) -> list[tuple[int | None, int]]:
+        """Layer and number of passages of each cell."""
+        return list(product(self.layers, self.passages))
 
     def at(self, layers: tuple[int | None, ...], passages: tuple[int, ...]) -> Outcomes:
         """The cells at these layers and passage counts; without layers, the same at each."""
-        if self.layers == (None,):
-            places = [0] * len(layers)
-        else:
-            places = [self.layers.index(layer) for layer in layers]
-        panels = [self.passages.index(count) for count in passages]
+        place = {cell: number for number, cell in enumerate(self.cells)}
+        known = [None] * len(layers) if self.layers == (None,) else layers
+        kept = [place[layer, count] for layer in known for count in passages]
         return replace(
             self,
             layers=layers,
             passages=passages,
-            correct=self.correct[:, :, places][..., panels],
-            chance=self.chance[:, places][..., panels],
+            correct=self.correct[..., kept],
+            chance=self.chance[..., kept],
+            first_seed=tuple(values[kept] for values in self.first_seed),
         )
 
 
 def samples_of(frame: pl.DataFrame) -> Samples:
-    """The distinct samples of a frame with the columns sample_id and query_id."""
-    known = frame.select("query_id", "sample_id").unique().sort("query_id", "sample_id")
-    first = known["query_id"].is_first_distinct().to_numpy()
-    starts = np.flatnonzero(first)
-    counts = np.diff(np.append(starts, known.height))
-    return Samples(known.select("sample_id").with_row_index("code"), starts, counts)
+    """The distinct samples of a frame with the columns sample_id, query_id and seed."""
+    held = frame.select("query_id", "sample_id", "seed").unique()
+    known = held.select("query_id", "sample_id").unique().sort("query_id", "sample_id")
+    codes = known.select("sample_id").with_row_index("code")
+    seeds = tuple(held["seed"].unique().sort().to_list())
+    tested = np.zeros((known.height, len(seeds)), dtype=bool)
+    placed = held.join(codes, on="sample_id")
+    tested[placed["code"], np.searchsorted(seeds, placed["seed"])] = True
+    starts = np.flatnonzero(known["query_id"].is_first_distinct().to_numpy())
+    return Samples(codes, starts, seeds, tested)
 
 
 def outcomes_of(frame: pl.DataFrame, samples: Samples, name: str) -> Outcomes:
-    """Dense outcomes of one retriever, dataset and probe, in the order of `samples`.
+    """Outcomes of one retriever, dataset and probe.
 
     Args:
         frame: layer, passages, seed, sample_id, correct, chance; rows in any order.
@@ -86,48 +114,37 @@ def outcomes_of(frame: pl.DataFrame, samples: Samples, name: str) -> Outcomes:
     if frame["probe"][0] in LAYERLESS:
         frame = frame.filter(pl.col("layer").eq_missing(pl.col("layer").min()))
         frame = frame.with_columns(layer=pl.lit(None, dtype=pl.Int64))
-    axes = [_axis(frame, column) for column in ("seed", "layer", "passages")]
-    shape = (samples.codes.height, *(len(values) for values, _ in axes))
+    axes = [_axis(frame, column) for column in ("layer", "passages")]
+    seeds = np.searchsorted(samples.seeds, frame["seed"])
+    shape = (*samples.tested.shape, *(len(values) for values, _ in axes))
+    expected = int(samples.tested.sum()) * shape[2] * shape[3]
     code = frame.join(samples.codes, "sample_id", "left", maintain_order="left")["code"]
-    size = int(np.prod(shape))
-    if frame.height != size or code.null_count():
-        raise _incomplete(name, frame.height, size)
-    place = np.ravel_multi_index((code.to_numpy(), *(codes for _, codes in axes)), shape)
-    filled = [np.full(size, np.nan) for _ in range(2)]
+    if frame.height != expected or code.null_count() or seeds.max() >= shape[1]:
+        raise _incomplete(name, frame.height, expected)
+    place = np.ravel_multi_index((code.to_numpy(), seeds, *(codes for _, codes in axes)), shape)
+    filled = [np.full(shape, np.nan) for _ in range(2)]
     for values, column in zip(filled, ("correct", "chance"), strict=True):
-        values[place] = frame[column].to_numpy()
-        if np.isnan(values).any():
-            raise _incomplete(name, size - int(np.isnan(values).sum()), size)
-    correct, chance = (values.reshape(shape) for values in filled)
-    return Outcomes(axes[1][0], axes[2][0], correct, chance.mean(1))
+        values.reshape(-1)[place] = frame[column].to_numpy()
+        missing = np.isnan(values) & samples.tested[..., None, None]
+        if missing.any():
+            raise _incomplete(name, expected - int(missing.sum()), expected)
+    correct, chance = (values.reshape(*shape[:2], -1) for values in filled)
+    return Outcomes(
+        axes[0][0],
+        axes[1][0],
+        samples.by_query(np.nan_to_num(correct)),
+        samples.by_query(np.nan_to_num(chance)),
+        moments(correct[samples.tested[:, 0], 0]),
+    )
 
 
-def aligned(a: Outcomes, b: Outcomes, name: str) -> tuple[Outcomes, Outcomes]:
-    """Both sides at the cells and seeds that they share.
-
-    A probe without training has one seed, and stands against each seed of the other side.
-
-    Raises:
-        StaleArtefact: both were trained, with different numbers of seeds.
-    """
+def aligned(a: Outcomes, b: Outcomes) -> tuple[Outcomes, Outcomes]:
+    """Both sides at the cells that they share."""
     layers = b.layers if a.layers == (None,) else a.layers
     if (None,) not in (a.layers, b.layers):
         layers = tuple(layer for layer in a.layers if layer in b.layers)
     passages = tuple(count for count in a.passages if count in b.passages)
-    a, b = a.at(layers, passages), b.at(layers, passages)
-    seeds = {a.correct.shape[1], b.correct.shape[1]}
-    if len(seeds - {1}) > 1:
-        low, high = sorted(seeds)
-        raise StaleArtefact(
-            f"{name}: one side has {low} seeds and the other {high}; run the probes again"
-        )
-    return tuple(_with_seeds(side, max(seeds)) for side in (a, b))
-
-
-def _with_seeds(side: Outcomes, seeds: int) -> Outcomes:
-    """The same outcomes for every one of `seeds` seeds, where there is only one (a view)."""
-    n, _, *cells = side.correct.shape
-    return replace(side, correct=np.broadcast_to(side.correct, (n, seeds, *cells)))
+    return a.at(layers, passages), b.at(layers, passages)
 
 
 def _axis(frame: pl.DataFrame, column: str) -> tuple[tuple[int | None, ...], np.ndarray]:

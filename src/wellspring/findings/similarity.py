@@ -7,31 +7,28 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from wellspring import intervals
+from wellspring.intervals import Estimate, Interval
 from wellspring.randomness import shuffled
 
 # A coordinate that varies by less than this share of the largest value is rounding.
 ROUNDING = 1e-5
-NORMAL_95 = 1.959963984540054
-
-
-@dataclass(frozen=True)
-class Anisotropy:
-    """Mean cosine between two different texts, with its 95 % interval; NaN where not defined."""
-
-    estimate: float
-    low: float
-    high: float
 
 
 @dataclass(frozen=True)
 class Similarity:
-    """How two retrievers' vectors of the same texts compare, on one side and layer."""
+    """How two retrievers' vectors of the same texts compare, on one side and layer.
+
+    Each measure is one cell with its 95 % interval over texts; NaN where it is not defined.
+    """
 
     texts: int
-    cka: float
+    cka: Interval
     """Debiased linear CKA of the two."""
-    own: Anisotropy
-    other: Anisotropy
+    own: Interval
+    """Anisotropy of the retriever."""
+    other: Interval
+    """Anisotropy of its counterpart."""
 
 
 def chosen(ids: Sequence[str], count: int, seed: int) -> list[str]:
@@ -41,17 +38,23 @@ def chosen(ids: Sequence[str], count: int, seed: int) -> list[str]:
 
 def compare(x: np.ndarray, y: np.ndarray) -> Similarity:
     """x [n, H1] of the retriever, y [n, H2] of its counterpart; row i of both is text i."""
-    cka = linear_cka(x, y, debiased=True)
-    return Similarity(len(x), cka, anisotropy(x), anisotropy(y))
+    own, other = (intervals.interval(anisotropy(side), -1, 1) for side in (x, y))
+    alike = intervals.interval(linear_cka(x, y, debiased=True), -1, 1)
+    return Similarity(len(x), alike, own, other)
 
 
-def linear_cka(x: np.ndarray, y: np.ndarray, *, debiased: bool = False) -> float:
-    """Linear centred kernel alignment of two representations of the same n texts.
+def linear_cka(x: np.ndarray, y: np.ndarray, *, debiased: bool = False) -> Estimate:
+    """Linear centred kernel alignment of two representations of the same n texts, one cell.
 
     ‖Yᵀ X‖² / (‖Xᵀ X‖ ‖Yᵀ Y‖) on centred columns (Kornblith et al. 2019, section 3). It
     does not change under rotation or isotropic scaling of either side. Plain CKA of unrelated
     vectors is about H / (n + H), not 0: `debiased` takes the unbiased estimate of each product
     (Song et al. 2012), which may fall below 0 and needs four texts.
+
+    Each product is a mean over pairs of texts, so that a text moves it by twice its own mean
+    product with the others (Hoeffding 1948); centring adds nothing to first order. The influences
+    are near 0 for unrelated vectors, where pairs vary and not texts: an interval is then too
+    narrow.
 
     Args:
         x: [n, H1], y: [n, H2]; row i of both is text i.
@@ -62,24 +65,29 @@ def linear_cka(x: np.ndarray, y: np.ndarray, *, debiased: bool = False) -> float
     if len(x) != len(y):
         raise ValueError(f"{len(x)} and {len(y)} texts: CKA compares the same texts")
     if is_constant(x) or is_constant(y) or (debiased and len(x) < 4):
-        return float("nan")
+        return _undefined(len(x))
     x, y = _centred(x), _centred(y)
-    across, within_x, within_y = _products(x, y)
+    norms_x, norms_y = np.square(x).sum(1), np.square(y).sum(1)
+    rows = _products(x, y)
+    totals = [float(row.sum()) for row in rows]
     if debiased:
-        norms_x, norms_y = np.square(x).sum(1), np.square(y).sum(1)
-        across = _unbiased(across, norms_x, norms_y)
-        within_x = _unbiased(within_x, norms_x, norms_x)
-        within_y = _unbiased(within_y, norms_y, norms_y)
-        if within_x <= 0 or within_y <= 0:
-            return float("nan")
-    return float(across / np.sqrt(within_x * within_y))
+        pairs = ((norms_x, norms_y), (norms_x, norms_x), (norms_y, norms_y))
+        totals = [_unbiased(total, *norms) for total, norms in zip(totals, pairs, strict=True)]
+        if totals[1] <= 0 or totals[2] <= 0:
+            return _undefined(len(x))
+        rows = [row - a * b for row, (a, b) in zip(rows, pairs, strict=True)]
+    across, within_x, within_y = totals
+    value = across / np.sqrt(within_x * within_y)
+    moved = 2 * rows[0] / np.sqrt(within_x * within_y)
+    moved -= value * (rows[1] / within_x + rows[2] / within_y)
+    return Estimate(np.array([value]), (moved - moved.mean())[:, None, None], np.array([len(x)]))
 
 
-def anisotropy(x: np.ndarray) -> Anisotropy:
-    """Mean cosine over all pairs of different texts (Ethayarajh 2019 samples pairs).
+def anisotropy(x: np.ndarray) -> Estimate:
+    """Mean cosine over all pairs of different texts (Ethayarajh 2019 samples pairs), one cell.
 
-    With unit vectors u, (‖Σ u‖² − n) / (n (n − 1)). The interval is that of a U-statistic of two
-    arguments (Hoeffding 1948): twice the standard error of each text's mean cosine to the others.
+    With unit vectors u, (‖Σ u‖² − n) / (n (n − 1)): a mean over pairs, which a text moves by twice
+    its own mean cosine to the others (Hoeffding 1948).
 
     Args:
         x: [n, H], n ≥ 2; a zero vector has cosine 0 to every other.
@@ -87,13 +95,16 @@ def anisotropy(x: np.ndarray) -> Anisotropy:
     x = np.asarray(x, dtype=np.float64)
     n = len(x)
     if n < 2:
-        return Anisotropy(float("nan"), float("nan"), float("nan"))
+        return _undefined(n)
     norms = np.linalg.norm(x, axis=1, keepdims=True)
     units = np.divide(x, norms, out=np.zeros_like(x), where=norms > 0)
     to_others = (units @ units.sum(0) - np.square(units).sum(1)) / (n - 1)
-    estimate = float(to_others.mean())
-    half = NORMAL_95 * 2 * float(to_others.std(ddof=1)) / np.sqrt(n)
-    return Anisotropy(estimate, max(-1.0, estimate - half), min(1.0, estimate + half))
+    value = to_others.mean(keepdims=True)
+    return Estimate(value, 2 * (to_others - value)[:, None, None] / n, np.array([n]))
+
+
+def _undefined(texts: int) -> Estimate:
+    return Estimate(np.array([np.nan]), np.zeros((texts, 1, 1)), np.array([texts]))
 
 
 def is_constant(x: np.ndarray) -> bool:
@@ -108,17 +119,13 @@ def _centred(x: np.ndarray) -> np.ndarray:
     return (x / np.sqrt(np.square(x).mean())).astype(np.float32)
 
 
-def _products(x: np.ndarray, y: np.ndarray) -> tuple[float, float, float]:
-    """‖Yᵀ X‖², ‖Xᵀ X‖², ‖Yᵀ Y‖², through texts or coordinates, whichever is the smaller."""
+def _products(x: np.ndarray, y: np.ndarray) -> list[np.ndarray]:
+    """[n] each: every text's share of ‖Yᵀ X‖², ‖Xᵀ X‖² and ‖Yᵀ Y‖², through texts or coordinates,
+    whichever is the smaller."""
     if len(x) < min(x.shape[1], y.shape[1]):
         x, y = x @ x.T, y @ y.T
-        pairs = ((x, y), (x, x), (y, y))
-        across, within_x, within_y = (np.vdot(a, b) for a, b in pairs)
-    else:
-        across, within_x, within_y = (
-            np.square(a.T @ b, dtype=np.float64).sum() for a, b in ((y, x), (x, x), (y, y))
-        )
-    return float(across), float(within_x), float(within_y)
+        return [(a * b).sum(1, dtype=np.float64) for a, b in ((x, y), (x, x), (y, y))]
+    return [((a @ (a.T @ b)) * b).sum(1, dtype=np.float64) for a, b in ((x, y), (x, x), (y, y))]
 
 
 def _unbiased(product: float, norms_x: np.ndarray, norms_y: np.ndarray) -> float:

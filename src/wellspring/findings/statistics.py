@@ -1,7 +1,7 @@
-"""Tests, intervals and effect sizes for accuracies that are compared on the same samples.
+"""Tests of differences that are measured on the same samples.
 
-Shapes: n samples, Q queries (a query has one sample or several), S seeds of the probe, C cells.
-A cell is one layer at one number of passages.
+Shapes: n samples, Q clusters (distinct questions or texts), C cells. A cell is one layer at one
+number of passages, or one setting and part of a claim.
 """
 
 from __future__ import annotations
@@ -12,10 +12,9 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import stats
 
-CONFIDENCE = 0.95
 # Sums run in float32: this much of rounding still counts as a tie, which is the careful side.
 TIE = 1e-5
-# Numbers held at once while weights of resamples meet values: 64 MB in float32.
+# Numbers held at once while flips meet differences: 64 MB in float32.
 BLOCK = 16_000_000
 
 
@@ -32,50 +31,37 @@ class Significance:
     p_adjusted: np.ndarray
 
 
-@dataclass(frozen=True)
-class Interval:
-    """An estimate of each cell with its 95 % percentile interval.
-
-    Attributes:
-        estimate, low, high: [C]; NaN where the quantity is not defined.
-    """
-
-    estimate: np.ndarray
-    low: np.ndarray
-    high: np.ndarray
+Moments = tuple[np.ndarray, np.ndarray, np.ndarray]
+"""Means, standard deviations and numbers of samples, all [C]."""
 
 
-@dataclass(frozen=True)
-class Resamples:
-    """How often each query and each seed was drawn, with replacement, in each of B resamples.
-
-    One object serves every quantity of a dataset, so both sides of a difference share it.
-
-    Attributes:
-        queries: [B, Q] uint8, rows sum to Q.
-        seeds: [B, S] uint8, rows sum to S.
-    """
-
-    queries: np.ndarray
-    seeds: np.ndarray
+def moments(correct: np.ndarray) -> Moments:
+    """Of correctness [n, C] per sample."""
+    samples = len(correct)
+    deviation = correct.std(0, ddof=1) if samples > 1 else np.zeros(correct.shape[1])
+    return correct.mean(0), deviation, np.full(correct.shape[1], samples)
 
 
-def published_test(a: np.ndarray, b: np.ndarray) -> Significance:
+def moments_of_counts(correct: np.ndarray, samples: np.ndarray) -> Moments:
+    """Of `samples` answers, `correct` of which are right, both [C]."""
+    share = correct / samples
+    return share, np.sqrt(share * (1 - share) * samples / (samples - 1)), samples
+
+
+def published_test(a: Moments, b: Moments) -> Significance:
     """The test of arXiv 2505.07166: unpaired two-sided t-test, Bonferroni over the layers.
 
     It takes the two sides for independent samples, though they are the same ones, and a query's
     samples for independent as well. Kept for comparison with the published stars.
 
     Args:
-        a, b: [n, L] correctness per sample at every layer of one panel (one N).
+        a, b: moments of the samples at every layer of one panel (one N), under one seed.
 
     Returns:
-        [L]; where neither side varies and the means agree, p = 1.
+        [C]; where neither side varies and the means agree, p = 1.
     """
     with np.errstate(divide="ignore", invalid="ignore"):
-        p = stats.ttest_ind_from_stats(
-            a.mean(0), a.std(0, ddof=1), len(a), b.mean(0), b.std(0, ddof=1), len(b)
-        ).pvalue
+        p = stats.ttest_ind_from_stats(*a, *b).pvalue
     p = np.where(np.isnan(p), 1.0, p)
     return Significance(p, np.minimum(1.0, p * p.size))
 
@@ -85,39 +71,38 @@ def sign_flip_max_t(
     *,
     permutations: int,
     rng: np.random.Generator,
-    weights: np.ndarray | None = None,
+    reliability: np.ndarray | float = 1.0,
 ) -> Significance:
-    """Paired sign-flip test over queries with single-step max-T over the cells.
+    """Paired sign-flip test over clusters with single-step max-T over the cells.
 
-    Under the null hypothesis a query's difference is as likely to have the other sign, in all
-    cells at once: flipping whole queries keeps the dependence between layers and between passage
-    counts, and the largest |t| of the cells controls the family-wise error (Westfall & Young
-    1993). The sum of squares does not change with signs, so Σ s·d / √Σ d² orders the flips as t
-    does, in every cell alike, and one product gives all statistics.
+    Under the null hypothesis a cluster's difference is as likely to have the other sign, in all
+    cells at once: flipping whole clusters keeps the dependence between the cells, and the largest
+    |t| of them controls the family-wise error (Westfall & Young 1993). The sum of squares does not
+    change with signs, so Σ s·d / √Σ d² orders the flips as t does, in every cell alike, and one
+    product gives all statistics. Where there are no more flips than `permutations`, each is taken
+    once and the p-values are exact.
 
     Args:
-        differences: [Q, C] mean difference of a query's samples, averaged over seeds.
-        weights: [Q] samples per query, so that the statistic is the difference of accuracies
-            over samples; equal weights where absent.
+        differences: [Q, C] summed difference of a cluster's samples.
+        reliability: [C] share of the estimate's standard error that clusters explain, 1 where
+            nothing else varies it. The rest (repetitions of the probes) makes t smaller.
 
     Returns:
-        [C] p-values (1 + hits) / (1 + permutations); 1 in a cell without any difference.
+        [C] p-values; 1 in a cell without any difference.
     """
-    units = differences if weights is None else differences * weights[:, None]
-    norms = np.sqrt(np.square(units).sum(0))
-    columns = np.divide(units, norms, out=np.zeros(units.shape), where=norms > TIE)
+    norms = np.sqrt(np.square(differences).sum(0))
+    columns = np.divide(differences, norms, out=np.zeros(differences.shape), where=norms > TIE)
     columns = columns.astype(np.float32)
     total = columns.sum(0)
-    threshold = np.abs(total) - TIE * np.maximum(1, np.abs(total))
-    queries = len(columns)
-    alone, family = np.ones(total.size), np.ones(total.size)
-    for rows in _blocks(permutations, queries):
-        packed = rng.integers(0, 256, (rows.stop - rows.start, -(-queries // 8)), dtype=np.uint8)
-        kept = np.unpackbits(packed, axis=1, count=queries).astype(np.float32)
+    observed = np.abs(total) * reliability
+    threshold = observed - TIE * np.maximum(1, observed)
+    alone, family, count = np.zeros(total.size), np.zeros(total.size), 0
+    for kept in _flips(len(columns), permutations, rng):
         flipped = np.abs(2 * (kept @ columns) - total)
         alone += (flipped >= threshold).sum(0)
         family += (flipped.max(1, keepdims=True) >= threshold).sum(0)
-    return Significance(alone / (1 + permutations), family / (1 + permutations))
+        count += len(kept)
+    return Significance(alone / count, family / count)
 
 
 def mcnemar(a: np.ndarray, b: np.ndarray) -> float | None:
@@ -140,90 +125,19 @@ def mcnemar(a: np.ndarray, b: np.ndarray) -> float | None:
     return float(stats.binomtest(only_a, only_a + only_b).pvalue)
 
 
-def draw_resamples(queries: int, seeds: int, count: int, rng: np.random.Generator) -> Resamples:
-    """Draws `count` resamples of the queries and, crossed with them, of the seeds.
+def _flips(clusters: int, permutations: int, rng: np.random.Generator) -> Iterator[np.ndarray]:
+    """Which clusters keep their sign [some, Q], float32: the data as they are, then other flips.
 
-    The queries are drawn first: they are the same for every number of seeds.
+    Two flips that differ in every sign are one, as tests are two-sided.
     """
-    return Resamples(_multiplicities(queries, count, rng), _multiplicities(seeds, count, rng))
-
-
-def bootstrap(numerators: np.ndarray, denominators: np.ndarray, resamples: Resamples) -> Interval:
-    """Percentile interval of a ratio of sums over queries, resampling queries and seeds.
-
-    Queries and seeds are crossed factors, and the crossed bootstrap is somewhat too wide rather
-    than too narrow (Owen 2007, "The pigeonhole bootstrap"). Few seeds tell little of their own
-    spread: with S seeds, its share of the variance comes out at (S − 1) / S.
-
-    Args:
-        numerators: [Q, S, C] sum over a query's samples, for instance of correctness.
-        denominators: [Q, C] or [Q, 1], for instance the query's number of samples.
-
-    Returns:
-        [C] the ratio of total to total, the numerator averaged over seeds.
-    """
-    _, seeds, cells = numerators.shape
-    flat = numerators.reshape(len(numerators), seeds * cells)
-    top = _sums(flat, resamples).reshape(-1, seeds, cells)
-    top = np.einsum("bs,bsc->bc", resamples.seeds / seeds, top)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        estimate = numerators.mean(1).sum(0) / denominators.sum(0)
-        return _percentiles(estimate, top / _sums(denominators, resamples))
-
-
-def cohen_d_z(differences: np.ndarray, resamples: Resamples) -> Interval:
-    """Cohen's d_z: mean over standard deviation of the queries' differences (Lakens 2013).
-
-    The interval resamples queries alone. The standard deviation belongs to an average over these
-    S seeds; a resample repeats some of them, which would inflate it and shrink every draw.
-
-    Args:
-        differences: [Q, C] mean difference of a query's samples, averaged over seeds.
-
-    Returns:
-        [C]; 0 where no query differs, NaN where all differ alike.
-    """
-    totals = differences.sum(0), np.square(differences).sum(0)
-    draws = _sums(differences, resamples), _sums(np.square(differences), resamples)
-    queries = len(differences)
-    return _percentiles(_d_z(*totals, queries), _d_z(*draws, queries))
-
-
-def _d_z(total: np.ndarray, square: np.ndarray, queries: int) -> np.ndarray:
-    """d_z from the sum and the sum of squares of `queries` differences."""
-    mean = total / queries
-    variance = (square - queries * mean**2) / max(1, queries - 1)
-    constant = variance <= TIE * square / queries
-    with np.errstate(divide="ignore", invalid="ignore"):
-        ratio = mean / np.sqrt(variance)
-    return np.where(constant, np.where(square > 0, np.nan, 0.0), ratio)
-
-
-def _percentiles(estimate: np.ndarray, draws: np.ndarray) -> Interval:
-    """The percentile interval [C] of draws [B, C]; NaN where a draw is not defined."""
-    tail = (1 - CONFIDENCE) / 2
-    low, high = np.quantile(draws, (tail, 1 - tail), axis=0)
-    return Interval(estimate, low, high)
-
-
-def _multiplicities(items: int, count: int, rng: np.random.Generator) -> np.ndarray:
-    """[count, items] uint8: how often each item comes in `items` draws with replacement."""
-    drawn = np.empty((count, items), dtype=np.uint8)
-    for rows in _blocks(count, items):
-        size = rows.stop - rows.start
-        places = rng.integers(0, items, (size, items)) + np.arange(size)[:, None] * items
-        drawn[rows] = np.bincount(places.ravel(), minlength=size * items).reshape(size, items)
-    return drawn
-
-
-def _sums(values: np.ndarray, resamples: Resamples) -> np.ndarray:
-    """[B, K] float64: the sum over queries of values [Q, K], each as often as it was drawn."""
-    values = values.astype(np.float32)
-    count, queries = resamples.queries.shape
-    sums = np.empty((count, values.shape[1]))
-    for rows in _blocks(count, queries):
-        sums[rows] = resamples.queries[rows].astype(np.float32) @ values
-    return sums
+    if 2.0 ** (clusters - 1) <= 1 + permutations:
+        numbers = np.arange(2 ** (clusters - 1), dtype=np.int64)[:, None]
+        yield (1 - (numbers >> np.arange(clusters) & 1)).astype(np.float32)
+        return
+    yield np.ones((1, clusters), np.float32)
+    for rows in _blocks(permutations, clusters):
+        packed = rng.integers(0, 256, (rows.stop - rows.start, -(-clusters // 8)), dtype=np.uint8)
+        yield np.unpackbits(packed, axis=1, count=clusters).astype(np.float32)
 
 
 def _blocks(rows: int, width: int) -> Iterator[slice]:

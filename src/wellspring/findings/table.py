@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
-from itertools import product
+from dataclasses import dataclass, replace
 from typing import Literal, get_args
 
 import numpy as np
 import polars as pl
 
+from wellspring import intervals
 from wellspring.findings import statistics
 from wellspring.findings.outcomes import (
     LAYERLESS,
@@ -19,10 +19,11 @@ from wellspring.findings.outcomes import (
     outcomes_of,
     samples_of,
 )
-from wellspring.findings.statistics import Interval, Resamples, Significance
+from wellspring.findings.statistics import Significance
+from wellspring.intervals import Estimate, Interval
 from wellspring.randomness import generator
 
-Finding = Literal["accuracy", "difference", "control", "similarity"]
+Finding = Literal["accuracy", "trend", "difference", "control", "similarity"]
 Test = Literal["sign-flip max-T", "t-test Bonferroni", "McNemar"]
 
 # A probe and what it is set against within one retriever: what each comparison asks.
@@ -34,6 +35,8 @@ CONTROLS = (
     ("cosine", "bm25"),  # what do vectors add to words?
     ("concat", "interaction"),  # what does the published probe miss?
 )
+FEWEST_LAYERS = 3
+"""A trend over fewer is a difference."""
 
 SCHEMA = {
     "finding": pl.String,
@@ -50,6 +53,7 @@ SCHEMA = {
     "estimate": pl.Float64,
     "low": pl.Float64,
     "high": pl.Float64,
+    "detectable": pl.Float64,
     "p_value": pl.Float64,
     "p_adjusted": pl.Float64,
     "significant": pl.Boolean,
@@ -58,6 +62,7 @@ SCHEMA = {
     "seeds": pl.Int64,
 }
 KEYS = tuple(SCHEMA)[:11]
+Where = Mapping[str, str | None]
 
 
 @dataclass(frozen=True)
@@ -66,13 +71,11 @@ class Settings:
 
     Attributes:
         alpha: family-wise error rate below which a difference is called significant.
-        resamples: bootstrap resamples of queries and seeds.
-        permutations: sign flips of the queries.
-        seed: of both.
+        permutations: sign flips of the questions.
+        seed: of the flips.
     """
 
     alpha: float = 0.05
-    resamples: int = 2_000
     permutations: int = 10_000
     seed: int = 0
 
@@ -84,17 +87,27 @@ class _Study:
     dataset: str
     samples: Samples
     settings: Settings
-    drawn: dict[int, Resamples] = field(default_factory=dict)
 
-    def resamples(self, seeds: int) -> Resamples:
-        """The resamples of the dataset's queries, and of that many seeds."""
-        if seeds not in self.drawn:
-            rng = generator(self.settings.seed, "bootstrap", self.dataset)
-            queries = len(self.samples.counts)
-            self.drawn[seeds] = statistics.draw_resamples(
-                queries, seeds, self.settings.resamples, rng
-            )
-        return self.drawn[seeds]
+    def accuracy(self, found: Outcomes) -> Estimate:
+        """Share of the credit, over samples and seeds."""
+        return intervals.ratio(found.correct, self.samples.counts[..., None])
+
+    def above_chance(self, found: Outcomes) -> Estimate:
+        """(accuracy − chance) / (1 − chance), of sums over samples and seeds."""
+        counts = self.samples.counts[..., None]
+        return intervals.ratio(found.correct - found.chance, counts - found.chance)
+
+    def flipped(self, units: np.ndarray, estimate: Estimate, *names: str) -> Significance:
+        """The sign-flip test of the clusters' contributions [Q, C] to an estimate."""
+        variance = intervals.spread(estimate)
+        with np.errstate(invalid="ignore"):
+            reliability = np.sqrt(variance.clusters) / variance.error
+        return statistics.sign_flip_max_t(
+            units,
+            permutations=self.settings.permutations,
+            rng=generator(self.settings.seed, "sign-flip", self.dataset, *names),
+            reliability=np.nan_to_num(reliability, nan=1.0),
+        )
 
 
 def build(
@@ -107,8 +120,9 @@ def build(
 
     Args:
         outcomes: retriever, dataset, layer, passages, probe, seed, sample_id, query_id, correct,
-            chance; a sample once for each of the first six. Rows in any order. One retriever on
-            one dataset is held in memory at a time: a lazy frame over many files stays small.
+            chance; a sample once for each of the first six. Seeds may test different samples, all
+            retrievers the same ones. Rows in any order. One retriever on one dataset is read at a
+            time: a lazy frame over many files stays small.
         similarity: dataset, retriever, compared_with, layer, side, measure, estimate, and where
             known low, high, samples; NaN means not defined.
         pairs: each retriever's `compared_with`, None where it has none.
@@ -116,9 +130,13 @@ def build(
 
     Returns:
         The columns of SCHEMA, sorted by KEYS. Accuracies and differences are shares, not per
-        cent. `test` is null in rows without p-values. The families that `p_adjusted` corrects
-        for: layers × passages of one comparison for "sign-flip max-T" and "McNemar"
-        (Bonferroni), the layers of one panel for "t-test Bonferroni".
+        cent. Intervals are those of `wellspring.intervals`; `detectable` is the smallest true
+        difference that such an interval excludes 0 for, at 80 % power. `test` is null in rows
+        without p-values. The families that `p_adjusted` corrects for: layers × passages of one
+        comparison for "sign-flip max-T" and "McNemar" (Bonferroni), the passages of a trend, the
+        layers of one panel for "t-test Bonferroni", which is computed on the first seed alone, as
+        published. A trend is the slope of (accuracy − chance) / (1 − chance) over the layers, as
+        the change from the first to the last one.
 
     Raises:
         StaleArtefact: samples are missing, doubled or not the same for all retrievers.
@@ -132,7 +150,7 @@ def build(
         of_dataset = lazy.filter(pl.col("dataset") == dataset)
         frames.extend(_dataset(of_dataset, dataset, group["retriever"], pairs, settings))
     if similarity is not None:
-        frames.append(_similarity_rows(similarity))
+        frames.append(_tidy(similarity.with_columns(finding=pl.lit("similarity"))))
     order = pl.col("finding").cast(pl.Enum(get_args(Finding)))
     return pl.concat(frames).sort(order, *KEYS[1:])
 
@@ -168,78 +186,98 @@ def _dataset(
                 yield from _comparison(study, where, found, probes[retriever, compared])
 
 
-def _accuracies(study: _Study, where: Mapping[str, str], found: Outcomes) -> Iterator[pl.DataFrame]:
-    """Accuracy, accuracy above chance and chance of one probe at every cell."""
+def _accuracies(study: _Study, where: Where, found: Outcomes) -> Iterator[pl.DataFrame]:
+    """Accuracy, accuracy above chance and chance of one probe at every cell, and its trend."""
     where = {**where, "finding": "accuracy"}
-    correct, chance, counts = _by_query(study, found)
-    resamples = study.resamples(correct.shape[1])
-    accuracy = statistics.bootstrap(correct, counts, resamples)
-    above = statistics.bootstrap(correct - chance[:, None], counts - chance, resamples)
-    guessed = chance.sum(0) / counts.sum()
-    yield _rows(study, where, found, "accuracy", accuracy)
-    yield _rows(study, where, found, "above_chance", above)
-    yield _rows(study, where, found, "chance", _point(guessed))
+    accuracy, above = study.accuracy(found), study.above_chance(found)
+    chance = found.chance.sum((0, 1)) / study.samples.counts.sum()
+    shares = intervals.interval(accuracy, 0, 1, proportion=True)
+    with np.errstate(divide="ignore"):
+        lowest = -chance / (1 - chance)
+    yield _rows(study, where, found, "accuracy", shares)
+    yield _rows(study, where, found, "above_chance", intervals.interval(above, lowest, 1))
+    yield _rows(study, where, found, "chance", _point(chance))
+    yield from _trend(study, where, found, above)
 
 
-def _comparison(
-    study: _Study, where: Mapping[str, str | None], a: Outcomes, b: Outcomes
-) -> Iterator[pl.DataFrame]:
+def _comparison(study: _Study, where: Where, a: Outcomes, b: Outcomes) -> Iterator[pl.DataFrame]:
     """The difference a − b at every cell that both have, its tests and its effect sizes."""
-    settings = study.settings
     names = [str(where.get(key)) for key in ("retriever", "compared_with", "probe")]
     names.append(str(where.get("compared_probe")))
-    a, b = aligned(a, b, f"dataset {study.dataset}, {' '.join(names)}")
-    correct, chance, counts = _by_query(study, a)
-    difference = correct - _by_query(study, b)[0]
-    resamples = study.resamples(difference.shape[1])
-    points = statistics.bootstrap(difference, counts, resamples)
-    means = difference.mean(1) / counts
-    flipped = statistics.sign_flip_max_t(
-        means,
-        permutations=settings.permutations,
-        rng=generator(settings.seed, "sign-flip", study.dataset, *names),
-        weights=counts[:, 0],
-    )
-    yield _rows(study, where, a, "difference", points, "sign-flip max-T", flipped)
+    a, b = aligned(a, b)
+    units = (a.correct - b.correct).sum(1)
+    difference = study.accuracy(a) - study.accuracy(b)
+    points = intervals.interval(difference, -1, 1)
+    flipped = study.flipped(units, difference, *names)
+    visible = intervals.detectable(difference)
+    yield _rows(study, where, a, "difference", points, "sign-flip max-T", flipped, visible)
+    alone = _point(points.estimate)
     if where["finding"] == "difference":
         published = _published(a, b)
-        yield _rows(
-            study, where, a, "difference", _point(points.estimate), "t-test Bonferroni", published
-        )
+        yield _rows(study, where, a, "difference", alone, "t-test Bonferroni", published)
     exact = _mcnemar(study, a, b)
     if exact is not None:
-        yield _rows(study, where, a, "difference", _point(points.estimate), "McNemar", exact)
-    above = statistics.bootstrap(difference, counts - chance, resamples)
-    yield _rows(study, where, a, "above_chance_difference", above)
-    yield _rows(study, where, a, "d_z", statistics.cohen_d_z(means, resamples))
+        yield _rows(study, where, a, "difference", alone, "McNemar", exact)
+    above = study.above_chance(a) - study.above_chance(b)
+    lifted = intervals.interval(above, -2, 2)
+    yield _rows(study, where, a, "above_chance_difference", lifted)
+    effect = intervals.cohen_d_z(units / study.samples.counts.sum(1, keepdims=True))
+    yield _rows(study, where, a, "d_z", intervals.interval(effect))
+    if where["finding"] == "difference":
+        yield from _trend(study, where, a, above, names)
 
 
-def _by_query(study: _Study, found: Outcomes) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Sums over each query's samples: correct [Q, S, C], chance [Q, C], samples [Q, 1]."""
-    n, seeds = found.correct.shape[:2]
-    correct = study.samples.by_query(found.correct.reshape(n, seeds, -1))
-    chance = study.samples.by_query(found.chance.reshape(n, -1))
-    return correct, chance, study.samples.counts[:, None].astype(np.float64)
+def _trend(
+    study: _Study, where: Where, found: Outcomes, above: Estimate, names: Iterable[str] = ()
+) -> Iterator[pl.DataFrame]:
+    """The slope over layers at every number of passages; of a difference with its test."""
+    if found.layers == (None,) or len(found.layers) < FEWEST_LAYERS:
+        return
+    slopes = slope(above, found.layers)
+    test = flipped = None
+    if names:
+        units = slopes.value / len(slopes.influence) + slopes.influence.sum(1)
+        test, flipped = "sign-flip max-T", study.flipped(units, slopes, *names, "trend")
+    line = replace(found, layers=(None,))
+    points = intervals.interval(slopes)
+    yield _rows(study, {**where, "finding": "trend"}, line, "slope", points, test, flipped)
+
+
+def slope(cells: Estimate, layers: tuple[int, ...]) -> Estimate:
+    """Least-squares slopes over layers [P] of cells [L × P], times the distance from the first
+    layer to the last: how much the line changes over the network."""
+    away = np.array(layers) - np.mean(layers)
+    weights = away / np.square(away).sum() * (layers[-1] - layers[0])
+
+    def along(values: np.ndarray) -> np.ndarray:
+        return np.tensordot(
+            values.reshape(*values.shape[:-1], len(layers), -1), weights, ((-2,), (0,))
+        )
+
+    clusters = cells.clusters.reshape(len(layers), -1).min(0)
+    return Estimate(along(cells.value), along(cells.influence), clusters)
 
 
 def _published(a: Outcomes, b: Outcomes) -> Significance:
-    """The published test, panel by panel, on each sample's correctness averaged over seeds."""
-    a_mean, b_mean = (side.correct.mean(1) for side in (a, b))
-    panels = [
-        statistics.published_test(a_mean[..., panel], b_mean[..., panel])
-        for panel in range(len(a.passages))
+    """The published test on the first seed, panel by panel."""
+    panels = len(a.passages)
+    found = [
+        statistics.published_test(
+            *(tuple(values[panel::panels] for values in side.first_seed) for side in (a, b))
+        )
+        for panel in range(panels)
     ]
     return Significance(
-        np.stack([panel.p_value for panel in panels], 1).ravel(),
-        np.stack([panel.p_adjusted for panel in panels], 1).ravel(),
+        np.stack([panel.p_value for panel in found], 1).ravel(),
+        np.stack([panel.p_adjusted for panel in found], 1).ravel(),
     )
 
 
 def _mcnemar(study: _Study, a: Outcomes, b: Outcomes) -> Significance | None:
     """McNemar's test at every cell, NaN where credits were shared; None where samples depend."""
-    if a.correct.shape[1] > 1 or study.samples.counts.max() > 1:
+    if not study.samples.are_independent:
         return None
-    sides = (side.correct.reshape(len(side.correct), -1).T for side in (a, b))
+    sides = (side.correct[:, 0].T for side in (a, b))
     found = [statistics.mcnemar(one, other) for one, other in zip(*sides, strict=True)]
     p = np.array([np.nan if value is None else value for value in found])
     return Significance(p, np.minimum(1.0, p * p.size))
@@ -253,15 +291,16 @@ def _point(estimate: np.ndarray) -> Interval:
 
 def _rows(
     study: _Study,
-    where: Mapping[str, str | None],
+    where: Where,
     found: Outcomes,
     measure: str,
     interval: Interval,
     test: Test | None = None,
     significance: Significance | None = None,
+    detectable: np.ndarray | None = None,
 ) -> pl.DataFrame:
-    """One row a cell; cells run over passages within layers, as everywhere."""
-    layers, passages = zip(*product(found.layers, found.passages), strict=True)
+    """One row a cell."""
+    layers, passages = zip(*found.cells, strict=True)
     values = {
         **where,
         "layer": layers,
@@ -271,9 +310,10 @@ def _rows(
         "estimate": interval.estimate,
         "low": interval.low,
         "high": interval.high,
+        "detectable": detectable,
         "samples": study.samples.codes.height,
-        "queries": len(study.samples.counts),
-        "seeds": found.correct.shape[1],
+        "queries": len(study.samples.starts),
+        "seeds": len(study.samples.seeds),
     }
     if significance is not None:
         values |= {"p_value": significance.p_value, "p_adjusted": significance.p_adjusted}
@@ -281,10 +321,6 @@ def _rows(
     if significance is None:
         return frame
     return frame.with_columns(significant=pl.col("p_adjusted") <= study.settings.alpha)
-
-
-def _similarity_rows(similarity: pl.DataFrame) -> pl.DataFrame:
-    return _tidy(similarity.with_columns(finding=pl.lit("similarity")))
 
 
 def _tidy(frame: pl.DataFrame) -> pl.DataFrame:

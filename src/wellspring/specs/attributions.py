@@ -110,8 +110,6 @@ class DecentralisationSpec(Spec):
     """The grid of a study's attributions and the settings of its tests."""
 
     study: str
-    resamples: int
-    seed: int
     grid: list[Attributed]
     pairs: dict[str, str]
     pooling: dict[str, str]
@@ -234,8 +232,6 @@ def decentralisation(config: Config) -> DecentralisationSpec:
     ]
     return DecentralisationSpec(
         study=config.study.name,
-        resamples=config.study.findings.resamples,
-        seed=config.study.findings.seed,
         grid=grid,
         pairs=config.attributed_pairs(),
         pooling={
