@@ -1,320 +1,213 @@
-"""Claims 7 to 10 on planted tables and on planted activations."""
+"""The ten claims on planted data, and what their table says of each pair."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from itertools import product
-
+import numpy as np
 import polars as pl
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
-from wellspring.findings import decentralisation
-from wellspring.findings.claims import CLAIMS, SCHEMA, evaluate, published_setting
-from wellspring.findings.verdicts import Setting, judge
+from benchmarks.calibration import activity_pair, probing_pair
+from wellspring.findings import activity, consistency
+from wellspring.findings.claims import CLAIMS, SCHEMA, Claim, Pair, gathered, row, untested
+from wellspring.findings.outcomes import above_chance
+from wellspring.findings.verdicts import Rules
+from wellspring.intervals import Estimate
 from wellspring.randomness import generator
 
-PUBLISHED = Setting("network-max", 0, 0.1)
-SWEEP = [
-    Setting(normaliser, left_out, threshold)
-    for normaliser, thresholds in (
-        ("network-max", (0.01, 0.1, 0.2)),
-        ("sublayer-max", (0.01, 0.1, 0.2)),
-        ("share-of-sum", (0.001, 0.002, 0.005)),
-    )
-    for left_out, threshold in product((0, 1), thresholds)
-]
-BOTH = "depends on the normaliser and the threshold"
-COMPARABLE = {"norm"}
-Rule = Callable[[Setting], int]
+RULES = Rules(permutations=500)
+BY_NUMBER = {claim.number: claim for claim in CLAIMS}
+MEAN = ("network-max", 0, 0.1)
 
 
-@pytest.mark.parametrize(
-    ("rule", "verdict"),
-    [
-        (lambda s: 1, "supported"),
-        (lambda s: -1, "contradicted"),
-        (lambda s: 0, "not testable here"),
-        # Undecided elsewhere does not matter, undecided at the published setting does.
-        (lambda s: int(s == PUBLISHED), "supported"),
-        (lambda s: -int(s.normaliser == "network-max"), "contradicted"),
-        (lambda s: 1 if s.normaliser == "network-max" else -1, "depends on the normaliser"),
-        (lambda s: -1 if s.left_out else 1, "depends on the normaliser"),
-        (lambda s: int(s.normaliser == "sublayer-max"), "depends on the normaliser"),
-        (lambda s: 1 if s.threshold in (0.01, 0.001) else -1, "depends on the threshold"),
-        (lambda s: int(s.scale == PUBLISHED.scale and s != PUBLISHED), "depends on the threshold"),
-        (lambda s: 1 if s == PUBLISHED else -1, BOTH),
-        (lambda s: int(s != PUBLISHED), BOTH),
-        # Only settings that share neither normaliser nor rank disagree.
-        (lambda s: (s == PUBLISHED) - (s == Setting("share-of-sum", 0, 0.001)), BOTH),
-        # The same rank, not the same number: .002 stands for .1.
-        (lambda s: (s == PUBLISHED) - (s == SWEEP[13]), "depends on the normaliser"),
-    ],
-)
-def test_every_verdict(rule: Rule, verdict: str) -> None:
-    judgement = judge({setting: rule(setting) for setting in SWEEP}, PUBLISHED)
-    assert judgement.verdict == verdict
-    assert (judgement.reason is None) == (verdict != "not testable here")
+def measured(number: int, pair: list[pl.DataFrame], setting: tuple = MEAN, depth: int = 4):
+    return activity.measured(BY_NUMBER[number], *pair, depth, setting, RULES, "a test")
 
 
-def test_a_sweep_without_the_published_setting() -> None:
-    states = {setting: 1 for setting in SWEEP if setting != PUBLISHED}
-    judgement = judge(states, PUBLISHED)
-    assert judgement.verdict == "not testable here"
-    assert judgement.reason == (
-        "the sweep lacks the published setting: network-max, 0 left out, threshold 0.1"
-    )
-
-
-@given(st.lists(st.sampled_from([-1, 0, 1]), min_size=len(SWEEP), max_size=len(SWEEP)))
-def test_a_claim_and_its_opposite(states: list[int]) -> None:
-    """What supports the one contradicts the other, and both depend on the same."""
-    swapped = {"supported": "contradicted", "contradicted": "supported"}
-    one = judge(dict(zip(SWEEP, states, strict=True)), PUBLISHED).verdict
-    opposite = judge({s: -v for s, v in zip(SWEEP, states, strict=True)}, PUBLISHED).verdict
-    assert opposite == swapped.get(one, one)
-    in_reverse = reversed(list(zip(SWEEP, states, strict=True)))
-    assert judge(dict(in_reverse), PUBLISHED).verdict == one
-
-
-def planted(
-    changes: dict[tuple[str, str], Rule],
-    level: float = 0.2,
-    *,
-    layers: dict[int, float] | None = None,
-    side: str = "query",
-    sweep: list[Setting] = SWEEP,
-) -> pl.DataFrame:
-    """A table of the pair tuned, plain, with decisions by (sublayer, region) and setting."""
-    rows = []
-
-    def add(finding: str, retriever: str, sublayer: str, low: float, high: float, **place) -> None:
-        other = None if finding == "level" else "plain"
-        row = {"finding": finding, "retriever": retriever, "compared_with": other, **place}
-        rows.append({**row, "sublayer": sublayer, "low": low, "high": high, **vars(setting)})
-
-    for setting in sweep:
-        for (sublayer, region), rule in changes.items():
-            # What is left out moves a real change, too.
-            middle = 0.05 * rule(setting) + 1e-4 * setting.left_out
-            add("change", "tuned", sublayer, middle - 0.01, middle + 0.01, region=region)
-            bounds = (middle / 0.2 - 0.05, middle / 0.2 + 0.05)
-            add("relative_change", "tuned", sublayer, *bounds, region=region)
-        for sublayer, retriever in product({name for name, _ in changes}, ("tuned", "plain")):
-            for layer in range(1, 5):
-                value = (layers or {}).get(layer, level)
-                add("level", retriever, sublayer, value * 0.9, value * 1.1, layer=layer)
-    fixed = {"attribution": "norm", "dataset": "toy", "side": side, "measure": "share_active"}
-    frame = pl.DataFrame(rows, {**decentralisation.SCHEMA}, strict=False)
-    frame = frame.with_columns(**{name: pl.lit(value) for name, value in fixed.items()})
-    return frame.with_columns(estimate=(pl.col("low") + pl.col("high")) / 2)
-
-
-def verdicts(table: pl.DataFrame, pooling: str = "cls") -> dict[int, dict[str, object]]:
-    found = evaluate(table, {"tuned": pooling, "plain": pooling}, COMPARABLE)
-    assert found.schema == pl.Schema(SCHEMA)
-    assert found["claim"].to_list() == [7, 8, 9, 10]
-    return {row["claim"]: row for row in found.iter_rows(named=True)}
-
-
-def test_a_claim_of_two_parts_needs_both() -> None:
-    def parts(intermediate: Rule, early: Rule) -> dict[str, object]:
-        rules = {("intermediate", "all"): intermediate, ("output", "early"): early}
-        return verdicts(planted(rules))[7]
-
-    up, down, none = (lambda s: 1), (lambda s: -1), (lambda s: 0)
-    held = parts(up, down)
-    assert held["verdict"] == "supported" and held["reason"] is None
-    assert (held["settings"], held["supporting"], held["contradicting"]) == (18, 18, 0)
-    assert (held["estimate"], held["low"], held["high"]) == pytest.approx((0.25, 0.2, 0.3))
-    assert (held["normaliser"], held["left_out"], held["threshold"]) == ("network-max", 0, 0.1)
-    assert parts(up, up)["verdict"] == "contradicted"
-    assert parts(down, down)["verdict"] == "contradicted"
-    assert parts(none, up)["verdict"] == "contradicted"
-    assert parts(up, none)["verdict"] == "not testable here"
-    assert (
-        parts(up, none)["reason"]
-        == "no setting decides: at each an interval holds 0 or is not known"
-    )
-    turned = parts(up, lambda s: -1 if s.normaliser == "network-max" else 1)
-    assert turned["verdict"] == "depends on the normaliser"
-    assert (turned["supporting"], turned["contradicting"]) == (6, 12)
-
-
-def test_output_activity_must_not_vanish_in_any_layer() -> None:
-    rules = {("output", "late"): lambda s: 1}
-    assert verdicts(planted(rules))[8]["verdict"] == "supported"
-    assert verdicts(planted(rules, layers={2: 0.0}))[8]["verdict"] == "contradicted"
-    # An interval from 0 upwards leaves it open.
-    touching = planted(rules).with_columns(
-        low=pl.when(pl.col("layer") == 2).then(0.0).otherwise("low")
-    )
-    assert verdicts(touching)[8]["verdict"] == "not testable here"
-    unknown = planted(rules).with_columns(
-        low=pl.when(pl.col("layer") == 2).then(None).otherwise("low"),
-        high=pl.when(pl.col("layer") == 2).then(None).otherwise("high"),
-    )
-    assert verdicts(unknown)[8]["verdict"] == "not testable here"
-
-
-def test_a_setting_where_nothing_is_active_decides_nothing() -> None:
-    rules = {("output", "late"): lambda s: 0 if s.threshold in (0.2, 0.005) else 1}
-    empty = (pl.col("finding") == "level") & pl.col("threshold").is_in([0.2, 0.005])
-    table = planted(rules)
-    for name in ("estimate", "low", "high"):
-        table = table.with_columns(pl.when(empty).then(0.0).otherwise(name).alias(name))
-    found = verdicts(table)[8]
-    assert found["verdict"] == "supported"
-    assert (found["supporting"], found["contradicting"], found["settings"]) == (12, 0, 18)
-    # The counterpart alone is active there: R keeps no activity.
-    plain = pl.when(empty & (pl.col("retriever") == "plain")).then(0.1).otherwise("estimate")
-    lost = verdicts(table.with_columns(estimate=plain))[8]
-    assert lost["verdict"] == "depends on the threshold" and lost["contradicting"] == 6
-
-
-def test_nothing_active_at_any_setting() -> None:
-    rules = {("intermediate", "all"): lambda s: 0, ("output", "late"): lambda s: 0}
-    rules[("output", "early")] = lambda s: 0
-    found = verdicts(planted(rules, level=0.0))
-    assert {row["verdict"] for row in found.values()} == {"not testable here"}
-    assert found[8]["reason"] == "no neuron of sub-layer output is active at any setting"
-    assert found[9]["reason"] == "no neuron of sub-layer intermediate is active at any setting"
-
-
-def test_a_sub_layer_that_was_not_attributed() -> None:
-    found = verdicts(planted({("intermediate", "all"): lambda s: -1}))
-    assert found[9]["verdict"] == found[10]["verdict"] == "supported"
-    assert found[7]["reason"] == "the table holds no change of sub-layer output, early layers"
-    assert found[8]["reason"] == "the table holds no change of sub-layer output, late layers"
-    assert found[8]["settings"] == 0
-
-
-@pytest.mark.parametrize(
-    ("pooling", "side", "published"),
-    [
-        ("cls", "query", {7}),
-        ("cls", "passage", {8}),
-        ("mean", "query", {9}),
-        ("mean", "passage", {9}),
-        ("eos", "query", {10}),
-        ("last-position", "query", {10}),
-    ],
-)
-def test_which_rows_stand_for_the_published_pair(
-    pooling: str, side: str, published: set[int]
-) -> None:
-    rules = {("intermediate", "all"): lambda s: -1 if s.threshold == 0.01 else 1}
-    found = verdicts(planted(rules, side=side), pooling)
-    assert {claim for claim, row in found.items() if row["as_published"]} == published
-    decoder = pooling in ("eos", "last-position")
-    assert found[9]["threshold"] == (0.01 if decoder else 0.1)
-    # The effect is the one at the published setting.
-    assert found[9]["estimate"] == pytest.approx(-0.25 if decoder else 0.25)
-    assert found[7]["confounded"].startswith("published through the pooler")
-    assert found[9]["confounded"] is None
-
-
-def test_another_attribution_is_not_as_published() -> None:
-    table = planted({("intermediate", "all"): lambda s: 1}, side="query")
-    found = evaluate(table, {"tuned": "cls", "plain": "cls"}, set())
-    assert not found["as_published"].any()
-
-
-def test_a_counterpart_with_fresh_weights_is_not_as_published() -> None:
-    table = planted({("intermediate", "all"): lambda s: -1}, side="query")
-    given = (table, {"tuned": "mean", "plain": "mean"}, COMPARABLE)
-    for fresh, published in (((), True), (("plain",), False), (("tuned",), False)):
-        found = evaluate(*given, fresh).filter(claim=9)
-        assert found["as_published"].to_list() == [published]
-        assert found["verdict"].to_list() == ["supported"]
-
-
-def test_an_outlier_of_another_sub_layer_counts_no_setting_twice() -> None:
-    table = planted({("intermediate", "all"): lambda s: -1})
-    ours = (pl.col("normaliser") == "sublayer-max") & (pl.col("left_out") == 1)
-    same = table.filter(normaliser="sublayer-max", left_out=0)
-    repeated = pl.concat([table.filter(~ours), same.with_columns(left_out=pl.lit(1, pl.Int64))])
-    found = [verdicts(rows)[9] for rows in (table, repeated)]
-    assert [row["settings"] for row in found] == [18, 15]
-    assert [row["supporting"] for row in found] == [18, 15]
-
-
-def test_a_study_without_pairs_has_a_row_a_claim() -> None:
-    levels = planted({("intermediate", "all"): lambda s: 1}).filter(pl.col("finding") == "level")
-    for table in (levels, levels.clear()):
-        for row in verdicts(table).values():
-            assert row["verdict"] == "not testable here"
-            assert row["retriever"] is None and row["estimate"] is None
-            assert "no retriever together with its counterpart" in row["reason"]
-
-
-@settings(max_examples=8)
-@given(st.integers(0, 10_000))
-def test_the_order_of_rows_never_matters(seed: int) -> None:
-    rules = {("intermediate", "all"): lambda s: 1 if s.left_out else -1}
-    both = [planted(rules, side=side) for side in ("query", "passage")]
-    table = pl.concat([*both, both[0].with_columns(dataset=pl.lit("other"))])
-    shuffled = table.sample(fraction=1, shuffle=True, seed=seed)
-    pooling = {"tuned": "mean", "plain": "mean"}
-    assert evaluate(shuffled, pooling, COMPARABLE).equals(evaluate(table, pooling, COMPARABLE))
-    assert evaluate(table, pooling, COMPARABLE).height == 3 * len(CLAIMS)
-
-
-def attributed(factor: Callable[[str, int, str], float]) -> pl.DataFrame:
-    """The table of planted shares: the counterpart's, and `factor` times them.
-
-    factor: of sub-layer, layer and normaliser.
-    """
-    rows = []
-    for encoder, text, layer, sublayer in product(
-        ("tuned", "plain"), range(40), (1, 2, 3, 4), ("intermediate", "output")
-    ):
-        for setting in SWEEP:
-            name = (text, layer, sublayer, setting.normaliser, setting.left_out)
-            share = 0.02 / (1 + 10 * setting.threshold)
-            share *= generator(1, *name).gamma(8, 1 / 8)
-            share *= generator(2, encoder, *name).gamma(20, 1 / 20)
-            share *= factor(sublayer, layer, setting.normaliser) if encoder == "tuned" else 1
-            rows.append((encoder, f"t{text:02}", layer, sublayer, *vars(setting).values(), share))
-    names = ["encoder", "text_id", "layer", "sublayer", "normaliser", "left_out", "threshold"]
-    frame = pl.DataFrame(rows, [*names, "value"], orient="row")
-    fixed = {"attribution": "norm", "dataset": "toy", "side": "query", "measure": "share_active"}
-    return decentralisation.build(
-        frame.with_columns(**{name: pl.lit(value) for name, value in fixed.items()}),
-        None,
-        None,
-        {name: {"query": name, "passage": name} for name in ("tuned", "plain")},
-        {"tuned": "plain"},
-        {"tuned": 4, "plain": 4},
-        decentralisation.Settings(resamples=300),
-    )
+def test_there_are_ten_claims() -> None:
+    assert list(BY_NUMBER) == list(range(1, 11))
+    assert [claim.number for claim in CLAIMS if claim.sides] == [7, 8, 9, 10]
 
 
 def test_planted_activity_at_every_setting() -> None:
-    def factor(sublayer: str, layer: int, normaliser: str) -> float:
-        return 1.5 if sublayer == "intermediate" else (0.6 if layer <= 2 else 1.4)
+    found = measured(9, activity_pair(1, 48, effect=-1.0))
+    assert found.judgement.verdict == found.at_setting.verdict == "supported"
+    assert found.interval.high[0] < -0.4 and found.clusters == 48
+    assert len(found.judgement.states) == 30
+    turned = measured(9, activity_pair(1, 48, effect=1.0))
+    assert turned.judgement.verdict == "contradicted"
 
-    found = verdicts(attributed(factor))
-    assert found[7]["verdict"] == found[8]["verdict"] == "supported"
-    assert found[9]["verdict"] == found[10]["verdict"] == "contradicted"
-    assert found[7]["supporting"] == found[9]["contradicting"] == len(SWEEP)
-    assert found[7]["low"] < 0.5 < found[7]["high"]
-    assert found[7]["estimate"] == pytest.approx(0.5, abs=0.1)
-    assert found[8]["estimate"] == pytest.approx(0.4, abs=0.1)
+
+def test_the_estimate_is_the_relative_change_at_the_published_setting() -> None:
+    own, theirs = activity_pair(2, 20, effect=-0.5)
+    found = measured(9, [own, theirs])
+    where = {"sublayer": "intermediate", "normaliser": "network-max", "left_out": 0}
+    ours, others = (side.filter(**where, threshold=0.1)["value"].mean() for side in (own, theirs))
+    assert found.interval.estimate[0] == pytest.approx(ours / others - 1)
+    assert found.setting == "network-max, threshold 0.1"
 
 
 def test_planted_activity_that_flips_with_the_normaliser() -> None:
-    def factor(sublayer: str, layer: int, normaliser: str) -> float:
-        return 1.5 if normaliser == "network-max" else 0.7
+    own, theirs = activity_pair(3, 48, effect=-1.0, normaliser="network-max")
+    more = own.with_columns(
+        value=pl.when(normaliser="sublayer-max").then(pl.col("value") * 1.3).otherwise("value")
+    )
+    found = measured(9, [more, theirs])
+    assert found.judgement.verdict == "depends on the normaliser"
+    assert found.at_setting.verdict == "supported"
+    assert found.judgement.states.min() == -1
 
-    found = verdicts(attributed(factor))
-    assert found[9]["verdict"] == "depends on the normaliser"
-    assert (found[9]["supporting"], found[9]["contradicting"]) == (12, 6)
-    # Early output rises with the rest at the published normaliser, intermediate falls at others.
-    assert found[7]["verdict"] == "contradicted"
+
+def test_ranks_are_those_of_the_whole_sweep() -> None:
+    """Another normaliser's thresholds compare by rank; settings that repeat others change none."""
+    own, theirs = activity_pair(4, 48, effect=-1.0, normaliser="network-max")
+    once = [side.filter(pl.col("left_out") == 0) for side in (own, theirs)]
+    again = [pl.concat([side, side.with_columns(left_out=pl.lit(1, pl.Int64))]) for side in once]
+    verdicts = [measured(9, pair).judgement.verdict for pair in (once, again)]
+    assert verdicts[0] == verdicts[1] == "depends on the normaliser"
+
+
+def test_a_claim_of_two_parts_needs_both() -> None:
+    own, theirs = activity_pair(5, 48, effect=1.0)
+    assert measured(7, [own, theirs]).judgement.verdict == "contradicted"
+    swapped = [
+        pl.concat(
+            [
+                side.filter(sublayer="intermediate"),
+                other.filter(sublayer="output"),
+            ]
+        )
+        for side, other in ((own, theirs), (theirs, own))
+    ]
+    assert measured(7, swapped).judgement.verdict == "supported"
+
+
+def test_output_activity_must_not_vanish_in_any_layer() -> None:
+    own, theirs = activity_pair(6, 48, effect=1.0)
+    assert measured(8, [own, theirs]).judgement.verdict == "supported"
+    silent = own.with_columns(
+        value=pl.when(layer=2, sublayer="output").then(0.0).otherwise("value")
+    )
+    assert measured(8, [silent, theirs]).judgement.verdict == "no evidence"
+
+
+def test_what_cannot_be_measured_says_why() -> None:
+    pair = activity_pair(7, 10)
+    alone = [side.filter(sublayer="output") for side in pair]
+    assert "no intermediate sub-layer" in measured(9, alone)
+    assert "lacks the published setting" in measured(9, pair, ("network-max", 0, 0.15))
+    nothing = [side.with_columns(value=pl.lit(0.0)) for side in pair]
+    assert "no neuron is active" in measured(9, nothing)
 
 
 def test_the_published_setting() -> None:
-    assert published_setting("cls") == PUBLISHED
-    assert published_setting("eos") == Setting("network-max", 0, 0.01)
+    assert activity.published_setting("mean") == activity.published_setting("cls") == MEAN
+    assert activity.published_setting("eos") == ("network-max", 0, 0.01)
+
+
+def probed(number: int, **effect: object):
+    pair = probing_pair(11, **effect)
+    return consistency.measured(BY_NUMBER[number], *pair, Rules(0.05, 0.05, 500), "a test")
+
+
+@pytest.mark.parametrize(
+    ("number", "effect", "verdict"),
+    [
+        (1, {"level": 0.1}, "supported"),
+        (1, {"level": 0.6}, "contradicted"),
+        (1, {"level": 0.1, "difference": 0.2}, "contradicted"),
+        (3, {"difference": -0.1}, "supported"),
+        (3, {"difference": 0.1}, "contradicted"),
+        (5, {}, "supported"),
+        (5, {"difference": 0.2}, "contradicted"),
+        (5, {"difference": 0.2, "probe": "interaction"}, "depends on the probe"),
+        (6, {"difference": 0.1}, "supported"),
+        (6, {"difference": 0.1, "probe": "cosine"}, "depends on the probe"),
+    ],
+)
+def test_planted_accuracies(number: int, effect: dict[str, object], verdict: str) -> None:
+    assert probed(number, **effect).judgement.verdict == verdict
+
+
+def test_claim_6_looks_at_deep_layers_and_reports_the_published_probe() -> None:
+    own, theirs, samples = probing_pair(12, difference=0.1, probe="concat")
+    found = consistency.measured(BY_NUMBER[6], own, theirs, samples, RULES, "a test")
+    cells = [
+        above_chance(side["concat"], samples).value.reshape(7, 2)[3:] for side in (own, theirs)
+    ]
+    assert found.interval.estimate[0] == pytest.approx((cells[0] - cells[1]).mean())
+
+
+def test_what_cannot_be_probed_says_why() -> None:
+    own, theirs, samples = probing_pair(13)
+    others = [{"cosine": side["cosine"]} for side in (own, theirs)]
+    answer = consistency.measured(BY_NUMBER[3], *others, samples, RULES, "a test")
+    assert answer == "the study does not probe with concat"
+    single = [{"concat": side["concat"].at(side["concat"].layers, (2,))} for side in (own, theirs)]
+    answer = consistency.measured(BY_NUMBER[2], *single, samples, RULES, "a test")
+    assert "does not probe what this needs" in answer
+
+
+def curves(questions: int, seed: int, swing: float = 0.0) -> Estimate:
+    """Means over questions at 9 layers × 2 N; `swing` is the deviation of their truth."""
+    rng = generator(seed, "curves", questions)
+    truth = swing * np.array([-1, 1, -1, 1, 0, 1, -1, 1, -1])[:, None] * np.ones(2)
+    values = truth + rng.normal(size=(questions, 9, 2))
+    value = values.mean(0)
+    influence = ((values - value) / questions).reshape(questions, 1, -1)
+    return Estimate(value.ravel(), influence, np.full(18, questions))
+
+
+def test_fluctuation_is_unbiased_whatever_the_number_of_questions() -> None:
+    for questions in (50, 400):
+        flat = [consistency.fluctuation(curves(questions, s), 9).value[0] for s in range(200)]
+        assert abs(np.mean(flat)) < 4 * np.std(flat) / np.sqrt(200)
+    rough = [consistency.fluctuation(curves(200, s, 0.3), 9).value[0] for s in range(50)]
+    assert np.mean(rough) == pytest.approx(0.09, rel=0.05)
+
+
+def test_which_dataset_fluctuates_more() -> None:
+    few, many = curves(100, 1), curves(800, 2)
+    sides = [consistency.fluctuation(cells, 9) for cells in (few, many)]
+    assert consistency.fluctuates_more(*sides, RULES).judgement.verdict == "no evidence"
+    rough = consistency.fluctuation(curves(100, 3, 0.5), 9)
+    assert consistency.fluctuates_more(rough, sides[1], RULES).judgement.verdict == "supported"
+
+
+def made(claim: Claim, pair: Pair, found: object) -> dict[str, object]:
+    return row(claim, pair, {"dataset": "toy", "attribution": "norm", "side": "query"}, found)
+
+
+NAMES = ("tuned", "plain")
+
+
+def test_only_the_published_pair_is_as_published() -> None:
+    claim, found = BY_NUMBER[9], measured(9, activity_pair(8, 16))
+    published = Pair(NAMES, ("contriever", "bert-mean"), "mean")
+    assert made(claim, published, found)["as_published"]
+    assert not made(claim, Pair(NAMES, NAMES, "mean"), found)["as_published"]
+    assert not made(claim, Pair(NAMES, published.curves, "mean", ("plain",)), found)["as_published"]
+
+
+def test_a_pair_with_random_weights_cannot_test_a_claim_about_fine_tuning() -> None:
+    found = measured(9, activity_pair(1, 48, effect=-1.0))
+    line = made(BY_NUMBER[9], Pair(NAMES, NAMES, "mean", ("plain",)), found)
+    assert (line["on_this_pair"], line["verdict"]) == ("supported", "not testable here")
+    assert "plain was never trained" in line["reason"]
+
+
+def test_a_claim_is_about_its_own_pooling() -> None:
+    assert BY_NUMBER[9].is_about("mean") and not BY_NUMBER[9].is_about("eos")
+    assert BY_NUMBER[10].is_about("last-position") and not BY_NUMBER[10].is_about("mean")
+
+
+def test_the_table() -> None:
+    pair = Pair(NAMES, NAMES, "mean")
+    lines = [
+        untested(BY_NUMBER[4], "no pair"),
+        made(BY_NUMBER[10], pair, "another pooling"),
+        made(BY_NUMBER[9], pair, measured(9, activity_pair(9, 16))),
+    ]
+    table = gathered(lines)
+    assert table.schema == pl.Schema(SCHEMA)
+    assert table["claim"].to_list() == [4, 9, 10]
+    assert table["verdict"].to_list()[0] == table["verdict"].to_list()[2] == "not testable here"

@@ -99,7 +99,7 @@ def test_a_ratio_is_a_slow_jackknife_s() -> None:
     jackknife = np.sqrt(399 / 400 * np.square(left_out - np.mean(left_out)).sum())
     assert intervals.spread(found).error[0] == pytest.approx(jackknife, rel=0.01)
     np.testing.assert_allclose(found.influence.sum((0, 1)), 0, atol=1e-12)
-    np.testing.assert_allclose(found.pseudo_values().mean(0), found.value)
+    np.testing.assert_allclose(found.contributions().sum(0), found.value)
 
 
 def test_repetitions_that_agree_add_nothing_and_others_widen() -> None:

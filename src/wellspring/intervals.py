@@ -51,9 +51,21 @@ class Estimate:
             np.minimum(self.clusters, other.clusters),
         )
 
-    def pseudo_values(self) -> np.ndarray:
-        """[Q, C]: numbers of the clusters whose mean is the estimate, as in a jackknife."""
-        return self.value + len(self.influence) * self.influence.sum(1)
+    def contributions(self) -> np.ndarray:
+        """[Q, C]: what each cluster adds to the estimate; of a mean its value over n."""
+        return self.value / len(self.influence) + self.influence.sum(1)
+
+    def kept(self, cells: np.ndarray) -> Estimate:
+        """Some of the cells, by place or by mask."""
+        return Estimate(self.value[cells], self.influence[..., cells], self.clusters[cells])
+
+    def weighted(self, weights: np.ndarray) -> Estimate:
+        """Sums of cells: weights [C, K] give K new ones; NaN where a cell is that counts."""
+        counts = weights != 0
+        undefined = (np.isnan(self.value)[:, None] & counts).any(0)
+        value = np.where(undefined, np.nan, np.nan_to_num(self.value) @ weights)
+        clusters = np.array([self.clusters[column].min() for column in counts.T])
+        return Estimate(value, self.influence @ weights, clusters)
 
 
 @dataclass(frozen=True)
@@ -83,6 +95,12 @@ class Spread:
     def error(self) -> np.ndarray:
         """The standard error."""
         return np.sqrt(self.clusters + self.repetitions)
+
+    @property
+    def reliability(self) -> np.ndarray:
+        """The share of the standard error that clusters explain; 1 where there is none."""
+        with np.errstate(invalid="ignore"):
+            return np.nan_to_num(np.sqrt(self.clusters) / self.error, nan=1.0)
 
 
 def ratio(numerators: np.ndarray, denominators: np.ndarray) -> Estimate:

@@ -44,15 +44,13 @@ def qrels_files(config: Config) -> list[str]:
 
 
 def activation_files(config: Config) -> list[str]:
-    """The active neurons of every attributed side, text by text, and what ablation does to it."""
-    return [
-        path
-        for place in _attributed(config)
-        for path in (
-            f"results/activations/{place}.texts.parquet",
-            f"results/ablations/{place}.parquet",
-        )
-    ]
+    """The active neurons of every attributed side, text by text."""
+    return [f"results/activations/{place}.texts.parquet" for place in _attributed(config)]
+
+
+def ablation_files(config: Config) -> list[str]:
+    """What ablation does to every attributed side."""
+    return [f"results/ablations/{place}.parquet" for place in _attributed(config)]
 
 
 def agreement_files(config: Config) -> list[str]:
@@ -76,10 +74,10 @@ def _attributed(config: Config) -> Iterator[str]:
 
 
 def findings_files(config: Config) -> list[str]:
-    """The study's tables: of its probes, beside published curves, and of its attributions."""
-    names = ["findings.csv", *("published.csv" for _ in published_files(config))]
+    """The study's tables: of its probes, of its attributions, of the claims."""
+    names = ["findings.csv", "claims.csv", *("published.csv" for _ in published_files(config))]
     if config.study.attribute:
-        names += ["decentralisation.csv", "claims.csv"]
+        names.append("decentralisation.csv")
     return [f"{study_folder(config)}/findings/{name}" for name in names]
 
 

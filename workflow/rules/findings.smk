@@ -113,20 +113,16 @@ rule agreement:
 
 
 rule decentralisation:
-    """Measure over how many neurons texts are spread, test the changes, and judge the claims."""
+    """Measure over how many neurons texts are spread, and how that changes."""
     input:
         targets.activation_files(study),
+        targets.ablation_files(study),
         targets.agreement_files(study),
     output:
         parquet="results/studies/{study}/findings/decentralisation.parquet",
         csv=report(
             "results/studies/{study}/findings/decentralisation.csv",
             caption="../report/decentralisation.rst",
-            category="Findings",
-        ),
-        claims=report(
-            "results/studies/{study}/findings/claims.csv",
-            caption="../report/claims.rst",
             category="Findings",
         ),
     log:
@@ -142,5 +138,31 @@ rule decentralisation:
     shell:
         "wellspring decentralisation results/activations results/ablations"
         " results/studies/{wildcards.study}/findings/agreement"
-        " {output.parquet} {output.csv} {output.claims}"
+        " {output.parquet} {output.csv}"
+        " --spec {params.spec:q} --code {params.code} --log {log}"
+
+
+rule claims:
+    """Judge the published claims on every pair, with settings tested together."""
+    input:
+        targets.probe_files(study),
+        targets.activation_files(study),
+    output:
+        report(
+            "results/studies/{study}/findings/claims.csv",
+            caption="../report/claims.rst",
+            category="Findings",
+        ),
+    log:
+        "results/logs/claims/{study}.log",
+    conda:
+        "../../envs/wellspring.yaml"
+    resources:
+        mem_mb=8000,
+        runtime=60,
+    params:
+        spec=slice_of(specs.claims),
+        code=fingerprint.code("claims"),
+    shell:
+        "wellspring claims results/probes results/activations {output}"
         " --spec {params.spec:q} --code {params.code} --log {log}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from itertools import combinations
 from pathlib import Path
 
@@ -11,7 +11,7 @@ import click
 import polars as pl
 
 from wellspring import shards, specs
-from wellspring.cli import scores
+from wellspring.cli import grids, scores
 from wellspring.cli.step import FILE, FOLDER, circumstances, options, step
 
 AGREEMENT = {
@@ -140,7 +140,6 @@ def _rows(
 @click.argument("agreements", type=FOLDER)
 @click.argument("parquet", type=FILE)
 @click.argument("csv", type=FILE)
-@click.argument("claims", type=FILE)
 @options
 def decentralisation(
     activations: Path,
@@ -148,15 +147,12 @@ def decentralisation(
     agreements: Path,
     parquet: Path,
     csv: Path,
-    claims: Path,
     spec: str,
     code: str | None,
     log: Path | None,
 ) -> None:
-    """Gather what a study's ACTIVATIONS, ABLATIONS and AGREEMENTS say: PARQUET and CSV, and the
-    published CLAIMS with a verdict."""
-    from wellspring.findings.claims import evaluate
-    from wellspring.findings.decentralisation import Settings, build, gathered
+    """Gather what a study's ACTIVATIONS, ABLATIONS and AGREEMENTS say: PARQUET and CSV."""
+    from wellspring.findings.decentralisation import build, gathered
 
     wanted = specs.DecentralisationSpec.read(spec)
     with step("decentralisation", None, code, log) as messages:
@@ -165,15 +161,9 @@ def decentralisation(
             encoders.setdefault(cell.retriever, {})[cell.side] = cell.encoder
         agreed = list(_agreements(agreements, wanted))
         tables = []
-        for group, cells in _groups(wanted.grid).items():
-            texts, ablated = {}, {}
-            for cell in cells:
-                place = Path(*_place(cell)).with_suffix(".parquet")
-                path = activations / place.with_suffix(".texts.parquet")
-                shards.check(path, cell.activations, step="activations")
-                texts[cell.encoder] = _located(path, cell)
-                shards.check(ablations / place, cell.ablations, step="ablations")
-                ablated[cell.encoder] = _located(ablations / place, cell)
+        for group, cells in grids.groups(wanted.grid).items():
+            texts = {cell.encoder: grids.activation_texts(activations, cell) for cell in cells}
+            ablated = {cell.encoder: grids.ablations(ablations, cell) for cell in cells}
             own = dict(zip(("attribution", "dataset", "side"), group, strict=True))
             # A group at a time: a filter on what a file is would open every file.
             part = build(
@@ -187,39 +177,12 @@ def decentralisation(
             tables.append(part)
             messages.say(f"{', '.join(group)}: {len(texts)} encoders, {len(part)} findings")
         table = gathered(tables)
-        judged = evaluate(table, wanted.pooling, wanted.comparable, wanted.fresh)
-        for row in judged.filter(as_published=True).iter_rows(named=True):
-            messages.say(f"claim {row['claim']}, {row['retriever']}: {row['verdict']}")
         identity = {"step": "decentralisation", "spec": wanted.model_dump(mode="json")}
         made = shards.Provenance(
             identity, circumstances("decentralisation", None, "numpy", "polars")
         )
-        shards.write_text(claims, _rounded(judged).write_csv())
-        shards.write_text(csv, _rounded(table).write_csv())
+        shards.write_text(csv, grids.rounded(table).write_csv())
         shards.write(parquet, table.to_arrow(), made)
-
-
-def _rounded(table: pl.DataFrame) -> pl.DataFrame:
-    # Significant digits: a residual is small, and an effective number large.
-    return table.with_columns(pl.col(pl.Float64).round_sig_figs(6))
-
-
-def _groups(grid: Sequence[specs.Attributed]) -> dict[tuple[str, str, str], list[specs.Attributed]]:
-    """The cells of each attribution, dataset and side."""
-    groups: dict[tuple[str, str, str], list[specs.Attributed]] = {}
-    for cell in grid:
-        groups.setdefault((cell.attribution, cell.dataset, cell.side), []).append(cell)
-    return groups
-
-
-def _place(cell: specs.Attributed) -> tuple[str, str, str, str]:
-    return cell.attribution, cell.encoder, cell.dataset, cell.side
-
-
-def _located(path: Path, cell: specs.Attributed) -> pl.LazyFrame:
-    names = ("attribution", "dataset", "encoder", "side")
-    columns = [pl.lit(getattr(cell, name)).alias(name) for name in names]
-    return pl.scan_parquet(path).select(*columns, pl.all())
 
 
 def _agreements(folder: Path, wanted: specs.DecentralisationSpec) -> Iterator[pl.LazyFrame]:
@@ -227,6 +190,4 @@ def _agreements(folder: Path, wanted: specs.DecentralisationSpec) -> Iterator[pl
         for dataset, digest in datasets.items():
             path = folder / retriever / f"{dataset}.parquet"
             shards.check(path, digest, step="agreement")
-            where = {"retriever": retriever, "dataset": dataset}
-            columns = [pl.lit(value).alias(name) for name, value in where.items()]
-            yield pl.scan_parquet(path).select(*columns, pl.all())
+            yield grids.located(path, retriever=retriever, dataset=dataset)

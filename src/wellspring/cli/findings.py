@@ -13,6 +13,7 @@ import polars as pl
 from pydantic import BaseModel, Field, ValidationError
 
 from wellspring import shards, specs
+from wellspring.cli import grids
 from wellspring.cli.probes import load_side
 from wellspring.cli.step import FILE, FOLDER, circumstances, options, step
 from wellspring.errors import ConfigError, SourceError, StaleArtefact
@@ -125,9 +126,10 @@ def findings(
         compared = _similarities(similarities, wanted)
         tables, fits = [], []
         for dataset in wanted.datasets:
-            cells = list(_cells(probes, dataset, wanted))
+            grid = (wanted.layers, wanted.passages, wanted.probes)
+            cells = list(grids.probe_files(probes, dataset, *grid))
             # Lazy: a retriever's outcomes are read when their turn comes.
-            outcomes = pl.concat([_located(path, where) for path, where in cells])
+            outcomes = pl.concat([grids.located(path, **where) for path, where in cells])
             of_dataset = None if compared is None else compared.filter(dataset=dataset)
             tables.append(build(outcomes, of_dataset, wanted.pairs, settings))
             fits.extend(_metrics(path, where) for path, where in cells)
@@ -138,25 +140,6 @@ def findings(
         shards.write_text(training, pl.concat(fits).write_csv())
         shards.write_text(csv, table.write_csv(float_precision=6))
         shards.write(parquet, table.to_arrow(), made)
-
-
-def _cells(probes: Path, dataset: str, wanted: specs.FindingsSpec) -> Iterator[tuple[Path, dict]]:
-    """Each probe job's outcome file, checked, and where in the grid it stands."""
-    for retriever, layers in wanted.layers.items():
-        digest = wanted.probes[retriever][dataset]
-        place = {"retriever": retriever, "dataset": dataset}
-        for layer in layers:
-            for passages in wanted.passages:
-                folder = probes / retriever / dataset / f"layer-{layer:02d}"
-                path = folder / f"passages-{passages}.parquet"
-                for file in (path, path.with_suffix(".metrics.parquet")):
-                    shards.check(file, digest, step="probes", layer=layer, passages=passages)
-                yield path, {**place, "layer": layer, "passages": passages}
-
-
-def _located(path: Path, where: dict) -> pl.LazyFrame:
-    columns = [pl.lit(value).alias(name) for name, value in where.items()]
-    return pl.scan_parquet(path).select(*columns, pl.all()).cast({pl.Int32: pl.Int64})
 
 
 def _metrics(path: Path, where: dict) -> pl.DataFrame:

@@ -94,6 +94,9 @@ class Findings(Strict):
     """Family-wise error rate below which a difference is significant."""
     permutations: int = Field(default=10_000, ge=100)
     """Sign flips of the max-T test."""
+    margin: float = Field(default=0.1, gt=0, lt=1)
+    """A relative change of the share of active neurons this small counts as none, in the verdicts
+    on claims; of (accuracy − chance) / (1 − chance) half as much."""
     similarity_texts: int = Field(default=2_000, ge=10)
     """At most so many texts a side enter the representation similarity."""
     seed: int = 42
@@ -160,6 +163,15 @@ class Config(Strict):
         """Whether a retriever's (query) model was never trained."""
         model = self.models[self.encoders[self.retrievers[retriever].query].model]
         return model.scheme == "random"
+
+    def pooling(self, retriever: str) -> str:
+        """The pooling of a retriever's query encoder."""
+        return self.encoders[self.retrievers[retriever].query].pooling
+
+    def curve(self, retriever: str) -> str:
+        """A retriever's published name: its own where the study gives no other."""
+        published = self.study.published
+        return (published.curves if published else {}).get(retriever, retriever)
 
     def blocks(self, encoder: str) -> list[int]:
         """The blocks of an encoder that are attributed; none where the study attributes nothing."""

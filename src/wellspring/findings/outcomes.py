@@ -8,8 +8,10 @@ from itertools import product
 import numpy as np
 import polars as pl
 
+from wellspring import intervals
 from wellspring.errors import StaleArtefact
 from wellspring.findings.statistics import Moments, moments
+from wellspring.intervals import Estimate
 
 # Probes that read texts, not vectors, say the same at every layer.
 LAYERLESS = ("bm25", "word-tfidf", "character-tfidf", "character-bm25", "lexical")
@@ -136,6 +138,17 @@ def outcomes_of(frame: pl.DataFrame, samples: Samples, name: str) -> Outcomes:
         samples.by_query(np.nan_to_num(chance)),
         moments(correct[samples.tested[:, 0], 0]),
     )
+
+
+def accuracy(found: Outcomes, samples: Samples) -> Estimate:
+    """The share of the credit, over samples and seeds, at every cell."""
+    return intervals.ratio(found.correct, samples.counts[..., None])
+
+
+def above_chance(found: Outcomes, samples: Samples) -> Estimate:
+    """(accuracy − chance) / (1 − chance) of sums over samples and seeds, at every cell."""
+    counts = samples.counts[..., None]
+    return intervals.ratio(found.correct - found.chance, counts - found.chance)
 
 
 def aligned(a: Outcomes, b: Outcomes) -> tuple[Outcomes, Outcomes]:

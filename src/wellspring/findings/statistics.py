@@ -130,7 +130,7 @@ def _flips(clusters: int, permutations: int, rng: np.random.Generator) -> Iterat
 
     Two flips that differ in every sign are one, as tests are two-sided.
     """
-    if 2.0 ** (clusters - 1) <= 1 + permutations:
+    if clusters - 1 <= np.log2(1 + permutations):
         numbers = np.arange(2 ** (clusters - 1), dtype=np.int64)[:, None]
         yield (1 - (numbers >> np.arange(clusters) & 1)).astype(np.float32)
         return

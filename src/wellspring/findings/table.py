@@ -10,7 +10,7 @@ import numpy as np
 import polars as pl
 
 from wellspring import intervals
-from wellspring.findings import statistics
+from wellspring.findings import outcomes, statistics
 from wellspring.findings.outcomes import (
     LAYERLESS,
     Outcomes,
@@ -88,30 +88,18 @@ class _Study:
     samples: Samples
     settings: Settings
 
-    def accuracy(self, found: Outcomes) -> Estimate:
-        """Share of the credit, over samples and seeds."""
-        return intervals.ratio(found.correct, self.samples.counts[..., None])
-
-    def above_chance(self, found: Outcomes) -> Estimate:
-        """(accuracy − chance) / (1 − chance), of sums over samples and seeds."""
-        counts = self.samples.counts[..., None]
-        return intervals.ratio(found.correct - found.chance, counts - found.chance)
-
     def flipped(self, units: np.ndarray, estimate: Estimate, *names: str) -> Significance:
         """The sign-flip test of the clusters' contributions [Q, C] to an estimate."""
-        variance = intervals.spread(estimate)
-        with np.errstate(invalid="ignore"):
-            reliability = np.sqrt(variance.clusters) / variance.error
         return statistics.sign_flip_max_t(
             units,
             permutations=self.settings.permutations,
             rng=generator(self.settings.seed, "sign-flip", self.dataset, *names),
-            reliability=np.nan_to_num(reliability, nan=1.0),
+            reliability=intervals.spread(estimate).reliability,
         )
 
 
 def build(
-    outcomes: pl.DataFrame | pl.LazyFrame,
+    credits: pl.DataFrame | pl.LazyFrame,
     similarity: pl.DataFrame | None,
     pairs: Mapping[str, str | None],
     settings: Settings,
@@ -119,7 +107,7 @@ def build(
     """All findings of a study, one row a number.
 
     Args:
-        outcomes: retriever, dataset, layer, passages, probe, seed, sample_id, query_id, correct,
+        credits: retriever, dataset, layer, passages, probe, seed, sample_id, query_id, correct,
             chance; a sample once for each of the first six. Seeds may test different samples, all
             retrievers the same ones. Rows in any order. One retriever on one dataset is read at a
             time: a lazy frame over many files stays small.
@@ -141,7 +129,7 @@ def build(
     Raises:
         StaleArtefact: samples are missing, doubled or not the same for all retrievers.
     """
-    lazy = outcomes.lazy()
+    lazy = credits.lazy()
     held = lazy.select("dataset", "retriever").unique().collect()
     frames = [pl.DataFrame(schema=SCHEMA)]
     for (dataset,), group in held.sort("dataset", "retriever").group_by(
@@ -156,7 +144,7 @@ def build(
 
 
 def _dataset(
-    outcomes: pl.LazyFrame,
+    credits: pl.LazyFrame,
     dataset: str,
     retrievers: Iterable[str],
     pairs: Mapping[str, str | None],
@@ -166,7 +154,7 @@ def _dataset(
     probes: dict[tuple[str, str], Outcomes] = {}
     study = None
     for retriever in retrievers:
-        frame = outcomes.filter(pl.col("retriever") == retriever).collect()
+        frame = credits.filter(pl.col("retriever") == retriever).collect()
         if study is None:
             study = _Study(dataset, samples_of(frame), settings)
         for (probe,), part in frame.partition_by("probe", as_dict=True).items():
@@ -189,7 +177,9 @@ def _dataset(
 def _accuracies(study: _Study, where: Where, found: Outcomes) -> Iterator[pl.DataFrame]:
     """Accuracy, accuracy above chance and chance of one probe at every cell, and its trend."""
     where = {**where, "finding": "accuracy"}
-    accuracy, above = study.accuracy(found), study.above_chance(found)
+    accuracy, above = (
+        make(found, study.samples) for make in (outcomes.accuracy, outcomes.above_chance)
+    )
     chance = found.chance.sum((0, 1)) / study.samples.counts.sum()
     shares = intervals.interval(accuracy, 0, 1, proportion=True)
     with np.errstate(divide="ignore"):
@@ -206,7 +196,7 @@ def _comparison(study: _Study, where: Where, a: Outcomes, b: Outcomes) -> Iterat
     names.append(str(where.get("compared_probe")))
     a, b = aligned(a, b)
     units = (a.correct - b.correct).sum(1)
-    difference = study.accuracy(a) - study.accuracy(b)
+    difference = outcomes.accuracy(a, study.samples) - outcomes.accuracy(b, study.samples)
     points = intervals.interval(difference, -1, 1)
     flipped = study.flipped(units, difference, *names)
     visible = intervals.detectable(difference)
@@ -218,7 +208,7 @@ def _comparison(study: _Study, where: Where, a: Outcomes, b: Outcomes) -> Iterat
     exact = _mcnemar(study, a, b)
     if exact is not None:
         yield _rows(study, where, a, "difference", alone, "McNemar", exact)
-    above = study.above_chance(a) - study.above_chance(b)
+    above = outcomes.above_chance(a, study.samples) - outcomes.above_chance(b, study.samples)
     lifted = intervals.interval(above, -2, 2)
     yield _rows(study, where, a, "above_chance_difference", lifted)
     effect = intervals.cohen_d_z(units / study.samples.counts.sum(1, keepdims=True))
@@ -236,8 +226,8 @@ def _trend(
     slopes = slope(above, found.layers)
     test = flipped = None
     if names:
-        units = slopes.value / len(slopes.influence) + slopes.influence.sum(1)
-        test, flipped = "sign-flip max-T", study.flipped(units, slopes, *names, "trend")
+        flipped = study.flipped(slopes.contributions(), slopes, *names, "trend")
+        test = "sign-flip max-T"
     line = replace(found, layers=(None,))
     points = intervals.interval(slopes)
     yield _rows(study, {**where, "finding": "trend"}, line, "slope", points, test, flipped)
@@ -248,14 +238,8 @@ def slope(cells: Estimate, layers: tuple[int, ...]) -> Estimate:
     layer to the last: how much the line changes over the network."""
     away = np.array(layers) - np.mean(layers)
     weights = away / np.square(away).sum() * (layers[-1] - layers[0])
-
-    def along(values: np.ndarray) -> np.ndarray:
-        return np.tensordot(
-            values.reshape(*values.shape[:-1], len(layers), -1), weights, ((-2,), (0,))
-        )
-
-    clusters = cells.clusters.reshape(len(layers), -1).min(0)
-    return Estimate(along(cells.value), along(cells.influence), clusters)
+    panels = len(cells.value) // len(layers)
+    return cells.weighted(np.kron(weights[:, None], np.eye(panels)))
 
 
 def _published(a: Outcomes, b: Outcomes) -> Significance:

@@ -1,88 +1,231 @@
-"""What a sweep over settings says of a claim: it holds, it does not, or what it turns with."""
+"""What data say of a claim, over a family of settings that are tested together.
+
+A claim has parts, all of which must hold, and a family of settings at which it can be asked. Every
+decision below is made at one error rate for the whole family:
+
+- A setting *supports* the claim where every part holds, and *contradicts* it where one part is
+  turned around. Parts that say above or below are tested by sign flips of whole clusters, max-T
+  over settings × parts; so data without an effect give a verdict in at most α of all studies.
+- Parts that say *within* bounds hold where the interval at 1 − 2α lies inside (two one-sided tests)
+  and are turned around where the one at 1 − α lies outside, both Bonferroni over the family.
+- The claim *depends* on a choice only where two settings that differ in that choice alone decide
+  differently and the difference between their effects itself excludes 0, max-T over all such pairs.
+- Where nothing is decided, the effect is *equivalent* to none if two one-sided tests place it
+  within the margin at every setting; else there is *no evidence*.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
-from typing import Literal
 
-Verdict = Literal[
-    "supported",
-    "contradicted",
-    "depends on the normaliser",
-    "depends on the threshold",
-    "depends on the normaliser and the threshold",
-    "not testable here",
-]
+import numpy as np
+
+from wellspring import intervals
+from wellspring.findings import statistics
+from wellspring.intervals import Estimate
+from wellspring.randomness import generator
+
+SUPPORTED, CONTRADICTED = "supported", "contradicted"
+EQUIVALENT, NO_EVIDENCE = "equivalent", "no evidence"
+NOT_TESTABLE = "not testable here"
+DEPENDS = "depends on the "
+"""What a verdict may say; the last is followed by the names of choices."""
 
 
-@dataclass(frozen=True, order=True)
+@dataclass(frozen=True)
+class Above:
+    """The quantity is above 0."""
+
+    sign = 1
+
+
+@dataclass(frozen=True)
+class Below:
+    """The quantity is below 0."""
+
+    sign = -1
+
+
+@dataclass(frozen=True)
+class Within:
+    """The quantity lies between two bounds."""
+
+    low: float
+    high: float
+
+
+Hypothesis = Above | Below | Within
+
+
+@dataclass(frozen=True)
 class Setting:
-    """When a neuron counts as active."""
+    """One way to ask a claim.
 
-    normaliser: str
-    left_out: int
-    threshold: float
+    Attributes:
+        label: for people.
+        choices: name of each choice to what was chosen. Two settings compare where they differ in
+            one choice alone.
+    """
 
-    @property
-    def scale(self) -> tuple[str, int]:
-        """What scores are divided by; thresholds compare within it alone."""
-        return self.normaliser, self.left_out
+    label: str
+    choices: Mapping[str, object]
 
-    def __str__(self) -> str:
-        return f"{self.normaliser}, {self.left_out} left out, threshold {self.threshold:g}"
+    def apart(self, other: Setting) -> str | None:
+        """The one choice in which two settings differ; None where there is not exactly one."""
+        names = [name for name, value in self.choices.items() if other.choices[name] != value]
+        return names[0] if len(names) == 1 else None
+
+
+@dataclass(frozen=True)
+class Family:
+    """A claim on one pair: its parts at every setting, in cells S × P (parts within settings).
+
+    Attributes:
+        settings: the S settings, the published one first.
+        parts: the P hypotheses.
+        effects: [S × P] what the parts speak of, each on its own scale.
+        compared: [S × P] the same on a scale on which settings compare; NaN where there is none.
+    """
+
+    settings: Sequence[Setting]
+    parts: Sequence[Hypothesis]
+    effects: Estimate
+    compared: Estimate
+
+    def alone(self) -> Family:
+        """The published setting by itself."""
+        first = np.arange(len(self.parts))
+        return Family(
+            self.settings[:1], self.parts, self.effects.kept(first), self.compared.kept(first)
+        )
+
+
+@dataclass(frozen=True)
+class Rules:
+    """How a family is judged.
+
+    Attributes:
+        alpha: error rate of a family.
+        margin: an effect this small, on the scale on which settings compare, counts as none.
+        permutations: sign flips.
+        seed: of the flips.
+    """
+
+    alpha: float = 0.05
+    margin: float = 0.1
+    permutations: int = 10_000
+    seed: int = 0
 
 
 @dataclass(frozen=True)
 class Judgement:
-    """What a sweep says of a claim; `reason` where it says nothing."""
+    """The verdict of a family.
 
-    verdict: Verdict
-    reason: str | None = None
-
-
-def judge(states: Mapping[Setting, int], published: Setting) -> Judgement:
-    """The verdict of a sweep.
-
-    Args:
-        states: each setting's decision: 1 for the claim, −1 against it, 0 none.
-        published: the published setting.
-
-    Returns:
-        "supported" or "contradicted" where all settings that decide agree and the published
-        one is among them. Where settings contradict each other, "depends on" names what their
-        decision turns with: the normaliser (what is left out included) at the same rank of the
-        threshold, the threshold under the same normaliser, or both. Where the published setting
-        alone is silent, the same is asked between it and those that decide.
+    Attributes:
+        verdict: one of the texts above.
+        reason: in words, where the verdict needs one.
+        states: [S] 1 where a setting supports the claim, −1 where it contradicts it, else 0.
     """
-    decided = {setting: state for setting, state in states.items() if state}
-    if not decided:
-        return Judgement(
-            "not testable here", "no setting decides: at each an interval holds 0 or is not known"
+
+    verdict: str
+    reason: str | None
+    states: np.ndarray
+
+
+def judge(family: Family, rules: Rules, *ids: str) -> Judgement:
+    """The verdict of a family; `ids` name it for its random flips."""
+    states = _states(family, rules, *ids)
+    nothing = np.zeros(len(states), int)
+    clusters = int(family.effects.clusters.min())
+    if 2.0 ** (1 - clusters) > rules.alpha:
+        return Judgement(NOT_TESTABLE, f"{clusters} texts cannot decide anything", nothing)
+    if not states.any():
+        return _undecided(family, rules, states)
+    choices = sorted(set(_turns(family, states, rules, *ids)))
+    if choices:
+        return Judgement(DEPENDS + " and the ".join(choices), None, states)
+    if states.min() < 0 < states.max():
+        reason = "settings decide against each other, but their effects do not differ for certain"
+        return Judgement(NO_EVIDENCE, reason, states)
+    return Judgement(SUPPORTED if states.max() > 0 else CONTRADICTED, None, states)
+
+
+def _states(family: Family, rules: Rules, *ids: str) -> np.ndarray:
+    """[S]: 1 where every part holds, −1 where one is turned around, else 0."""
+    parts = len(family.parts)
+    decided = np.zeros((len(family.settings), parts), int)
+    signs = np.array([getattr(part, "sign", 0) for part in family.parts])
+    if signs.any():
+        tested = np.tile(signs != 0, len(family.settings))
+        p = np.ones(len(tested))
+        p[tested] = _flipped(family.effects.kept(tested), rules, *ids, "parts")
+        sure = (p <= rules.alpha).reshape(decided.shape)
+        decided += np.where(sure, np.sign(_values(family)) * signs, 0).astype(int)
+    for place, part in enumerate(family.parts):
+        if isinstance(part, Within):
+            column = family.effects.kept(np.arange(len(decided)) * parts + place)
+            decided[:, place] = _within(column, part, rules.alpha / len(decided))
+    return decided.min(1)
+
+
+def _values(family: Family) -> np.ndarray:
+    return np.nan_to_num(family.effects.value).reshape(len(family.settings), -1)
+
+
+def _within(effects: Estimate, part: Within, alpha: float) -> np.ndarray:
+    """[S]: 1 where an effect lies inside for certain, −1 where it lies outside, else 0."""
+    inner = intervals.interval(effects, confidence=1 - 2 * alpha)
+    outer = intervals.interval(effects, confidence=1 - alpha)
+    inside = (inner.low >= part.low) & (inner.high <= part.high)
+    outside = (outer.low > part.high) | (outer.high < part.low)
+    return inside.astype(int) - outside.astype(int)
+
+
+def _undecided(family: Family, rules: Rules, states: np.ndarray) -> Judgement:
+    """Whether nothing is there, or nothing is known."""
+    if all(isinstance(part, Within) for part in family.parts):
+        return Judgement(NO_EVIDENCE, None, states)
+    within = _within(family.compared, Within(-rules.margin, rules.margin), rules.alpha)
+    known = np.isfinite(family.compared.value)
+    if known.any() and (within[known] > 0).all():
+        return Judgement(EQUIVALENT, f"within ±{rules.margin:g} of no effect", states)
+    return Judgement(NO_EVIDENCE, None, states)
+
+
+def _turns(family: Family, states: np.ndarray, rules: Rules, *ids: str) -> Iterator[str]:
+    """The choices on which the decision depends, beyond what chance explains."""
+    parts = len(family.parts)
+    pairs = [
+        (first, second, choice)
+        for first, second in combinations(range(len(states)), 2)
+        if (choice := family.settings[first].apart(family.settings[second]))
+    ]
+    if not pairs:
+        return
+    first, second = (
+        (np.array([pair[side] for pair in pairs])[:, None] * parts + np.arange(parts)).ravel()
+        for side in (0, 1)
+    )
+    apart = family.compared.kept(first) - family.compared.kept(second)
+    p = _flipped(apart, rules, *ids, "settings").reshape(-1, parts).min(1)
+    for (one, other, choice), value in zip(pairs, p, strict=True):
+        if states[one] != states[other] and value <= rules.alpha:
+            yield choice
+
+
+def _flipped(effects: Estimate, rules: Rules, *ids: str) -> np.ndarray:
+    """[C] adjusted p-values of the sign-flip test; 1 where an effect is not defined."""
+    known = np.isfinite(effects.value)
+    p = np.ones(len(known))
+    if known.any():
+        kept = effects.kept(known)
+        found = statistics.sign_flip_max_t(
+            kept.contributions(),
+            permutations=rules.permutations,
+            rng=generator(rules.seed, *ids),
+            reliability=intervals.spread(kept).reliability,
         )
-    if published not in states:
-        return Judgement("not testable here", f"the sweep lacks the published setting: {published}")
-    conflict = len(set(decided.values())) > 1
-    if not conflict and published in decided:
-        return Judgement("supported" if decided[published] > 0 else "contradicted")
-    if conflict:
-        turns = [(a, b) for a, b in combinations(decided, 2) if decided[a] != decided[b]]
-    else:
-        turns = [(published, setting) for setting in decided]
-    rank = _ranks(states)
-    by_threshold = any(a.scale == b.scale for a, b in turns)
-    by_normaliser = any(a.scale != b.scale and rank[a] == rank[b] for a, b in turns)
-    if by_threshold == by_normaliser:
-        return Judgement("depends on the normaliser and the threshold")
-    return Judgement(f"depends on the {'threshold' if by_threshold else 'normaliser'}")
-
-
-def _ranks(settings: Iterable[Setting]) -> dict[Setting, int]:
-    """Each setting's place among the thresholds of its normaliser, the lowest being 0."""
-    seen: dict[tuple[str, int], int] = {}
-    ranks = {}
-    for setting in sorted(settings):
-        ranks[setting] = seen.get(setting.scale, 0)
-        seen[setting.scale] = ranks[setting] + 1
-    return ranks
+        p[known] = found.p_adjusted
+    return p

@@ -94,8 +94,8 @@ class AgreementSpec(Spec):
     seed: int
 
 
-class Attributed(Spec):
-    """What a study holds of one side of a retriever under one attribution, by digests."""
+class Counted(Spec):
+    """The active neurons of one side of a retriever under one attribution, by digest."""
 
     attribution: str
     dataset: str
@@ -103,23 +103,22 @@ class Attributed(Spec):
     side: Side
     encoder: str
     activations: str
+
+
+class Attributed(Counted):
+    """All that a study holds of that side."""
+
     ablations: str
 
 
 class DecentralisationSpec(Spec):
-    """The grid of a study's attributions and the settings of its tests."""
+    """The grid of a study's attributions."""
 
     study: str
     grid: list[Attributed]
     pairs: dict[str, str]
-    pooling: dict[str, str]
-    """Retriever to the pooling of its query encoder."""
     depths: dict[str, int]
     """Encoder to the number of its blocks."""
-    comparable: list[str]
-    """Attributions that measure what the paper does."""
-    fresh: list[str]
-    """Retrievers whose weights were never trained."""
     agreement: dict[str, dict[str, str]]
     """Retriever and dataset to the digest of the agreement's slice."""
 
@@ -215,46 +214,75 @@ def agreement(config: Config, retriever: str, dataset: str) -> AgreementSpec:
 
 def decentralisation(config: Config) -> DecentralisationSpec:
     """The slice that the table of a study's attributions depends on."""
-    wanted = _wanted(config)
-    grid = [
+    return DecentralisationSpec(
+        study=config.study.name,
+        grid=attributed(config),
+        pairs=config.attributed_pairs(),
+        depths=depths(config),
+        agreement={
+            name: {
+                dataset: agreement(config, name, dataset).digest
+                for dataset in _wanted(config).datasets
+            }
+            for name in config.agreeing()
+        },
+    )
+
+
+def attributed(config: Config) -> list[Attributed]:
+    """Every side of every retriever under every attribution of the study."""
+    return [
         Attributed(
+            **cell.model_dump(),
+            ablations=ablate(
+                config, cell.attribution, cell.encoder, cell.dataset, cell.side
+            ).digest,
+        )
+        for cell in counted(config)
+    ]
+
+
+def counted(config: Config) -> list[Counted]:
+    """The same without what ablation says; empty where the study attributes nothing."""
+    return [
+        Counted(
             attribution=name,
             dataset=dataset,
             retriever=retriever,
             side=side,
             encoder=encoder,
             activations=activations(config, name, encoder, dataset, side).digest,
-            ablations=ablate(config, name, encoder, dataset, side).digest,
         )
         for name, retriever in config.attributed()
-        for dataset in wanted.datasets
+        for dataset in _wanted(config).datasets
         for side, encoder in config.retrievers[retriever].encoders.items()
     ]
-    return DecentralisationSpec(
-        study=config.study.name,
-        grid=grid,
-        pairs=config.attributed_pairs(),
-        pooling={
-            name: config.encoders[config.retrievers[name].query].pooling
-            for name in wanted.retrievers
-        },
-        depths={
-            cell.encoder: config.models[config.encoders[cell.encoder].model].layers for cell in grid
-        },
-        comparable=[name for name in wanted.attributions if _comparable(config, name)],
-        fresh=[name for name in wanted.retrievers if config.is_fresh(name)],
-        agreement={
-            name: {dataset: agreement(config, name, dataset).digest for dataset in wanted.datasets}
-            for name in config.agreeing()
-        },
+
+
+def depths(config: Config) -> dict[str, int]:
+    """Each attributed encoder's number of blocks."""
+    names = dict.fromkeys(
+        encoder
+        for _, retriever in config.attributed()
+        for encoder in config.retrievers[retriever].encoders.values()
     )
+    return {name: config.models[config.encoders[name].model].layers for name in names}
 
 
-def _comparable(config: Config, name: str) -> bool:
-    """Whether an attribution's largest score in the network is the published normaliser."""
-    entry = config.attributions[name]
-    whole = _wanted(config).layers == "all" and {*entry.sublayers} == {"intermediate", "output"}
-    return whole and entry.method == "weights" and entry.target.endswith("norm")
+def comparable(config: Config) -> list[str]:
+    """The attributions whose largest score in the network is the published normaliser: of weights,
+    towards a length, in both sub-layers of every layer."""
+    wanted = config.study.attribute
+    if wanted is None or wanted.layers != "all":
+        return []
+    entries = {name: config.attributions[name] for name in wanted.attributions}
+    return [
+        name
+        for name, entry in entries.items()
+        if {*entry.sublayers} == {"intermediate", "output"}
+        and entry.method == "weights"
+        and entry.target.endswith("norm")
+    ]
 
 
 def _wanted(config: Config) -> Attributing:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from wellspring.config import Config, Findings, Probing
+from wellspring.specs.attributions import Counted, comparable, counted, depths
 from wellspring.specs.base import Spec
 from wellspring.specs.datasets import SamplesSpec, samples
 from wellspring.specs.models import EncodingSpec, encoding
@@ -50,6 +51,39 @@ class FindingsSpec(Spec):
     """Retriever and dataset to the digest of the probes' slice."""
     similarities: dict[str, dict[str, str]]
     """The same for the similarity with the counterpart."""
+
+
+class Compared(Spec):
+    """A retriever and its counterpart, as the published claims ask for them."""
+
+    retriever: str
+    other: str
+    curves: tuple[str, str]
+    """Their published names."""
+    pooling: str
+    fresh: list[str]
+    """Those of them whose weights were never trained."""
+
+
+class ClaimsSpec(Spec):
+    """The pairs of a study, their probes and active neurons, and how claims are judged."""
+
+    study: str
+    alpha: float
+    margin: float
+    permutations: int
+    seed: int
+    pairs: list[Compared]
+    layers: dict[str, list[int]]
+    """Probed retriever to its layers."""
+    datasets: list[str]
+    passages: list[int]
+    probes: dict[str, dict[str, str]]
+    """Retriever and dataset to the digest of the probes' slice."""
+    grid: list[Counted]
+    depths: dict[str, int]
+    comparable: list[str]
+    """Attributions that measure what the paper does."""
 
 
 class PublishedSpec(Spec):
@@ -118,8 +152,37 @@ def findings(config: Config) -> FindingsSpec:
     )
 
 
+def claims(config: Config) -> ClaimsSpec:
+    """The slice that the verdicts on the published claims depend on."""
+    whole, settings = findings(config), config.study.findings
+    pairs = {**config.pairs(), **config.attributed_pairs()}
+    return ClaimsSpec(
+        study=whole.study,
+        alpha=settings.alpha,
+        margin=settings.margin,
+        permutations=settings.permutations,
+        seed=settings.seed,
+        pairs=[
+            Compared(
+                retriever=name,
+                other=other,
+                curves=(config.curve(name), config.curve(other)),
+                pooling=config.pooling(name),
+                fresh=[each for each in (name, other) if config.is_fresh(each)],
+            )
+            for name, other in pairs.items()
+        ],
+        layers=whole.layers,
+        datasets=whole.datasets,
+        passages=whole.passages,
+        probes=whole.probes,
+        grid=counted(config),
+        depths=depths(config),
+        comparable=comparable(config),
+    )
+
+
 def published(config: Config, probe: str) -> PublishedSpec:
     """The slice that the comparison with published curves depends on."""
-    renamed = config.study.published.curves if config.study.published else {}
-    curves = {name: renamed.get(name, name) for name in config.study.probe.retrievers}
+    curves = {name: config.curve(name) for name in config.study.probe.retrievers}
     return PublishedSpec(study=config.study.name, curves=curves, probe=probe)

@@ -1,0 +1,79 @@
+"""The files of a study's grids: every one checked, then read with its place as columns."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TypeVar
+
+import polars as pl
+
+from wellspring import shards, specs
+
+
+def probe_files(
+    probes: Path,
+    dataset: str,
+    layers: Mapping[str, Sequence[int]],
+    passages: Sequence[int],
+    digests: Mapping[str, Mapping[str, str]],
+) -> Iterator[tuple[Path, dict[str, object]]]:
+    """Each probe job's outcome file on a dataset, and where in the grid it stands.
+
+    layers: of each retriever. digests: of the probes' slice, by retriever and dataset.
+    """
+    for retriever, of_retriever in layers.items():
+        digest = digests[retriever][dataset]
+        where = {"retriever": retriever, "dataset": dataset}
+        for layer in of_retriever:
+            for count in passages:
+                folder = probes / retriever / dataset / f"layer-{layer:02d}"
+                path = folder / f"passages-{count}.parquet"
+                for file in (path, path.with_suffix(".metrics.parquet")):
+                    shards.check(file, digest, step="probes", layer=layer, passages=count)
+                yield path, {**where, "layer": layer, "passages": count}
+
+
+def activation_texts(activations: Path, cell: specs.Counted) -> pl.LazyFrame:
+    """The measures of every text of a side, under an attribution."""
+    path = activations / f"{place(cell)}.texts.parquet"
+    shards.check(path, cell.activations, step="activations")
+    return located(path, **_names(cell))
+
+
+def ablations(folder: Path, cell: specs.Attributed) -> pl.LazyFrame:
+    """What ablation does to every text of a side, under an attribution."""
+    path = folder / f"{place(cell)}.parquet"
+    shards.check(path, cell.ablations, step="ablations")
+    return located(path, **_names(cell))
+
+
+Cell = TypeVar("Cell", bound=specs.Counted)
+
+
+def groups(grid: Sequence[Cell]) -> dict[tuple[str, str, str], list[Cell]]:
+    """The cells of each attribution, dataset and side."""
+    found: dict[tuple[str, str, str], list[Cell]] = {}
+    for cell in grid:
+        found.setdefault((cell.attribution, cell.dataset, cell.side), []).append(cell)
+    return found
+
+
+def located(path: Path, **where: object) -> pl.LazyFrame:
+    """A file with where it stands as columns before its own."""
+    columns = [pl.lit(value).alias(name) for name, value in where.items()]
+    return pl.scan_parquet(path).select(*columns, pl.all()).cast({pl.Int32: pl.Int64})
+
+
+def rounded(table: pl.DataFrame) -> pl.DataFrame:
+    """Numbers at six significant digits: a residual is small, and an effective number large."""
+    return table.with_columns(pl.col(pl.Float64).round_sig_figs(6))
+
+
+def place(cell: specs.Counted) -> str:
+    """The path of a side under results/activations and the like."""
+    return f"{cell.attribution}/{cell.encoder}/{cell.dataset}/{cell.side}"
+
+
+def _names(cell: specs.Counted) -> dict[str, str]:
+    return {name: getattr(cell, name) for name in ("attribution", "dataset", "encoder", "side")}
