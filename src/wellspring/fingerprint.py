@@ -114,7 +114,7 @@ STEPS: dict[str, tuple[str, ...]] = {
         "findings.outcomes",
         "findings.table",
     ),
-    "published": ("findings.published",),
+    "published": ("findings.statistics", "findings.published"),
     "agreement": ("randomness", "findings.agreement"),
     "decentralisation": ("intervals", "findings.cells", "findings.decentralisation"),
     "claims": (
@@ -135,7 +135,13 @@ STEPS: dict[str, tuple[str, ...]] = {
         "figures.tables",
         "figures.style",
     ),
-    "figure": ("figures.tables", "figures.panels", "figures.style", "findings.published"),
+    "figure": (
+        "figures.tables",
+        "figures.panels",
+        "figures.style",
+        "findings.statistics",
+        "findings.published",
+    ),
 }
 """Step to the modules of its science; `{variant}` is the dataset's format or the architecture (none
 where the configuration itself defines it)."""

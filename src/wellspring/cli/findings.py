@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 import numpy as np
 import polars as pl
-from pydantic import BaseModel, Field, ValidationError
+from pydantic import BaseModel, Field, ValidationError, model_validator
 
 from wellspring import shards, specs
 from wellspring.cli import grids
@@ -176,7 +176,14 @@ class Point(BaseModel):
     retriever: str = Field(min_length=1)
     passages: int = Field(ge=2, lt=1_000)
     layer: int = Field(ge=0, lt=1_000)
-    accuracy: float = Field(ge=0, le=1)
+    correct: int = Field(ge=0, lt=1 << 40)
+    samples: int = Field(ge=2, lt=1 << 40)
+
+    @model_validator(mode="after")
+    def _possible(self) -> Point:
+        if self.correct > self.samples:
+            raise ValueError(f"{self.correct} of {self.samples} samples cannot be correct")
+        return self
 
 
 @click.command()
@@ -196,7 +203,7 @@ def published(
         if study != wanted.study:
             raise StaleArtefact(f"{findings}: is of study {study}: name {wanted.study}'s file")
         table = pl.from_arrow(shards.read(findings))
-        found = compare(table, read_published(curves), wanted.curves, wanted.probe)
+        found = compare(table, read_published(curves), wanted.curves, wanted.pairs, wanted.probe)
         if found.is_empty():
             raise ConfigError(
                 f"{curves}: has no point of the study's datasets, retrievers and layers; "
@@ -236,6 +243,9 @@ def _point(place: str, line: str, names: list[str]) -> Point:
         return Point(**dict(zip(names, cells, strict=True)))
     except ValidationError as error:
         first = error.errors()[0]
+        if not first["loc"]:
+            message = first["msg"].removeprefix("Value error, ")
+            raise SourceError(f"{place}: {message}") from None
         raise SourceError(
             f"{place}: field '{first['loc'][0]}': {first['msg']}, found {first['input']!r}"
         ) from None

@@ -107,8 +107,8 @@ class Published(Strict):
     """Published curves that the study's own are set against."""
 
     source: str
-    """A CSV file (dataset, retriever, passages, layer, accuracy), relative to the file that names
-    it."""
+    """A CSV file (dataset, retriever, passages, layer, correct, samples), relative to the file that
+    names it."""
     curves: dict[Slug, str] = Field(default={})
     """Retriever to the name of its curve, where the two differ."""
 

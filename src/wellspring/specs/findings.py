@@ -92,6 +92,7 @@ class PublishedSpec(Spec):
     study: str
     curves: dict[str, str]
     """Retriever to the name of its published curve."""
+    pairs: dict[str, str]
     probe: str
 
 
@@ -185,4 +186,4 @@ def claims(config: Config) -> ClaimsSpec:
 def published(config: Config, probe: str) -> PublishedSpec:
     """The slice that the comparison with published curves depends on."""
     curves = {name: config.curve(name) for name in config.study.probe.retrievers}
-    return PublishedSpec(study=config.study.name, curves=curves, probe=probe)
+    return PublishedSpec(study=config.study.name, curves=curves, pairs=config.pairs(), probe=probe)
