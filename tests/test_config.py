@@ -333,3 +333,78 @@ def test_the_named_architectures_are_those_that_have_a_module():
     from wellspring.models.architecture import BUILTIN
 
     assert ARCHITECTURES == BUILTIN
+
+
+def drawn(**changes: object) -> dict:
+    config = edited("models/minilm-random/draws", 3)
+    for path, value in changes.items():
+        config = {**config, **{path: value}}
+    return config
+
+
+def test_draws_multiply_what_stands_on_a_random_model():
+    config = parse(drawn())
+    names = ["minilm-random", "minilm-random.2", "minilm-random.3"]
+    assert config.twins() == {"minilm-random": names}
+    assert [config.models[name].seed for name in names] == [0, 1, 2]
+    for name in names:
+        assert config.encoders[name].model == name
+        assert config.retrievers[name].query == name
+    assert [config.retrievers[name].compared_with for name in names] == [None, *names[:1] * 2]
+    assert config.study.probe.retrievers == ["minilm", *names]
+    assert config.study.attribute.retrievers == ["minilm", *names]
+    assert config.retrievers["minilm"].compared_with == "minilm-random"
+    assert [config.is_further_draw(name) for name in ["minilm", *names]] == [
+        False,
+        False,
+        True,
+        True,
+    ]
+
+
+def test_a_further_draw_changes_no_slice_of_the_others():
+    from wellspring import specs
+
+    one, three = parse(DEFAULT), parse(drawn())
+    assert one.twins() == {}
+    for retriever in ("minilm", "minilm-random"):
+        assert specs.probe(one, retriever, "pydocs") == specs.probe(three, retriever, "pydocs")
+    assert specs.model(one, "minilm-random") == specs.model(three, "minilm-random")
+    assert specs.model(three, "minilm-random.2").seed == 1
+    assert {pair.retriever for pair in specs.claims(three).pairs} == {"minilm"}
+
+
+def test_compositions_take_draws_that_belong_together():
+    config = drawn()
+    config["retrievers"] |= {
+        "mixed": {"query": "minilm", "passage": "minilm-random", "compared_with": "minilm-random"}
+    }
+    found = parse(config)
+    assert found.twins()["mixed"] == ["mixed", "mixed.2", "mixed.3"]
+    assert found.retrievers["mixed.2"].encoders == {"query": "minilm", "passage": "minilm-random.2"}
+
+
+def test_draws_that_cannot_be():
+    with pytest.raises(ConfigError, match=r"models.minilm.draws: is for sources random:MODEL"):
+        parse(edited("models/minilm/draws", 2))
+    config = drawn()
+    config["models"]["minilm-random.2"] = config["models"]["minilm"]
+    with pytest.raises(ConfigError, match=r"minilm-random.2: is the name of a draw of"):
+        parse(config)
+
+
+def test_a_key_that_stands_twice_is_an_error_with_both_lines(tmp_path):
+    path = tmp_path / "mine.yaml"
+    path.write_text(
+        "models: {}\nencoders: &e\n  a: {model: m}\nstudy: {<<: *e}\nencoders:\n  b: {}\n"
+    )
+    with pytest.raises(ConfigError) as error:
+        anchor({}, [path])
+    assert (
+        str(error.value) == f"{path}:5: the key 'encoders' stands in line 2 already: join the two"
+    )
+    path.write_text("models:\n  a: {x: 1, y: 2, x: 3}\n")
+    with pytest.raises(ConfigError, match=r"mine.yaml:2: the key 'x' stands in line 2 already"):
+        anchor({}, [path])
+    path.write_text("base: &b {x: 1}\nmore: {<<: *b, x: 2}\n")
+    assert anchor({"models": {}}, [path]) == {"models": {}}

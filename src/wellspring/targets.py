@@ -89,9 +89,10 @@ def published_files(config: Config) -> list[str]:
 def figure_files(config: Config) -> list[str]:
     """The figures of the study, by dataset."""
     pairs, probing = config.pairs(), config.study.probe
+    shown = [name for name in probing.retrievers if not config.is_further_draw(name)]
     names = [f"layer-accuracy.{group}" for group in config.groups()] or ["layer-accuracy"]
     # A counterpart stands in the figure of the retriever that is set against it.
-    alone = [name for name in probing.retrievers if name not in pairs.values()]
+    alone = [name for name in shown if name not in pairs.values()]
     names += [f"controls/{name}" for name in alone]
     if pairs:
         names.append("similarity")
@@ -111,7 +112,8 @@ def attribution_figure_files(config: Config) -> list[str]:
     return [
         f"{study_folder(config)}/figures/{dataset}/{attribution}/{retriever}/{name}.{kind}"
         for attribution, retriever in config.attributed()
-        if retriever not in pairs.values() or retriever in pairs
+        if not config.is_further_draw(retriever)
+        and (retriever not in pairs.values() or retriever in pairs)
         for dataset in config.study.attribute.datasets
         for name in (*(compared if retriever in pairs else []), *single)
         for kind in ("png", "pdf")

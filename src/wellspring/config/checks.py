@@ -14,6 +14,7 @@ from wellspring.config.base import HUB, SLUG, Strict
 from wellspring.config.datasets import PUBLISHED, REMOTE, Dataset
 from wellspring.config.entries import Config, Probing
 from wellspring.config.models import ARCHITECTURES, GATED, Retriever
+from wellspring.config.twins import expanded
 from wellspring.errors import ConfigError
 
 FORMATS = "|".join(
@@ -31,7 +32,7 @@ def parse(raw: Mapping[str, Any]) -> Config:
     problems = list(_problems(config))
     if problems:
         raise ConfigError("\n".join(problems))
-    return config
+    return expanded(config)
 
 
 def _describe(detail: Mapping[str, Any]) -> str:
@@ -97,6 +98,8 @@ def _model_problems(config: Config, name: str) -> Iterable[str]:
     if model.scheme != "random":
         if model.kept is not None:
             yield f"models.{name}.kept: is for sources random:MODEL"
+        if model.draws > 1:
+            yield f"models.{name}.draws: is for sources random:MODEL"
         return
     if model.kept is not None and model.kept >= model.layers:
         yield f"models.{name}.kept: must be below layers ({model.layers}), or nothing is fresh"

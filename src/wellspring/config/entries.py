@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, PrivateAttr
 
 from wellspring.config.attributions import Attributing, Attribution
 from wellspring.config.base import Fraction, Slug, Strict
@@ -148,6 +148,15 @@ class Config(Strict):
     """How embeddings are attributed to neurons."""
     study: Study
     """What is computed from them."""
+    _twins: dict[str, list[str]] = PrivateAttr(default={})
+
+    def twins(self) -> dict[str, list[str]]:
+        """Retrievers on random weights that were drawn several times: the first to all of them."""
+        return self._twins
+
+    def is_further_draw(self, retriever: str) -> bool:
+        """Whether a retriever is a random twin beside the first: it has no figures of its own."""
+        return any(retriever in names[1:] for names in self._twins.values())
 
     def layers(self, retriever: str) -> list[int]:
         """The layers at which a retriever is probed."""

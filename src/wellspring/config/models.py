@@ -104,6 +104,10 @@ class Model(Strict):
     99: file names have two digits."""
     seed: int = 0
     """Seed of the fresh weights; `random:` alone reads it."""
+    draws: int = Field(default=1, ge=1, le=99)
+    """Of `random:`: so many twins with weights of their own, drawn with seed, seed + 1, …. Encoders
+    and retrievers on the model are multiplied with it: `NAME`, `NAME.2`, `NAME.3`, …; a study that
+    names the first takes all."""
     kept: int | None = Field(default=None, ge=0)
     """Of `random:`: so many of the lowest blocks keep their weights, and so does what is no block
     (embeddings, norms); where left out, all weights are fresh. What depends on the blocks above

@@ -97,7 +97,9 @@ def _content(file: Path) -> Mapping[str, Any]:
     import yaml
 
     try:
-        content = yaml.safe_load(file.read_text(encoding="utf-8"))
+        text = file.read_text(encoding="utf-8")
+        _check_keys(file, yaml.compose(text, yaml.SafeLoader))
+        content = yaml.safe_load(text)
     except OSError as error:
         raise ConfigError(f"{file}: cannot be read: {error.strerror}") from None
     except (yaml.YAMLError, ValueError) as error:
@@ -105,6 +107,38 @@ def _content(file: Path) -> Mapping[str, Any]:
     if not isinstance(content, Mapping | None):
         raise ConfigError(f"{file}: must be a mapping of keys, found {str(content)[:80]!r}")
     return content or {}
+
+
+def _check_keys(file: Path, root: Any) -> None:
+    """Refuse a key that stands twice in a mapping: YAML would take the last without a word."""
+    import yaml
+
+    waiting, seen = [root], set()
+    while waiting:
+        node = waiting.pop()
+        if node is None or id(node) in seen:
+            continue
+        seen.add(id(node))
+        if isinstance(node, yaml.SequenceNode):
+            waiting.extend(node.value)
+        elif isinstance(node, yaml.MappingNode):
+            _check_mapping(file, node)
+            waiting.extend(value for _, value in node.value)
+
+
+def _check_mapping(file: Path, node: Any) -> None:
+    import yaml
+
+    lines: dict[tuple[str, str], int] = {}
+    for key, _ in node.value:
+        line = key.start_mark.line + 1
+        if isinstance(key, yaml.ScalarNode) and key.tag != "tag:yaml.org,2002:merge":
+            if earlier := lines.get((key.tag, key.value)):
+                raise ConfigError(
+                    f"{file}:{line}: the key {key.value!r} stands in line {earlier} already: "
+                    "join the two"
+                )
+            lines[key.tag, key.value] = line
 
 
 def _anchor_model(entry: Any, base: Callable[[str], Path]) -> Any:

@@ -172,6 +172,7 @@ def claims(config: Config) -> ClaimsSpec:
                 fresh=[each for each in (name, other) if config.is_fresh(each)],
             )
             for name, other in pairs.items()
+            if not config.is_further_draw(name)
         ],
         layers=whole.layers,
         datasets=whole.datasets,

@@ -1,0 +1,146 @@
+"""Random twins: a `random:` model with several draws becomes as many models, and so on upwards.
+
+An encoder on such a model becomes an encoder for each draw, a retriever on such an encoder a
+retriever for each draw. The first keeps its name, the others get a number: `minilm-random`,
+`minilm-random.2`, `minilm-random.3`. Wherever a study names the first, it means all of them; the
+others are compared with the first, which shows how far two networks with nothing in common differ.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from wellspring.config.entries import Config, Study
+from wellspring.config.models import Encoder, Model, Retriever
+from wellspring.errors import ConfigError
+
+Draws = Mapping[str, Sequence[str]]
+"""Name of a first draw to the names of all."""
+
+
+def expanded(config: Config) -> Config:
+    """The configuration with an entry for each draw.
+
+    Raises ConfigError where the name of a draw is taken.
+    """
+    models = _drawn(config.models, {name: m.draws for name, m in config.models.items()})
+    if not models:
+        return config
+    encoders = _drawn(
+        config.encoders,
+        {name: _count(models, entry.model) for name, entry in config.encoders.items()},
+    )
+    retrievers = _drawn(
+        config.retrievers,
+        {
+            name: max(_count(encoders, side) for side in entry.encoders.values())
+            for name, entry in config.retrievers.items()
+        },
+    )
+    made = config.model_copy(
+        update={
+            "models": {**config.models, **_models(config.models, models)},
+            "encoders": {**config.encoders, **_encoders(config.encoders, encoders, models)},
+            "retrievers": {
+                **config.retrievers,
+                **_retrievers(config.retrievers, retrievers, encoders),
+            },
+            "attributions": {
+                name: entry.model_copy(update={"partners": _partners(entry.partners, encoders)})
+                for name, entry in config.attributions.items()
+            },
+            "study": _study(config.study, retrievers),
+        }
+    )
+    made._twins = {name: list(names) for name, names in retrievers.items()}
+    return made
+
+
+def _drawn(entries: Mapping[str, object], draws: Mapping[str, int]) -> dict[str, list[str]]:
+    """The names of all draws of those entries that have several."""
+    found = {
+        name: [name, *(f"{name}.{draw}" for draw in range(2, count + 1))]
+        for name, count in draws.items()
+        if count > 1
+    }
+    for names in found.values():
+        if taken := set(names[1:]) & entries.keys():
+            raise ConfigError(
+                f"{min(taken)}: is the name of a draw of {names[0]!r}: give that entry another name"
+            )
+    return found
+
+
+def _count(draws: Draws, name: str) -> int:
+    return len(draws.get(name, [name]))
+
+
+def _of(draws: Draws, name: str, place: int) -> str:
+    """The name of the draw that goes with the place-th one of another entry."""
+    names = draws.get(name, [name])
+    return names[place % len(names)]
+
+
+def _models(models: Mapping[str, Model], drawn: Draws) -> dict[str, Model]:
+    return {
+        name: models[first].model_copy(update={"seed": models[first].seed + place})
+        for first, names in drawn.items()
+        for place, name in enumerate(names)
+    }
+
+
+def _encoders(encoders: Mapping[str, Encoder], drawn: Draws, models: Draws) -> dict[str, Encoder]:
+    return {
+        name: encoders[first].model_copy(
+            update={"model": _of(models, encoders[first].model, place)}
+        )
+        for first, names in drawn.items()
+        for place, name in enumerate(names)
+    }
+
+
+def _retrievers(
+    retrievers: Mapping[str, Retriever], drawn: Draws, encoders: Draws
+) -> dict[str, Retriever]:
+    made = {}
+    for first, names in drawn.items():
+        entry = retrievers[first]
+        for place, name in enumerate(names):
+            sides = {side: _of(encoders, entry.encoders[side], place) for side in entry.encoders}
+            other = first if place else entry.compared_with
+            made[name] = entry.model_copy(update={**sides, "compared_with": other})
+    return made
+
+
+def _partners(partners: Mapping[str, str], encoders: Draws) -> dict[str, str]:
+    return {
+        name: _of(encoders, other, place)
+        for first, other in partners.items()
+        for place, name in enumerate(encoders.get(first, [first]))
+    }
+
+
+def _study(study: Study, drawn: Draws) -> Study:
+    """The study with every draw where it names the first."""
+
+    def all_of(names: Sequence[str]) -> list[str]:
+        return [each for name in names for each in drawn.get(name, [name])]
+
+    attribute = study.attribute and study.attribute.model_copy(
+        update={
+            "retrievers": all_of(study.attribute.retrievers),
+            "only": {key: all_of(names) for key, names in study.attribute.only.items()},
+            "maps": study.attribute.maps.model_copy(
+                update={
+                    "threshold_of": {
+                        each: value
+                        for name, value in study.attribute.maps.threshold_of.items()
+                        for each in drawn.get(name, [name])
+                    }
+                }
+            ),
+        }
+    )
+    probe = study.probe.model_copy(update={"retrievers": all_of(study.probe.retrievers)})
+    groups = {name: all_of(names) for name, names in study.groups.items()}
+    return study.model_copy(update={"probe": probe, "attribute": attribute, "groups": groups})
