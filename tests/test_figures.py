@@ -274,3 +274,48 @@ def test_what_the_table_does_not_hold_is_said() -> None:
         panels.controls(table(), "toy", "stranger")
     with pytest.raises(ConfigError, match="no similarity on dataset other"):
         panels.similarity(table(), "other")
+
+
+TWINS = {"plain": ["plain", "plain.2", "plain.3"]}
+
+
+def with_twins() -> pl.DataFrame:
+    """Two further draws of `plain`: a little above and below it, and alike to it by .8 and .7."""
+    found = table()
+    frames = [found]
+    for name, shift in (("plain.2", 0.03), ("plain.3", -0.02)):
+        rows = found.filter(retriever="plain").with_columns(retriever=pl.lit(name))
+        moved = pl.col("estimate", "low", "high") + shift
+        frames.append(rows.with_columns(moved))
+        alike = found.filter(retriever="tuned", measure="cka").with_columns(
+            retriever=pl.lit(name), compared_with=pl.lit("plain"), estimate=pl.lit(0.75 + shift)
+        )
+        frames.append(alike)
+    return pl.concat(frames)
+
+
+def hatched(ax: Axes) -> list[np.ndarray]:
+    """The lower and upper ends of each range of twins."""
+    found = [band for band in ax.collections if band.get_label() == "range of random twins"]
+    return [band.get_paths()[0].get_extents().intervaly for band in found]
+
+
+def test_the_range_of_random_twins_stands_behind_their_first() -> None:
+    figure = panels.layer_accuracy(with_twins(), "toy", "interaction", twins=TWINS)
+    alone = panels.layer_accuracy(table(), "toy", "interaction")
+    assert "range of 3 random twins" in legend_labels(figure)
+    for ax, other in zip(figure.axes, alone.axes, strict=True):
+        assert {line.get_label() for line in ax.lines} >= {"tuned", "plain"}
+        assert not any("plain." in str(line.get_label()) for line in ax.lines)
+        estimates = line(other, "plain").get_ydata()
+        ((low, high),) = hatched(ax)
+        assert low == pytest.approx(min(estimates) - 0.02)
+        assert high == pytest.approx(max(estimates) + 0.03)
+
+
+def test_two_twins_say_how_alike_networks_with_nothing_in_common_are() -> None:
+    figure = panels.similarity(with_twins(), "toy", TWINS)
+    cka, anisotropy = figure.axes[:2]
+    assert [tuple(ends) for ends in hatched(cka)] == [pytest.approx((0.73, 0.78))]
+    assert len(hatched(anisotropy)) == 1
+    assert not any("plain." in str(found.get_label()) for found in cka.lines)

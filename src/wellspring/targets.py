@@ -122,9 +122,15 @@ def attribution_figure_files(config: Config) -> list[str]:
 
 def drawing_options(config: Config, drawing: str, retriever: str) -> str:
     """The options of `wellspring figure` for a figure of attributions."""
-    if drawing == "reality":
-        return ""
-    return map_options(config, retriever, "normaliser", "left_out", "threshold")
+    setting = ""
+    if drawing != "reality":
+        setting = map_options(config, retriever, "normaliser", "left_out", "threshold")
+    return f"{setting} {twin_options(config)}".strip()
+
+
+def twin_options(config: Config) -> str:
+    """The option of `wellspring figure` that names random twins with several draws."""
+    return shlex.join(["--twins", json.dumps(config.twins())]) if config.twins() else ""
 
 
 def map_options(config: Config, retriever: str, *names: str) -> str:
@@ -144,4 +150,4 @@ def figure_options(config: Config, figure: str, probe: str) -> str:
     if kind == "layer-accuracy" and config.study.published:
         curves = specs.published(config, probe).curves
         options += ["--published", config.study.published.source, "--curves", json.dumps(curves)]
-    return shlex.join([kind, *options])
+    return f"{shlex.join([kind, *options])} {twin_options(config)}".strip()

@@ -53,10 +53,11 @@ rule controls:
         mem_mb=1500,
         runtime=20,
     params:
+        options=targets.twin_options(study),
         code=fingerprint.code("figure"),
     shell:
         "wellspring figure controls {wildcards.dataset} {input} {output.pdf} {output.png}"
-        " --retriever {wildcards.retriever} --code {params.code} --log {log}"
+        " --retriever {wildcards.retriever} {params.options} --code {params.code} --log {log}"
 
 
 rule heatmap:

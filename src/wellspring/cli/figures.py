@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 import polars as pl
@@ -44,6 +44,7 @@ def setting(command: Callable) -> Callable:
 @click.option("--retrievers", help="Whose accuracy is drawn: names with commas; all by default.")
 @click.option("--published", type=FILE, help="Published curves (CSV) to draw beside the accuracy.")
 @click.option("--curves", help="Which retriever has which published curve (JSON).")
+@click.option("--twins", help="Random twins that were drawn several times (JSON).")
 @click.option("--probe", default="concat", show_default=True, help="Whose accuracy is drawn.")
 @logged
 def figure(
@@ -60,11 +61,13 @@ def figure(
     retrievers: str | None,
     published: Path | None,
     curves: str | None,
+    twins: str | None,
     probe: str,
     code: str | None,
     log: Path | None,
 ) -> None:
     """Draw the figure NAME of DATASET from the table FINDINGS into PDF and PNG."""
+    draws = _json(dict[str, list[str]], "--twins", twins) if twins else {}
     if name in OF_ATTRIBUTIONS:
         with step("decentralisation_figure", None, code, log):
             table = pl.from_arrow(shards.read(findings, step="decentralisation"))
@@ -91,13 +94,13 @@ def figure(
         if name == "layer-accuracy":
             names = retrievers.split(",") if retrievers else None
             beside = None if published is None else _beside(published, curves)
-            drawn = panels.layer_accuracy(table, dataset, probe, names, beside)
+            drawn = panels.layer_accuracy(table, dataset, probe, names, beside, draws)
         elif name == "controls":
             if retriever is None:
                 raise click.UsageError("controls: --retriever says whose")
-            drawn = panels.controls(table, dataset, retriever)
+            drawn = panels.controls(table, dataset, retriever, draws)
         else:
-            drawn = panels.similarity(table, dataset)
+            drawn = panels.similarity(table, dataset, draws)
         _save(drawn, pdf, png)
 
 
@@ -161,10 +164,12 @@ def _beside(published: Path, curves: str | None) -> pl.DataFrame:
 
     if curves is None:
         raise click.UsageError("--published: --curves says which retriever has which curve")
+    return named(read_published(published), _json(dict[str, str], "--curves", curves))
+
+
+def _json(kind: type, option: str, text: str) -> Any:
+    """The value of an option that is written as JSON."""
     try:
-        pairs = TypeAdapter(dict[str, str]).validate_json(curves)
+        return TypeAdapter(kind).validate_json(text)
     except ValidationError:
-        raise ConfigError(
-            f"--curves: expected a JSON object of retriever to published curve, found {curves}"
-        ) from None
-    return named(read_published(published), pairs)
+        raise ConfigError(f"{option}: expected a JSON object, found {text}") from None

@@ -26,16 +26,26 @@ from wellspring.figures.style import (
     interval_key,
     legend_above,
     lines_of,
+    noise_band,
+    noise_key,
     step_of,
     theme,
 )
-from wellspring.figures.tables import pairs, retrievers_of, rows_of
+from wellspring.figures.tables import (
+    Twins,
+    first_draws,
+    pairs,
+    range_of,
+    retrievers_of,
+    rows_of,
+)
 
 SIGNIFICANT = {"test": "sign-flip max-T", "significant": True}
 # Rows of stars: the first one's place and the height of each, as shares of the panel.
 TOP_ROW, STAR_ROW = 0.97, 0.055
 STAR = "significant: "
 PUBLISHED = "published"
+NO_TWINS: Twins = {}
 
 
 @theme
@@ -45,6 +55,7 @@ def layer_accuracy(
     probe: str,
     retrievers: Sequence[str] | None = None,
     published: pl.DataFrame | None = None,
+    twins: Twins = NO_TWINS,
 ) -> Figure:
     """Accuracy of one probe over layers, a panel per number of passages, a line per retriever.
 
@@ -57,10 +68,13 @@ def layer_accuracy(
         retrievers: which ones, all where absent.
         published: dataset, retriever, passages, layer, accuracy (shares): a dotted line in the
             retriever's colour, at whatever layers the published curve has.
+        twins: random twins that were drawn several times; hatched, the range of their accuracies.
 
     Raises:
         ConfigError: the table has no such accuracies or no such retriever.
     """
+    drawn = range_of(rows_of(table, finding="accuracy", probe=probe), twins, "layer", "passages")
+    table = first_draws(table, twins)
     lines = lines_of(retrievers_of(table))
     chosen = _chosen(list(lines), retrievers)
     here = {"dataset": dataset, "probe": probe}
@@ -77,7 +91,9 @@ def layer_accuracy(
         ax.set_title(f"{passages} passages")
         _chance(ax, panel)
         for name in chosen:
-            _draw(ax, rows_of(panel, retriever=name, measure="accuracy"), lines[name], name)
+            where = {"retriever": name, "measure": "accuracy"}
+            noise_band(ax, rows_of(drawn, dataset=dataset, passages=passages, **where), "layer")
+            _draw(ax, rows_of(panel, **where), lines[name], name)
             _draw_published(
                 ax, rows_of(overlay, retriever=name, passages=passages), lines[name], name
             )
@@ -91,12 +107,13 @@ def layer_accuracy(
     handles = handles_of({name: lines[name] for name in chosen if name in set(found["retriever"])})
     if not overlay.is_empty():
         handles += handles_of({PUBLISHED: Line(GREY, "-", "").published()})
-    legend_above(figure, [*handles, *_keys(_compared(stars), bool(starred))])
+    of_chosen = {name: names for name, names in twins.items() if name in chosen}
+    legend_above(figure, [*handles, *_keys(_compared(stars), bool(starred), of_chosen)])
     return figure
 
 
 @theme
-def controls(table: pl.DataFrame, dataset: str, retriever: str) -> Figure:
+def controls(table: pl.DataFrame, dataset: str, retriever: str, twins: Twins = NO_TWINS) -> Figure:
     """Every probe of a retriever on one scale: does the published one measure the query at all?
 
     A row for the retriever and one for what it is compared with, a panel per number of passages,
@@ -105,6 +122,7 @@ def controls(table: pl.DataFrame, dataset: str, retriever: str) -> Figure:
     Raises:
         ConfigError: the table has no accuracies of the retriever on the dataset.
     """
+    table = first_draws(table, twins)
     other = pairs(table).get(retriever)
     names = [name for name in (retriever, other) if name is not None]
     found = rows_of(table, finding="accuracy", dataset=dataset)
@@ -132,13 +150,18 @@ def controls(table: pl.DataFrame, dataset: str, retriever: str) -> Figure:
 
 
 @theme
-def similarity(table: pl.DataFrame, dataset: str) -> Figure:
+def similarity(table: pl.DataFrame, dataset: str, twins: Twins = NO_TWINS) -> Figure:
     """Linear CKA with the retriever compared with, and anisotropy, over layers; a row per side.
+
+    Hatched, where random twins were drawn several times: the range of the CKA between two of them,
+    and of their anisotropy.
 
     Raises:
         ConfigError: the table has no similarities on the dataset.
     """
     found = rows_of(table, finding="similarity", dataset=dataset)
+    drawn = range_of(_between_twins(found, twins), twins, "side", "layer")
+    found, table = first_draws(found, twins), first_draws(table, twins)
     if found["estimate"].count() == 0:
         raise ConfigError(f"figures: the findings hold no similarity on dataset {dataset}")
     lines = lines_of(retrievers_of(table))
@@ -153,6 +176,9 @@ def similarity(table: pl.DataFrame, dataset: str) -> Figure:
     for row, side in enumerate(sides):
         for ax, measure in zip(axes[row], measures, strict=True):
             panel = rows_of(found, side=side, measure=measure)
+            for name in twins:
+                where = {"side": side, "measure": measure, "retriever": name}
+                noise_band(ax, rows_of(drawn, **where), "layer")
             for name, line in lines.items():
                 _draw(ax, rows_of(panel, retriever=name), line, name)
             if row == 0:
@@ -160,8 +186,19 @@ def similarity(table: pl.DataFrame, dataset: str) -> Figure:
         axes[row, 0].set_ylabel(f"{side} encoder")
     _limits(axes, at_least=(0, 1))
     shown = {name: line for name, line in lines.items() if name in set(found["retriever"])}
-    legend_above(figure, handles_of(shown))
+    keys = [noise_key(max(map(len, twins.values())))] if twins else []
+    legend_above(figure, [*handles_of(shown), interval_key(), *keys])
     return figure
+
+
+def _between_twins(found: pl.DataFrame, twins: Twins) -> pl.DataFrame:
+    """Anisotropy of all draws, and CKA of the further draws with the first."""
+    return found.filter(
+        pl.col("compared_with").is_null() | pl.col("compared_with").is_in(list(twins))
+    ).filter(
+        (pl.col("measure") != "cka")
+        | pl.col("retriever").is_in([name for names in twins.values() for name in names[1:]])
+    )
 
 
 def _chosen(names: Sequence[str], wanted: Sequence[str] | None) -> list[str]:
@@ -279,7 +316,7 @@ def _limits(
         ax.xaxis.set_major_locator(MultipleLocator(step_of(round(data.width))))
 
 
-def _keys(compared: str = "", stars: bool = False) -> list[Artist]:
+def _keys(compared: str = "", stars: bool = False, twins: Twins = NO_TWINS) -> list[Artist]:
     """Legend entries of what every panel of accuracies shares."""
     keys: list[Artist] = [
         Line2D([], [], color=GREY, linestyle=(0, (1, 2)), linewidth=1, label="chance"),
@@ -288,4 +325,6 @@ def _keys(compared: str = "", stars: bool = False) -> list[Artist]:
     if stars:
         label = f"differs from {compared}"
         keys.append(Line2D([], [], linestyle="none", marker="*", color=GREY, label=label))
+    if twins:
+        keys.append(noise_key(max(map(len, twins.values()))))
     return keys

@@ -173,6 +173,29 @@ def curve(ax: Axes, rows: pl.DataFrame, along: str, line: Line, label: str) -> N
     ax.plot(x, estimate, label=label, markevery=1 + len(x) // 16, **line.kwargs())
 
 
+NOISE = {"facecolor": "none", "edgecolor": "0.6", "hatch": "/////", "linewidth": 0}
+
+
+def noise_band(ax: Axes, rows: pl.DataFrame, along: str) -> None:
+    """The range over draws of a random twin: what two networks with nothing in common differ by."""
+    rows = rows.sort(along).drop_nulls(["low", "high"])
+    if rows.is_empty():
+        return
+    x, low, high = (rows[name].cast(pl.Float64).to_numpy() for name in (along, "low", "high"))
+    if len(x) == 1:
+        x, low, high = (np.repeat(values, 2) for values in (x + 0.0, low, high))
+        x = x + np.array([-0.15, 0.15])
+    ax.fill_between(x, low, high, label="range of random twins", zorder=1.5, **NOISE)
+    # Two draws may have one difference alone: a range without height.
+    for edge in (low, high):
+        ax.plot(x, edge, color=NOISE["edgecolor"], linewidth=0.5, zorder=1.5)
+
+
+def noise_key(draws: int) -> Patch:
+    """Legend entry of such bands."""
+    return Patch(**NOISE, label=f"range of {draws} random twins")
+
+
 def dashed(line: Line, place: int) -> Line:
     """The same line, with the place-th dashes."""
     return replace(line, linestyle=_DASHES[place % len(_DASHES)])

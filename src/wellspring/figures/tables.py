@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import polars as pl
 
@@ -28,6 +28,32 @@ def retrievers_of(table: pl.DataFrame) -> list[str]:
     """All retrievers, compared ones first: the order gives styles, alike in every figure."""
     compared = set(pairs(table))
     return sorted(set(table["retriever"]), key=lambda name: (name not in compared, name))
+
+
+Twins = Mapping[str, Sequence[str]]
+"""A random twin to the names of all its draws, itself the first."""
+
+
+def first_draws(table: pl.DataFrame, twins: Twins) -> pl.DataFrame:
+    """The rows of a table without those of further draws of random twins."""
+    further = [name for names in twins.values() for name in names[1:]]
+    return table.filter(~pl.col("retriever").is_in(further))
+
+
+def range_of(table: pl.DataFrame, twins: Twins, *cell: str) -> pl.DataFrame:
+    """The least and the greatest estimate of all draws of each random twin, as low and high.
+
+    cell: the columns beside retriever, dataset and measure that name a number.
+    """
+    of_first = {name: first for first, names in twins.items() for name in names}
+    drawn = table.filter(pl.col("retriever").is_in(list(of_first)))
+    first = pl.col("retriever").replace(of_first)
+    keys = ["retriever", "dataset", "measure", *cell]
+    return (
+        drawn.with_columns(first)
+        .group_by(keys, maintain_order=True)
+        .agg(low=pl.col("estimate").min(), high=pl.col("estimate").max(), draws=pl.len())
+    )
 
 
 def pair_of(
