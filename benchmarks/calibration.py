@@ -226,18 +226,21 @@ def effect_coverage(questions: int, trials: int, effect: float = 0.3) -> float:
 
 
 def repetition_coverage(luck: float, trials: int) -> float:
-    """How often the interval of an accuracy over three seeds with splits of their own does; `luck`
-    is the standard deviation of a seed."""
-    rng = generator(0, "repetitions", str(luck))
+    """How often the interval of an accuracy over three seeds with splits of their own does.
+
+    luck: standard deviation of a seed, half of its variance shared by all cells.
+    """
     held = []
-    for _ in range(20):
+    for trial in range(trials):
+        rng = generator(trial, "repetitions", str(luck))
         tested = np.zeros((ALL_QUESTIONS, 3, 1))
         for seed in range(3):
             tested[rng.permutation(ALL_QUESTIONS)[:QUESTIONS], seed] = 1
         tested = tested[tested.any((1, 2))]
-        values = 0.3 * rng.normal(size=(len(tested), 1, trials // 20))
-        values = values + luck * rng.normal(size=(1, 3, trials // 20))
-        values = values + 0.4 * rng.normal(size=(len(tested), 3, trials // 20))
+        shape = (len(tested), 3, LAYERS * len(PASSAGES))
+        values = 0.3 * rng.normal(size=(shape[0], 1, 1)) + 0.4 * rng.normal(size=shape)
+        shared, own = rng.normal(size=(1, 3, 1)), rng.normal(size=(1, *shape[1:]))
+        values = values + luck * np.sqrt(0.5) * (shared + own)
         held.append(_held(intervals.interval(intervals.ratio(values * tested, tested)), 0.0))
     return float(np.mean(held))
 
@@ -295,7 +298,7 @@ def main(trials: int = 1000) -> list[dict[str, object]]:
         add(f"interval of a share of {share}, {questions} questions", held, "≥ 95")
     add(f"interval of d_z, {QUESTIONS} questions", effect_coverage(QUESTIONS, 4_000), "≥ 95")
     for luck in (0.0, 0.01, 0.03):
-        held = repetition_coverage(luck, 4_000)
+        held = repetition_coverage(luck, trials)
         add(f"interval over three splits, seeds deviate by {luck}", held, "≥ 95")
     return rows
 

@@ -216,3 +216,70 @@ def test_pairs_meet_at_the_layers_that_both_have() -> None:
     table = build(frame, None, PAIRS, QUICK)
     assert set(pick(table, finding="difference")["layer"]) == {0, 1}
     assert set(pick(table, finding="accuracy", retriever="tuned")["layer"]) == {0, 1, 2, 3}
+
+
+def test_a_trend_is_the_slope_over_layers() -> None:
+    frame = outcomes({("tuned", "concat"): 0.0, ("plain", "concat"): 0.0}, layers=5, queries=400)
+    rising = 0.3 + 0.1 * pl.col("layer") * (pl.col("retriever") == "tuned")
+    rank = pl.col("sample_id").str.tail(3).cast(pl.Int64) / 400
+    table = build(frame.with_columns(correct=(rank < rising).cast(pl.Float64)), None, PAIRS, QUICK)
+    own = pick(table, finding="trend", retriever="tuned", compared_with=None)
+    # .4 more accuracy from the first layer to the last; above chance 1 / 2 and 1 / 3.
+    assert own.sort("passages")["estimate"].to_list() == pytest.approx([0.8, 0.6], abs=0.003)
+    apart = pick(table, finding="trend", retriever="tuned", compared_with="plain")
+    assert apart.sort("passages")["estimate"].to_list() == pytest.approx([0.8, 0.6], abs=0.003)
+    assert apart["significant"].all() and (apart["low"] > 0.3).all()
+    flat = pick(table, finding="trend", retriever="plain", compared_with=None)
+    assert flat["estimate"].to_list() == pytest.approx([0, 0])
+    assert pick(table, finding="trend")["layer"].null_count() == 6
+
+
+def test_slopes_are_numpy_s() -> None:
+    frame = outcomes({("tuned", "concat"): 0.5}, layers=4, queries=50)
+    table = build(frame, None, {"tuned": None}, QUICK)
+    curve = pick(table, finding="accuracy", measure="above_chance", passages=3).sort("layer")
+    expected = 3 * np.polyfit(range(4), curve["estimate"], 1)[0]
+    found = pick(table, finding="trend", passages=3)["estimate"].item()
+    assert found == pytest.approx(expected)
+
+
+def test_the_published_test_takes_the_first_seed_alone() -> None:
+    levels = {("tuned", "concat"): 0.62, ("plain", "concat"): 0.5}
+    frame = outcomes(levels, seeds=3, queries=200)
+    three, one = (
+        pick(build(rows, None, PAIRS, QUICK), test="t-test Bonferroni")
+        for rows in (frame, frame.filter(seed=0))
+    )
+    np.testing.assert_allclose(three["p_value"], one["p_value"])
+
+
+def ragged(frame: pl.DataFrame) -> pl.DataFrame:
+    """Every seed tests another two thirds of the samples."""
+    number = pl.col("sample_id").str.tail(3).cast(pl.Int64)
+    return frame.filter((number + pl.col("seed")) % 3 != 0)
+
+
+def test_seeds_may_test_different_samples() -> None:
+    levels = {("tuned", "concat"): 0.8, ("plain", "concat"): 0.5}
+    frame = ragged(outcomes(levels, seeds=3, queries=90))
+    table = build(frame, None, PAIRS, QUICK)
+    for (retriever, layer, passages), rows in frame.group_by("retriever", "layer", "passages"):
+        where = {"retriever": retriever, "layer": layer, "passages": passages}
+        (found,) = pick(table, measure="accuracy", **where).iter_rows(named=True)
+        assert found["estimate"] == pytest.approx(rows["correct"].mean())
+        assert (found["samples"], found["queries"], found["seeds"]) == (90, 90, 3)
+    assert pick(table, finding="difference", test="sign-flip max-T")["significant"].all()
+    with pytest.raises(StaleArtefact, match="retriever tuned, probe concat"):
+        build(
+            frame.filter(~((pl.col("retriever") == "tuned") & (pl.col("sample_id") == "s004"))),
+            None,
+            PAIRS,
+            QUICK,
+        )
+
+
+def test_differences_say_what_could_be_seen() -> None:
+    frame = outcomes({("tuned", "concat"): 0.5, ("plain", "concat"): 0.5}, queries=200)
+    found = pick(build(frame, None, PAIRS, QUICK), measure="difference", test="sign-flip max-T")
+    half = (found["high"] - found["low"]) / 2
+    np.testing.assert_allclose(found["detectable"], 1.43 * half, rtol=0.05)

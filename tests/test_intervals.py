@@ -113,20 +113,30 @@ def test_repetitions_that_agree_add_nothing_and_others_widen() -> None:
     assert wide.high[0] - wide.low[0] > 3 * (one.high[0] - one.low[0])
 
 
-def test_the_variance_of_repetitions_is_unbiased_where_test_sets_differ() -> None:
+def ragged(rng: np.random.Generator, luck: float, cells: int) -> Estimate:
+    """500 clusters, three repetitions that observe 100 of them each and deviate by `luck`."""
+    tested = np.zeros((500, 3, 1))
+    for seed in range(3):
+        tested[rng.permutation(500)[:100], seed] = 1
+    values = rng.normal(size=(500, 1, cells)) + luck * rng.normal(size=(1, 3, cells))
+    return ratio(tested * (values + rng.normal(size=(500, 3, cells))), tested)
+
+
+def test_what_repetitions_add_is_measured_where_they_observe_different_clusters() -> None:
     rng = generator(5, "ragged")
-    found = []
-    for _ in range(400):
-        tested = np.zeros((500, 3, 1))
-        for seed in range(3):
-            tested[rng.permutation(500)[:100], seed] = 1
-        values = rng.normal(size=(500, 1, 1)) + 0.3 * rng.normal(size=(1, 3, 1))
-        values = tested * (values + rng.normal(size=(500, 3, 1)))
-        estimate = ratio(values, tested)
-        away = estimate.influence - estimate.influence.mean(1, keepdims=True)
-        found.append(1.5 * (np.square(away.sum(0)).sum() - np.square(away).sum()))
+    found = [intervals.spread(ragged(rng, 0.3, 40)) for _ in range(30)]
     # A repetition's own deviation enters a mean of three with a third of its variance.
-    assert np.mean(found) == pytest.approx(0.09 / 3, rel=0.12)
+    assert np.mean([each.repetitions for each in found]) == pytest.approx(0.09 / 3, rel=0.12)
+    nothing = [intervals.spread(ragged(rng, 0.0, 40)) for _ in range(30)]
+    assert np.mean([each.repetitions for each in nothing]) < 0.09 / 3 / 10
+
+
+def test_cells_that_vary_alike_tell_of_repetitions_but_once() -> None:
+    alone = ragged(generator(6), 0.5, 1)
+    copies = alone.kept([0] * 8)
+    one, eight = intervals.spread(alone), intervals.spread(copies)
+    np.testing.assert_allclose(eight.freedom, one.freedom[0])
+    np.testing.assert_allclose(eight.error, one.error[0])
 
 
 def test_d_z_and_its_interval() -> None:

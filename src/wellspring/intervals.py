@@ -153,24 +153,37 @@ def spread(estimate: Estimate) -> Spread:
     """The variance of an estimate over clusters and over repetitions.
 
     Clusters carry their own variance through all repetitions. What repetitions add (other splits,
-    negatives, starts) is what their totals vary beyond what independent clusters explain. One of
-    few repetitions is a rough estimate of it, which the degrees of freedom say.
+    negatives, starts) is what their totals vary beyond what independent clusters explain. Few
+    repetitions are a rough estimate of it: as a share of the clusters' variance it is taken from
+    all cells together, and the degrees of freedom say how many of them tell it independently.
     """
     clusters, repetitions = estimate.clusters, estimate.influence.shape[1]
-    correction = _inflation(clusters)
-    of_clusters = correction * np.square(estimate.influence.sum(1)).sum(0)
-    of_repetitions = np.zeros_like(of_clusters)
-    if repetitions > 1:
-        away = estimate.influence - estimate.influence.mean(1, keepdims=True)
-        beyond = np.square(away.sum(0)).sum(0) - np.square(away).sum((0, 1))
-        of_repetitions = np.maximum(0, repetitions / (repetitions - 1) * beyond)
+    of_clusters = _inflation(clusters) * np.square(estimate.influence.sum(1)).sum(0)
+    share, sources = _of_repetitions(estimate, of_clusters) if repetitions > 1 else (0.0, 1.0)
     with np.errstate(divide="ignore", invalid="ignore"):
-        parts = np.square(of_clusters) / (clusters - 1)
+        parts = 1 / (clusters - 1)
         if repetitions > 1:
-            parts = parts + np.square(of_repetitions) / (repetitions - 1)
-        freedom = np.square(of_clusters + of_repetitions) / parts
-    fallback = np.maximum(clusters - 1, 1)
-    return Spread(of_clusters, of_repetitions, np.where(freedom > 0, freedom, fallback))
+            parts = parts + share**2 / ((repetitions - 1) * sources)
+        freedom = (1 + share) ** 2 / parts
+    freedom = np.where(clusters > 1, freedom, 1)
+    return Spread(of_clusters, share * of_clusters, freedom)
+
+
+def _of_repetitions(estimate: Estimate, of_clusters: np.ndarray) -> tuple[float, float]:
+    """The variance that repetitions add, as a share of the clusters'; and how many independent
+    cells stand behind that."""
+    repetitions = estimate.influence.shape[1]
+    away = estimate.influence - estimate.influence.mean(1, keepdims=True)
+    beyond = np.square(away.sum(0)).sum(0) - np.square(away).sum((0, 1))
+    varies = of_clusters > 0
+    if not varies.any():
+        return 0.0, 1.0
+    shares = repetitions / (repetitions - 1) * beyond[varies] / of_clusters[varies]
+    flat = away[..., varies].reshape(-1, varies.sum())
+    lengths = np.linalg.norm(flat, axis=0)
+    alike = np.square((flat.T @ flat) / np.where(lengths > 0, np.outer(lengths, lengths), 1))
+    sources = len(shares) ** 2 / max(alike.sum(), len(shares))
+    return max(0.0, float(shares.mean())), sources
 
 
 def interval(

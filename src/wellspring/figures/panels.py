@@ -28,11 +28,13 @@ from wellspring.figures.style import (
     lines_of,
     noise_band,
     noise_key,
+    note,
     step_of,
     theme,
 )
 from wellspring.figures.tables import (
     Twins,
+    counted,
     first_draws,
     pairs,
     range_of,
@@ -56,6 +58,7 @@ def layer_accuracy(
     retrievers: Sequence[str] | None = None,
     published: pl.DataFrame | None = None,
     twins: Twins = NO_TWINS,
+    cautions: Sequence[str] = (),
 ) -> Figure:
     """Accuracy of one probe over layers, a panel per number of passages, a line per retriever.
 
@@ -69,6 +72,7 @@ def layer_accuracy(
         published: dataset, retriever, passages, layer, accuracy (shares): a dotted line in the
             retriever's colour, at whatever layers the published curve has.
         twins: random twins that were drawn several times; hatched, the range of their accuracies.
+        cautions: sentences below the panels.
 
     Raises:
         ConfigError: the table has no such accuracies or no such retriever.
@@ -108,12 +112,19 @@ def layer_accuracy(
     if not overlay.is_empty():
         handles += handles_of({PUBLISHED: Line(GREY, "-", "").published()})
     of_chosen = {name: names for name, names in twins.items() if name in chosen}
+    note(figure, [f"dataset {dataset}, probe {probe}{counted(found)}", *cautions])
     legend_above(figure, [*handles, *_keys(_compared(stars), bool(starred), of_chosen)])
     return figure
 
 
 @theme
-def controls(table: pl.DataFrame, dataset: str, retriever: str, twins: Twins = NO_TWINS) -> Figure:
+def controls(
+    table: pl.DataFrame,
+    dataset: str,
+    retriever: str,
+    twins: Twins = NO_TWINS,
+    cautions: Sequence[str] = (),
+) -> Figure:
     """Every probe of a retriever on one scale: does the published one measure the query at all?
 
     A row for the retriever and one for what it is compared with, a panel per number of passages,
@@ -145,12 +156,18 @@ def controls(table: pl.DataFrame, dataset: str, retriever: str, twins: Twins = N
     for ax, passages in zip(axes[0], counts, strict=True):
         ax.set_title(f"{passages} passages")
     _limits(axes)
+    note(figure, [f"dataset {dataset}{counted(found)}", *cautions])
     legend_above(figure, [*handles_of(lines), *_keys()], 4)
     return figure
 
 
 @theme
-def similarity(table: pl.DataFrame, dataset: str, twins: Twins = NO_TWINS) -> Figure:
+def similarity(
+    table: pl.DataFrame,
+    dataset: str,
+    twins: Twins = NO_TWINS,
+    cautions: Sequence[str] = (),
+) -> Figure:
     """Linear CKA with the retriever compared with, and anisotropy, over layers; a row per side.
 
     Hatched, where random twins were drawn several times: the range of the CKA between two of them,
@@ -186,6 +203,7 @@ def similarity(table: pl.DataFrame, dataset: str, twins: Twins = NO_TWINS) -> Fi
         axes[row, 0].set_ylabel(f"{side} encoder")
     _limits(axes, at_least=(0, 1))
     shown = {name: line for name, line in lines.items() if name in set(found["retriever"])}
+    note(figure, [f"dataset {dataset}; {found['samples'].max() or 0:,} texts a side", *cautions])
     keys = [noise_key(max(map(len, twins.values())))] if twins else []
     legend_above(figure, [*handles_of(shown), interval_key(), *keys])
     return figure

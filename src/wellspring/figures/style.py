@@ -173,6 +173,13 @@ def curve(ax: Axes, rows: pl.DataFrame, along: str, line: Line, label: str) -> N
     ax.plot(x, estimate, label=label, markevery=1 + len(x) // 16, **line.kwargs())
 
 
+def note(figure: Figure, lines: Sequence[str]) -> None:
+    """Small print below the panels: what was measured on how much, and what to be careful of."""
+    figure.supxlabel("\n".join(lines), fontsize=6.5, color=GREY)
+    size = figure.get_figheight() + 0.13 * len(lines)
+    figure.set_figheight(size)
+
+
 NOISE = {"facecolor": "none", "edgecolor": "0.6", "hatch": "/////", "linewidth": 0}
 
 

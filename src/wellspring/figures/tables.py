@@ -56,6 +56,20 @@ def range_of(table: pl.DataFrame, twins: Twins, *cell: str) -> pl.DataFrame:
     )
 
 
+FEW = 30
+"""Test questions below which a figure says so."""
+
+
+def counted(rows: pl.DataFrame) -> str:
+    """How many samples of how many questions stand behind rows of findings about probes."""
+    samples, queries, seeds = (rows[name].max() for name in ("samples", "queries", "seeds"))
+    if samples is None:
+        return ""
+    few = "only " if queries < FEW else ""
+    spread = f" (over {seeds} seeds)" if seeds and seeds > 1 else ""
+    return f"; {few}{samples:,} test samples of {queries:,} questions{spread}"
+
+
 def pair_of(
     table: pl.DataFrame, dataset: str, attribution: str, retriever: str
 ) -> tuple[pl.DataFrame, list[str]]:
