@@ -262,3 +262,45 @@ def test_what_the_table_does_not_hold_is_said() -> None:
     ):
         with pytest.raises(ConfigError, match=f"{what} .*retriever tuned"):
             draw(contrasts, *HERE)
+
+
+TWINS = {"plain": ["plain", "plain.2", "plain.3"]}
+
+
+def with_twins() -> pl.DataFrame:
+    """Two further draws of `plain`, 10 % above and below it; the setting of the maps aside."""
+    found = findings(12)
+    frames = [found]
+    for name, factor in (("plain.2", 1.1), ("plain.3", 0.9)):
+        level = found.filter(finding="level", retriever="plain")
+        values = pl.col("estimate", "low", "high") * factor
+        frames.append(level.with_columns(values, retriever=pl.lit(name)))
+        change = found.filter(finding="relative_change")
+        apart = {"retriever": pl.lit(name), "estimate": pl.lit(factor - 1)}
+        frames.append(change.with_columns(**apart, compared_with=pl.lit("plain")))
+    return pl.concat(frames)
+
+
+def test_concentration_shows_the_range_of_random_twins() -> None:
+    table = with_twins()
+    figure = attributions.concentration(table, *HERE, twins=TWINS)
+    assert "range of 3 random twins" in legend_labels(figure)
+    ax = figure.axes[2]
+    bands = [band for band in ax.collections if band.get_label() == "range of random twins"]
+    assert len(bands) == 2
+    level = table.filter(retriever="plain", measure="gini", side="query", sublayer="intermediate")
+    ends = [band.get_paths()[0].get_extents().intervaly for band in bands]
+    expected = (0.9 * level["estimate"].min(), 1.1 * level["estimate"].max())
+    assert any(tuple(found) == pytest.approx(expected) for found in ends)
+    assert not any("plain." in str(found.get_label()) for found in ax.lines)
+
+
+def test_the_sweep_shows_how_far_two_random_twins_are_apart() -> None:
+    figure = attributions.sweep(with_twins(), *HERE, twins=TWINS)
+    assert "between two random twins" in legend_labels(figure)
+    for ax in figure.axes:
+        crosses = line(ax, "between two random twins").get_ydata()
+        assert {round(value, 6) for value in crosses} == {0.1, -0.1}
+    plain = attributions.sweep(findings(12), *HERE)
+    assert "between two random twins" not in legend_labels(plain)
+    assert not crowded(figure) and not crowded(plain)

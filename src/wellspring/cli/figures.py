@@ -79,9 +79,9 @@ def figure(
 
             whose = (table, dataset, attribution, retriever)
             if name == "concentration":
-                drawn = concentration(*whose, normaliser, left_out, threshold)
+                drawn = concentration(*whose, normaliser, left_out, threshold, draws)
             elif name == "sweep":
-                drawn = sweep(*whose, normaliser, left_out, threshold)
+                drawn = sweep(*whose, normaliser, left_out, threshold, draws)
             else:
                 drawn = reality(*whose)
             _save(drawn, pdf, png)

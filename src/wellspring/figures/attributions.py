@@ -36,15 +36,21 @@ from wellspring.figures.style import (
     labelled_grid,
     legend_above,
     lines_of,
+    noise_band,
+    noise_key,
+    note,
     step_of,
     theme,
 )
 from wellspring.figures.tables import (
     SIDES,
     SUBLAYERS,
+    Twins,
+    first_draws,
     held_of,
     pair_of,
     places_of,
+    range_of,
     retrievers_of,
     rows_of,
 )
@@ -52,6 +58,9 @@ from wellspring.figures.tables import (
 EFFECTIVE = "effective number of neurons\n(1: one holds all; log scale)"
 REGIONS = {"all": "all layers", "early": "early layers", "late": "late layers"}
 MAPPED = "setting of the maps"
+BETWEEN = "between two random twins"
+CROSS = {"linestyle": "none", "marker": "x", "markersize": 3.2, "color": "0.6", "zorder": 1.5}
+NO_TWINS: Twins = {}
 RING = {
     "linestyle": "none",
     "marker": "o",
@@ -73,6 +82,7 @@ def concentration(
     normaliser: str = "network-max",
     left_out: int = 0,
     threshold: float = 0.1,
+    twins: Twins = NO_TWINS,
 ) -> Figure:
     """How many neurons carry a text, over layers: a row per side, a column per measure.
 
@@ -84,6 +94,7 @@ def concentration(
         table: `wellspring.findings.decentralisation.build`'s.
         normaliser, left_out, threshold: the setting of the share; where the table lacks it, the
             column is left out.
+        twins: random twins that were drawn several times; hatched, the range of their levels.
 
     Raises:
         ConfigError: the table holds no such attribution of the retriever, or no level of it.
@@ -97,10 +108,19 @@ def concentration(
             f"attribution {attribution} on dataset {dataset}"
         )
     sides, sublayers = held_of(levels, "side", SIDES), held_of(levels, "sublayer", SUBLAYERS)
-    lines = {name: dashed(lines_of(retrievers_of(table))[name], 0) for name in names}
+    lines = {
+        name: dashed(lines_of(retrievers_of(first_draws(table, twins)))[name], 0) for name in names
+    }
+    of_pair = {name: draws for name, draws in twins.items() if name in names}
+    whole = rows_of(table, finding="level", dataset=dataset, attribution=attribution)
+    drawn = _measures(whole, normaliser, left_out, threshold)
     figure, axes = labelled_grid([f"{side} side" for side in sides], list(columns), 1.7)
     for row, side in zip(axes, sides, strict=True):
-        for ax, rows in zip(row, columns.values(), strict=True):
+        for ax, (title, rows) in zip(row, columns.items(), strict=True):
+            spread = range_of(drawn[title], of_pair, "side", "sublayer", "layer")
+            for name, sublayer in product(of_pair, sublayers):
+                where = {"retriever": name, "side": side, "sublayer": sublayer}
+                noise_band(ax, rows_of(spread, **where), "layer")
             for name, sublayer in product(names, sublayers):
                 own = rows_of(rows, retriever=name, side=side, sublayer=sublayer)
                 line = replace(lines[name], linestyle=SUBLAYER_DASHES[sublayer])
@@ -110,8 +130,20 @@ def concentration(
             _ratios(ax)
     _whole_layers(axes, levels["layer"])
     dashes = {name: Line(GREY, SUBLAYER_DASHES[name], "") for name in sublayers}
-    legend_above(figure, [*handles_of(lines), *handles_of(dashes), interval_key()])
+    keys = [noise_key(max(map(len, of_pair.values())))] if of_pair else []
+    note(figure, [_about(dataset, attribution, found)])
+    legend_above(figure, [*handles_of(lines), *handles_of(dashes), interval_key(), *keys])
     return figure
+
+
+def _about(dataset: str, attribution: str, found: pl.DataFrame) -> str:
+    """What was attributed, and of how many texts."""
+    texts = [
+        f"{rows_of(found, side=side)['texts'].max():,} {name}"
+        for side, name in (("query", "queries"), ("passage", "passages"))
+        if side in set(found["side"])
+    ]
+    return f"dataset {dataset}, attribution {attribution}; {' and '.join(texts)}"
 
 
 def _measures(
@@ -139,6 +171,7 @@ def sweep(
     normaliser: str = "network-max",
     left_out: int = 0,
     threshold: float = 0.1,
+    twins: Twins = NO_TWINS,
 ) -> Figure:
     """Whether the retriever has more active neurons than its counterpart, whatever the setting.
 
@@ -150,11 +183,14 @@ def sweep(
     Args:
         table: `wellspring.findings.decentralisation.build`'s.
         normaliser, left_out, threshold: the maps' setting.
+        twins: random twins that were drawn several times; grey crosses, how far two of them are
+            apart.
 
     Raises:
         ConfigError: the table holds no such change of the retriever.
     """
-    found, _ = pair_of(table, dataset, attribution, retriever)
+    found, names = pair_of(table, dataset, attribution, retriever)
+    apart = _between_twins(table, dataset, attribution, names, twins)
     changes = rows_of(
         found, finding="relative_change", measure="share_active", retriever=retriever
     ).filter(pl.col("region").is_not_null(), pl.col("estimate").is_not_null())
@@ -173,6 +209,8 @@ def sweep(
         for ax, region in zip(row, regions, strict=True):
             here = rows_of(changes, side=side, sublayer=sublayer, region=region)
             ax.axhline(0, color=GREY, linewidth=0.9, zorder=1)
+            between = rows_of(apart, side=side, sublayer=sublayer, region=region)
+            ax.plot(between["threshold"], between["estimate"], label=BETWEEN, **CROSS)
             for (scale, count), line in lines.items():
                 own = rows_of(here, normaliser=scale, left_out=count)
                 _sweep_line(ax, own, line, f"{scale}, {count}")
@@ -181,8 +219,29 @@ def sweep(
     _thresholds(axes, changes["threshold"])
     _percentages(axes, changes["estimate"].max())
     figure.supylabel("relative change in the share of active neurons", fontsize=8)
-    legend_above(figure, _sweep_keys(lines, not rows_of(changes, **mapped).is_empty()), 4)
+    note(figure, [_about(dataset, attribution, found)])
+    keys = _sweep_keys(lines, not rows_of(changes, **mapped).is_empty(), not apart.is_empty())
+    legend_above(figure, keys, 4)
     return figure
+
+
+def _between_twins(
+    table: pl.DataFrame, dataset: str, attribution: str, names: list[str], twins: Twins
+) -> pl.DataFrame:
+    """The same changes from the first random twin of the pair to its further draws."""
+    further = [each for name in names for each in twins.get(name, [name])[1:]]
+    changes = rows_of(
+        table,
+        finding="relative_change",
+        measure="share_active",
+        dataset=dataset,
+        attribution=attribution,
+    )
+    return changes.filter(
+        pl.col("retriever").is_in(further),
+        pl.col("region").is_not_null(),
+        pl.col("estimate").is_not_null(),
+    )
 
 
 def _sweep_lines(changes: pl.DataFrame) -> dict[tuple[str, int], Line]:
@@ -233,7 +292,7 @@ def _sweep_line(ax: Axes, rows: pl.DataFrame, line: Line, label: str) -> None:
         )
 
 
-def _sweep_keys(lines: Mapping[tuple[str, int], Line], ring: bool) -> list[Artist]:
+def _sweep_keys(lines: Mapping[tuple[str, int], Line], ring: bool, twins: bool) -> list[Artist]:
     """Legend entries: of the normalisers, of the outliers, and of what the markers say."""
     names = {name: dashed(line, 0) for (name, _), line in lines.items()}
     outliers = {
@@ -249,6 +308,8 @@ def _sweep_keys(lines: Mapping[tuple[str, int], Line], ring: bool) -> list[Artis
     ]
     if ring:
         keys.append(Line2D([], [], **RING, label=MAPPED))
+    if twins:
+        keys.append(Line2D([], [], **CROSS, label=BETWEEN))
     return [*keys, interval_key()]
 
 
