@@ -7,6 +7,7 @@ import re
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import polars as pl
@@ -14,6 +15,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from wellspring.config.datasets import Miner
 from wellspring.datasets import beir, lexical, negatives
 from wellspring.datasets.records import Source
 
@@ -57,6 +59,10 @@ def side(texts: pl.DataFrame, name: str) -> pl.DataFrame:
     return texts.filter(side=name).select("text_id", "text")
 
 
+def assert_frames(frames: list[pl.DataFrame], expected: list[pl.DataFrame]) -> None:
+    assert all(one.equals(other) for one, other in zip(frames, expected, strict=True))
+
+
 NONE = pl.DataFrame(schema={"query_id": pl.String, "text_id": pl.String})
 
 
@@ -75,7 +81,7 @@ def test_scores_are_the_formula(
         .select(query_id="text_id")
         .join(side(texts, "passage").select("text_id"), how="cross")
     )
-    scores = lexical.scores(texts, pairs, k1, b)
+    scores = lexical.scores(texts, pairs, ["bm25"], k1, b)["bm25"]
     assert scores.dtype == np.float32
     expected = [bm25(query, passages, k1, b) for query in queries]
     np.testing.assert_allclose(scores, np.ravel(expected), rtol=1e-5, atol=1e-6)
@@ -88,7 +94,7 @@ def test_scores_are_the_formula(
 )
 def test_mining_ranks_by_the_formula(queries: list[str], passages: list[str], depth: int) -> None:
     texts = frame(queries, passages)
-    mined = negatives.mine(side(texts, "query"), side(texts, "passage"), NONE, depth)
+    mined = negatives.mine(side(texts, "query"), side(texts, "passage"), NONE, "bm25", depth)
     for number, query in enumerate(queries):
         found = mined.filter(query_id=f"q{number}")
         scores = np.array(bm25(query, passages, 0.9, 0.4))
@@ -111,14 +117,19 @@ def test_pairs_and_queries_in_batches(monkeypatch: pytest.MonkeyPatch) -> None:
             "text_id": [f"p{n:03}" for n in random.integers(0, 35, 70)],
         }
     )
-    whole = lexical.scores(texts, pairs)
-    mined = negatives.mine(side(texts, "query"), side(texts, "passage"), NONE, 5)
-    assert np.array_equal(whole, lexical.scores(texts.sample(fraction=1, shuffle=True), pairs))
+    shuffled = texts.sample(fraction=1, shuffle=True, seed=1)
+
+    def everything(texts: pl.DataFrame) -> list[pl.DataFrame]:
+        sides = side(texts, "query").sort("text_id"), side(texts, "passage").sort("text_id")
+        mined = [negatives.mine(*sides, NONE, miner, 5) for miner in get_args(Miner)]
+        return [pl.DataFrame(lexical.scores(texts, pairs)), *mined]
+
+    whole = everything(texts)
+    assert_frames(everything(shuffled), whole)
     monkeypatch.setattr(lexical, "PAIRS_HELD", 8)
-    monkeypatch.setattr(lexical, "SCORES_HELD", 3 * 35)
-    assert np.array_equal(whole, lexical.scores(texts, pairs))
-    again = negatives.mine(side(texts, "query"), side(texts, "passage"), NONE, 5)
-    assert again.equals(mined)
+    monkeypatch.setattr(lexical, "PASSAGES_HELD", 4)
+    monkeypatch.setattr(lexical, "SCORES_HELD", 3 * 4)
+    assert_frames(everything(texts), whole)
 
 
 def test_a_positive_is_never_mined() -> None:
@@ -132,7 +143,7 @@ def test_a_positive_is_never_mined() -> None:
     ]
     texts = frame(["alpha beta gamma", "delta"], passages)
     positives = pl.DataFrame({"query_id": ["q0", "q0", "q1"], "text_id": ["p000", "p002", "p004"]})
-    mined = negatives.mine(side(texts, "query"), side(texts, "passage"), positives, 9)
+    mined = negatives.mine(side(texts, "query"), side(texts, "passage"), positives, "bm25", 9)
     # p003 has the text of p000; delta is found by nothing but its own query.
     assert set(mined.filter(query_id="q0")["text_id"]) == {"p001", "p005"}
     assert mined.filter(query_id="q1").is_empty()
@@ -141,14 +152,14 @@ def test_a_positive_is_never_mined() -> None:
 def test_of_equal_texts_one_is_mined_and_ties_keep_their_order() -> None:
     passages = ["alpha one", "alpha two", "alpha one", "alpha three", "alpha four five six"]
     texts = frame(["alpha"], passages)
-    mined = negatives.mine(side(texts, "query"), side(texts, "passage"), NONE, 3)
+    mined = negatives.mine(side(texts, "query"), side(texts, "passage"), NONE, "bm25", 3)
     assert mined["text_id"].to_list() == ["p000", "p001", "p003"]
     assert mined["score"].n_unique() == 1
 
 
 def test_mining_finds_nothing() -> None:
     texts = frame(["the", "unknown", ""], ["alpha", "of the"])
-    mined = negatives.mine(side(texts, "query"), side(texts, "passage"), NONE, 3)
+    mined = negatives.mine(side(texts, "query"), side(texts, "passage"), NONE, "bm25", 3)
     assert mined.is_empty()
     assert mined.columns == ["query_id", "text_id", "rank", "score"]
 
@@ -156,7 +167,7 @@ def test_mining_finds_nothing() -> None:
 def test_bm25_on_cranfield(shared: Callable[[str], Path]) -> None:
     records = beir.read(Source({None: shared("data/cranfield")}, "cranfield"))
     texts = records.texts
-    found = negatives.mine(side(texts, "query"), side(texts, "passage"), NONE, 10)
+    found = negatives.mine(side(texts, "query"), side(texts, "passage"), NONE, "bm25", 10)
     graded = found.join(records.judgements, on=["query_id", "text_id"], how="left").with_columns(
         gain=pl.col("grade").fill_null(0) / (pl.col("rank") + 1).log(2)
     )

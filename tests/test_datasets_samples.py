@@ -17,14 +17,15 @@ from wellspring.datasets import beir, dpr, jsonl
 from wellspring.datasets.negatives import draw
 from wellspring.datasets.records import JUDGEMENTS, TEXTS, Records, Source
 from wellspring.datasets.samples import Sampling, make
-from wellspring.datasets.splits import qrels, splits
+from wellspring.datasets.splits import Splitting, qrels, splits
 from wellspring.errors import WellspringError
 
 Shared = Callable[[str], Path]
 Judgement = tuple[str, str, int, str | None]
 
-PLAIN = Sampling(test=0.25, validation=0.25)
-BY_SAMPLE = replace(PLAIN, split_by="sample")
+QUARTERS = Splitting(test=0.25, validation=0.25)
+PLAIN = Sampling(splitting=QUARTERS)
+BY_SAMPLE = Sampling(splitting=replace(QUARTERS, by="sample"))
 MINED = replace(PLAIN, mined="bm25", depth=6)
 
 
@@ -226,7 +227,7 @@ def test_passages_that_test_shares_with_train_are_counted_by_text() -> None:
 
 def test_shares_are_exact_and_no_query_is_in_two_splits() -> None:
     texts, judgements = tables(many(200))
-    found = splits(texts, judgements, "query", 0.2, 0.12, 42)
+    found = splits(texts, judgements, Splitting())
     queries = found.group_by("query_id").agg(pl.col("split").unique())
     assert queries["split"].list.len().eq(1).all()
     # Of 200 queries 40; of the 160 that are left 19.2.
@@ -236,7 +237,7 @@ def test_shares_are_exact_and_no_query_is_in_two_splits() -> None:
 
 def test_splits_by_sample_leak_queries_and_say_so() -> None:
     texts, judgements = tables(many(200))
-    made = make(texts, judgements, replace(BY_SAMPLE, test=0.2, validation=0.12))
+    made = make(texts, judgements, Sampling(splitting=Splitting(by="sample")))
     assert sizes(made.frame) == {"train": 282, "validation": 38, "test": 80}
     apart = made.frame.group_by("query_id").agg(pl.col("split").n_unique())
     assert made.counts["queries_on_both_sides"] == (apart["split"] > 1).sum() > 50
@@ -245,18 +246,18 @@ def test_splits_by_sample_leak_queries_and_say_so() -> None:
 def test_equal_query_texts_are_one_query() -> None:
     rows = many(60)
     twins = {f"q{n}": f"twin {n // 2}" for n in range(60)}
-    found = splits(*tables(rows, twins), "query", 0.3, 0.3, 42)
+    found = splits(*tables(rows, twins), Splitting(test=0.3, validation=0.3))
     text = pl.col("query_id").replace_strict(twins)
     assert found.group_by(text).agg(pl.col("split").n_unique())["split"].eq(1).all()
 
 
 def test_a_split_depends_on_its_seed_but_on_no_negative() -> None:
     texts, judgements = tables(many(100))
-    chosen = {"by": "query", "test": 0.2, "validation": 0.1}
-    first = splits(texts, judgements, **chosen, seed=42)
-    assert not first.equals(splits(texts, judgements, **chosen, seed=43))
+    chosen = Splitting(test=0.2, validation=0.1)
+    first = splits(texts, judgements, chosen)
+    assert not first.equals(splits(texts, judgements, replace(chosen, seed=43)))
     bare = judgements.filter(pl.col("grade") > 0)
-    assert first.equals(splits(texts, bare, **chosen, seed=42))
+    assert first.equals(splits(texts, bare, chosen))
     one = make(texts, judgements, replace(PLAIN, negatives_seed=1)).frame
     other = make(texts, judgements, replace(MINED, negatives=2)).frame
     assert one.drop("negative_ids").equals(other.drop("negative_ids"))
@@ -265,8 +266,8 @@ def test_a_split_depends_on_its_seed_but_on_no_negative() -> None:
 def test_more_queries_move_few_of_the_others() -> None:
     texts, judgements = tables(many(100))
     more = tables(many(101))
-    chosen = {"by": "query", "test": 0.2, "validation": 0.1, "seed": 42}
-    one, other = splits(texts, judgements, **chosen), splits(*more, **chosen)
+    chosen = Splitting(test=0.2, validation=0.1)
+    one, other = splits(texts, judgements, chosen), splits(*more, chosen)
     moved = one.join(other, on="sample_id").filter(pl.col("split") != pl.col("split_right"))
     assert moved["query_id"].n_unique() <= 3
 
@@ -310,11 +311,11 @@ def test_published_splits_that_share_a_query() -> None:
 
 def test_splits_that_cannot_be_made() -> None:
     with pytest.raises(WellspringError, match=r"validation split of 2 .* raise splits\.val"):
-        make(*tables(many(1)), replace(PLAIN, test=0.5, split_by="sample"))
+        make(*tables(many(1)), Sampling(splitting=Splitting("sample", 0.5, 0.25)))
     with pytest.raises(WellspringError, match=r"test split of 4 samples is empty: raise splits\.t"):
-        make(*tables(many(2)), replace(PLAIN, test=0.1, validation=0.5))
+        make(*tables(many(2)), Sampling(splitting=Splitting("query", 0.1, 0.5)))
     with pytest.raises(WellspringError, match=r"train split .* lower splits\.test \(0\.6\)"):
-        make(*tables(many(2)), replace(PLAIN, test=0.6, validation=0.9))
+        make(*tables(many(2)), Sampling(splitting=Splitting("query", 0.6, 0.9)))
     with pytest.raises(WellspringError, match=r"train split .* give a source with a train split"):
         make(*tables(many(9, "test")), PLAIN)
     with pytest.raises(WellspringError, match="published split 'eval' is none of train, dev, val"):
@@ -329,7 +330,7 @@ def test_splits_that_cannot_be_made() -> None:
 
 def test_qrels_hold_every_judgement_of_a_splits_queries() -> None:
     texts, judgements = tables([*many(40), ("q0", "graded", 3, None), ("lost", "q0-p0", 0, None)])
-    parts = splits(texts, judgements, "query", 0.25, 0.25, 42)
+    parts = splits(texts, judgements, QUARTERS)
     found = qrels(texts, judgements, parts)
     assert found.columns == ["split", "query_id", "text_id", "grade"]
     expected = judgements.filter(pl.col("query_id") != "lost").drop("split")
@@ -343,7 +344,7 @@ def test_qrels_hold_every_judgement_of_a_splits_queries() -> None:
 
 def test_qrels_of_a_query_in_two_splits_are_in_both() -> None:
     texts, judgements = tables(many(40))
-    parts = splits(texts, judgements, "sample", 0.4, 0.1, 42)
+    parts = splits(texts, judgements, Splitting("sample", 0.4, 0.1))
     found = qrels(texts, judgements, parts)
     for (query,), group in parts.group_by("query_id"):
         own = found.filter(query_id=query)
@@ -391,7 +392,7 @@ def test_flagembedding_with_its_own_negatives(shared: Shared) -> None:
 def test_dpr_with_its_own_negatives(shared: Shared) -> None:
     path = shared("data/dpr-sample/sample.json")
     records = dpr.read(Source({None: path}, "nq"))
-    frame = check(records, replace(PLAIN, split_by="sample"))
+    frame = check(records, BY_SAMPLE)
     published = {record["question"]: record for record in json.loads(path.read_text())}
     text = dict(records.texts.select("text_id", "text").iter_rows())
     for query, chosen in frame.select("query_id", "negative_ids").iter_rows():

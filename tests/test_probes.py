@@ -17,6 +17,7 @@ from probing import marked, permuted, relational, settings
 from scipy import stats
 from sklearn.preprocessing import StandardScaler
 
+from wellspring.config import LAYERLESS
 from wellspring.errors import ConfigError, ModelError
 from wellspring.probes import KINDS, metrics, run
 
@@ -59,7 +60,7 @@ def by_relation():
 def test_where_only_the_dot_product_decides(by_relation):
     for probe in ("interaction", "cosine", "cosine-standardised"):
         assert accuracy(by_relation, probe) >= 0.99
-    for probe in ("concat", "passage-scorer", "shuffled-query", "random-label", "bm25"):
+    for probe in ("concat", "passage-scorer", "shuffled-query", "random-label", *LAYERLESS):
         assert at_chance(by_relation, probe), probe
 
 
@@ -127,7 +128,9 @@ def test_lexical_scores_rank_and_tie():
     rng = np.random.default_rng(0)
     candidates = np.arange(40).reshape(10, 4)
     scores = np.tile(np.float32([2, 1, 0, 2]), (10, 1))
-    given = make(rng.normal(size=(10, 3)), rng.normal(size=(40, 3)), candidates, bm25=scores)
+    given = make(
+        rng.normal(size=(10, 3)), rng.normal(size=(40, 3)), candidates, lexical={"bm25": scores}
+    )
     found = run(given, 4, settings("bm25", seeds=(0,))).samples
     assert found["correct"].to_list() == [0.5, 0.5]
     assert found["chance"].to_list() == [0.25, 0.25]
@@ -151,15 +154,16 @@ def test_one_vector_for_every_text_is_labelled_constant(noise):
         for side in ("queries", "passages")
     }
     result = run(replace(given, **same), 3, settings(*KINDS))
-    found = result.metrics.filter(pl.col("probe") != "bm25")
+    found = result.metrics.filter(~pl.col("probe").is_in(LAYERLESS))
     assert found["label"].unique().to_list() == ["constant"]
     assert set(found["constant_features"]) == {16, 8}
     assert (found["accuracy"] == found["chance"]).all()
     assert (found["epochs"] == 0).all()
     assert (found["low"] == found["high"]).all()
-    credit = result.samples.filter(pl.col("probe") != "bm25")
+    credit = result.samples.filter(~pl.col("probe").is_in(LAYERLESS))
     assert (credit["correct"] == credit["chance"]).all()
-    assert result.metrics.filter(probe="bm25")["label"].unique().to_list() == ["ok"]
+    for probe in LAYERLESS:
+        assert result.metrics.filter(probe=probe)["label"].unique().to_list() == ["ok"]
 
 
 def test_single_constant_dimensions_are_counted_and_harmless():
@@ -276,7 +280,7 @@ def test_intervals_at_the_edges():
     [
         ({}, 5, ConfigError, "passages: 5 is outside 2 to 4"),
         ({}, 1, ConfigError, "passages: 1 is outside 2 to 4"),
-        ({"bm25": None}, 3, ConfigError, "bm25 needs lexical scores"),
+        ({"lexical": {}}, 3, ConfigError, "bm25 needs lexical scores"),
         ({"split": np.full(60, "train")}, 3, ConfigError, "no sample is left for validation"),
         ({"queries": torch.full((60, 32), torch.nan)}, 3, ModelError, "query vector"),
         ({"passages": torch.full((60, 32), torch.inf)}, 3, ModelError, "passage vector"),

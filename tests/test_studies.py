@@ -48,7 +48,7 @@ def test_the_papers_grid_is_planned_exactly(clone):
         "texts": 2,
         "samples": 2,
         "qrels": 2,
-        "bm25": 2,
+        "lexical": 2,
         "embed": 7 * 2 * 2 * 4,
         # Blocks of five encoders and of two, sides, datasets.
         "attribute": (5 * 12 + 2 * 32) * 2 * 2,
@@ -278,7 +278,7 @@ def test_the_papers_grid_runs_end_to_end(clone, tmp_path):
                 "attribute": {"datasets": ["nq"], "ablate": [2], "draws": 1},
                 "probe": {
                     "passages": [2],
-                    "kinds": ["concat", "interaction", "shuffled-query", "cosine", "bm25"],
+                    "kinds": ["concat", "interaction", "shuffled-query", "cosine", "lexical"],
                     "seeds": [0],
                     "optimiser": {"epochs": 3},
                 },

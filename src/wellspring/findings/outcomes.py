@@ -7,10 +7,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 import polars as pl
 
+from wellspring.config import LAYERLESS
 from wellspring.errors import StaleArtefact
-
-# A probe that reads texts, not vectors, says the same at every layer.
-LAYERLESS = ("bm25",)
 
 
 @dataclass(frozen=True)
