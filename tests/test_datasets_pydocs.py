@@ -7,9 +7,12 @@ from pathlib import Path
 
 import polars as pl
 import pytest
+from sampling import check_apart
 
 from wellspring.datasets import pydocs
 from wellspring.datasets.records import Records, Source
+from wellspring.datasets.samples import Sampling, make
+from wellspring.datasets.splits import Splitting
 from wellspring.errors import SourceError
 
 LOCK = Path(__file__).parents[1] / "requirements.lock"
@@ -190,6 +193,7 @@ def test_repairs_are_counted(tmp_path: Path, plant: Plant) -> None:
         "passages": 2,
         "positives": 2,
         "hard_negatives": 0,
+        "judgements_read": 2,
         "duplicate_entries_dropped": 1,
         "files_not_parsed": 1,
         "files_parsed": 1,
@@ -253,8 +257,22 @@ def test_a_package_without_a_list_of_files(tmp_path: Path, plant: Plant) -> None
         read(lock(tmp_path, "one==1.0"), 1)
 
 
-def test_the_projects_own_packages() -> None:
-    records = read(LOCK, 300)
+@pytest.fixture(scope="module")
+def own() -> Records:
+    return read(LOCK, 300)
+
+
+@pytest.mark.parametrize("miner", ["bm25", "character-tfidf", "random"])
+def test_passages_of_docstrings_can_be_kept_apart(own: Records, miner: str) -> None:
+    sampling = Sampling(mined=miner, splitting=Splitting(passages="disjoint"))
+    made = make(own.texts, own.judgements, sampling)
+    check_apart(made.frame)
+    # Among few passages words find nothing for some.
+    assert made.counts["samples"] >= 290
+
+
+def test_the_projects_own_packages(own: Records) -> None:
+    records = own
     assert records.counts["positives"] == 300
     assert records.judgements["grade"].eq(1).all()
     assert records.judgements["split"].null_count() == 300

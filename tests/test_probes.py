@@ -136,6 +136,36 @@ def test_lexical_scores_rank_and_tie():
     assert found["chance"].to_list() == [0.25, 0.25]
 
 
+def test_the_floor_is_the_scorer_that_ranks_validation_best():
+    """Not the best in test, nor in training; apart for each number of passages; ties by name."""
+    given = relational(count=400)
+    parts = {part: given.split == part for part in ("train", "validation", "test")}
+
+    def scorer(**right):
+        """Right for these shares of each split's samples, wrong for the others."""
+        scores = np.zeros((400, 4), np.float32)
+        for part, share in right.items():
+            places = np.flatnonzero(parts[part])
+            scores[places, 0] = np.where(np.arange(len(places)) < share * len(places), 1, -1)
+        return scores
+
+    lexical = {
+        "word-tfidf": scorer(train=1, validation=0.2, test=1),
+        "character-bm25": scorer(train=0, validation=0.7, test=0.4),
+        "bm25": scorer(train=0, validation=0.7, test=0.5),
+    }
+    # Between two, right for three quarters: one of the three negatives is above.
+    lexical["character-tfidf"] = np.tile(np.float32([1, 2, 0, 0]), (400, 1))
+    result = run(replace(given, lexical=lexical), 4, settings(*LAYERLESS, seeds=(0, 1)))
+    scorers = dict(result.metrics.select("probe", "scorer").unique().iter_rows())
+    assert scorers == {name: name for name in lexical} | {"lexical": "bm25"}
+    assert accuracy(result, "lexical") == accuracy(result, "bm25") == pytest.approx(0.5)
+    lexical["bm25"] = lexical["character-bm25"] = scorer(validation=0.6)
+    result = run(replace(given, lexical=lexical), 2, settings("lexical", "cosine", seeds=(0, 1)))
+    assert result.metrics["scorer"].to_list() == ["character-tfidf"] * 2 + [None] * 2
+    assert 0.55 < accuracy(result, "lexical") < 0.75
+
+
 def test_repeated_negatives_raise_chance():
     given = relational(count=200)
     given.candidate_rows[:, 2:] = given.candidate_rows[:, 1:2]

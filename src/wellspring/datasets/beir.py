@@ -8,7 +8,6 @@ some), up to a share of them that can be set, and a grade below 0 (TREC marks ju
 from __future__ import annotations
 
 import heapq
-import math
 import re
 from collections import Counter
 from pathlib import Path
@@ -131,15 +130,16 @@ def _check_lost(
     if judgements.is_empty():
         raise SourceError(f"{source.files[None] / 'qrels'}: holds no judgement")
     limit = source.options.get("lost_judgements", LOST)
-    share = 1 - known.height / max(1, judgements.height)
+    lost, total = judgements.height - known.height, judgements.height
     if known.is_empty():
         raise SourceError(
             f"{'; '.join(warnings)}; are the columns of qrels {', '.join(HEADER)}, in this order?"
         )
-    if share > limit:
+    if lost / total > limit:
+        enough = -(-10_000 * lost // total) / 10_000
         raise SourceError(
             f"{'; '.join(warnings)}; repair the ids, or set datasets.{source.name}.lost_judgements "
-            f"(now {limit}) to {math.ceil(1e4 * share) / 1e4} to go on without these judgements"
+            f"(now {limit}) to {enough} to go on without these judgements"
         )
 
 

@@ -156,11 +156,11 @@ def matches(
 
 
 def _tfidf(counts: csr_array, terms: Terms) -> csr_array:
-    """Vectors of length 1, with scikit-learn's smooth idf."""
-    from sklearn.preprocessing import normalize
-
+    """Vectors of length 1, with scikit-learn's smooth idf; zeros where there is no term."""
     idf = np.log((1 + terms.passages) / (1 + terms.holding)) + 1
-    return normalize(_weighed(counts, (1 + np.log(counts.data)) * idf[counts.indices]), copy=False)
+    weights = _weighed(counts, (1 + np.log(counts.data)) * idf[counts.indices])
+    lengths = np.sqrt(weights.multiply(weights).sum(axis=1))
+    return _weighed(counts, weights.data / np.repeat(lengths, np.diff(counts.indptr)))
 
 
 def _weighed(counts: csr_array, data: np.ndarray) -> csr_array:

@@ -146,11 +146,8 @@ def homes(
         passages.select(passage=pl.col("text_id").min().over("text")).unique().sort("passage")
     )
     positives = pairs.select(passage="positive_id", positive="split").unique()
-    judged = (
-        judgements.join(pairs.select("split_of_query", query="query_id").unique(), on="query")
-        .group_by("passage")
-        .agg(judged=pl.col("split_of_query").max())
-    )
+    of_query = pairs.select(query="query_id", judged="split").unique()
+    judged = judgements.join(of_query, on="query").group_by("passage").agg(pl.col("judged").max())
     shares = splitting.test, splitting.validation, splitting.seed
     drawn = redrawn([None] * len(passages), passages["passage"].to_list(), *shares)
     return (
