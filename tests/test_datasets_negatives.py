@@ -119,6 +119,10 @@ def test_queries_for_which_nothing_is_found_are_told() -> None:
         "bm25 found no negative for 1 of 21 queries, whose samples are dropped: "
         "where texts write no spaces, set negatives.mined to character-tfidf",
     )
+    few = [*many(100), *rows[-1:]]
+    quiet = make(*tables(few, {"odd": "不知道", "odd-p": "不明白"}), MINED)
+    assert quiet.counts["queries_without_a_mined_negative"] == 1
+    assert quiet.warnings == ()
 
 
 def test_a_split_whose_queries_have_no_given_negatives_is_named() -> None:

@@ -109,6 +109,14 @@ def test_the_methods_are_attributed_in_two_blocks_of_one_pair(clone):
     assert methods["attribute"] == 7 * 2 * 2 * 2 + 3 * 2 * 2
 
 
+def test_three_kinds_of_negatives_are_probed_in_three_layers(clone):
+    planned = clone.planned("--configfile", "studies/negatives.yaml")
+    assert planned["samples"] == planned["lexical"] == 3
+    assert planned["embed"] == 2 * 2 * 3
+    assert planned["probe"] == 2 * 3 * 3 * 2
+    assert "attribute" not in planned
+
+
 def dpr_slice(questions: int, start: int = 0) -> bytes:
     """DPR's JSON, gzip."""
     rng = np.random.default_rng(start)

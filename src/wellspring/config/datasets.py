@@ -54,7 +54,8 @@ class Splits(Strict):
     """Seed of the split."""
     passages: Literal["shared", "disjoint"] = "shared"
     """`shared`: a passage may be a candidate in two splits. `disjoint`: queries that share a
-    positive fall into one split, and a sample's negatives come from the passages of its split."""
+    positive fall into one split, and a sample's negatives come from the passages of its split.
+    Mined among fewer passages they are easier, the more so the smaller the split."""
 
     @model_validator(mode="after")
     def _whole_queries(self) -> Splits:

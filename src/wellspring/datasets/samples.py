@@ -16,6 +16,9 @@ from wellspring.datasets import lexical, negatives
 from wellspring.datasets.splits import SPLITS, Splitting, assigned, homes, keyed
 from wellspring.errors import WellspringError
 
+# Below this share of the queries, those without a negative are counted and not told.
+FEW = 0.01
+
 
 @dataclass(frozen=True)
 class Sampling:
@@ -80,7 +83,8 @@ def make(texts: pl.DataFrame, judgements: pl.DataFrame, sampling: Sampling) -> S
         pool, found = _given(named, pairs, passages, barred)
     frame, oversampled = _drawn(pairs, pool, sampling)
     sizes = {split: frame.filter(pl.col("split") == split).height for split in SPLITS}
-    cause = _cause(found, pairs, sampling)
+    without = found.get("queries_without_a_mined_negative", 0)
+    cause = _cause(without, pairs, sampling)
     _check(sizes, pairs, sampling, cause)
     shared = frame.group_by("query_id").agg(pl.col("split").n_unique() > 1)["split"].sum()
     return Samples(
@@ -96,7 +100,7 @@ def make(texts: pl.DataFrame, judgements: pl.DataFrame, sampling: Sampling) -> S
             "queries_on_both_sides": shared,
             "test_passages_seen_in_train": _seen_in_train(frame),
         },
-        warnings=(cause,) if cause else (),
+        warnings=(cause,) if without > FEW * pairs["query_id"].n_unique() else (),
     )
 
 
@@ -231,9 +235,8 @@ def _seen_in_train(frame: pl.DataFrame) -> int:
     return test.join(train, on="text_id", how="semi").height
 
 
-def _cause(found: dict[str, int], pairs: pl.DataFrame, sampling: Sampling) -> str | None:
+def _cause(without: int, pairs: pl.DataFrame, sampling: Sampling) -> str | None:
     """What to say where mining finds nothing for some queries."""
-    without = found.get("queries_without_a_mined_negative")
     if not without:
         return None
     words = lexical.UNITS.get(sampling.mined) == "words"
