@@ -9,7 +9,8 @@ import polars as pl
 import pytest
 from sampling import check_apart
 
-from wellspring.datasets import pydocs
+from wellspring.config import SCORERS
+from wellspring.datasets import lexical, pydocs
 from wellspring.datasets.records import Records, Source
 from wellspring.datasets.samples import Sampling, make
 from wellspring.datasets.splits import Splitting
@@ -260,6 +261,22 @@ def test_a_package_without_a_list_of_files(tmp_path: Path, plant: Plant) -> None
 @pytest.fixture(scope="module")
 def own() -> Records:
     return read(LOCK, 300)
+
+
+def test_a_scorer_is_at_its_worst_against_its_own_negatives(own: Records) -> None:
+    """Why a floor must not be the scorer that mined the negatives."""
+    accuracies: dict[tuple[str, str], float] = {}
+    for miner in ("bm25", "character-tfidf", "random"):
+        frame = make(own.texts, own.judgements, Sampling(mined=miner, b=0.75)).frame
+        lists = frame.select("query_id", text_id=pl.concat_list("positive_id", "negative_ids"))
+        for scorer, scores in lexical.scores(own.texts, lists.explode("text_id"), b=0.75).items():
+            found = scores.reshape(-1, 5)
+            accuracies[miner, scorer] = (found[:, :1] > found[:, 1:]).mean()
+    for own_scorer, other in (("bm25", "character-tfidf"), ("character-tfidf", "bm25")):
+        assert accuracies[own_scorer, own_scorer] < accuracies[other, own_scorer] - 0.02
+    # About 300 samples: a standard error of .03.
+    assert accuracies["bm25", "character-tfidf"] > accuracies["bm25", "bm25"] + 0.06
+    assert min(accuracies["random", scorer] for scorer in SCORERS) > 0.8
 
 
 @pytest.mark.parametrize("miner", ["bm25", "character-tfidf", "random"])

@@ -1,13 +1,13 @@
 """Lexical scorers: how much a passage has in common with a query, and how much that says.
 
-Two kinds of terms: words (lower case, two characters or more, Lucene's 33 English stop words left
-out, no stemmer), and the pieces of 2 to 4 characters of what lies between white space, with a space
-on either side, which see inflections, typing errors and languages that write no spaces. Two ways to
-weigh them: BM25 in Lucene's variant (no factor k₁ + 1; an idf that cannot be negative: Kamphuis et
-al. 2020, "Which BM25 do you mean?"), and the cosine of tf-idf vectors with damped counts
-(1 + ln tf). They are a floor that a dense retriever has to pass. scikit-learn counts the terms;
-passages are counted a block at a time, so memory grows with the number of distinct terms and not
-with the number of passages.
+There are two kinds of terms. Words are in lower case, have two characters or more, are not stemmed,
+and leave out Lucene's 33 English stop words. Pieces are the runs of 2 to 4 characters of what lies
+between white space, with a space on either side: they also match inflected or misspelt words, and
+languages that write no spaces. There are two ways to weigh them: BM25 in Lucene's variant (no
+factor k₁ + 1; an idf that cannot be negative: Kamphuis et al. 2020, "Which BM25 do you mean?"), and
+the cosine of tf-idf vectors with damped counts (1 + ln tf). The best of the scorers is the floor
+that a dense retriever has to pass. scikit-learn counts the terms. Passages are counted a block at a
+time, so memory grows with the number of distinct terms and not with the number of passages.
 """
 
 from __future__ import annotations
@@ -38,8 +38,10 @@ STOP_WORDS = (
     "a an and are as at be but by for if in into is it no not of on or such that the their then "
     "there these they this to was will with"
 ).split()
-# On docstrings, character pieces of 2 to 4, 3 to 5 and 4 rank alike, within white space or across
-# it. These are the cheapest that find words of two letters where no spaces are written.
+# On the docstrings of the default study, tf-idf over runs of 2 to 4, 3 to 5 or 4 characters, inside
+# words or across white space, is right for .713 to .728 (N = 2) and .549 to .565 (N = 5) of the
+# validation samples: within a standard error (.018, .025). Of those that find words of two letters
+# where no spaces are written, these have the fewest distinct terms.
 PIECES = (2, 4)
 # How many are held at a time, so that memory does not grow with the number of passages or queries.
 PAIRS_HELD = 1 << 13

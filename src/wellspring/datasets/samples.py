@@ -107,8 +107,8 @@ def make(texts: pl.DataFrame, judgements: pl.DataFrame, sampling: Sampling) -> S
 def _barred(texts: pl.DataFrame, named: pl.DataFrame) -> pl.DataFrame:
     """query_id, text_id of what is never a negative; positive, own_by_id and own_by_text say why.
 
-    Own by id: the passage has an id of the query. What looks alike up to case and white space is
-    barred together.
+    `own_by_id`: the passage has the query's id, as where the queries are taken from the corpus.
+    Passages with one text up to case and white space are barred together.
     """
     passages = _passages(texts)
     queries = texts.filter(pl.col("side") == "query").select(
@@ -124,10 +124,10 @@ def _barred(texts: pl.DataFrame, named: pl.DataFrame) -> pl.DataFrame:
         "own_by_text": queries,
     }
     pairs = [
-        frame.join(passages, on="form").select("query_id", text_id="passage", reason=pl.lit(reason))
-        for reason, frame in (
-            (reason, part.select("query_id", "form")) for reason, part in forms.items()
-        )
+        part.select("query_id", "form")
+        .join(passages, on="form")
+        .select("query_id", text_id="passage", reason=pl.lit(reason))
+        for reason, part in forms.items()
     ]
     reasons = [(pl.col("reason") == reason).any().alias(reason) for reason in forms]
     return pl.concat(pairs).group_by("query_id", "text_id").agg(reasons)
@@ -176,8 +176,8 @@ def _mined(
     barred: pl.DataFrame,
     sampling: Sampling,
 ) -> tuple[pl.DataFrame, dict[str, int]]:
-    """query_id, text_id of the hard negatives that are found for each query, in its split's
-    passages where these are apart; counts of queries without one."""
+    """query_id, text_id of the hard negatives that are found for each query, and how many queries
+    have none. Where passages are apart, a split is mined as a corpus of its own."""
     queries = _with_texts(pairs.select("query_id", "split").unique(), texts, "query")
     corpus = _with_texts(passages, texts, "passage")
     if "split" in passages.columns:
@@ -201,7 +201,7 @@ def _mined(
 
 
 def _with_texts(ids: pl.DataFrame, texts: pl.DataFrame, side: str) -> pl.DataFrame:
-    """The ids of a side, which come first, as text_id, with their texts, in their order."""
+    """The ids of a side (the first column) as text_id, in order, with their texts."""
     named = ids.rename({ids.columns[0]: "text_id"}).sort("text_id")
     own = texts.filter(pl.col("side") == side).select("text_id", "text")
     return named.join(own, on="text_id", maintain_order="left")

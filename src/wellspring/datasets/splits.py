@@ -137,9 +137,9 @@ def homes(
     """passage, split: the one split to which each distinct passage text belongs.
 
     judgements, pairs: as from `keyed` and, with disjoint passages, `assigned`. A positive belongs
-    to the split of its queries; another passage that is judged to the latest split of a query that
-    judges it, as test queries can spare their negatives least; one that no query of a split judges
-    falls by hash, with the same shares as the queries.
+    to the split of its queries. Another passage that is judged belongs to the latest split of a
+    query that judges it, so that test samples keep the most negatives. One that no query judges is
+    placed by hash, with the shares of the queries.
     """
     passages = texts.filter(pl.col("side") == "passage")
     passages = (
