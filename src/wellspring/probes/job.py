@@ -128,7 +128,8 @@ class _Job:
         accuracies = {}
         for scorer, scores in sorted(self.data.lexical.items()):
             credit = candidates.credit(self._ordered(scores), self.draw.rows, self.draw.target)
-            accuracies[scorer] = credit[:, self.data.split == "validation"].mean()
+            validation = np.broadcast_to(self.data.split == "validation", credit.shape)
+            accuracies[scorer] = credit[validation].mean()
         return max(accuracies, key=accuracies.get)
 
     def _cosine(self, kind: str) -> np.ndarray:
