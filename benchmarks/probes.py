@@ -14,6 +14,7 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 
 from benchmarks import measure
+from wellspring.config import SCORERS
 from wellspring.probes import KINDS, ProbeData, ProbeSettings, run
 
 HIDDEN, NEGATIVES, PASSAGES, SEEDS = 384, 4, 5, (0, 1, 2)
@@ -40,7 +41,9 @@ def planted(samples: int) -> ProbeData:
         sample_ids=[f"s{number}" for number in range(samples)],
         query_ids=[f"q{number}" for number in range(samples)],
         split=np.where(places < TRAIN, "train", np.where(places < 0.85, "validation", "test")),
-        bm25=rng.random((samples, NEGATIVES + 1)).astype(np.float32),
+        lexical={
+            scorer: rng.random((samples, NEGATIVES + 1)).astype(np.float32) for scorer in SCORERS
+        },
     )
 
 

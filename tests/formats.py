@@ -28,6 +28,36 @@ def write(path: Path, *rows: Any) -> Path:
     return path
 
 
+def folder(
+    path: Path, corpus: list[Any], queries: list[Any], **qrels: list[tuple[str, str, Any]]
+) -> Path:
+    """A BEIR folder; one judgement in `test` where none are given."""
+    write(path / "corpus.jsonl", *corpus)
+    write(path / "queries.jsonl", *queries)
+    for split, rows in (qrels or {"test": [("q1", "d1", 1)]}).items():
+        lines = ["\t".join(map(str, row)) for row in rows]
+        write(path / "qrels" / f"{split}.tsv", "query-id\tcorpus-id\tscore", *lines)
+    return path
+
+
+def doc(identity: str, text: str, title: str = "") -> dict[str, str]:
+    return {"_id": identity, "title": title, "text": text}
+
+
+def query(identity: str, text: str = "what") -> dict[str, str]:
+    return {"_id": identity, "text": text}
+
+
+def renamed(path: Path, lost: int, judgements: int = 200) -> Path:
+    """A BEIR folder: a judgement a query, of which the first `lost` write the id another way."""
+    corpus = [doc(f"CACM-{n}", f"text {n}") for n in range(1, judgements + 3)]
+    queries = [query(f"q{n}", f"query {n}") for n in range(1, judgements + 1)]
+    rows = [
+        (f"q{n}", f"CACM-{n:04}" if n <= lost else f"CACM-{n}", 1) for n in range(1, judgements + 1)
+    ]
+    return folder(path, corpus, queries, test=rows)
+
+
 def check(records: Records) -> None:
     """What holds of every format's records."""
     texts, judgements = records.texts, records.judgements

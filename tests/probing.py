@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import torch
 
+from wellspring.config import SCORERS
 from wellspring.probes import ProbeData, ProbeSettings
 
 SETTINGS = ProbeSettings(
@@ -34,7 +35,7 @@ def data(
     passages: np.ndarray,
     candidates: np.ndarray,
     shares: tuple[float, float] = (0.6, 0.2),
-    bm25: np.ndarray | None = None,
+    lexical: dict[str, np.ndarray] | None = None,
 ) -> ProbeData:
     """One sample a query, split in order: train, validation and the rest for test."""
     count = len(candidates)
@@ -50,7 +51,7 @@ def data(
         sample_ids=[f"s{number:05d}" for number in range(count)],
         query_ids=[f"q{number % len(queries):05d}" for number in range(count)],
         split=split,
-        bm25=bm25,
+        lexical=lexical or {},
     )
 
 
@@ -65,7 +66,8 @@ def relational(count: int = 1500, hidden: int = 32, negatives: int = 3, seed: in
     for part in np.split(np.arange(count), [int(0.6 * count), int(0.8 * count)]):
         shifts = rng.choice(np.arange(1, len(part)), negatives, replace=False)
         candidates[part] = part[(np.arange(len(part))[:, None] + [0, *shifts]) % len(part)]
-    return data(queries, passages, candidates, bm25=rng.random((count, negatives + 1)))
+    scores = {scorer: rng.random((count, negatives + 1)) for scorer in SCORERS}
+    return data(queries, passages, candidates, lexical=scores)
 
 
 def marked(
@@ -92,5 +94,5 @@ def permuted(given: ProbeData, seed: int = 0) -> ProbeData:
         sample_ids=[given.sample_ids[place] for place in order],
         query_ids=[given.query_ids[place] for place in order],
         split=given.split[order],
-        bm25=None if given.bm25 is None else given.bm25[order],
+        lexical={scorer: scores[order] for scorer, scores in given.lexical.items()},
     )

@@ -173,7 +173,24 @@ def test_the_default_study_is_valid_and_small():
         ("datasets/pydocs/format", "csv", "datasets.pydocs"),
         ("datasets/pydocs/negatives/depth", 2, "depth 2 is less than count 4"),
         ("models/minilm/layers", 100, "models.minilm.layers: Input should be less than or equal"),
+        (
+            "study/probe/kinds",
+            ["bm25", "lexical"],
+            "kinds: bm25 and lexical alone tell nothing about",
+        ),
         ("study/probe/kinds", ["bm25"], "study.probe.kinds: bm25 alone tells nothing about layers"),
+        ("datasets/pydocs/lexical", ["bm25"], "'character-tfidf' is not among datasets.pydocs.lex"),
+        ("datasets/pydocs/lexical", ["bm25", "bm25"], "pydocs.lexical: names something twice"),
+        (
+            "datasets/pydocs/negatives/mined",
+            "bm26",
+            "datasets.pydocs.negatives.mined: Input should",
+        ),
+        (
+            "datasets/pydocs/splits",
+            {"by": "sample", "passages": "disjoint"},
+            "datasets.pydocs.splits: passages: disjoint needs by: query",
+        ),
         ("datasets/a", JSONL | {"source": {"eval": "x"}}, "datasets.a.source.eval: no split"),
         ("datasets/a", JSONL | {"sha256": {"train": SHA}}, "datasets.a.sha256: names splits"),
         (

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from formats import check, refused, source, write
+from formats import check, doc, folder, query, refused, renamed, source, write
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -64,6 +64,7 @@ def test_jsonl_counts_every_repair(tmp_path: Path) -> None:
         "passages": 4,
         "positives": 4,
         "hard_negatives": 1,
+        "judgements_read": 14,
         "duplicate_judgements_dropped": 3,
         "duplicate_texts_merged": 4,
         "empty_passages_dropped": 1,
@@ -149,25 +150,6 @@ def test_what_is_no_text_file_is_refused(tmp_path: Path) -> None:
 # beir
 
 
-def folder(
-    path: Path, corpus: list[Any], queries: list[Any], **qrels: list[tuple[str, str, Any]]
-) -> Path:
-    write(path / "corpus.jsonl", *corpus)
-    write(path / "queries.jsonl", *queries)
-    for split, rows in (qrels or {"test": [("q1", "d1", 1)]}).items():
-        lines = ["\t".join(map(str, row)) for row in rows]
-        write(path / "qrels" / f"{split}.tsv", "query-id\tcorpus-id\tscore", *lines)
-    return path
-
-
-def doc(identity: str, text: str, title: str = "") -> dict[str, str]:
-    return {"_id": identity, "title": title, "text": text}
-
-
-def query(identity: str, text: str = "what") -> dict[str, str]:
-    return {"_id": identity, "text": text}
-
-
 def test_beir_reads_cranfield(shared: Shared) -> None:
     records = beir.read(source(shared("data/cranfield")))
     check(records)
@@ -177,6 +159,7 @@ def test_beir_reads_cranfield(shared: Shared) -> None:
         "passages": 1398,
         "positives": 1611,
         "hard_negatives": 225,
+        "judgements_read": 1837,
         "empty_passages_dropped": 2,
         "judgements_of_empty_passages_dropped": 1,
     }
@@ -213,7 +196,7 @@ def test_beir_repairs_what_published_data_holds(tmp_path: Path) -> None:
         dev=[("q2", "d4", 1), ("q2", "gone", 1), ("gone", "d1", 1), ("empty", "d1", 1)],
         test=[("q4", "d2", 0)],
     )
-    records = beir.read(source(path))
+    records = beir.read(source(path, lost_judgements=0.3))
     check(records)
     assert records.judgements.rows() == [
         ("q2", "d4", 1, "dev"),
@@ -225,6 +208,7 @@ def test_beir_repairs_what_published_data_holds(tmp_path: Path) -> None:
         "passages": 4,
         "positives": 2,
         "hard_negatives": 1,
+        "judgements_read": 9,
         "duplicate_judgements_dropped": 1,
         "duplicate_texts_dropped": 1,
         "empty_passages_dropped": 1,
@@ -239,7 +223,7 @@ def test_beir_repairs_what_published_data_holds(tmp_path: Path) -> None:
     }
     passages = records.texts.filter(side="passage")
     assert passages["text"].to_list() == ["Title one", "two", "four", "five"]
-    judged = beir.read(source(path, judged_only=True))
+    judged = beir.read(source(path, judged_only=True, lost_judgements=0.3))
     check(judged)
     assert judged.texts.filter(side="passage")["text_id"].to_list() == ["d1", "d2", "d4"]
 
@@ -265,9 +249,59 @@ def test_beir_names_the_line_of_a_judgement(tmp_path: Path, row: str, message: s
     refused(beir.read, source(path), f"{qrels}{message}")
 
 
+@pytest.mark.parametrize("judged_only", [False, True])
+def test_lost_judgements_are_told_and_beyond_a_share_refused(
+    tmp_path: Path, judged_only: bool
+) -> None:
+    few = beir.read(source(renamed(tmp_path / "few", 2), judged_only=judged_only))
+    check(few)
+    assert few.counts["judgements_read"] == 200
+    assert few.counts["judgements_of_unknown_passages_dropped"] == 2
+    (warning,) = few.warnings
+    assert warning == (
+        f"{tmp_path / 'few' / 'qrels'}: 2 of 200 judgements (1.0 %) are lost: their passage ids, "
+        "such as 'CACM-0001' and 'CACM-0002', are not in corpus.jsonl, which holds 'CACM-1' and "
+        "'CACM-2'"
+    )
+    path = renamed(tmp_path / "many", 14)
+    parts = (
+        "14 of 200 judgements (7.0 %) are lost",
+        "'CACM-0001' and 'CACM-0010', are not in corpus.jsonl, which holds 'CACM-1' and 'CACM-10'",
+        "set datasets.planted.lost_judgements (now 0.01) to 0.07 to go on without these judgements",
+    )
+    refused(beir.read, source(path, judged_only=judged_only), *parts)
+    told = beir.read(source(path, judged_only=judged_only, lost_judgements=0.07))
+    assert told.counts["positives"] == 186
+    assert len(told.warnings) == 1
+
+
+def test_judgements_of_unknown_queries_are_lost_too(tmp_path: Path) -> None:
+    path = folder(
+        tmp_path,
+        [doc("d1", "one"), doc("d2", "two")],
+        [query("q1"), query("Q-2", "why")],
+        test=[("q1", "d1", 1), ("q1", "D3", 1), ("q2", "d2", 1), ("q2", "D3", 1)],
+    )
+    parts = (
+        "2 of 4 judgements (50.0 %) are lost: their query ids, such as 'q2', are not in "
+        "queries.jsonl, which holds 'Q-2'; ",
+        "2 of 4 judgements (50.0 %) are lost: their passage ids, such as 'D3', are not in "
+        "corpus.jsonl; repair the ids",
+        "to 0.75 to go on",
+    )
+    refused(beir.read, source(path), *parts)
+    assert len(beir.read(source(path, lost_judgements=0.75)).warnings) == 2
+
+
+def test_a_folder_that_loses_nothing_has_no_warning(shared: Shared) -> None:
+    assert beir.read(source(shared("data/cranfield"))).warnings == ()
+
+
 def test_beir_refuses_folders_that_do_not_fit(tmp_path: Path) -> None:
     path = folder(tmp_path, [doc("d1", "one")], [query("q1")], test=[("d1", "q1", 1)])
-    refused(beir.read, source(path), "qrels: no row names a query", "query-id, corpus-id, score")
+    refused(beir.read, source(path), "columns of qrels query-id, corpus-id, score, in this")
+    write(path / "qrels" / "test.tsv", "query-id\tcorpus-id\tscore")
+    refused(beir.read, source(path), "qrels: holds no judgement")
     write(path / "qrels" / "test.tsv", "q1\td1\t1")
     refused(beir.read, source(path), "test.tsv:1: expected the header query-id corpus-id score")
     write(path / "corpus.jsonl", {"title": "no id"})

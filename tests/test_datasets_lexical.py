@@ -1,4 +1,4 @@
-"""BM25 against the formula in a slow loop; mined negatives that are never positives."""
+"""Lexical scorers against slow loops and other libraries; mined negatives and what they avoid."""
 
 from __future__ import annotations
 
@@ -7,13 +7,18 @@ import re
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
+from typing import get_args
 
+import bm25s
 import numpy as np
 import polars as pl
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from sklearn.feature_extraction.text import TfidfVectorizer
+from sklearn.metrics.pairwise import cosine_similarity
 
+from wellspring.config.datasets import SCORERS, Miner
 from wellspring.datasets import beir, lexical, negatives
 from wellspring.datasets.records import Source
 
@@ -30,21 +35,66 @@ def words(text: str) -> list[str]:
     return [word for word in found if word not in STOP_WORDS]
 
 
-def bm25(query: str, passages: list[str], k1: float, b: float) -> list[float]:
-    """Lucene's BM25 as its documentation has it, a word of a passage at a time."""
-    bags = [Counter(words(passage)) for passage in passages]
+def pieces(text: str) -> list[str]:
+    """Runs of 2 to 4 characters of each word between spaces, with a space on either side."""
+    padded = [f" {word} " for word in text.lower().split()]
+    return [
+        word[start : start + size]
+        for word in padded
+        for size in (2, 3, 4)
+        for start in range(len(word) - size + 1)
+    ]
+
+
+def bm25(
+    query: str,
+    passages: list[str],
+    k1: float,
+    b: float,
+    terms: Callable[[str], list[str]] = words,
+) -> list[float]:
+    """Lucene's BM25 as its documentation has it, a term of a passage at a time."""
+    bags = [Counter(terms(passage)) for passage in passages]
     lengths = [bag.total() for bag in bags]
     mean = sum(lengths) / len(lengths)
     scores = []
     for bag, length in zip(bags, lengths, strict=True):
         score = 0.0
-        for word in words(query):
-            holding = sum(word in other for other in bags)
+        for term in terms(query):
+            holding = sum(term in other for other in bags)
             idf = math.log(1 + (len(bags) - holding + 0.5) / (holding + 0.5))
-            if bag[word]:
-                score += idf * bag[word] / (bag[word] + k1 * (1 - b + b * length / mean))
+            if bag[term]:
+                score += idf * bag[term] / (bag[term] + k1 * (1 - b + b * length / mean))
         scores.append(score)
     return scores
+
+
+def tfidf(query: str, passages: list[str], terms: Callable[[str], list[str]]) -> list[float]:
+    """The cosine of (1 + ln tf) · idf, a pair of texts at a time."""
+    bags = [Counter(terms(passage)) for passage in passages]
+    known = set().union(*bags)
+
+    def vector(bag: Counter[str]) -> dict[str, float]:
+        idf = {
+            term: math.log((1 + len(bags)) / (1 + sum(term in other for other in bags))) + 1
+            for term in bag
+        }
+        return {term: (1 + math.log(bag[term])) * idf[term] for term in bag if term in known}
+
+    asked = vector(Counter(terms(query)))
+    scores = []
+    for other in map(vector, bags):
+        dot = sum(asked[term] * other[term] for term in asked if term in other)
+        size = math.hypot(*asked.values()) * math.hypot(*other.values())
+        scores.append(dot / size if size else 0.0)
+    return scores
+
+
+def slowly(scorer: str, query: str, passages: list[str], k1: float, b: float) -> list[float]:
+    terms = pieces if scorer.startswith("character") else words
+    if scorer.endswith("bm25"):
+        return bm25(query, passages, k1, b, terms)
+    return tfidf(query, passages, terms)
 
 
 def frame(queries: list[str], passages: list[str]) -> pl.DataFrame:
@@ -55,6 +105,10 @@ def frame(queries: list[str], passages: list[str]) -> pl.DataFrame:
 
 def side(texts: pl.DataFrame, name: str) -> pl.DataFrame:
     return texts.filter(side=name).select("text_id", "text")
+
+
+def assert_frames(frames: list[pl.DataFrame], expected: list[pl.DataFrame]) -> None:
+    assert all(one.equals(other) for one, other in zip(frames, expected, strict=True))
 
 
 NONE = pl.DataFrame(schema={"query_id": pl.String, "text_id": pl.String})
@@ -75,23 +129,59 @@ def test_scores_are_the_formula(
         .select(query_id="text_id")
         .join(side(texts, "passage").select("text_id"), how="cross")
     )
-    scores = lexical.scores(texts, pairs, k1, b)
-    assert scores.dtype == np.float32
-    expected = [bm25(query, passages, k1, b) for query in queries]
-    np.testing.assert_allclose(scores, np.ravel(expected), rtol=1e-5, atol=1e-6)
+    found = lexical.scores(texts, pairs, k1=k1, b=b)
+    assert list(found) == list(SCORERS)
+    for scorer, scores in found.items():
+        assert scores.dtype == np.float32
+        expected = [slowly(scorer, query, passages, k1, b) for query in queries]
+        np.testing.assert_allclose(scores, np.ravel(expected), rtol=1e-5, atol=1e-6)
+    # Equal texts get equal bits: ties show.
+    text = dict(texts.select("text_id", "text").iter_rows())
+    same = pairs.select(pl.all().replace_strict(text)).with_columns(
+        pl.Series(scorer, scores) for scorer, scores in found.items()
+    )
+    distinct = same.group_by("query_id", "text_id").agg(pl.col(SCORERS).n_unique())
+    assert (distinct.select(SCORERS).to_numpy() == 1).all()
+
+
+def test_scores_are_those_of_other_libraries() -> None:
+    random = np.random.default_rng(0)
+    vocabulary = ["wings", "winged", "lifting", "drag", "the", "flow-field", "42", "naïve", "Ma"]
+    made = [" ".join(random.choice(vocabulary, random.integers(1, 30))) for _ in range(80)]
+    queries, passages = made[:20], made[20:]
+    texts = frame(queries, passages)
+    pairs = side(texts, "query").select(query_id="text_id")
+    pairs = pairs.join(side(texts, "passage").select("text_id"), how="cross")
+    found = lexical.scores(texts, pairs, k1=1.2, b=0.75)
+    analysers = {"bm25": words, "character-bm25": pieces}
+    for scorer, analyse in analysers.items():
+        index = bm25s.BM25(k1=1.2, b=0.75, method="lucene")
+        index.index(list(map(analyse, passages)), show_progress=False)
+        known = set().union(*map(analyse, passages))
+        asked = [[term for term in analyse(query) if term in known] for query in queries]
+        expected = [index.get_scores(terms) for terms in asked]
+        np.testing.assert_allclose(found[scorer], np.ravel(expected), rtol=1e-4, atol=1e-5)
+    for scorer, analyse in {"word-tfidf": words, "character-tfidf": pieces}.items():
+        vectorizer = TfidfVectorizer(analyzer=analyse, sublinear_tf=True).fit(passages)
+        sides = (vectorizer.transform(texts) for texts in (queries, passages))
+        expected = cosine_similarity(*sides)
+        np.testing.assert_allclose(found[scorer], expected.ravel(), rtol=1e-4, atol=1e-6)
 
 
 @given(
     queries=st.lists(TEXTS, min_size=1, max_size=3),
     passages=st.lists(TEXTS.filter(words), min_size=1, max_size=7, unique=True),
     depth=st.integers(1, 8),
+    scorer=st.sampled_from(SCORERS),
 )
-def test_mining_ranks_by_the_formula(queries: list[str], passages: list[str], depth: int) -> None:
+def test_mining_ranks_by_the_formula(
+    queries: list[str], passages: list[str], depth: int, scorer: str
+) -> None:
     texts = frame(queries, passages)
-    mined = negatives.mine(side(texts, "query"), side(texts, "passage"), NONE, depth)
+    mined = negatives.mine(side(texts, "query"), side(texts, "passage"), NONE, scorer, depth)
     for number, query in enumerate(queries):
         found = mined.filter(query_id=f"q{number}")
-        scores = np.array(bm25(query, passages, 0.9, 0.4))
+        scores = np.array(slowly(scorer, query, passages, 0.9, 0.4))
         assert found["rank"].to_list() == list(range(1, found.height + 1))
         assert found.height == min(depth, int((scores > 0).sum()))
         best = np.sort(scores)[::-1][: found.height]
@@ -111,14 +201,19 @@ def test_pairs_and_queries_in_batches(monkeypatch: pytest.MonkeyPatch) -> None:
             "text_id": [f"p{n:03}" for n in random.integers(0, 35, 70)],
         }
     )
-    whole = lexical.scores(texts, pairs)
-    mined = negatives.mine(side(texts, "query"), side(texts, "passage"), NONE, 5)
-    assert np.array_equal(whole, lexical.scores(texts.sample(fraction=1, shuffle=True), pairs))
+    shuffled = texts.sample(fraction=1, shuffle=True, seed=1)
+
+    def everything(texts: pl.DataFrame) -> list[pl.DataFrame]:
+        sides = side(texts, "query").sort("text_id"), side(texts, "passage").sort("text_id")
+        mined = [negatives.mine(*sides, NONE, miner, 5) for miner in get_args(Miner)]
+        return [pl.DataFrame(lexical.scores(texts, pairs)), *mined]
+
+    whole = everything(texts)
+    assert_frames(everything(shuffled), whole)
     monkeypatch.setattr(lexical, "PAIRS_HELD", 8)
-    monkeypatch.setattr(lexical, "SCORES_HELD", 3 * 35)
-    assert np.array_equal(whole, lexical.scores(texts, pairs))
-    again = negatives.mine(side(texts, "query"), side(texts, "passage"), NONE, 5)
-    assert again.equals(mined)
+    monkeypatch.setattr(lexical, "PASSAGES_HELD", 4)
+    monkeypatch.setattr(lexical, "SCORES_HELD", 3 * 4)
+    assert_frames(everything(texts), whole)
 
 
 def test_a_positive_is_never_mined() -> None:
@@ -132,7 +227,7 @@ def test_a_positive_is_never_mined() -> None:
     ]
     texts = frame(["alpha beta gamma", "delta"], passages)
     positives = pl.DataFrame({"query_id": ["q0", "q0", "q1"], "text_id": ["p000", "p002", "p004"]})
-    mined = negatives.mine(side(texts, "query"), side(texts, "passage"), positives, 9)
+    mined = negatives.mine(side(texts, "query"), side(texts, "passage"), positives, "bm25", 9)
     # p003 has the text of p000; delta is found by nothing but its own query.
     assert set(mined.filter(query_id="q0")["text_id"]) == {"p001", "p005"}
     assert mined.filter(query_id="q1").is_empty()
@@ -141,14 +236,56 @@ def test_a_positive_is_never_mined() -> None:
 def test_of_equal_texts_one_is_mined_and_ties_keep_their_order() -> None:
     passages = ["alpha one", "alpha two", "alpha one", "alpha three", "alpha four five six"]
     texts = frame(["alpha"], passages)
-    mined = negatives.mine(side(texts, "query"), side(texts, "passage"), NONE, 3)
+    mined = negatives.mine(side(texts, "query"), side(texts, "passage"), NONE, "bm25", 3)
     assert mined["text_id"].to_list() == ["p000", "p001", "p003"]
     assert mined["score"].n_unique() == 1
 
 
+def test_random_negatives_are_uniform_and_depend_on_seed_and_query_alone() -> None:
+    passages = [f"passage {n}" for n in range(12)]
+    texts = frame(["anything"] * 400, passages)
+    sides = side(texts, "query"), side(texts, "passage")
+    barred = pl.DataFrame({"query_id": [f"q{n}" for n in range(400)], "text_id": "p003"})
+    mined = negatives.mine(*sides, barred, "random", 4, 42)
+    assert mined.group_by("query_id").agg(pl.col("text_id").n_unique())["text_id"].eq(4).all()
+    counts = dict(mined["text_id"].value_counts().iter_rows())
+    assert "p003" not in counts and len(counts) == 11
+    # Binomial(1600, 1/11): 145 ± 11.5; five deviations.
+    assert all(88 < count < 203 for count in counts.values())
+    first = mined.filter(rank=1)["text_id"].value_counts()["count"]
+    assert first.max() < 36 + 5 * 5.8
+    assert mined.equals(negatives.mine(*sides, barred, "random", 4, 42))
+    alone = negatives.mine(sides[0][7:8], sides[1], barred, "random", 4, 42)
+    assert alone.equals(mined.filter(query_id="q7"))
+    other = negatives.mine(*sides, barred, "random", 4, 43)
+    assert not other.equals(mined)
+    # As many as there are, where the corpus has fewer.
+    assert negatives.mine(*sides, barred, "random", 50, 42).height == 400 * 11
+
+
+@pytest.mark.parametrize("miner", get_args(Miner))
+def test_neither_queries_nor_passages_is_no_error(miner: str) -> None:
+    texts = frame(["alpha"], ["alpha beta"])
+    sides = side(texts, "query"), side(texts, "passage")
+    assert negatives.mine(sides[0][:0], sides[1], NONE, miner, 3).is_empty()
+    assert negatives.mine(sides[0], sides[1][:0], NONE, miner, 3).is_empty()
+
+
+def test_pieces_of_words_rank_what_is_written_without_spaces() -> None:
+    passages = ["光合作用把光能转化为化学能。", "股票市场今天上涨。", "苹果的价格"]
+    texts = frame(["什么是光合作用？", "苹果多少钱？"], passages)
+    pairs = side(texts, "query").select(query_id="text_id")
+    pairs = pairs.join(side(texts, "passage").select("text_id"), how="cross")
+    found = lexical.scores(texts, pairs)
+    assert not found["bm25"].any() and not found["word-tfidf"].any()
+    for scorer in ("character-tfidf", "character-bm25"):
+        best = found[scorer].reshape(2, 3).argmax(1)
+        assert best.tolist() == [0, 2]
+
+
 def test_mining_finds_nothing() -> None:
     texts = frame(["the", "unknown", ""], ["alpha", "of the"])
-    mined = negatives.mine(side(texts, "query"), side(texts, "passage"), NONE, 3)
+    mined = negatives.mine(side(texts, "query"), side(texts, "passage"), NONE, "bm25", 3)
     assert mined.is_empty()
     assert mined.columns == ["query_id", "text_id", "rank", "score"]
 
@@ -156,7 +293,7 @@ def test_mining_finds_nothing() -> None:
 def test_bm25_on_cranfield(shared: Callable[[str], Path]) -> None:
     records = beir.read(Source({None: shared("data/cranfield")}, "cranfield"))
     texts = records.texts
-    found = negatives.mine(side(texts, "query"), side(texts, "passage"), NONE, 10)
+    found = negatives.mine(side(texts, "query"), side(texts, "passage"), NONE, "bm25", 10)
     graded = found.join(records.judgements, on=["query_id", "text_id"], how="left").with_columns(
         gain=pl.col("grade").fill_null(0) / (pl.col("rank") + 1).log(2)
     )

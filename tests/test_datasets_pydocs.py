@@ -7,9 +7,13 @@ from pathlib import Path
 
 import polars as pl
 import pytest
+from sampling import check_apart
 
-from wellspring.datasets import pydocs
+from wellspring.config import SCORERS
+from wellspring.datasets import lexical, pydocs
 from wellspring.datasets.records import Records, Source
+from wellspring.datasets.samples import Sampling, make
+from wellspring.datasets.splits import Splitting
 from wellspring.errors import SourceError
 
 LOCK = Path(__file__).parents[1] / "requirements.lock"
@@ -190,6 +194,7 @@ def test_repairs_are_counted(tmp_path: Path, plant: Plant) -> None:
         "passages": 2,
         "positives": 2,
         "hard_negatives": 0,
+        "judgements_read": 2,
         "duplicate_entries_dropped": 1,
         "files_not_parsed": 1,
         "files_parsed": 1,
@@ -253,8 +258,38 @@ def test_a_package_without_a_list_of_files(tmp_path: Path, plant: Plant) -> None
         read(lock(tmp_path, "one==1.0"), 1)
 
 
-def test_the_projects_own_packages() -> None:
-    records = read(LOCK, 300)
+@pytest.fixture(scope="module")
+def own() -> Records:
+    return read(LOCK, 300)
+
+
+def test_a_scorer_is_at_its_worst_against_its_own_negatives(own: Records) -> None:
+    """Why a floor must not be the scorer that mined the negatives."""
+    accuracies: dict[tuple[str, str], float] = {}
+    for miner in ("bm25", "character-tfidf", "random"):
+        frame = make(own.texts, own.judgements, Sampling(mined=miner, b=0.75)).frame
+        lists = frame.select("query_id", text_id=pl.concat_list("positive_id", "negative_ids"))
+        for scorer, scores in lexical.scores(own.texts, lists.explode("text_id"), b=0.75).items():
+            found = scores.reshape(-1, 5)
+            accuracies[miner, scorer] = (found[:, :1] > found[:, 1:]).mean()
+    for own_scorer, other in (("bm25", "character-tfidf"), ("character-tfidf", "bm25")):
+        assert accuracies[own_scorer, own_scorer] < accuracies[other, own_scorer] - 0.02
+    # About 300 samples: a standard error of .03.
+    assert accuracies["bm25", "character-tfidf"] > accuracies["bm25", "bm25"] + 0.06
+    assert min(accuracies["random", scorer] for scorer in SCORERS) > 0.8
+
+
+@pytest.mark.parametrize("miner", ["bm25", "character-tfidf", "random"])
+def test_passages_of_docstrings_can_be_kept_apart(own: Records, miner: str) -> None:
+    sampling = Sampling(mined=miner, splitting=Splitting(passages="disjoint"))
+    made = make(own.texts, own.judgements, sampling)
+    check_apart(made.frame)
+    # Among few passages words find nothing for some.
+    assert made.counts["samples"] >= 290
+
+
+def test_the_projects_own_packages(own: Records) -> None:
+    records = own
     assert records.counts["positives"] == 300
     assert records.judgements["grade"].eq(1).all()
     assert records.judgements["split"].null_count() == 300

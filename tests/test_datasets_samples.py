@@ -10,50 +10,30 @@ from pathlib import Path
 
 import polars as pl
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
+from sampling import (
+    BY_CHARACTERS,
+    BY_SAMPLE,
+    MINED,
+    PLAIN,
+    RANDOM,
+    Judgement,
+    apart,
+    check_apart,
+    check_names,
+    many,
+    sizes,
+    tables,
+)
 
 from wellspring.datasets import beir, dpr, jsonl
 from wellspring.datasets.negatives import draw
-from wellspring.datasets.records import JUDGEMENTS, TEXTS, Records, Source
+from wellspring.datasets.records import Records, Source
 from wellspring.datasets.samples import Sampling, make
-from wellspring.datasets.splits import qrels, splits
 from wellspring.errors import WellspringError
 
 Shared = Callable[[str], Path]
-Judgement = tuple[str, str, int, str | None]
-
-PLAIN = Sampling(test=0.25, validation=0.25)
-BY_SAMPLE = replace(PLAIN, split_by="sample")
-MINED = replace(PLAIN, mined="bm25", depth=6)
-
-
-def tables(
-    judgements: list[Judgement], text: dict[str, str] | None = None
-) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """Texts and judgements; a text is "text of ID" where `text` names no other."""
-    text = text or {}
-    ids = {(query, "query") for query, *_ in judgements}
-    ids |= {(passage, "passage") for _, passage, *_ in judgements}
-    rows = [(name, side, text.get(name, f"text of {name}")) for name, side in sorted(ids)]
-    return (
-        pl.DataFrame(rows, schema=TEXTS, orient="row"),
-        pl.DataFrame(judgements, schema=JUDGEMENTS, orient="row"),
-    )
-
-
-def many(queries: int, split: str | None = None, prefix: str = "q") -> list[Judgement]:
-    """Queries with two positives and six hard negatives each."""
-    return [
-        (f"{prefix}{n}", f"{prefix}{n}-{kind}{m}", grade, split)
-        for n in range(queries)
-        for kind, grade, count in (("p", 1, 2), ("n", 0, 6))
-        for m in range(count)
-    ]
-
-
-def sizes(frame: pl.DataFrame) -> dict[str, int]:
-    return dict(frame["split"].value_counts().iter_rows())
 
 
 # draw
@@ -114,9 +94,12 @@ def test_one_sample_for_each_positive() -> None:
         "train": 44,
         "validation": 16,
         "test": 20,
-        "given_negatives_not_used": 0,
         "oversampled": 0,
         "dropped_without_negatives": 0,
+        "given_negatives_that_are_positives": 0,
+        "given_negatives_that_are_their_query": 0,
+        "own_documents_by_id": 0,
+        "own_documents_by_text": 0,
         "duplicates": 0,
         "leaks_dropped": 0,
         "queries_on_both_sides": 0,
@@ -168,8 +151,10 @@ def test_mined_negatives_come_from_the_whole_corpus() -> None:
         assert len(set(chosen)) == 4
     without = judgements.filter(pl.col("grade") > 0)
     assert make(texts, without, MINED).frame.equals(made.frame)
+    assert made.counts["given_negatives_not_used"] == 30 * 6
 
 
+@settings(max_examples=60)
 @given(
     edges=st.lists(
         st.tuples(st.integers(0, 7), st.integers(0, 9), st.integers(0, 2)),
@@ -178,7 +163,9 @@ def test_mined_negatives_come_from_the_whole_corpus() -> None:
         unique_by=lambda edge: edge[:2],
     ),
     words=st.lists(st.sampled_from(["wing", "lift", "drag", "flow"]), min_size=18, max_size=18),
-    sampling=st.sampled_from([PLAIN, BY_SAMPLE, MINED]),
+    sampling=st.sampled_from(
+        [PLAIN, BY_SAMPLE, MINED, RANDOM, BY_CHARACTERS, *map(apart, (PLAIN, MINED, RANDOM))]
+    ),
     seed=st.integers(0, 5),
 )
 def test_neither_order_nor_seed_of_rows_matters(
@@ -204,11 +191,14 @@ def test_neither_order_nor_seed_of_rows_matters(
         if grade:
             positives.setdefault(text[query], set()).add(text[passage])
     for query, chosen in made.frame.select("query_id", "negative_ids").iter_rows():
-        assert not {text[name] for name in chosen} & positives[text[query]]
+        assert not {text[name] for name in chosen} & (positives[text[query]] | {text[query]})
     pairs = [
         (text[q], text[p]) for q, p in made.frame.select("query_id", "positive_id").iter_rows()
     ]
     assert len(pairs) == len(set(pairs))
+    check_names(texts, made.frame)
+    if sampling.splitting.passages == "disjoint":
+        check_apart(made.frame)
 
 
 def test_passages_that_test_shares_with_train_are_counted_by_text() -> None:
@@ -219,136 +209,6 @@ def test_passages_that_test_shares_with_train_are_counted_by_text() -> None:
     made = make(*tables(rows, text), replace(PLAIN, negatives=6))
     assert made.counts["queries_on_both_sides"] == 0
     assert made.counts["test_passages_seen_in_train"] == 3
-
-
-# splits
-
-
-def test_shares_are_exact_and_no_query_is_in_two_splits() -> None:
-    texts, judgements = tables(many(200))
-    found = splits(texts, judgements, "query", 0.2, 0.12, 42)
-    queries = found.group_by("query_id").agg(pl.col("split").unique())
-    assert queries["split"].list.len().eq(1).all()
-    # Of 200 queries 40; of the 160 that are left 19.2.
-    assert sizes(queries.explode("split")) == {"train": 141, "validation": 19, "test": 40}
-    assert sizes(found) == {"train": 282, "validation": 38, "test": 80}
-
-
-def test_splits_by_sample_leak_queries_and_say_so() -> None:
-    texts, judgements = tables(many(200))
-    made = make(texts, judgements, replace(BY_SAMPLE, test=0.2, validation=0.12))
-    assert sizes(made.frame) == {"train": 282, "validation": 38, "test": 80}
-    apart = made.frame.group_by("query_id").agg(pl.col("split").n_unique())
-    assert made.counts["queries_on_both_sides"] == (apart["split"] > 1).sum() > 50
-
-
-def test_equal_query_texts_are_one_query() -> None:
-    rows = many(60)
-    twins = {f"q{n}": f"twin {n // 2}" for n in range(60)}
-    found = splits(*tables(rows, twins), "query", 0.3, 0.3, 42)
-    text = pl.col("query_id").replace_strict(twins)
-    assert found.group_by(text).agg(pl.col("split").n_unique())["split"].eq(1).all()
-
-
-def test_a_split_depends_on_its_seed_but_on_no_negative() -> None:
-    texts, judgements = tables(many(100))
-    chosen = {"by": "query", "test": 0.2, "validation": 0.1}
-    first = splits(texts, judgements, **chosen, seed=42)
-    assert not first.equals(splits(texts, judgements, **chosen, seed=43))
-    bare = judgements.filter(pl.col("grade") > 0)
-    assert first.equals(splits(texts, bare, **chosen, seed=42))
-    one = make(texts, judgements, replace(PLAIN, negatives_seed=1)).frame
-    other = make(texts, judgements, replace(MINED, negatives=2)).frame
-    assert one.drop("negative_ids").equals(other.drop("negative_ids"))
-
-
-def test_more_queries_move_few_of_the_others() -> None:
-    texts, judgements = tables(many(100))
-    more = tables(many(101))
-    chosen = {"by": "query", "test": 0.2, "validation": 0.1, "seed": 42}
-    one, other = splits(texts, judgements, **chosen), splits(*more, **chosen)
-    moved = one.join(other, on="sample_id").filter(pl.col("split") != pl.col("split_right"))
-    assert moved["query_id"].n_unique() <= 3
-
-
-@pytest.mark.parametrize(
-    ("published", "kept"),
-    [
-        (("train", "test"), {"test": "test", "train": "train validation"}),
-        (("train", "dev"), {"dev": "test", "train": "train validation"}),
-        (("train", "validation"), {"validation": "test", "train": "train validation"}),
-        (("train", "dev", "test"), {"train": "train", "dev": "validation", "test": "test"}),
-        (("train",), {"train": "train validation test"}),
-    ],
-)
-def test_published_splits_are_kept(published: tuple[str, ...], kept: dict[str, str]) -> None:
-    rows = [row for name in published for row in many(30, name, f"{name}-")]
-    made = make(*tables(rows), PLAIN)
-    origin = made.frame.with_columns(source=pl.col("query_id").str.split("-").list.first())
-    found = origin.group_by("source").agg(pl.col("split").unique())
-    assert {name: set(parts) for name, parts in found.iter_rows()} == {
-        name: set(parts.split()) for name, parts in kept.items()
-    }
-
-
-def test_published_splits_that_share_a_query() -> None:
-    rows = [*many(30, "train", "a"), *many(30, "test", "b")]
-    rows += [("a0", "extra", 1, "test"), ("a1", "a1-p0", 1, "test")]
-    by_query = make(*tables(rows), PLAIN)
-    assert by_query.counts["leaks_dropped"] == 3
-    assert by_query.counts["duplicates"] == 1
-    assert by_query.counts["queries_on_both_sides"] == 0
-    test = by_query.frame.filter(split="test").filter(pl.col("query_id").str.starts_with("a"))
-    assert test["positive_id"].to_list() == ["extra", "a1-p0"]
-    by_sample = make(*tables(rows), BY_SAMPLE)
-    assert by_sample.counts["leaks_dropped"] == 0
-    assert by_sample.counts["samples"] == by_query.counts["samples"] + 3
-    both = {"a0", "a1"}
-    found = by_sample.frame.filter(split="test")["query_id"]
-    assert both <= set(found)
-
-
-def test_splits_that_cannot_be_made() -> None:
-    with pytest.raises(WellspringError, match=r"validation split of 2 .* raise splits\.val"):
-        make(*tables(many(1)), replace(PLAIN, test=0.5, split_by="sample"))
-    with pytest.raises(WellspringError, match=r"test split of 4 samples is empty: raise splits\.t"):
-        make(*tables(many(2)), replace(PLAIN, test=0.1, validation=0.5))
-    with pytest.raises(WellspringError, match=r"train split .* lower splits\.test \(0\.6\)"):
-        make(*tables(many(2)), replace(PLAIN, test=0.6, validation=0.9))
-    with pytest.raises(WellspringError, match=r"train split .* give a source with a train split"):
-        make(*tables(many(9, "test")), PLAIN)
-    with pytest.raises(WellspringError, match="published split 'eval' is none of train, dev, val"):
-        make(*tables(many(9, "eval")), PLAIN)
-    positives = [row for row in many(9) if row[2]]
-    with pytest.raises(WellspringError, match=r"set the dataset's negatives\.mined to bm25"):
-        make(*tables(positives), PLAIN)
-
-
-# qrels
-
-
-def test_qrels_hold_every_judgement_of_a_splits_queries() -> None:
-    texts, judgements = tables([*many(40), ("q0", "graded", 3, None), ("lost", "q0-p0", 0, None)])
-    parts = splits(texts, judgements, "query", 0.25, 0.25, 42)
-    found = qrels(texts, judgements, parts)
-    assert found.columns == ["split", "query_id", "text_id", "grade"]
-    expected = judgements.filter(pl.col("query_id") != "lost").drop("split")
-    assert set(found.drop("split").iter_rows()) == set(expected.iter_rows())
-    assert found.height == expected.height
-    where = dict(parts.select("query_id", "split").unique().iter_rows())
-    assert all(where[query] == split for split, query, *_ in found.iter_rows())
-    shuffled = judgements.sample(fraction=1, shuffle=True, seed=1)
-    assert qrels(texts, shuffled, parts).equals(found)
-
-
-def test_qrels_of_a_query_in_two_splits_are_in_both() -> None:
-    texts, judgements = tables(many(40))
-    parts = splits(texts, judgements, "sample", 0.4, 0.1, 42)
-    found = qrels(texts, judgements, parts)
-    for (query,), group in parts.group_by("query_id"):
-        own = found.filter(query_id=query)
-        assert set(own["split"]) == set(group["split"])
-        assert own.height == 8 * group["split"].n_unique()
 
 
 # real data
@@ -391,7 +251,7 @@ def test_flagembedding_with_its_own_negatives(shared: Shared) -> None:
 def test_dpr_with_its_own_negatives(shared: Shared) -> None:
     path = shared("data/dpr-sample/sample.json")
     records = dpr.read(Source({None: path}, "nq"))
-    frame = check(records, replace(PLAIN, split_by="sample"))
+    frame = check(records, BY_SAMPLE)
     published = {record["question"]: record for record in json.loads(path.read_text())}
     text = dict(records.texts.select("text_id", "text").iter_rows())
     for query, chosen in frame.select("query_id", "negative_ids").iter_rows():

@@ -302,6 +302,7 @@ def test_pubmedqa_reads_contexts_or_conclusions(shared: Shared) -> None:
             "passages": 1000,
             "positives": 1000,
             "hard_negatives": 0,
+            "judgements_read": 1000,
         }
     for entry in ends(published):
         (passage,), negatives = judged(contexts)[entry["QUESTION"]]
@@ -343,6 +344,7 @@ def test_hotpotqa_reads_real_paragraphs(shared: Shared) -> None:
         "passages": 994,
         "positives": 200,
         "hard_negatives": 794,
+        "judgements_read": 994,
     }
     found = judged(records)
     for entry in ends(json.loads(path.read_text(encoding="utf-8"))):

@@ -15,6 +15,7 @@ from matplotlib.colors import to_rgba
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from wellspring.config import LAYERLESS
 from wellspring.config.entries import ProbeKind
 from wellspring.errors import ConfigError
 from wellspring.figures import panels, style
@@ -32,6 +33,10 @@ PROBE_LEVELS = {
     "cosine": 0.75,
     "cosine-standardised": 0.77,
     "bm25": 0.55,
+    "word-tfidf": 0.52,
+    "character-tfidf": 0.6,
+    "character-bm25": 0.58,
+    "lexical": 0.6,
 }
 
 
@@ -43,7 +48,7 @@ def table(layers: int = 7, passages: tuple[int, ...] = (2, 3, 4, 5)) -> pl.DataF
         blank["retriever"] = retriever
         for count in passages:
             for probe, level in PROBE_LEVELS.items():
-                for layer in [None] if probe == "bm25" else range(layers):
+                for layer in [None] if probe in LAYERLESS else range(layers):
                     share = 1 if layer is None else layer / max(1, layers - 1)
                     mean = 1 / count + (1 - 1 / count) * level * lift * share
                     cell = {"probe": probe, "layer": layer, "passages": count}
@@ -192,8 +197,8 @@ def test_controls_show_every_probe_of_both_retrievers() -> None:
     assert len(figure.axes) == 8
     for ax in figure.axes:
         assert {line.get_label() for line in ax.lines} == {*PROBE_LEVELS, "chance"}
-        lexical = set(line(ax, "bm25").get_ydata())
-        assert len(lexical) == 1
+        for probe in LAYERLESS:
+            assert len(set(line(ax, probe).get_ydata())) == 1
     names = [text.get_text() for ax in figure.axes for text in ax.texts]
     assert names == ["tuned", "plain"]
     assert legend_labels(figure) == [*PROBES, "chance", "95 % interval"]
@@ -208,9 +213,13 @@ def test_similarity_leaves_a_gap_where_nothing_is_defined() -> None:
 
 
 def test_lines_differ_in_colour_dashes_and_marker() -> None:
-    for looks in (list(lines_of([f"r{i}" for i in range(8)]).values()), list(PROBES.values())):
+    of_vectors = [look for probe, look in PROBES.items() if probe not in LAYERLESS]
+    for looks in (list(lines_of([f"r{i}" for i in range(8)]).values()), of_vectors):
         assert len({look.color for look in looks}) == len(looks) >= 8
         assert len({look.marker for look in looks}) == len(looks)
+    level = {(PROBES[probe].color, PROBES[probe].linestyle) for probe in LAYERLESS}
+    assert len(level) == len(LAYERLESS)
+    assert not {color for color, _ in level} & {look.color for look in of_vectors}
 
 
 def test_every_probe_has_a_line() -> None:

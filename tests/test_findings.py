@@ -27,10 +27,10 @@ def outcomes(
 ) -> pl.DataFrame:
     """Random outcomes of (retriever, probe) at the given accuracies; untrained: alike in seeds."""
     rows = []
-    untrained = ("cosine", "bm25")
+    untrained = ("cosine", "lexical")
     for (retriever, probe), level in levels.items():
         for layer, count, seed in product(range(layers), passages, range(seeds)):
-            drawn_for = (0 if probe == "bm25" else layer, count)
+            drawn_for = (0 if probe == "lexical" else layer, count)
             drawn_by = 0 if probe in untrained else seed
             draws = generator(drawn_by, retriever, probe, *drawn_for).random(queries * samples)
             draws = draws < level
@@ -121,7 +121,7 @@ def test_every_row_is_tidy() -> None:
 
 
 def test_order_of_rows_and_laziness_change_nothing() -> None:
-    levels = {(name, probe): 0.5 for name in PAIRS for probe in ("concat", "cosine", "bm25")}
+    levels = {(name, probe): 0.5 for name in PAIRS for probe in ("concat", "cosine", "lexical")}
     frame = outcomes(levels, samples=2)
     expected = build(frame, None, PAIRS, QUICK)
     shuffled = frame.sample(fraction=1, shuffle=True, seed=5)
@@ -138,10 +138,10 @@ def test_a_finding_does_not_depend_on_what_else_is_studied() -> None:
     assert set(pick(beside, dataset="another")["finding"]) == {"accuracy"}
 
 
-def test_bm25_has_no_layer_and_stands_against_every_one() -> None:
-    frame = outcomes({("tuned", "cosine"): 0.9, ("tuned", "bm25"): 0.4}, queries=200)
+def test_a_lexical_probe_has_no_layer_and_stands_against_every_one() -> None:
+    frame = outcomes({("tuned", "cosine"): 0.9, ("tuned", "lexical"): 0.4}, queries=200)
     table = build(frame, None, {"tuned": None}, QUICK)
-    lexical = pick(table, finding="accuracy", probe="bm25", measure="accuracy")
+    lexical = pick(table, finding="accuracy", probe="lexical", measure="accuracy")
     assert lexical["layer"].to_list() == [None, None]
     against = pick(table, finding="control", measure="difference", test="sign-flip max-T")
     assert against["layer"].to_list() == [0, 0, 1, 1]

@@ -17,6 +17,7 @@ from probing import marked, permuted, relational, settings
 from scipy import stats
 from sklearn.preprocessing import StandardScaler
 
+from wellspring.config import LAYERLESS
 from wellspring.errors import ConfigError, ModelError
 from wellspring.probes import KINDS, metrics, run
 
@@ -59,7 +60,7 @@ def by_relation():
 def test_where_only_the_dot_product_decides(by_relation):
     for probe in ("interaction", "cosine", "cosine-standardised"):
         assert accuracy(by_relation, probe) >= 0.99
-    for probe in ("concat", "passage-scorer", "shuffled-query", "random-label", "bm25"):
+    for probe in ("concat", "passage-scorer", "shuffled-query", "random-label", *LAYERLESS):
         assert at_chance(by_relation, probe), probe
 
 
@@ -127,10 +128,42 @@ def test_lexical_scores_rank_and_tie():
     rng = np.random.default_rng(0)
     candidates = np.arange(40).reshape(10, 4)
     scores = np.tile(np.float32([2, 1, 0, 2]), (10, 1))
-    given = make(rng.normal(size=(10, 3)), rng.normal(size=(40, 3)), candidates, bm25=scores)
+    given = make(
+        rng.normal(size=(10, 3)), rng.normal(size=(40, 3)), candidates, lexical={"bm25": scores}
+    )
     found = run(given, 4, settings("bm25", seeds=(0,))).samples
     assert found["correct"].to_list() == [0.5, 0.5]
     assert found["chance"].to_list() == [0.25, 0.25]
+
+
+def test_the_floor_is_the_scorer_that_ranks_validation_best():
+    """Not the best in test, nor in training; apart for each number of passages; ties by name."""
+    given = relational(count=400)
+    parts = {part: given.split == part for part in ("train", "validation", "test")}
+
+    def scorer(**right):
+        """Right for these shares of each split's samples, wrong for the others."""
+        scores = np.zeros((400, 4), np.float32)
+        for part, share in right.items():
+            places = np.flatnonzero(parts[part])
+            scores[places, 0] = np.where(np.arange(len(places)) < share * len(places), 1, -1)
+        return scores
+
+    lexical = {
+        "word-tfidf": scorer(train=1, validation=0.2, test=1),
+        "character-bm25": scorer(train=0, validation=0.7, test=0.4),
+        "bm25": scorer(train=0, validation=0.7, test=0.5),
+    }
+    # Between two, right for three quarters: one of the three negatives is above.
+    lexical["character-tfidf"] = np.tile(np.float32([1, 2, 0, 0]), (400, 1))
+    result = run(replace(given, lexical=lexical), 4, settings(*LAYERLESS, seeds=(0, 1)))
+    scorers = dict(result.metrics.select("probe", "scorer").unique().iter_rows())
+    assert scorers == {name: name for name in lexical} | {"lexical": "bm25"}
+    assert accuracy(result, "lexical") == accuracy(result, "bm25") == pytest.approx(0.5)
+    lexical["bm25"] = lexical["character-bm25"] = scorer(validation=0.6)
+    result = run(replace(given, lexical=lexical), 2, settings("lexical", "cosine", seeds=(0, 1)))
+    assert result.metrics["scorer"].to_list() == ["character-tfidf"] * 2 + [None] * 2
+    assert 0.55 < accuracy(result, "lexical") < 0.75
 
 
 def test_repeated_negatives_raise_chance():
@@ -151,15 +184,16 @@ def test_one_vector_for_every_text_is_labelled_constant(noise):
         for side in ("queries", "passages")
     }
     result = run(replace(given, **same), 3, settings(*KINDS))
-    found = result.metrics.filter(pl.col("probe") != "bm25")
+    found = result.metrics.filter(~pl.col("probe").is_in(LAYERLESS))
     assert found["label"].unique().to_list() == ["constant"]
     assert set(found["constant_features"]) == {16, 8}
     assert (found["accuracy"] == found["chance"]).all()
     assert (found["epochs"] == 0).all()
     assert (found["low"] == found["high"]).all()
-    credit = result.samples.filter(pl.col("probe") != "bm25")
+    credit = result.samples.filter(~pl.col("probe").is_in(LAYERLESS))
     assert (credit["correct"] == credit["chance"]).all()
-    assert result.metrics.filter(probe="bm25")["label"].unique().to_list() == ["ok"]
+    for probe in LAYERLESS:
+        assert result.metrics.filter(probe=probe)["label"].unique().to_list() == ["ok"]
 
 
 def test_single_constant_dimensions_are_counted_and_harmless():
@@ -276,7 +310,7 @@ def test_intervals_at_the_edges():
     [
         ({}, 5, ConfigError, "passages: 5 is outside 2 to 4"),
         ({}, 1, ConfigError, "passages: 1 is outside 2 to 4"),
-        ({"bm25": None}, 3, ConfigError, "bm25 needs lexical scores"),
+        ({"lexical": {}}, 3, ConfigError, "bm25 needs lexical scores"),
         ({"split": np.full(60, "train")}, 3, ConfigError, "no sample is left for validation"),
         ({"queries": torch.full((60, 32), torch.nan)}, 3, ModelError, "query vector"),
         ({"passages": torch.full((60, 32), torch.inf)}, 3, ModelError, "passage vector"),

@@ -48,7 +48,7 @@ def test_the_papers_grid_is_planned_exactly(clone):
         "texts": 2,
         "samples": 2,
         "qrels": 2,
-        "bm25": 2,
+        "lexical": 2,
         "embed": 7 * 2 * 2 * 4,
         # Blocks of five encoders and of two, sides, datasets.
         "attribute": (5 * 12 + 2 * 32) * 2 * 2,
@@ -107,6 +107,14 @@ def test_the_methods_are_attributed_in_two_blocks_of_one_pair(clone):
     methods = clone.planned("--configfile", "studies/methods.yaml")
     # Seven of two encoders; the default study's own of a third one, too.
     assert methods["attribute"] == 7 * 2 * 2 * 2 + 3 * 2 * 2
+
+
+def test_three_kinds_of_negatives_are_probed_in_three_layers(clone):
+    planned = clone.planned("--configfile", "studies/negatives.yaml")
+    assert planned["samples"] == planned["lexical"] == 3
+    assert planned["embed"] == 2 * 2 * 3
+    assert planned["probe"] == 2 * 3 * 3 * 2
+    assert "attribute" not in planned
 
 
 def dpr_slice(questions: int, start: int = 0) -> bytes:
@@ -278,7 +286,7 @@ def test_the_papers_grid_runs_end_to_end(clone, tmp_path):
                 "attribute": {"datasets": ["nq"], "ablate": [2], "draws": 1},
                 "probe": {
                     "passages": [2],
-                    "kinds": ["concat", "interaction", "shuffled-query", "cosine", "bm25"],
+                    "kinds": ["concat", "interaction", "shuffled-query", "cosine", "lexical"],
                     "seeds": [0],
                     "optimiser": {"epochs": 3},
                 },

@@ -110,12 +110,12 @@ def add_attribution(config):
     config["study"]["attribute"]["attributions"].append("cut")
 
 
-RESAMPLED = {"samples": 1, "bm25": 1, "probe": PROBES, **REPORTED, **ABLATED}
+RESAMPLED = {"samples": 1, "lexical": 1, "probe": PROBES, **REPORTED, **ABLATED}
 EDITS_OF_CONFIG = [
     (set_negatives, RESAMPLED),
     (mine_negatives, RESAMPLED),
     (count_negatives, RESAMPLED),
-    (set_bm25, {"bm25": 1, "probe": PROBES, **REPORTED}),
+    (set_bm25, {"lexical": 1, "probe": PROBES, **REPORTED}),
     (set_shards, {"embed": 8, "similarity": 1, "probe": PROBES, **REPORTED}),
     (set_kinds, {"probe": PROBES, **REPORTED}),
     (set_seeds, {"probe": PROBES, **REPORTED}),

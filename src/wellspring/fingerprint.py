@@ -68,7 +68,7 @@ STEPS: dict[str, tuple[str, ...]] = {
         "datasets.lexical",
     ),
     "qrels": ("randomness", "datasets.splits"),
-    "bm25": ("datasets.lexical",),
+    "lexical": ("datasets.lexical",),
     "model": (
         "randomness",
         "models.sources",

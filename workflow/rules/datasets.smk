@@ -82,23 +82,23 @@ rule qrels:
         " --spec {params.spec:q} --code {params.code} --log {log}"
 
 
-rule bm25:
-    """Score every sample's candidates with BM25: the lexical floor of the probes."""
+rule lexical:
+    """Score every sample's candidates by words and by pieces of words: the floor of the probes."""
     input:
         texts="results/datasets/{dataset}/texts.parquet",
         samples="results/datasets/{dataset}/samples.parquet",
     output:
-        "results/datasets/{dataset}/bm25.parquet",
+        "results/datasets/{dataset}/lexical.parquet",
     log:
-        "results/logs/bm25/{dataset}.log",
+        "results/logs/lexical/{dataset}.log",
     conda:
         "../../envs/wellspring.yaml"
     resources:
         mem_mb=4000,
         runtime=60,
     params:
-        spec=slice_of(specs.bm25, "dataset"),
-        code=fingerprint.code("bm25"),
+        spec=slice_of(specs.lexical, "dataset"),
+        code=fingerprint.code("lexical"),
     shell:
-        "wellspring bm25 {input.texts} {input.samples} {output}"
+        "wellspring lexical {input.texts} {input.samples} {output}"
         " --spec {params.spec:q} --code {params.code} --log {log}"

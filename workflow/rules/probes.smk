@@ -5,7 +5,7 @@ rule probe:
     """Fit all probe kinds and seeds of one layer and passage count, on one thread."""
     input:
         samples="results/datasets/{dataset}/samples.parquet",
-        bm25="results/datasets/{dataset}/bm25.parquet",
+        lexical="results/datasets/{dataset}/lexical.parquet",
         query=of_job(inputs.side_shards, "retriever", "dataset", side="query"),
         passage=of_job(inputs.side_shards, "retriever", "dataset", side="passage"),
     output:
@@ -26,7 +26,7 @@ rule probe:
         query=of_job(inputs.side_folder, "retriever", "dataset", side="query"),
         passage=of_job(inputs.side_folder, "retriever", "dataset", side="passage"),
     shell:
-        "wellspring probe {input.samples} {input.bm25} {output.outcomes} {output.metrics} {output.curves}"
+        "wellspring probe {input.samples} {input.lexical} {output.outcomes} {output.metrics} {output.curves}"
         " --query {params.query:q} --passage {params.passage:q}"
         " --layer {wildcards.layer} --passages {wildcards.passages}"
         " --spec {params.spec:q} --code {params.code} --log {log}"

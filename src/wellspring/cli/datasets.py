@@ -1,11 +1,11 @@
-"""texts, samples, qrels, bm25: from a source to the tables that every later step reads."""
+"""texts, samples, qrels, lexical: from a source to the tables that every later step reads."""
 
 from __future__ import annotations
 
 import hashlib
 import importlib
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 import polars as pl
@@ -14,6 +14,9 @@ from wellspring import shards, specs
 from wellspring.cli.step import FILE, circumstances, options, step
 from wellspring.config import Splits
 from wellspring.errors import SourceError
+
+if TYPE_CHECKING:
+    from wellspring.datasets.splits import Splitting
 
 
 @click.command()
@@ -31,6 +34,8 @@ def texts(texts: Path, judgements: Path, spec: str, code: str | None, log: Path 
         files = {split or None: Path(path) for split, path in wanted.files.items()}
         found = reader.read(Source(files=files, name=wanted.dataset, options=_options(wanted)))
         messages.counts(found.counts)
+        for warning in found.warnings:
+            messages.tell(warning)
         digests = {side: _digest(found.texts, side) for side in ("query", "passage")}
         made = circumstances("texts", wanted.format, "polars")
         said = hashlib.sha256(found.judgements.write_csv().encode()).hexdigest()
@@ -61,8 +66,8 @@ def samples(
             mined=wanted.negatives.mined,
             depth=wanted.negatives.depth,
             negatives_seed=wanted.negatives.seed,
-            **_splits(wanted.splits),
-            **({"k1": wanted.bm25.k1, "b": wanted.bm25.b} if wanted.bm25 else {}),
+            splitting=_splitting(wanted.splits),
+            **(wanted.bm25.model_dump() if wanted.bm25 else {}),
         )
         made = make(
             pl.from_arrow(shards.read(texts)),
@@ -70,14 +75,18 @@ def samples(
             sampling,
         )
         messages.counts(made.counts)
+        for warning in made.warnings:
+            messages.tell(warning)
+        judged = shards.provenance(judgements)
         identity = {
             "step": "samples",
             "spec": wanted.model_dump(mode="json"),
             "texts": digests,
-            "judgements": shards.provenance(judgements).identity["judgements"],
+            "judgements": judged.identity["judgements"],
         }
+        facts = {**made.counts, "source": dict(judged.facts)}
         provenance = shards.Provenance(
-            identity, circumstances("samples", None, "polars", "bm25s"), made.counts
+            identity, circumstances("samples", None, "polars", "scikit-learn"), facts
         )
         shards.write(samples, made.frame.to_arrow(), provenance)
 
@@ -100,11 +109,7 @@ def qrels(
             pl.from_arrow(shards.read(texts)),
             pl.from_arrow(shards.read(judgements, step="judgements", texts=digests)),
         )
-        parts = _splits(wanted.splits)
-        assigned = splits.splits(
-            *tables, parts["split_by"], parts["test"], parts["validation"], parts["split_seed"]
-        )
-        frame = splits.qrels(*tables, assigned)
+        frame = splits.qrels(*tables, splits.splits(*tables, _splitting(wanted.splits)))
         messages.counts({"judgements": len(frame)})
         identity = {"step": "qrels", "spec": wanted.model_dump(mode="json"), "texts": digests}
         made = shards.Provenance(identity, circumstances("qrels", None, "polars"))
@@ -116,14 +121,14 @@ def qrels(
 @click.argument("samples", type=FILE)
 @click.argument("scores", type=FILE)
 @options
-def bm25(
+def lexical(
     texts: Path, samples: Path, scores: Path, spec: str, code: str | None, log: Path | None
 ) -> None:
-    """Score the candidates of SAMPLES with BM25 into SCORES."""
+    """Score the candidates of SAMPLES by words and pieces of words into SCORES."""
     from wellspring.datasets import lexical
 
-    wanted = specs.Bm25Spec.read(spec)
-    with step("bm25", None, code, log) as messages:
+    wanted = specs.LexicalSpec.read(spec)
+    with step("lexical", None, code, log) as messages:
         digests = shards.check(texts, step="texts").identity["texts"]
         drawn = shards.check(samples, step="samples", texts=digests)
         candidates = pl.from_arrow(shards.read(samples)).select(
@@ -135,21 +140,24 @@ def bm25(
         found = lexical.scores(
             pl.from_arrow(shards.read(texts)),
             pairs.select("query_id", "text_id"),
-            wanted.bm25.k1,
-            wanted.bm25.b,
+            wanted.scorers,
+            **(wanted.bm25.model_dump() if wanted.bm25 else {}),
         )
         frame = (
-            pairs.select("sample_id", scores=pl.Series(found))
+            pairs.select("sample_id")
+            .with_columns(pl.Series(scorer, values) for scorer, values in found.items())
             .group_by("sample_id", maintain_order=True)
-            .agg("scores")
+            .agg(found.keys())
         )
-        messages.counts({"scores": len(frame)})
+        messages.counts({"samples": len(frame), "scores": len(pairs) * len(found)})
         identity = {
-            "step": "bm25",
+            "step": "lexical",
             "spec": wanted.model_dump(mode="json"),
             "samples": dict(drawn.identity),
         }
-        made = shards.Provenance(identity, circumstances("bm25", None, "polars", "bm25s"))
+        made = shards.Provenance(
+            identity, circumstances("lexical", None, "polars", "scikit-learn", "scipy")
+        )
         shards.write(scores, frame.to_arrow(), made)
 
 
@@ -158,13 +166,16 @@ def _options(wanted: specs.TextsSpec) -> dict[str, Any]:
     return {**wanted.options, **paths}
 
 
-def _splits(splits: Splits) -> dict[str, Any]:
-    return {
-        "split_by": splits.by,
-        "test": splits.test,
-        "validation": splits.validation,
-        "split_seed": splits.seed,
-    }
+def _splitting(splits: Splits) -> Splitting:
+    from wellspring.datasets.splits import Splitting
+
+    return Splitting(
+        by=splits.by,
+        test=splits.test,
+        validation=splits.validation,
+        seed=splits.seed,
+        passages=splits.passages,
+    )
 
 
 def _digest(frame: pl.DataFrame, side: str) -> str:

@@ -39,7 +39,7 @@ def probe(
     code: str | None,
     log: Path | None,
 ) -> None:
-    """Fit the probes to SAMPLES (BM25 SCORES beside them) into OUTCOMES, METRICS and CURVES."""
+    """Fit the probes to SAMPLES (lexical SCORES beside them) into OUTCOMES, METRICS and CURVES."""
     wanted = specs.ProbeSpec.read(spec)
     with step("probe", None, code, log) as messages:
         drawn = shards.check(
@@ -49,7 +49,8 @@ def probe(
         queries = load_side(query, wanted.query, wanted.shards, texts["query"], layer)
         answers = load_side(passage, wanted.passage, wanted.shards, texts["passage"], layer)
         frame = pl.from_arrow(shards.read(samples))
-        lexical = pl.from_arrow(shards.read(scores, step="bm25", samples=drawn))
+        expected = wanted.lexical.model_dump(mode="json")
+        lexical = pl.from_arrow(shards.read(scores, step="lexical", spec=expected, samples=drawn))
 
         import torch
 
@@ -111,10 +112,13 @@ def load_side(
 def _summary(metrics: pl.DataFrame) -> Iterator[str]:
     """A line for each kind: accuracy and chance, averaged over seeds."""
     kinds = metrics.group_by("probe", maintain_order=True).agg(
-        pl.col("accuracy", "chance").mean(), pl.col("converged").all(), pl.col("label").first()
+        pl.col("accuracy", "chance").mean(),
+        pl.col("converged").all(),
+        pl.col("label", "scorer").first(),
     )
     for row in kinds.iter_rows(named=True):
         notes = ["not converged"] if row["converged"] is False else []
+        notes += [f"by {row['scorer']}"] if row["probe"] == "lexical" else []
         notes += [row["label"]] if row["label"] != "ok" else []
         figures = f"accuracy {row['accuracy']:.4f}, chance {row['chance']:.4f}"
         yield ", ".join([f"{row['probe']}: {figures}", *notes])

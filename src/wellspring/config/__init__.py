@@ -3,14 +3,17 @@
 from wellspring.config.attributions import SIMILARITIES, Attributing, Attribution
 from wellspring.config.base import SLUG
 from wellspring.config.checks import parse
-from wellspring.config.datasets import REMOTE, Bm25, Negatives, Splits
-from wellspring.config.entries import Config, Findings, Probing
+from wellspring.config.datasets import BM25, REMOTE, SCORERS, Bm25, Negatives, Scorer, Splits
+from wellspring.config.entries import LAYERLESS, Config, Findings, Probing
 from wellspring.config.models import ARCHITECTURES, Architecture, Encoder, Model
 from wellspring.config.paths import anchor, check_places, local_places
 
 __all__ = [
     "ARCHITECTURES",
+    "BM25",
+    "LAYERLESS",
     "REMOTE",
+    "SCORERS",
     "SIMILARITIES",
     "SLUG",
     "Architecture",
@@ -23,6 +26,7 @@ __all__ = [
     "Model",
     "Negatives",
     "Probing",
+    "Scorer",
     "Splits",
     "anchor",
     "check_places",

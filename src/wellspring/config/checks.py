@@ -11,8 +11,8 @@ from pydantic import ValidationError
 
 from wellspring.config.attributions import Attributing
 from wellspring.config.base import HUB, SLUG, Strict
-from wellspring.config.datasets import PUBLISHED, REMOTE, Dataset
-from wellspring.config.entries import Config, Probing
+from wellspring.config.datasets import PUBLISHED, REMOTE, SCORERS, Dataset
+from wellspring.config.entries import LAYERLESS, Config, Probing
 from wellspring.config.models import ARCHITECTURES, GATED, Retriever
 from wellspring.config.twins import expanded
 from wellspring.errors import ConfigError
@@ -133,6 +133,7 @@ def _retriever_problems(config: Config, name: str, retriever: Retriever) -> Iter
 
 
 def _dataset_problems(name: str, dataset: Dataset) -> Iterable[str]:
+    yield from _twice(f"datasets.{name}", dataset, ["lexical"])
     source = getattr(dataset, "source", None)
     splits = source if isinstance(source, Mapping) else {}
     for split in splits:
@@ -195,9 +196,16 @@ def _probe_problems(config: Config) -> Iterable[str]:
     probe = config.study.probe
     yield from _twice("study.probe", probe, Probing.model_fields)
     yield from _selection_problems(config, "probe", probe)
-    if set(probe.kinds) == {"bm25"}:
-        yield "study.probe.kinds: bm25 alone tells nothing about layers: add another probe"
+    if set(probe.kinds) <= set(LAYERLESS):
+        verb = "tells" if len(probe.kinds) == 1 else "tell"
+        yield (
+            f"study.probe.kinds: {' and '.join(probe.kinds)} alone {verb} nothing about layers: "
+            "add a probe of vectors"
+        )
     for name in probe.datasets:
+        scorers = config.datasets[name].lexical if name in config.datasets else SCORERS
+        for kind in sorted({*probe.kinds} & {*SCORERS} - {*scorers}):
+            yield f"study.probe.kinds: {kind!r} is not among datasets.{name}.lexical: add it there"
         count = config.datasets[name].negatives.count if name in config.datasets else 99
         if max(probe.passages) > count + 1:
             yield (

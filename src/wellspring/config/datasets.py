@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import Field, field_validator, model_validator
 
@@ -11,16 +11,26 @@ from wellspring.config.base import Bytes, Fraction, Sha256, Slug, Strict
 PUBLISHED = ("train", "dev", "validation", "test")
 """Splits that a source may publish."""
 
+Scorer = Literal["bm25", "word-tfidf", "character-tfidf", "character-bm25"]
+"""How words, or pieces of words, rank passages: see `wellspring.datasets.lexical`."""
+SCORERS: tuple[Scorer, ...] = get_args(Scorer)
+BM25 = ("bm25", "character-bm25")
+"""Those of them that are BM25."""
+Miner = Literal[Scorer, "random"]
+"""What finds hard negatives: a lexical scorer, or chance."""
+
 
 class Negatives(Strict):
     """Which hard negatives a sample gets."""
 
     count: int = Field(default=4, ge=1)
     """Hard negatives a sample; fewer in the source are oversampled, none drops the sample."""
-    mined: Literal["bm25"] | None = None
-    """Mine them with BM25 where the source has none (or its own are not wanted)."""
+    mined: Miner | None = None
+    """Mine them where the source has none, or where its own are not wanted: the passages that a
+    lexical scorer ranks first, or `random` passages of the corpus."""
     depth: int = Field(default=20, ge=1)
-    """Mined negatives are drawn from the first `depth` passages that BM25 finds."""
+    """Mined negatives are drawn from the first `depth` passages that the scorer finds; `random`
+    draws so many passages for each query."""
     seed: int = 42
     """Seed of the draw."""
 
@@ -42,10 +52,20 @@ class Splits(Strict):
     """A share of what is not test."""
     seed: int = 42
     """Seed of the split."""
+    passages: Literal["shared", "disjoint"] = "shared"
+    """`shared`: a passage may be a candidate in two splits. `disjoint`: queries that share a
+    positive fall into one split, and a sample's negatives come from the passages of its split.
+    Mined among fewer passages they are easier, the more so the smaller the split."""
+
+    @model_validator(mode="after")
+    def _whole_queries(self) -> Splits:
+        if self.passages == "disjoint" and self.by == "sample":
+            raise ValueError("passages: disjoint needs by: query")
+        return self
 
 
 class Bm25(Strict):
-    """The lexical scorer that mines negatives and serves as the `bm25` control."""
+    """Settings of BM25, over words and over characters."""
 
     k1: float = Field(default=0.9, gt=0)
     """How soon repeating a word stops to count."""
@@ -59,7 +79,9 @@ class _Dataset(Strict):
     splits: Splits = Splits()
     """How samples are split, where the source publishes no splits."""
     bm25: Bm25 = Bm25()
-    """The lexical scorer that mines negatives and serves as a control."""
+    """Settings of BM25, which mines negatives and serves as a control."""
+    lexical: list[Scorer] = Field(default=list(SCORERS), min_length=1)
+    """The lexical scorers that serve as controls; the probe `lexical` is the best of them."""
     shards: int = Field(default=1, ge=1, le=1000)
     """Pieces in which a side is embedded, one job each."""
 
@@ -117,6 +139,10 @@ class Beir(_FileDataset):
     """A folder has none."""
     judged_only: bool = False
     """Keep only the passages that some query judges."""
+    lost_judgements: float = Field(default=0.01, ge=0, le=1)
+    """Refuse the folder when a larger share of its judgements names queries or passages that it
+    does not hold. A few are missing in some collections; ids that are written in two ways lose
+    more."""
 
     @field_validator("sha256", "size", mode="before")
     @classmethod

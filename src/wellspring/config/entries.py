@@ -12,7 +12,7 @@ from pydantic import Field, PrivateAttr
 
 from wellspring.config.attributions import Attributing, Attribution
 from wellspring.config.base import Fraction, Slug, Strict
-from wellspring.config.datasets import Dataset
+from wellspring.config.datasets import SCORERS, Dataset, Scorer
 from wellspring.config.models import Architecture, Encoder, Model, Retriever
 
 ProbeKind = Literal[
@@ -24,8 +24,11 @@ ProbeKind = Literal[
     "random-label",
     "cosine",
     "cosine-standardised",
-    "bm25",
+    Scorer,
+    "lexical",
 ]
+LAYERLESS = (*SCORERS, "lexical")
+"""The kinds that read texts, not vectors: they say the same at every layer."""
 
 
 class Optimiser(Strict):
@@ -75,10 +78,13 @@ class Probing(Strict):
             "cosine",
             "cosine-standardised",
             "bm25",
+            "character-tfidf",
+            "lexical",
         ],
         min_length=1,
     )
-    """The published probe (`concat`) and its controls."""
+    """The published probe (`concat`) and its controls. `lexical` is the lexical scorer of the
+    dataset that ranks its validation samples best."""
     seeds: list[int] = Field(default=[0, 1, 2], min_length=1)
     """Each draws its own negatives, orders and starts."""
     rank: int = Field(default=16, ge=1)

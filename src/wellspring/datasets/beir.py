@@ -2,11 +2,13 @@
 
 A passage is its title, a space and its text. The ids are the source's own. Repairs beside those of
 `records`: a judgement of a query or passage that is not there is dropped (published qrels have
-some), and a grade below 0 (TREC marks junk so) counts as 0.
+some), up to a share of them that can be set, and a grade below 0 (TREC marks junk so) counts as 0.
 """
 
 from __future__ import annotations
 
+import heapq
+import re
 from collections import Counter
 from pathlib import Path
 
@@ -28,15 +30,17 @@ from wellspring.datasets.records import (
 from wellspring.errors import SourceError
 
 HEADER = ["query-id", "corpus-id", "score"]
+LOST = 0.01
 PLACED = pl.Schema({**TEXTS, "place": pl.String})
 
 
 def read(source: Source) -> Records:
     """Reads the folder under the key None of `source.files`, with all its qrels files.
 
-    With several qrels files each one's name is its split; a single one publishes none. Option
-    `judged_only`: leave out the passages that no query judges. Raises SourceError for what cannot
-    be read, for an id that has two texts, and for qrels of which no row fits the texts.
+    With several qrels files each one's name is its split; a single one publishes none. Options:
+    `judged_only`, leave out the passages that no query judges; `lost_judgements`, the largest share
+    of judgements that may name a query or passage that is not there. Raises SourceError for what
+    cannot be read, for an id that has two texts, and where more judgements are lost.
     """
     folder = source.files[None]
     judged_only = source.options.get("judged_only", False)
@@ -45,16 +49,21 @@ def read(source: Source) -> Records:
     wanted = set(judgements["text_id"]) if judged_only else None
     queries = _texts(folder / "queries.jsonl", "query", None, counts)
     passages = _texts(folder / "corpus.jsonl", "passage", wanted, counts)
-    judgements = _fitting(judgements, queries, passages, "unknown", counts)
-    if judgements.is_empty():
-        raise SourceError(
-            f"{folder / 'qrels'}: no row names a query of queries.jsonl and a passage of "
-            f"corpus.jsonl: are its columns {', '.join(HEADER)}, in this order?"
-        )
+    known = _fitting(judgements, queries, passages, "unknown", counts)
+    sides = (("query_id", queries, "queries.jsonl"), ("text_id", passages, "corpus.jsonl"))
+    warnings = tuple(
+        _lost(folder, file, name, judgements, texts)
+        for name, texts, file in sides
+        if not judgements[name].is_in(texts["text_id"].implode()).all()
+    )
+    _check_lost(source, judgements, known, warnings)
+    judgements = known
     queries, passages = _filled(queries, "queries", counts), _filled(passages, "passages", counts)
     judgements = _fitting(judgements, queries, passages, "empty", counts)
     texts = pl.concat([queries, passages])
-    return repaired(source.name, texts, judgements, counts, unjudged=not judged_only)
+    return repaired(
+        source.name, texts, judgements, counts, unjudged=not judged_only, warnings=warnings
+    )
 
 
 def _qrels(folder: Path, counts: Counter[str]) -> pl.DataFrame:
@@ -80,7 +89,58 @@ def _qrels(folder: Path, counts: Counter[str]) -> pl.DataFrame:
             query, passage, grade = cells[0], cells[1], _grade(cells[2], place)
             counts["negative_grades_raised_to_0"] += grade < 0
             rows.append(query, passage, max(grade, 0), split)
-    return rows.frame()
+    frame = rows.frame()
+    counts["judgements_read"] = frame.height
+    return frame
+
+
+def _lost(folder: Path, file: str, name: str, judgements: pl.DataFrame, texts: pl.DataFrame) -> str:
+    """How many judgements name an id that the file does not hold, with two ids of each side: first
+    those that look alike."""
+    noun = "query" if name == "query_id" else "passage"
+    lost = judgements.join(texts, left_on=name, right_on="text_id", how="anti")
+    named, unknown = set(judgements[name]), set(lost[name])
+    alike = {_bare(identity) for identity in unknown}
+    ids = (text_field(line, "_id", place) for place, line in objects(folder / file))
+    held = ((_bare(identity) not in alike, identity) for identity in ids if identity not in named)
+    there = [identity for _, identity in heapq.nsmallest(2, set(held))]
+    alike = {_bare(identity) for identity in there}
+    missing = sorted(unknown, key=lambda identity: (_bare(identity) not in alike, identity))[:2]
+    examples = f", which holds {_quoted(there)}" if there else ""
+    return (
+        f"{folder / 'qrels'}: {lost.height:,} of {judgements.height:,} judgements "
+        f"({100 * lost.height / judgements.height:.1f} %) are lost: their {noun} "
+        f"ids, such as {_quoted(missing)}, are not in {file}{examples}"
+    )
+
+
+def _bare(identity: str) -> str:
+    """An id without what different writings of it differ in: case, zeros and punctuation."""
+    return re.sub(r"[\W_0]+", "", identity).casefold()
+
+
+def _quoted(names: list[str]) -> str:
+    return " and ".join(map(repr, names))
+
+
+def _check_lost(
+    source: Source, judgements: pl.DataFrame, known: pl.DataFrame, warnings: tuple[str, ...]
+) -> None:
+    """Raises SourceError where more judgements are lost than may be."""
+    if judgements.is_empty():
+        raise SourceError(f"{source.files[None] / 'qrels'}: holds no judgement")
+    limit = source.options.get("lost_judgements", LOST)
+    lost, total = judgements.height - known.height, judgements.height
+    if known.is_empty():
+        raise SourceError(
+            f"{'; '.join(warnings)}; are the columns of qrels {', '.join(HEADER)}, in this order?"
+        )
+    if lost / total > limit:
+        enough = -(-10_000 * lost // total) / 10_000
+        raise SourceError(
+            f"{'; '.join(warnings)}; repair the ids, or set datasets.{source.name}.lost_judgements "
+            f"(now {limit}) to {enough} to go on without these judgements"
+        )
 
 
 def _grade(cell: str, place: str) -> int:

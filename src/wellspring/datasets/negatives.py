@@ -1,12 +1,19 @@
-"""Hard negatives: drawn from those that a source gives, or mined with BM25."""
+"""Hard negatives: drawn from those that a source gives, or mined from its passages."""
 
 from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import polars as pl
 
 from wellspring import randomness
+from wellspring.config.datasets import Miner
 from wellspring.datasets import lexical
+
+Found = tuple[np.ndarray, np.ndarray]
+"""Rows of passages and their float32 scores, the best first."""
+LISTS = {"query_id": pl.String, "row": pl.List(pl.Int64), "score": pl.List(pl.Float32)}
 
 
 def draw(negatives: list[str], count: int, seed: int, sample_id: str) -> list[str] | None:
@@ -24,59 +31,107 @@ def draw(negatives: list[str], count: int, seed: int, sample_id: str) -> list[st
     return drawn[:count] + refill
 
 
+def normal(text: pl.Expr) -> pl.Expr:
+    """The form in which a passage is compared with what must not be a negative: lower case, every
+    run of white space one space, none at the ends."""
+    return text.str.replace_all(r"\s+", " ").str.strip_chars(" ").str.to_lowercase()
+
+
 def mine(
     queries: pl.DataFrame,
     passages: pl.DataFrame,
-    positives: pl.DataFrame,
+    barred: pl.DataFrame,
+    miner: Miner,
     depth: int,
+    seed: int = 42,
     k1: float = lexical.K1,
     b: float = lexical.B,
 ) -> pl.DataFrame:
-    """The first `depth` passages that BM25 finds for each query and that are none of its positives.
+    """The first `depth` passages that a lexical scorer finds for each query, or random ones.
 
-    queries, passages: text_id, text. positives: query_id, text_id. A passage whose text equals a
-    positive's is a positive too; of passages with equal texts the first is kept; a passage that
-    shares no word with a query is not found. Ties go to the passage that comes first.
+    queries, passages: text_id, text. barred: query_id, text_id of what must not be found; a passage
+    with the text of a barred one is barred, too. Of passages with equal texts the first is kept. A
+    scorer does not find a passage that shares no term with the query; ties go to the passage that
+    comes first. `random`: uniform among the passages that are not barred, by (seed, query id).
 
-    Returns query_id, text_id, rank (from 1), score (float32), in the order of the queries.
+    Returns query_id, text_id, rank (from 1), score (float32; 0 where random), in the order of the
+    queries.
     """
     distinct = passages.unique("text", keep="first", maintain_order=True).with_row_index("row")
-    barred = _barred(passages, distinct, positives)
-    index = lexical.Index(distinct["text"].to_list(), k1, b)
-    found_rows, found_scores = [], []
-    matches = index.matches(index.queries(queries["text"].to_list()))
-    for query, (rows, scores) in zip(queries["text_id"], matches, strict=True):
-        allowed = ~np.isin(rows, barred.get(query, []))
-        rows, scores = _first(rows[allowed], scores[allowed], depth)
-        found_rows.append(rows)
-        found_scores.append(scores)
-    lengths = [len(rows) for rows in found_rows]
-    none = np.empty(0, np.int64)
-    rows = np.concatenate([none, *found_rows])
-    return pl.DataFrame(
-        {
-            "query_id": queries["text_id"].gather(np.repeat(np.arange(len(lengths)), lengths)),
-            "text_id": distinct["text_id"].gather(rows),
-            "rank": np.concatenate([none, *(np.arange(1, length + 1) for length in lengths)]),
-            "score": np.concatenate([none.astype(np.float32), *found_scores]),
-        }
+    rows_barred = _rows_barred(passages, distinct, barred)
+    ids, texts = queries["text_id"].to_list(), distinct["text"]
+    if miner == "random":
+        found = [
+            _random(len(texts), rows_barred.get(query, ()), depth, seed, query) for query in ids
+        ]
+    else:
+        places = {place: rows_barred.get(query, ()) for place, query in enumerate(ids)}
+        found = _best(queries["text"], texts, places, miner, depth, k1, b)
+    lists = {
+        "query_id": ids,
+        "row": [rows for rows, _ in found],
+        "score": [scores for _, scores in found],
+    }
+    frame = pl.DataFrame(lists, schema=LISTS).explode("row", "score").drop_nulls()
+    return frame.select(
+        "query_id",
+        text_id=distinct["text_id"].gather(frame["row"]),
+        rank=pl.int_range(1, pl.len() + 1).over("query_id"),
+        score="score",
     )
 
 
-def _barred(
-    passages: pl.DataFrame, distinct: pl.DataFrame, positives: pl.DataFrame
+def _rows_barred(
+    passages: pl.DataFrame, distinct: pl.DataFrame, barred: pl.DataFrame
 ) -> dict[str, list[int]]:
-    """Each query's positives, as rows of the distinct passages."""
+    """What each query must not find, as rows of the distinct passages."""
     rows = (
-        positives.join(passages, on="text_id")
+        barred.join(passages, on="text_id")
         .join(distinct, on="text")
         .group_by("query_id")
-        .agg("row")
+        .agg(pl.col("row").unique())
     )
     return dict(rows.iter_rows())
 
 
-def _first(rows: np.ndarray, scores: np.ndarray, depth: int) -> tuple[np.ndarray, np.ndarray]:
+def _best(
+    queries: Sequence[str],
+    passages: pl.Series,
+    barred: Mapping[int, Sequence[int]],
+    scorer: lexical.Scorer,
+    depth: int,
+    k1: float,
+    b: float,
+) -> list[Found]:
+    """What a scorer finds for each query, from a block of passages at a time."""
+    terms = lexical.Terms(passages, lexical.UNITS[scorer])
+    asked = lexical.query_weights(terms.counts(queries), terms, scorer)
+    best = [(np.empty(0, np.int64), np.empty(0, np.float32))] * len(queries)
+    for start in range(0, len(passages), lexical.PASSAGES_HELD):
+        counts = terms.counts(passages[start : start + lexical.PASSAGES_HELD])
+        block = lexical.passage_weights(counts, terms, scorer, k1, b)
+        for place, rows, scores in lexical.matches(asked, block):
+            rows = rows + start
+            allowed = ~np.isin(rows, barred[place])
+            held_rows, held_scores = best[place]
+            best[place] = _first(
+                np.concatenate([held_rows, rows[allowed]]),
+                np.concatenate([held_scores, scores[allowed]]),
+                depth,
+            )
+    return best
+
+
+def _random(passages: int, barred: Sequence[int], depth: int, seed: int, query_id: str) -> Found:
+    """Random rows of so many passages, none of them barred."""
+    draws = randomness.generator(seed, "negatives", query_id)
+    size = min(passages, depth + len(barred))
+    rows = draws.choice(passages, size, replace=False)
+    rows = rows[~np.isin(rows, barred)][:depth]
+    return rows, np.zeros(len(rows), np.float32)
+
+
+def _first(rows: np.ndarray, scores: np.ndarray, depth: int) -> Found:
     """The `depth` highest scores, highest first, equal ones in the order of their rows."""
     if len(rows) > depth:
         lowest = np.partition(scores, -depth)[-depth]

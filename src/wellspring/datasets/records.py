@@ -65,8 +65,10 @@ class Records:
     """query_id, text_id, grade (above 0: positive, 0: hard negative), split (null: none is
     published); unique in (query_id, text_id, split), in the order of the source."""
     counts: dict[str, int]
-    """The sizes `queries`, `passages`, `positives`, `hard_negatives`, and every repair that was
-    made with the number of its cases."""
+    """The sizes `queries`, `passages`, `positives`, `hard_negatives`, the `judgements_read` before
+    any repair, and every repair that was made with the number of its cases."""
+    warnings: tuple[str, ...] = ()
+    """What a user should know of the repairs, a line each."""
 
 
 def text_id(text: str) -> str:
@@ -124,6 +126,7 @@ class Collector:
         self, query: str, positives: list[str], negatives: list[str], split: str | None
     ) -> None:
         """Adds a query with its passages."""
+        self.counts["judgements_read"] += len(positives) + len(negatives)
         query = query.strip()
         if not query:
             self.counts["empty_queries_dropped"] += 1
@@ -168,6 +171,7 @@ def repaired(
     counts: Counter[str],
     unjudged: bool = False,
     max_negatives: int | None = None,
+    warnings: tuple[str, ...] = (),
 ) -> Records:
     """The records of the dataset `name`, rid of what repeats and of queries that serve nothing.
 
@@ -194,11 +198,13 @@ def repaired(
         "passages": passages.height,
         "positives": positives,
         "hard_negatives": judgements.height - positives,
+        "judgements_read": counts.pop("judgements_read", 0),
     }
     return Records(
         texts=pl.concat([queries.sort("text_id"), passages.sort("text_id")]),
         judgements=judgements,
         counts=sizes | {repair: count for repair, count in sorted(counts.items()) if count},
+        warnings=warnings,
     )
 
 

@@ -1,30 +1,23 @@
 """Samples: a query, a positive and hard negatives, in splits.
 
 A query is its text and a passage is its text: where a source gives one text two ids, both are the
-same query, or the same positive. No result depends on the order of rows.
+same query, or the same passage, and stand under the lowest id. No result depends on the order of
+rows.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, field
 
 import polars as pl
 
+from wellspring.config.datasets import Miner
 from wellspring.datasets import lexical, negatives
-from wellspring.datasets.splits import SPLITS, assigned, keyed
+from wellspring.datasets.splits import SPLITS, Splitting, assigned, homes, keyed
 from wellspring.errors import WellspringError
 
-ROWS = pl.Schema(
-    {
-        "sample_id": pl.String,
-        "split": pl.Enum(SPLITS),
-        "query_id": pl.String,
-        "positive_id": pl.String,
-        "negative_ids": pl.List(pl.String),
-        "query": pl.String,
-    }
-)
+# Below this share of the queries, those without a negative are counted and not told.
+FEW = 0.01
 
 
 @dataclass(frozen=True)
@@ -33,18 +26,12 @@ class Sampling:
 
     negatives: int = 4
     """Hard negatives a sample; fewer in the source are oversampled, none drops the sample."""
-    mined: Literal["bm25"] | None = None
-    """Mine them, whatever the source has; None takes the source's own."""
+    mined: Miner | None = None
+    """What mines them, whatever the source has; None takes the source's own."""
     depth: int = 20
     """Mined negatives are drawn from the first `depth` that are found."""
     negatives_seed: int = 42
-    split_by: Literal["query", "sample"] = "query"
-    """`query`: no query in two splits. `sample`: the published way, which leaks queries."""
-    test: float = 0.2
-    """Share of the queries (or samples), where the source publishes neither test nor dev."""
-    validation: float = 0.12
-    """Share of what is not test, where the source publishes none."""
-    split_seed: int = 42
+    splitting: Splitting = field(default_factory=Splitting)
     k1: float = lexical.K1
     b: float = lexical.B
 
@@ -54,108 +41,227 @@ class Samples:
     """What a probe is trained and tested on."""
 
     frame: pl.DataFrame
-    """sample_id (16 hex digits), split ("train", "validation" or "test"), query_id, positive_id,
-    negative_ids (list, in random order; an oversampled one repeats), sorted by split, query_id and
-    positive_id."""
+    """sample_id (16 hex digits), split ("train", "validation" or "test"), published (the source's
+    split under these names; null where it publishes none), query_id, positive_id, negative_ids
+    (list, in random order; an oversampled one repeats), sorted by split, query_id and positive_id.
+    One id a distinct text."""
     counts: dict[str, int]
-    """samples, train, validation, test; `given_negatives_not_used`, where others are mined; of
-    the samples `oversampled`, `dropped_without_negatives`,
-    `duplicates` (dropped) and `leaks_dropped` (their query is in a published split that comes
-    later); `queries_on_both_sides`: queries with samples in more than one split;
+    """samples, train, validation, test; of the samples `oversampled`, `dropped_without_negatives`
+    and what `splits.assigned` drops; `given_negatives_not_used`, where others are mined, and
+    `queries_without_a_mined_negative`, else `given_negatives_that_are_their_query` and
+    `given_negatives_that_are_positives`; `own_documents_by_id` and `own_documents_by_text`:
+    (query, passage) pairs that are one document, which is never a negative;
+    `queries_on_both_sides`: queries with samples in more than one split;
     `test_passages_seen_in_train`: distinct texts among the test candidates (positives and
-    negatives) that are candidates in training too. Splits by query do not keep passages apart."""
+    negatives) that are candidates in training too. With disjoint passages also the passages of each
+    split and the `given_negatives_of_other_splits`, which are left out."""
+    warnings: tuple[str, ...] = ()
+    """What a user should know, a line each."""
 
 
 def make(texts: pl.DataFrame, judgements: pl.DataFrame, sampling: Sampling) -> Samples:
     """One sample for each (query, positive), with hard negatives and a split.
 
-    texts and judgements as in `records.Records`. A passage whose text is that of a positive of the
-    query is none of its negatives. Raises WellspringError where the source has no hard negatives
-    and none are mined, and where a split is empty; it names the key to change.
+    texts and judgements as in `records.Records`. A query's negatives are none of its positives and
+    not the query itself: no passage under its id, and none with the text of a positive or of the
+    query, up to case and white space. With disjoint passages they belong to the query's split.
+    Raises WellspringError where the source has no hard negatives and none are mined, and where a
+    split is empty; it names the key to change.
     """
     named = keyed(texts, judgements)
-    pairs, counts = assigned(
-        named, sampling.split_by, sampling.test, sampling.validation, sampling.split_seed
-    )
-    candidates = _mined(texts, named, sampling) if sampling.mined else _given(named)
-    rows = []
-    oversampled = 0
-    for query_id, positive_id, sample_id, split, query in pairs.iter_rows():
-        found = candidates.get(query, [])
-        drawn = negatives.draw(found, sampling.negatives, sampling.negatives_seed, sample_id)
-        if drawn is not None:
-            oversampled += len(found) < sampling.negatives
-            rows.append((sample_id, split, query_id, positive_id, drawn, query))
-    frame = pl.DataFrame(rows, schema=ROWS, orient="row")
+    pairs, counts = assigned(named, sampling.splitting)
+    barred = _barred(texts, named)
+    passages = _passages(texts).select("passage").unique().sort("passage")
+    if sampling.splitting.passages == "disjoint":
+        passages = homes(texts, named, pairs, sampling.splitting)
+        sizes = dict(passages["split"].value_counts().iter_rows())
+        counts |= {f"{split}_passages": sizes.get(split, 0) for split in SPLITS}
+    if sampling.mined:
+        pool, found = _mined(texts, pairs, passages, barred, sampling)
+        found["given_negatives_not_used"] = named.filter(grade=0).height
+    else:
+        pool, found = _given(named, pairs, passages, barred)
+    frame, oversampled = _drawn(pairs, pool, sampling)
     sizes = {split: frame.filter(pl.col("split") == split).height for split in SPLITS}
-    _check(sizes, sampling)
-    shared = frame.group_by("query").agg(pl.col("split").n_unique() > 1)["split"].sum()
+    without = found.get("queries_without_a_mined_negative", 0)
+    cause = _cause(without, pairs, sampling)
+    _check(sizes, pairs, sampling, cause)
+    shared = frame.group_by("query_id").agg(pl.col("split").n_unique() > 1)["split"].sum()
     return Samples(
-        frame=frame.drop("query").with_columns(pl.col("split").cast(pl.String)),
+        frame=frame.with_columns(pl.col("split", "published").cast(pl.String)),
         counts={
             "samples": frame.height,
             **sizes,
-            "given_negatives_not_used": named.filter(grade=0).height if sampling.mined else 0,
             "oversampled": oversampled,
             "dropped_without_negatives": pairs.height - frame.height,
+            **found,
+            **{f"own_documents_by_{key}": barred[f"own_by_{key}"].sum() for key in ("id", "text")},
             **counts,
             "queries_on_both_sides": shared,
-            "test_passages_seen_in_train": _seen_in_train(frame, texts),
+            "test_passages_seen_in_train": _seen_in_train(frame),
         },
+        warnings=(cause,) if without > FEW * pairs["query_id"].n_unique() else (),
     )
 
 
-def _given(named: pl.DataFrame) -> dict[str, list[str]]:
-    """Each query's own hard negatives, every text once."""
-    pair = ["query", "passage"]
-    listed = named.filter(pl.col("grade") == 0)
+def _barred(texts: pl.DataFrame, named: pl.DataFrame) -> pl.DataFrame:
+    """query_id, text_id of what is never a negative; positive, own_by_id and own_by_text say why.
+
+    `own_by_id`: the passage has the query's id, as where the queries are taken from the corpus.
+    Passages with one text up to case and white space are barred together.
+    """
+    passages = _passages(texts)
+    queries = texts.filter(pl.col("side") == "query").select(
+        source="text_id",
+        query_id=pl.col("text_id").min().over("text"),
+        form=negatives.normal(pl.col("text")),
+    )
+    queries = queries.join(named, left_on="source", right_on="query_id", how="semi")
+    positives = named.filter(pl.col("grade") > 0).select("text_id", query_id="query")
+    forms = {
+        "positive": positives.join(passages, on="text_id"),
+        "own_by_id": queries.drop("form").join(passages, left_on="source", right_on="text_id"),
+        "own_by_text": queries,
+    }
+    pairs = [
+        part.select("query_id", "form")
+        .join(passages, on="form")
+        .select("query_id", text_id="passage", reason=pl.lit(reason))
+        for reason, part in forms.items()
+    ]
+    reasons = [(pl.col("reason") == reason).any().alias(reason) for reason in forms]
+    return pl.concat(pairs).group_by("query_id", "text_id").agg(reasons)
+
+
+def _passages(texts: pl.DataFrame) -> pl.DataFrame:
+    """text_id, the first id that has the same text as `passage`, and the text's form."""
+    return texts.filter(pl.col("side") == "passage").select(
+        "text_id",
+        passage=pl.col("text_id").min().over("text"),
+        form=negatives.normal(pl.col("text")),
+    )
+
+
+def _given(
+    named: pl.DataFrame, pairs: pl.DataFrame, passages: pl.DataFrame, barred: pl.DataFrame
+) -> tuple[pl.DataFrame, dict[str, int]]:
+    """query_id, text_id of the source's own hard negatives, every text once; counts of the rest."""
+    listed = named.filter(pl.col("grade") == 0).select(query_id="query", text_id="passage").unique()
     if listed.is_empty():
         raise WellspringError(
-            "the source has no hard negatives: set the dataset's negatives.mined to bm25"
+            "the source has no hard negatives: set the dataset's negatives.mined to bm25, "
+            "character-tfidf or random"
         )
-    listed = listed.join(named.filter(pl.col("grade") > 0), on=pair, how="anti")
-    once = listed.group_by(pair).agg(pl.col("text_id").min())
-    return dict(once.group_by("query").agg("text_id").iter_rows())
+    keys = ["query_id", "text_id"]
+    refused = listed.join(barred, on=keys)
+    kept = listed.join(barred, on=keys, how="anti")
+    counts = {
+        "given_negatives_that_are_positives": refused["positive"].sum(),
+        "given_negatives_that_are_their_query": refused.filter(~pl.col("positive")).height,
+    }
+    if "split" in passages.columns:
+        of_query = pairs.select("query_id", "split").unique()
+        placed = kept.join(of_query, on="query_id").join(
+            passages.rename({"passage": "text_id", "split": "home"}), on="text_id"
+        )
+        kept = placed.filter(pl.col("split") == pl.col("home")).select(keys)
+        counts["given_negatives_of_other_splits"] = placed.height - kept.height
+    return kept, counts
 
 
-def _mined(texts: pl.DataFrame, named: pl.DataFrame, sampling: Sampling) -> dict[str, list[str]]:
-    """The hard negatives that BM25 finds for each query."""
-    positives = named.filter(pl.col("grade") > 0).select("text_id", query_id="query").unique()
-    ordered = texts.sort("text_id")
-    queries = ordered.filter(pl.col("side") == "query").join(
-        positives, left_on="text_id", right_on="query_id", how="semi", maintain_order="left"
+def _mined(
+    texts: pl.DataFrame,
+    pairs: pl.DataFrame,
+    passages: pl.DataFrame,
+    barred: pl.DataFrame,
+    sampling: Sampling,
+) -> tuple[pl.DataFrame, dict[str, int]]:
+    """query_id, text_id of the hard negatives that are found for each query, and how many queries
+    have none. Where passages are apart, a split is mined as a corpus of its own."""
+    queries = _with_texts(pairs.select("query_id", "split").unique(), texts, "query")
+    corpus = _with_texts(passages, texts, "passage")
+    if "split" in passages.columns:
+        parts = [(queries.filter(split=part), corpus.filter(split=part)) for part in SPLITS]
+    else:
+        parts = [(queries.unique("text_id", keep="first", maintain_order=True), corpus)]
+    found = pl.concat(
+        negatives.mine(
+            *part,
+            barred,
+            sampling.mined,
+            sampling.depth,
+            sampling.negatives_seed,
+            sampling.k1,
+            sampling.b,
+        )
+        for part in parts
     )
-    passages = ordered.filter(pl.col("side") == "passage")
-    found = negatives.mine(queries, passages, positives, sampling.depth, sampling.k1, sampling.b)
-    return dict(found.group_by("query_id").agg("text_id").iter_rows())
+    without = queries["text_id"].n_unique() - found["query_id"].n_unique()
+    return found.select("query_id", "text_id"), {"queries_without_a_mined_negative": without}
 
 
-def _seen_in_train(frame: pl.DataFrame, texts: pl.DataFrame) -> int:
+def _with_texts(ids: pl.DataFrame, texts: pl.DataFrame, side: str) -> pl.DataFrame:
+    """The ids of a side (the first column) as text_id, in order, with their texts."""
+    named = ids.rename({ids.columns[0]: "text_id"}).sort("text_id")
+    own = texts.filter(pl.col("side") == side).select("text_id", "text")
+    return named.join(own, on="text_id", maintain_order="left")
+
+
+def _drawn(pairs: pl.DataFrame, pool: pl.DataFrame, sampling: Sampling) -> tuple[pl.DataFrame, int]:
+    """The pairs that have negatives, with those drawn for them; how many are oversampled."""
+    candidates = dict(pool.group_by("query_id").agg("text_id").iter_rows())
+    drawn = [
+        negatives.draw(
+            candidates.get(query, []), sampling.negatives, sampling.negatives_seed, sample
+        )
+        for query, sample in pairs.select("query_id", "sample_id").iter_rows()
+    ]
+    lists = pl.Series("negative_ids", drawn, dtype=pl.List(pl.String))
+    frame = pairs.with_columns(lists).filter(pl.col("negative_ids").is_not_null())
+    oversampled = frame.filter(pl.col("negative_ids").list.n_unique() < sampling.negatives).height
+    columns = ("sample_id", "split", "published", "query_id", "positive_id", "negative_ids")
+    return frame.select(columns), oversampled
+
+
+def _seen_in_train(frame: pl.DataFrame) -> int:
     """Distinct texts that are candidates both in test and in train."""
-    passages = texts.filter(pl.col("side") == "passage").select(
-        "text_id", passage=pl.col("text_id").min().over("text")
-    )
-    candidates = (
-        frame.select("split", text_id=pl.concat_list("positive_id", "negative_ids"))
-        .explode("text_id")
-        .join(passages, on="text_id")
-    )
+    candidates = frame.select(
+        "split", text_id=pl.concat_list("positive_id", "negative_ids")
+    ).explode("text_id")
     test, train = (
-        candidates.filter(pl.col("split") == split).select("passage").unique()
+        candidates.filter(pl.col("split") == split).select("text_id").unique()
         for split in ("test", "train")
     )
-    return test.join(train, on="passage", how="semi").height
+    return test.join(train, on="text_id", how="semi").height
 
 
-def _check(sizes: dict[str, int], sampling: Sampling) -> None:
+def _cause(without: int, pairs: pl.DataFrame, sampling: Sampling) -> str | None:
+    """What to say where mining finds nothing for some queries."""
+    if not without:
+        return None
+    words = lexical.UNITS.get(sampling.mined) == "words"
+    mend = ": where texts write no spaces, set negatives.mined to character-tfidf" if words else ""
+    return (
+        f"{sampling.mined} found no negative for {without:,} of "
+        f"{pairs['query_id'].n_unique():,} queries, whose samples are dropped{mend}"
+    )
+
+
+def _check(
+    sizes: dict[str, int], pairs: pl.DataFrame, sampling: Sampling, cause: str | None
+) -> None:
     """Raises WellspringError where a split is empty."""
+    splitting = sampling.splitting
     mends = {
-        "train": f"lower splits.test ({sampling.test}) or splits.validation "
-        f"({sampling.validation}), or give a source with a train split",
-        "validation": f"raise splits.validation ({sampling.validation})",
-        "test": f"raise splits.test ({sampling.test})",
+        "train": f"lower splits.test ({splitting.test}) or splits.validation "
+        f"({splitting.validation}), or give a source with a train split",
+        "validation": f"raise splits.validation ({splitting.validation})",
+        "test": f"raise splits.test ({splitting.test})",
     }
+    total = sum(sizes.values())
     for split, size in sizes.items():
+        if not size and (pairs["split"] == split).any():
+            reason = cause or "no query in it has a hard negative: set negatives.mined"
+            raise WellspringError(f"the {split} split of {total} samples is empty: {reason}")
         if not size:
-            total = sum(sizes.values())
             raise WellspringError(f"the {split} split of {total} samples is empty: {mends[split]}")

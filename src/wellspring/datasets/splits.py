@@ -6,8 +6,11 @@ negatives: new ones leave the test queries as they were.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Literal
 
+import numpy as np
 import polars as pl
 
 from wellspring import randomness
@@ -18,24 +21,52 @@ SPLITS = ("train", "validation", "test")
 PUBLISHED = {"train": "train", "dev": "validation", "validation": "validation", "test": "test"}
 
 
-def splits(
-    texts: pl.DataFrame,
-    judgements: pl.DataFrame,
-    by: Literal["query", "sample"],
+@dataclass(frozen=True)
+class Splitting:
+    """How samples are shared out where the source publishes no splits."""
+
+    by: Literal["query", "sample"] = "query"
+    """`query`: no query in two splits. `sample`: the published way, which leaks queries."""
+    test: float = 0.2
+    """Share of the queries (or samples), where the source publishes neither test nor dev."""
+    validation: float = 0.12
+    """Share of what is not test, where the source publishes none."""
+    seed: int = 42
+    passages: Literal["shared", "disjoint"] = "shared"
+    """`disjoint`: queries that share a positive fall into one split; needs `by` query."""
+
+
+def splits(texts: pl.DataFrame, judgements: pl.DataFrame, splitting: Splitting) -> pl.DataFrame:
+    """What `assigned` gives, before negatives, for texts and judgements as in `records.Records`."""
+    pairs, _ = assigned(keyed(texts, judgements), splitting)
+    return pairs.with_columns(pl.col("split", "published").cast(pl.String))
+
+
+def redrawn(
+    published: Sequence[str | None],
+    units: Sequence[str],
     test: float,
     validation: float,
     seed: int,
-) -> pl.DataFrame:
-    """query_id, positive_id, sample_id, split of every (query, positive), before negatives.
+) -> np.ndarray:
+    """The split of each of n samples, str [n], drawn anew where the source publishes none.
 
-    A published test split stays; dev (or validation) stays too, and is the test split where there
-    is no other. What is missing is taken from train (from everything, where nothing is published):
-    queries, or samples, in the order of a hash, the first `test` of all for the test split, the
-    next `validation` of the rest for the validation split, to the nearest whole number. By
-    `query`, a sample is dropped when its query is in a published split that comes later.
+    published: each sample's published split under our names; None counts as train. units: what
+    must not be torn apart, such as the ids of queries. A published test or validation split stays.
+    One that nothing has is taken from train: units in the order of a hash of (seed, unit), the
+    first `test` of all for the test split, the next `validation` of the rest for the validation
+    split, to the nearest whole number. Given every unit and the seed of the samples, the splits are
+    those of the samples.
     """
-    pairs, _ = assigned(keyed(texts, judgements), by, test, validation, seed)
-    return pairs.drop("query").with_columns(pl.col("split").cast(pl.String))
+    split = np.array([name or "train" for name in published], dtype="<U10")
+    names = np.asarray(units, dtype=object)
+    for part, share in (("test", test), ("validation", validation)):
+        if not (split == part).any():
+            train = split == "train"
+            order = randomness.shuffled(seed, sorted(set(names[train])))
+            chosen = set(order[: int(share * len(order) + 0.5)])
+            split[[held and name in chosen for held, name in zip(train, names, strict=True)]] = part
+    return split
 
 
 def qrels(texts: pl.DataFrame, judgements: pl.DataFrame, splits: pl.DataFrame) -> pl.DataFrame:
@@ -44,11 +75,10 @@ def qrels(texts: pl.DataFrame, judgements: pl.DataFrame, splits: pl.DataFrame) -
     splits: what `splits` gave for the same texts and judgements. Where they share out samples, a
     query is in each split that has one of them, with all its judgements.
     """
-    named = keyed(texts, judgements)
-    keys = named.select("query_id", "query").unique()
-    queries = splits.join(keys, on="query_id").select("query", "split").unique()
+    queries = splits.select(pl.col("query_id").alias("query"), part="split").unique()
     return (
-        named.join(queries.rename({"split": "part"}), on="query")
+        keyed(texts, judgements)
+        .join(queries, on="query")
         .group_by(pl.col("part").cast(pl.Enum(SPLITS)).alias("split"), "query_id", "text_id")
         .agg(pl.col("grade").max())
         .sort("split", "query_id", "text_id")
@@ -64,42 +94,72 @@ def keyed(texts: pl.DataFrame, judgements: pl.DataFrame) -> pl.DataFrame:
     return judgements.join(queries, on="query_id").join(passages, on="text_id")
 
 
-def assigned(
-    judgements: pl.DataFrame,
-    by: Literal["query", "sample"],
-    test: float,
-    validation: float,
-    seed: int,
-) -> tuple[pl.DataFrame, dict[str, int]]:
-    """query_id, positive_id, sample_id, split, query of the pairs; counts of what was dropped.
+def assigned(judgements: pl.DataFrame, splitting: Splitting) -> tuple[pl.DataFrame, dict[str, int]]:
+    """query_id, positive_id, sample_id, split, published of every (query, positive); counts of what
+    was dropped.
 
-    judgements: as `keyed` gives them. Raises WellspringError for a published split of another name.
+    judgements: as `keyed` gives them; ids are those of `query` and `passage`. `published` is the
+    source's split under our names: dev (or validation) is the test split where there is no other,
+    null stands for none. The splits are those of `redrawn`. By `query`, a sample is dropped when
+    its query is in a published split that comes later; with disjoint passages, also when its
+    positive is. Raises WellspringError for a published split of another name.
     """
     positives = _published(judgements.filter(pl.col("grade") > 0))
+    keys = ["query_id", "positive_id"]
     # An Enum sorts in the order of SPLITS: of one pair in two splits the later split keeps it.
-    pairs = positives.sort("split", "query_id", "text_id", descending=[True, False, False]).unique(
-        ["query", "passage"], keep="first", maintain_order=True
-    )
+    pairs = positives.sort("published", descending=True, nulls_last=True).unique(keys, keep="first")
     counts = {"duplicates": positives.height - pairs.height, "leaks_dropped": 0}
-    if by == "query":
-        apart = pairs.filter(pl.col("split") == pl.col("split").max().over("query"))
-        counts["leaks_dropped"] = pairs.height - apart.height
-        pairs = apart
-    identities = pairs.select("query_id", "text_id").iter_rows()
+    if splitting.by == "query":
+        pairs, counts["leaks_dropped"] = _latest(pairs, "query_id")
+    if splitting.passages == "disjoint":
+        parts = pairs.group_by("positive_id").agg(pl.col("published").n_unique() > 1)
+        counts["positives_in_two_published_splits"] = parts["published"].sum()
+        pairs, counts["dropped_for_a_positive_of_a_later_split"] = _latest(pairs, "positive_id")
+    identities = pairs.select(keys).iter_rows()
     pairs = pairs.with_columns(
-        sample_id=pl.Series([f"{randomness.key(0, *ids):016x}" for ids in identities])
+        sample_id=pl.Series(
+            [f"{randomness.key(0, *ids):016x}" for ids in identities], dtype=pl.String
+        )
     )
-    for name, share in (("test", test), ("validation", validation)):
-        if not (pairs["split"] == name).any():
-            pairs = _carved(pairs, "query" if by == "query" else "sample_id", name, share, seed)
-    pairs = pairs.select(
-        "query_id", pl.col("text_id").alias("positive_id"), "sample_id", "split", "query"
+    if splitting.passages == "disjoint":
+        units = _connected(pairs)
+    else:
+        units = pairs["query_id" if splitting.by == "query" else "sample_id"].to_list()
+    shares = splitting.test, splitting.validation, splitting.seed
+    split = redrawn(pairs["published"].to_list(), units, *shares)
+    pairs = pairs.with_columns(split=pl.Series(split, dtype=pl.Enum(SPLITS)))
+    return pairs.select(*keys, "sample_id", "split", "published").sort("split", *keys), counts
+
+
+def homes(
+    texts: pl.DataFrame, judgements: pl.DataFrame, pairs: pl.DataFrame, splitting: Splitting
+) -> pl.DataFrame:
+    """passage, split: the one split to which each distinct passage text belongs.
+
+    judgements, pairs: as from `keyed` and, with disjoint passages, `assigned`. A positive belongs
+    to the split of its queries. Another passage that is judged belongs to the latest split of a
+    query that judges it, so that test samples keep the most negatives. One that no query judges is
+    placed by hash, with the shares of the queries.
+    """
+    passages = texts.filter(pl.col("side") == "passage")
+    passages = (
+        passages.select(passage=pl.col("text_id").min().over("text")).unique().sort("passage")
     )
-    return pairs.sort("split", "query_id", "positive_id"), counts
+    positives = pairs.select(passage="positive_id", positive="split").unique()
+    of_query = pairs.select(query="query_id", judged="split").unique()
+    judged = judgements.join(of_query, on="query").group_by("passage").agg(pl.col("judged").max())
+    shares = splitting.test, splitting.validation, splitting.seed
+    drawn = redrawn([None] * len(passages), passages["passage"].to_list(), *shares)
+    return (
+        passages.with_columns(drawn=pl.Series(drawn, dtype=pl.Enum(SPLITS)))
+        .join(positives, on="passage", how="left")
+        .join(judged, on="passage", how="left")
+        .select("passage", split=pl.coalesce("positive", "judged", "drawn"))
+    )
 
 
 def _published(positives: pl.DataFrame) -> pl.DataFrame:
-    """The published splits under our names; train where none is published."""
+    """query_id, positive_id and the published split under our names; null where none is."""
     unknown = set(positives["split"].drop_nulls()) - set(PUBLISHED)
     if unknown:
         raise WellspringError(
@@ -109,16 +169,29 @@ def _published(positives: pl.DataFrame) -> pl.DataFrame:
     names = dict(PUBLISHED)
     if not (positives["split"] == "test").any():
         names |= {"dev": "test", "validation": "test"}
-    split = pl.col("split").fill_null("train").replace_strict(names, return_dtype=pl.Enum(SPLITS))
-    return positives.with_columns(split)
+    split = pl.col("split").replace_strict(names, return_dtype=pl.Enum(SPLITS))
+    return positives.select(query_id="query", positive_id="passage", published=split)
 
 
-def _carved(pairs: pl.DataFrame, unit: str, name: str, share: float, seed: int) -> pl.DataFrame:
-    """The first `share` of the training units in the order of their hashes becomes the split."""
-    train = pl.col("split") == "train"
-    units = randomness.shuffled(seed, pairs.filter(train)[unit].unique().to_list())
-    chosen = units[: int(share * len(units) + 0.5)]
-    moved = train & pl.col(unit).is_in(chosen)
-    return pairs.with_columns(
-        split=pl.when(moved).then(pl.lit(name, pl.Enum(SPLITS))).otherwise("split")
+def _latest(pairs: pl.DataFrame, name: str) -> tuple[pl.DataFrame, int]:
+    """The pairs in the latest published split of their query or positive, and how many are not."""
+    part = pl.col("published").fill_null("train")
+    kept = pairs.filter(part == part.max().over(name))
+    return kept, pairs.height - kept.height
+
+
+def _connected(pairs: pl.DataFrame) -> list[str]:
+    """A name for each pair: the lowest id of the queries that positives link with its own."""
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
+    queries, positives = (
+        np.unique(pairs[name].to_numpy(), return_inverse=True)[1]
+        for name in ("query_id", "positive_id")
     )
+    passages = positives + queries.max(initial=-1) + 1
+    size = passages.max(initial=-1) + 1
+    links = coo_array((np.ones(len(pairs), np.int8), (queries, passages)), shape=(size, size))
+    _, labels = connected_components(links, directed=False)
+    parts = pairs.select("query_id", part=pl.Series(labels[queries]))
+    return parts.select(pl.col("query_id").min().over("part")).to_series().to_list()

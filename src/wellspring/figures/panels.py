@@ -128,7 +128,7 @@ def controls(
     """Every probe of a retriever on one scale: does the published one measure the query at all?
 
     A row for the retriever and one for what it is compared with, a panel per number of passages,
-    a line per probe; BM25 has no layers and is a level line.
+    a line per probe; lexical scorers have no layers and are level lines.
 
     Raises:
         ConfigError: the table has no accuracies of the retriever on the dataset.

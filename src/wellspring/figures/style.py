@@ -113,9 +113,14 @@ PROBES = {
     "interaction": Line(_PALETTE["vermilion"], "-", "D"),
     "bilinear": Line(_PALETTE["brown"], _DASHES[7], ">"),
     "shuffled-query": Line(_PALETTE["orange"], _DASHES[3], "v"),
-    "bm25": Line(_PALETTE["purple"], _DASHES[4], ""),
     "cosine": Line(_PALETTE["green"], "-", "^"),
     "cosine-standardised": Line(_PALETTE["sky"], _DASHES[5], "p"),
+    # Level lines: words in one colour, pieces of words in another.
+    "bm25": Line(_PALETTE["purple"], _DASHES[4], ""),
+    "word-tfidf": Line(_PALETTE["purple"], _DASHES[2], ""),
+    "character-tfidf": Line(_PALETTE["pink"], _DASHES[4], ""),
+    "character-bm25": Line(_PALETTE["pink"], _DASHES[2], ""),
+    "lexical": Line(_PALETTE["purple"], "-", "", linewidth=1.5),
 }
 
 # How the sub-layers of one block differ where colour says the encoder.

@@ -63,7 +63,7 @@ FEW = 30
 def counted(rows: pl.DataFrame) -> str:
     """How many samples of how many questions stand behind rows of findings about probes."""
     samples, queries, seeds = (rows[name].max() for name in ("samples", "queries", "seeds"))
-    if samples is None:
+    if samples is None or queries is None:
         return ""
     few = "only " if queries < FEW else ""
     spread = f" (over {seeds} seeds)" if seeds and seeds > 1 else ""

@@ -9,12 +9,10 @@ import numpy as np
 import polars as pl
 
 from wellspring import intervals
+from wellspring.config import LAYERLESS
 from wellspring.errors import StaleArtefact
 from wellspring.findings.statistics import Moments, moments
 from wellspring.intervals import Estimate
-
-# Probes that read texts, not vectors, say the same at every layer.
-LAYERLESS = ("bm25", "word-tfidf", "character-tfidf", "character-bm25", "lexical")
 
 
 @dataclass(frozen=True)

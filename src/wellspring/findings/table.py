@@ -10,9 +10,9 @@ import numpy as np
 import polars as pl
 
 from wellspring import intervals
+from wellspring.config import LAYERLESS
 from wellspring.findings import outcomes, statistics
 from wellspring.findings.outcomes import (
-    LAYERLESS,
     Outcomes,
     Samples,
     aligned,
@@ -32,7 +32,8 @@ CONTROLS = (
     ("concat", "passage-scorer"),  # does the published probe find more than passages alone?
     ("concat", "random-label"),  # selectivity (Hewitt & Liang 2019)
     ("interaction", "cosine"),  # what does training the probe add?
-    ("cosine", "bm25"),  # what do vectors add to words?
+    ("cosine", "lexical"),  # what do vectors add to words?
+    ("interaction", "lexical"),  # and trained ones?
     ("concat", "interaction"),  # what does the published probe miss?
 )
 FEWEST_LAYERS = 3

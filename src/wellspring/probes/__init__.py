@@ -12,7 +12,8 @@ layer from [q; p₁; …; p_N], the candidates in random order, to N logits. Its
 | random-label | `concat` on targets that only memory of passages can find (Hewitt & Liang 2019): its selectivity is the accuracy of `concat` less this one |
 | cosine | the raw vectors' cosine, nothing trained |
 | cosine-standardised | the same after standardising every dimension on the training split |
-| bm25 | a lexical score, no vectors |
+| bm25, word-tfidf, character-tfidf, character-bm25 | a lexical score, no vectors |
+| lexical | the lexical score that ranks the validation samples best |
 """  # noqa: E501
 
 from __future__ import annotations

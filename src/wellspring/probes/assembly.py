@@ -20,12 +20,12 @@ def assemble(
 ) -> ProbeData:
     """Point each sample's query and candidates at the rows of their vectors.
 
-    samples: sample_id, split, query_id, positive_id, negative_ids. scores: sample_id and the BM25
-    `scores` of the positive and its negatives, in their order. Raises StaleArtefact where a text
-    has no vector.
+    samples: sample_id, split, query_id, positive_id, negative_ids. scores: sample_id and, a column
+    a lexical scorer, the scores of the positive and its negatives, in their order. Raises
+    StaleArtefact where a text has no vector.
     """
     candidates = samples.select(pl.concat_list("positive_id", "negative_ids")).to_series()
-    lexical = samples.join(scores, on="sample_id", how="left", maintain_order="left")["scores"]
+    scored = samples.join(scores, on="sample_id", how="left", maintain_order="left")
     return ProbeData(
         queries=torch.from_numpy(queries[1]),
         passages=torch.from_numpy(passages[1]),
@@ -34,7 +34,11 @@ def assemble(
         sample_ids=samples["sample_id"].to_list(),
         query_ids=samples["query_id"].to_list(),
         split=samples["split"].to_numpy(),
-        bm25=np.array(lexical.to_list(), dtype=np.float32),
+        lexical={
+            scorer: np.array(scored[scorer].to_list(), dtype=np.float32)
+            for scorer in scores.columns
+            if scorer != "sample_id"
+        },
     )
 
 

@@ -9,6 +9,7 @@ import numpy as np
 import polars as pl
 import torch
 
+from wellspring.config import LAYERLESS, Scorer
 from wellspring.errors import ConfigError, ModelError
 
 Kind = Literal[
@@ -20,7 +21,8 @@ Kind = Literal[
     "random-label",
     "cosine",
     "cosine-standardised",
-    "bm25",
+    Scorer,
+    "lexical",
 ]
 KINDS: tuple[str, ...] = get_args(Kind)
 SPLITS = ("train", "validation", "test")
@@ -48,8 +50,8 @@ class ProbeData:
     """[S], the unit that intervals resample and that shuffled queries swap."""
     split: np.ndarray
     """str [S], train, validation or test."""
-    bm25: np.ndarray | None
-    """float32 [S, K+1], a lexical score of every candidate, or None where there is none."""
+    lexical: dict[str, np.ndarray]
+    """Of each lexical scorer float32 [S, K+1], its score of every candidate."""
 
     def by_id(self) -> ProbeData:
         """The same samples in the order of their ids."""
@@ -62,7 +64,7 @@ class ProbeData:
             sample_ids=[self.sample_ids[place] for place in order],
             query_ids=[self.query_ids[place] for place in order],
             split=self.split[order],
-            bm25=None if self.bm25 is None else self.bm25[order],
+            lexical={scorer: scores[order] for scorer, scores in self.lexical.items()},
         )
 
     def check(self, passages: int, kinds: tuple[str, ...]) -> None:
@@ -76,8 +78,10 @@ class ProbeData:
         for name in SPLITS:
             if not (self.split == name).any():
                 raise ConfigError(f"splits: no sample is left for {name}; give it a larger share")
-        if "bm25" in kinds and self.bm25 is None:
-            raise ConfigError("kinds: bm25 needs lexical scores and this dataset has none: drop it")
+        for kind in kinds:
+            missing = not self.lexical if kind == "lexical" else kind not in self.lexical
+            if kind in LAYERLESS and missing:
+                raise ConfigError(f"kinds: {kind} needs lexical scores that this dataset lacks")
         widths = self.queries.shape[1], self.passages.shape[1]
         if widths[0] != widths[1]:
             raise ModelError(

@@ -9,6 +9,7 @@ import polars as pl
 import torch
 from torch.nn.functional import normalize
 
+from wellspring.config import LAYERLESS
 from wellspring.probes import candidates, metrics, training
 from wellspring.probes.data import ProbeData, ProbeResult, ProbeSettings
 from wellspring.probes.features import moments
@@ -39,7 +40,7 @@ def run(
     on one machine and thread count their given order changes no byte of the result.
 
     Raises:
-        ConfigError: more passages than candidates, an empty split, BM25 without scores, too few
+        ConfigError: more passages than candidates, an empty split, no lexical scores, too few
             queries to shuffle.
         ModelError: vectors that are not finite, or not as wide on both sides.
     """
@@ -84,20 +85,22 @@ class _Job:
             target = candidates.random_targets(
                 self.draw, self.data.candidate_rows, self.data.sample_ids
             )
-        constant = {"bm25": 0, "passage-scorer": self.constant[1]}.get(kind, sum(self.constant))
-        if kind != "bm25" and self.constant[1] == self.raw[1].shape[1]:
+        scorer = self._scorer(kind)
+        constant = self.constant[1] if kind == "passage-scorer" else sum(self.constant)
+        constant = 0 if scorer else constant
+        if scorer is None and self.constant[1] == self.raw[1].shape[1]:
             # Only passages tell candidates apart. Training would fit slots; scores would differ
             # by rounding.
             credit, label = self.chance, "constant"
         else:
-            if kind == "bm25":
-                scores = self._ordered(self.data.bm25)
+            if scorer:
+                scores = self._ordered(self.data.lexical[scorer])
             elif kind.startswith("cosine"):
                 scores = self._ordered(self._cosine(kind))
             else:
                 fit, scores = self._trained(kind, target)
             credit = candidates.credit(scores, self.draw.rows, target)
-        rows = self._rows(kind, credit, fit, constant, label)
+        rows = [row | {"scorer": scorer} for row in self._rows(kind, credit, fit, constant, label)]
         return self._samples(kind, credit), rows, self._curves(kind, fit) if fit else []
 
     def _trained(self, kind: str, target: np.ndarray) -> tuple[training.Fit, np.ndarray]:
@@ -117,6 +120,17 @@ class _Job:
         weights = initial(probe, kind, settings)
         fit = training.train(probe, weights, train, validation, self.draw.keys, settings)
         return fit, training.scores(probe, fit.weights)
+
+    def _scorer(self, kind: str) -> str | None:
+        """The lexical scorer of a kind; of `lexical` the one that ranks validation samples best."""
+        if kind != "lexical":
+            return kind if kind in LAYERLESS else None
+        accuracies = {}
+        for scorer, scores in sorted(self.data.lexical.items()):
+            credit = candidates.credit(self._ordered(scores), self.draw.rows, self.draw.target)
+            validation = np.broadcast_to(self.data.split == "validation", credit.shape)
+            accuracies[scorer] = credit[validation].mean()
+        return max(accuracies, key=accuracies.get)
 
     def _cosine(self, kind: str) -> np.ndarray:
         """Of every sample's query and candidates, [S, K+1]; 0 where a vector is 0."""

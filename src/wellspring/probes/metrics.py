@@ -25,6 +25,7 @@ METRICS = {
     "converged": pl.Boolean,
     "constant_features": pl.Int64,
     "label": pl.String,
+    "scorer": pl.String,
 }
 """Columns of the metrics: probe and seed; test samples and their mean accuracy and chance;
 above_chance (accuracy − chance) / (1 − chance); the 95 % interval of the accuracy; accuracy on the
@@ -32,7 +33,8 @@ other splits; the epoch tested (from 1) and how many were run; the penalised tra
 last epoch, and what share of its whole decrease fell in the last quarter of the learning rate spent
 (steady progress: 0.25, settled: 0); converged, whether that is below 0.1 or validation stopped the
 run; constant dimensions among the vectors that the probe reads; label, `constant` where every
-passage looks alike, so that nothing can rank them (credit is then chance), else `ok`. Kinds without
+passage looks alike, so that nothing can rank them (credit is then chance), else `ok`; scorer, the
+lexical scorer of a lexical kind, else null. Kinds without
 training have 0 epochs, no loss, and count as converged."""
 
 _Z = 1.959964  # 97.5 % point of the normal distribution

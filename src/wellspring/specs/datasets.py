@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from wellspring.config import REMOTE, Bm25, Config, Negatives, Splits
+from wellspring.config import BM25, REMOTE, Bm25, Config, Negatives, Scorer, Splits
 from wellspring.specs.base import Spec
 
 DOWNLOADS = "data/downloads"
@@ -45,7 +45,7 @@ class SamplesSpec(Spec):
     negatives: Negatives
     splits: Splits
     bm25: Bm25 | None
-    """None where nothing is mined."""
+    """None where BM25 mines nothing."""
 
 
 class QrelsSpec(Spec):
@@ -54,10 +54,12 @@ class QrelsSpec(Spec):
     splits: Splits
 
 
-class Bm25Spec(Spec):
+class LexicalSpec(Spec):
     """The lexical scores of the candidates."""
 
-    bm25: Bm25
+    scorers: list[Scorer]
+    bm25: Bm25 | None
+    """None where no scorer is a BM25."""
 
 
 def download(config: Config, dataset: str, file: str) -> DownloadSpec:
@@ -99,6 +101,7 @@ def texts(config: Config, dataset: str) -> TextsSpec:
         "negatives",
         "splits",
         "bm25",
+        "lexical",
         "shards",
     }
     digests = getattr(entry, "sha256", None) or {}
@@ -117,7 +120,7 @@ def samples(config: Config, dataset: str) -> SamplesSpec:
     return SamplesSpec(
         negatives=entry.negatives,
         splits=entry.splits,
-        bm25=entry.bm25 if entry.negatives.mined else None,
+        bm25=_bm25(entry.bm25, entry.negatives.mined),
     )
 
 
@@ -126,9 +129,10 @@ def qrels(config: Config, dataset: str) -> QrelsSpec:
     return QrelsSpec(splits=config.datasets[dataset].splits)
 
 
-def bm25(config: Config, dataset: str) -> Bm25Spec:
+def lexical(config: Config, dataset: str) -> LexicalSpec:
     """The slice that the candidates' lexical scores depend on."""
-    return Bm25Spec(bm25=config.datasets[dataset].bm25)
+    entry = config.datasets[dataset]
+    return LexicalSpec(scorers=entry.lexical, bm25=_bm25(entry.bm25, *entry.lexical))
 
 
 def source_files(config: Config, dataset: str) -> list[str]:
@@ -141,6 +145,11 @@ def source_files(config: Config, dataset: str) -> list[str]:
         inside = sorted([*path.glob("*.jsonl"), *path.glob("qrels/*.tsv")])
         found.extend(map(str, inside or [path]))
     return found
+
+
+def _bm25(settings: Bm25, *scorers: str | None) -> Bm25 | None:
+    """The settings where one of these is a BM25."""
+    return settings if set(scorers) & set(BM25) else None
 
 
 def _local(dataset: str, split: str, place: str) -> str:

@@ -7,7 +7,7 @@ from typing import Any
 from wellspring.config import Config, Findings, Probing
 from wellspring.specs.attributions import Counted, comparable, counted, depths
 from wellspring.specs.base import Spec
-from wellspring.specs.datasets import SamplesSpec, samples
+from wellspring.specs.datasets import LexicalSpec, SamplesSpec, lexical, samples
 from wellspring.specs.models import EncodingSpec, encoding
 
 
@@ -19,6 +19,7 @@ class ProbeSpec(Spec):
     rank: int | None
     optimiser: dict[str, Any]
     samples: SamplesSpec
+    lexical: LexicalSpec
     query: EncodingSpec
     passage: EncodingSpec
     shards: int
@@ -106,6 +107,7 @@ def probe(config: Config, retriever: str, dataset: str) -> ProbeSpec:
         rank=probing.rank if "bilinear" in probing.kinds else None,
         optimiser=probing.optimiser.model_dump(mode="json"),
         samples=samples(config, dataset),
+        lexical=lexical(config, dataset),
         query=encoding(config, encoders["query"], "query"),
         passage=encoding(config, encoders["passage"], "passage"),
         shards=config.datasets[dataset].shards,
