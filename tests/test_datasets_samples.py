@@ -89,6 +89,7 @@ def test_one_sample_for_each_positive() -> None:
     assert frame["negative_ids"].list.n_unique().eq(4).all()
     for query, chosen in frame.select("query_id", "negative_ids").iter_rows():
         assert all(name.startswith(f"{query}-n") for name in chosen)
+    tested = frame.filter(split="test")
     assert made.counts == {
         "samples": 80,
         "train": 44,
@@ -103,6 +104,7 @@ def test_one_sample_for_each_positive() -> None:
         "duplicates": 0,
         "leaks_dropped": 0,
         "queries_on_both_sides": 0,
+        "test_candidates": len(set(tested.explode("negative_ids")["negative_ids"])) + 20,
         "test_passages_seen_in_train": 0,
     }
     assert sizes(frame) == {"train": 44, "validation": 16, "test": 20}

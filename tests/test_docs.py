@@ -24,14 +24,14 @@ def test_every_column_is_documented():
     from wellspring.cli.decentralisation import AGREEMENT
     from wellspring.cli.findings import SIMILARITY
     from wellspring.config import SCORERS
-    from wellspring.findings import claims, decentralisation
+    from wellspring.findings import cautions, claims, decentralisation
     from wellspring.findings.table import SCHEMA
     from wellspring.probes.metrics import METRICS
 
     text = (ROOT / "results" / "README.md").read_text()
     columns = {*SCHEMA, *METRICS, *SIMILARITY, *SCORERS, "judgements", "negative_ids"}
     columns |= {*activations.COUNTS, *activations.TEXTS, *activations.HOLDERS, *AGREEMENT}
-    columns |= {*decentralisation.SCHEMA, *claims.SCHEMA}
+    columns |= {*decentralisation.SCHEMA, *claims.SCHEMA, *cautions.SCHEMA}
     assert not {name for name in columns if not re.search(rf"\b{name}\b", text)}
 
 

@@ -128,6 +128,7 @@ STEPS: dict[str, tuple[str, ...]] = {
         "findings.activity",
         "findings.verdicts",
     ),
+    "cautions": ("findings.cautions",),
     "heatmap": ("figures.heatmaps", "figures.binning", "figures.tables", "figures.style"),
     "decentralisation_figure": (
         "figures.attributions",

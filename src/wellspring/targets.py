@@ -75,10 +75,22 @@ def _attributed(config: Config) -> Iterator[str]:
 
 def findings_files(config: Config) -> list[str]:
     """The study's tables: of its probes, of its attributions, of the claims."""
-    names = ["findings.csv", "claims.csv", *("published.csv" for _ in published_files(config))]
-    if config.study.attribute:
-        names.append("decentralisation.csv")
+    names = ["findings.csv", "claims.csv", "cautions.csv"]
+    return [f"{study_folder(config)}/findings/{name}" for name in names] + compared_files(config)
+
+
+def compared_files(config: Config) -> list[str]:
+    """Those of the tables that some studies have: beside published curves, and of attributions."""
+    names = ["published.csv" for _ in published_files(config)]
+    names += ["decentralisation.parquet"] if config.study.attribute else []
     return [f"{study_folder(config)}/findings/{name}" for name in names]
+
+
+def samples_files(config: Config) -> list[str]:
+    """The samples of every probed dataset."""
+    return [
+        f"results/datasets/{dataset}/samples.parquet" for dataset in config.study.probe.datasets
+    ]
 
 
 def published_files(config: Config) -> list[str]:

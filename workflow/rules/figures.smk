@@ -5,6 +5,7 @@ rule figure:
     """Draw one figure of a dataset, for print (PDF) and for reading (PNG)."""
     input:
         findings="results/studies/{study}/findings/findings.parquet",
+        cautions="results/studies/{study}/findings/cautions.csv",
         published=targets.published_files(study),
     output:
         pdf="results/studies/{study}/figures/{dataset}/{figure}.pdf",
@@ -29,13 +30,14 @@ rule figure:
     shell:
         "wellspring figure {params.options}"
         " {wildcards.dataset} {input.findings} {output.pdf} {output.png}"
-        " --probe {params.probe} --code {params.code} --log {log}"
+        " --probe {params.probe} --cautions {input.cautions} --code {params.code} --log {log}"
 
 
 rule controls:
     """Draw a retriever's published probe against its controls."""
     input:
-        "results/studies/{study}/findings/findings.parquet",
+        findings="results/studies/{study}/findings/findings.parquet",
+        cautions="results/studies/{study}/findings/cautions.csv",
     output:
         pdf="results/studies/{study}/figures/{dataset}/controls/{retriever}.pdf",
         png=report(
@@ -56,8 +58,8 @@ rule controls:
         options=targets.twin_options(study),
         code=fingerprint.code("figure"),
     shell:
-        "wellspring figure controls {wildcards.dataset} {input} {output.pdf} {output.png}"
-        " --retriever {wildcards.retriever} {params.options} --code {params.code} --log {log}"
+        "wellspring figure controls {wildcards.dataset} {input.findings} {output.pdf} {output.png}"
+        " --retriever {wildcards.retriever} {params.options} --cautions {input.cautions} --code {params.code} --log {log}"
 
 
 rule heatmap:
@@ -93,7 +95,8 @@ rule heatmap:
 rule attribution_figure:
     """Draw how attributions concentrate, depend on the threshold, and stand up to ablation."""
     input:
-        "results/studies/{study}/findings/decentralisation.parquet",
+        findings="results/studies/{study}/findings/decentralisation.parquet",
+        cautions="results/studies/{study}/findings/cautions.csv",
     output:
         pdf="results/studies/{study}/figures/{dataset}/{attribution}/{retriever}/{drawing}.pdf",
         png=report(
@@ -114,6 +117,7 @@ rule attribution_figure:
         options=of_job(targets.drawing_options, "drawing", "retriever"),
         code=fingerprint.code("decentralisation_figure"),
     shell:
-        "wellspring figure {wildcards.drawing} {wildcards.dataset} {input} {output.pdf} {output.png}"
+        "wellspring figure {wildcards.drawing} {wildcards.dataset} {input.findings} {output.pdf} {output.png}"
         " --attribution {wildcards.attribution} --retriever {wildcards.retriever} {params.options}"
+        " --cautions {input.cautions}"
         " --code {params.code} --log {log}"

@@ -166,3 +166,33 @@ rule claims:
     shell:
         "wellspring claims results/probes results/activations {output}"
         " --spec {params.spec:q} --code {params.code} --log {log}"
+
+
+rule cautions:
+    """Gather what a reader should be careful of: once, for the figures and for the report."""
+    input:
+        "results/studies/{study}/findings/findings.parquet",
+        "results/studies/{study}/findings/training.csv",
+        targets.compared_files(study),
+        targets.samples_files(study),
+        targets.activation_files(study),
+    output:
+        report(
+            "results/studies/{study}/findings/cautions.csv",
+            caption="../report/cautions.rst",
+            category="Findings",
+        ),
+    log:
+        "results/logs/cautions/{study}.log",
+    conda:
+        "../../envs/wellspring.yaml"
+    resources:
+        mem_mb=2000,
+        runtime=20,
+    params:
+        spec=slice_of(specs.cautions),
+        code=fingerprint.code("cautions"),
+    shell:
+        "wellspring cautions results/studies/{wildcards.study}/findings results/datasets"
+        " results/activations {output}"
+        " --spec {params.spec:q} --code {params.code} --log {log}"

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 OF_PROBES = ("layer-accuracy", "controls", "similarity")
 OF_ATTRIBUTIONS = ("concentration", "sweep", "reality")
+SHOWN = 4
+"""Cautions that stand below a figure."""
 
 
 def setting(command: Callable) -> Callable:
@@ -44,6 +46,7 @@ def setting(command: Callable) -> Callable:
 @click.option("--retrievers", help="Whose accuracy is drawn: names with commas; all by default.")
 @click.option("--published", type=FILE, help="Published curves (CSV) to draw beside the accuracy.")
 @click.option("--curves", help="Which retriever has which published curve (JSON).")
+@click.option("--cautions", type=FILE, help="The study's cautions (CSV), to print below.")
 @click.option("--twins", help="Random twins that were drawn several times (JSON).")
 @click.option("--probe", default="concat", show_default=True, help="Whose accuracy is drawn.")
 @logged
@@ -61,6 +64,7 @@ def figure(
     retrievers: str | None,
     published: Path | None,
     curves: str | None,
+    cautions: Path | None,
     twins: str | None,
     probe: str,
     code: str | None,
@@ -78,12 +82,13 @@ def figure(
             from wellspring.figures.reality import reality
 
             whose = (table, dataset, attribution, retriever)
+            lines = _sentences(cautions, dataset, attribution, retriever)
             if name == "concentration":
-                drawn = concentration(*whose, normaliser, left_out, threshold, draws)
+                drawn = concentration(*whose, normaliser, left_out, threshold, draws, lines)
             elif name == "sweep":
-                drawn = sweep(*whose, normaliser, left_out, threshold, draws)
+                drawn = sweep(*whose, normaliser, left_out, threshold, draws, lines)
             else:
-                drawn = reality(*whose)
+                drawn = reality(*whose, lines)
             _save(drawn, pdf, png)
         return
     with step("figure", None, code, log):
@@ -91,16 +96,17 @@ def figure(
 
         from wellspring.figures import panels
 
+        lines = _sentences(cautions, dataset)
         if name == "layer-accuracy":
             names = retrievers.split(",") if retrievers else None
             beside = None if published is None else _beside(published, curves)
-            drawn = panels.layer_accuracy(table, dataset, probe, names, beside, draws)
+            drawn = panels.layer_accuracy(table, dataset, probe, names, beside, draws, lines)
         elif name == "controls":
             if retriever is None:
                 raise click.UsageError("controls: --retriever says whose")
-            drawn = panels.controls(table, dataset, retriever, draws)
+            drawn = panels.controls(table, dataset, retriever, draws, lines)
         else:
-            drawn = panels.similarity(table, dataset, draws)
+            drawn = panels.similarity(table, dataset, draws, lines)
         _save(drawn, pdf, png)
 
 
@@ -165,6 +171,29 @@ def _beside(published: Path, curves: str | None) -> pl.DataFrame:
     if curves is None:
         raise click.UsageError("--published: --curves says which retriever has which curve")
     return named(read_published(published), _json(dict[str, str], "--curves", curves))
+
+
+def _sentences(path: Path | None, dataset: str, *names: str) -> list[str]:
+    """A study's cautions on a dataset, for one line each below a figure.
+
+    names: the attribution and the retriever, of figures of attributions.
+    """
+    if path is None:
+        return []
+    table = pl.read_csv(path, infer_schema_length=None).filter(dataset=dataset)
+    if names:
+        attribution, retriever = names
+        chosen = table.filter(attribution=attribution, retriever=retriever)
+    else:
+        chosen = table.filter(pl.col("attribution").is_null())
+    side = (
+        pl.when(pl.col("side").is_null())
+        .then(pl.lit(""))
+        .otherwise(pl.format(" ({} side)", "side"))
+    )
+    lines = chosen.select(pl.format("caution{}: {}", side, "sentence")).to_series().to_list()
+    more = len(lines) - SHOWN
+    return lines[:SHOWN] + ([f"{more} more cautions: findings/cautions.csv"] if more > 0 else [])
 
 
 def _json(kind: type, option: str, text: str) -> Any:

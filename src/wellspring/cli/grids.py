@@ -41,6 +41,12 @@ def activation_texts(activations: Path, cell: specs.Counted) -> pl.LazyFrame:
     return located(path, **_names(cell))
 
 
+def activation_facts(activations: Path, cell: specs.Counted) -> dict[str, object]:
+    """What the step that counted a side's active neurons reports."""
+    path = activations / f"{place(cell)}.texts.parquet"
+    return dict(shards.check(path, cell.activations, step="activations").facts)
+
+
 def ablations(folder: Path, cell: specs.Attributed) -> pl.LazyFrame:
     """What ablation does to every text of a side, under an attribution."""
     path = folder / f"{place(cell)}.parquet"

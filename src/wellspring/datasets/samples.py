@@ -52,9 +52,10 @@ class Samples:
     `given_negatives_that_are_positives`; `own_documents_by_id` and `own_documents_by_text`:
     (query, passage) pairs that are one document, which is never a negative;
     `queries_on_both_sides`: queries with samples in more than one split;
-    `test_passages_seen_in_train`: distinct texts among the test candidates (positives and
-    negatives) that are candidates in training too. With disjoint passages also the passages of each
-    split and the `given_negatives_of_other_splits`, which are left out."""
+    `test_candidates`: distinct texts among the positives and negatives of the test split, and
+    `test_passages_seen_in_train` those of them that are candidates in training too. With disjoint
+    passages also the passages of each split and the `given_negatives_of_other_splits`, which are
+    left out."""
     warnings: tuple[str, ...] = ()
     """What a user should know, a line each."""
 
@@ -98,7 +99,7 @@ def make(texts: pl.DataFrame, judgements: pl.DataFrame, sampling: Sampling) -> S
             **{f"own_documents_by_{key}": barred[f"own_by_{key}"].sum() for key in ("id", "text")},
             **counts,
             "queries_on_both_sides": shared,
-            "test_passages_seen_in_train": _seen_in_train(frame),
+            **_seen_in_train(frame),
         },
         warnings=(cause,) if without > FEW * pairs["query_id"].n_unique() else (),
     )
@@ -223,8 +224,8 @@ def _drawn(pairs: pl.DataFrame, pool: pl.DataFrame, sampling: Sampling) -> tuple
     return frame.select(columns), oversampled
 
 
-def _seen_in_train(frame: pl.DataFrame) -> int:
-    """Distinct texts that are candidates both in test and in train."""
+def _seen_in_train(frame: pl.DataFrame) -> dict[str, int]:
+    """Distinct texts that are candidates in test, and those of them that are in train, too."""
     candidates = frame.select(
         "split", text_id=pl.concat_list("positive_id", "negative_ids")
     ).explode("text_id")
@@ -232,7 +233,8 @@ def _seen_in_train(frame: pl.DataFrame) -> int:
         candidates.filter(pl.col("split") == split).select("text_id").unique()
         for split in ("test", "train")
     )
-    return test.join(train, on="text_id", how="semi").height
+    seen = test.join(train, on="text_id", how="semi")
+    return {"test_candidates": test.height, "test_passages_seen_in_train": seen.height}
 
 
 def _cause(without: int, pairs: pl.DataFrame, sampling: Sampling) -> str | None:

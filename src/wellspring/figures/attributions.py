@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from itertools import product
 
@@ -46,6 +46,7 @@ from wellspring.figures.tables import (
     SIDES,
     SUBLAYERS,
     Twins,
+    about,
     first_draws,
     held_of,
     pair_of,
@@ -83,6 +84,7 @@ def concentration(
     left_out: int = 0,
     threshold: float = 0.1,
     twins: Twins = NO_TWINS,
+    cautions: Sequence[str] = (),
 ) -> Figure:
     """How many neurons carry a text, over layers: a row per side, a column per measure.
 
@@ -95,6 +97,7 @@ def concentration(
         normaliser, left_out, threshold: the setting of the share; where the table lacks it, the
             column is left out.
         twins: random twins that were drawn several times; hatched, the range of their levels.
+        cautions: sentences below the panels.
 
     Raises:
         ConfigError: the table holds no such attribution of the retriever, or no level of it.
@@ -131,19 +134,9 @@ def concentration(
     _whole_layers(axes, levels["layer"])
     dashes = {name: Line(GREY, SUBLAYER_DASHES[name], "") for name in sublayers}
     keys = [noise_key(max(map(len, of_pair.values())))] if of_pair else []
-    note(figure, [_about(dataset, attribution, found)])
+    note(figure, [about(dataset, attribution, found), *cautions])
     legend_above(figure, [*handles_of(lines), *handles_of(dashes), interval_key(), *keys])
     return figure
-
-
-def _about(dataset: str, attribution: str, found: pl.DataFrame) -> str:
-    """What was attributed, and of how many texts."""
-    texts = [
-        f"{rows_of(found, side=side)['texts'].max():,} {name}"
-        for side, name in (("query", "queries"), ("passage", "passages"))
-        if side in set(found["side"])
-    ]
-    return f"dataset {dataset}, attribution {attribution}; {' and '.join(texts)}"
 
 
 def _measures(
@@ -172,6 +165,7 @@ def sweep(
     left_out: int = 0,
     threshold: float = 0.1,
     twins: Twins = NO_TWINS,
+    cautions: Sequence[str] = (),
 ) -> Figure:
     """Whether the retriever has more active neurons than its counterpart, whatever the setting.
 
@@ -185,6 +179,7 @@ def sweep(
         normaliser, left_out, threshold: the maps' setting.
         twins: random twins that were drawn several times; grey crosses, how far two of them are
             apart.
+        cautions: sentences below the panels.
 
     Raises:
         ConfigError: the table holds no such change of the retriever.
@@ -219,7 +214,7 @@ def sweep(
     _thresholds(axes, changes["threshold"])
     _percentages(axes, changes["estimate"].max())
     figure.supylabel("relative change in the share of active neurons", fontsize=8)
-    note(figure, [_about(dataset, attribution, found)])
+    note(figure, [about(dataset, attribution, found), *cautions])
     keys = _sweep_keys(lines, not rows_of(changes, **mapped).is_empty(), not apart.is_empty())
     legend_above(figure, keys, 4)
     return figure

@@ -23,9 +23,10 @@ from wellspring.figures.style import (
     interval_key,
     labelled_grid,
     legend_above,
+    note,
     theme,
 )
-from wellspring.figures.tables import held_of, pair_of, places_of, rows_of
+from wellspring.figures.tables import about, held_of, pair_of, places_of, rows_of
 
 # What ablation does, and how much of it the axis says.
 EFFECTS = {
@@ -58,7 +59,13 @@ NAMED = {
 
 
 @theme
-def reality(table: pl.DataFrame, dataset: str, attribution: str, retriever: str) -> Figure:
+def reality(
+    table: pl.DataFrame,
+    dataset: str,
+    attribution: str,
+    retriever: str,
+    cautions: Sequence[str] = (),
+) -> Figure:
     """Is it real? Ablation of the neurons that score highest, and agreement with other scores.
 
     A row per side and sub-layer. Left, against the number of neurons set to zero, the highest,
@@ -71,6 +78,7 @@ def reality(table: pl.DataFrame, dataset: str, attribution: str, retriever: str)
 
     Args:
         table: `wellspring.findings.decentralisation.build`'s.
+        cautions: sentences below the panels.
 
     Raises:
         ConfigError: the table holds no such attribution of the retriever, or neither ablations nor
@@ -103,6 +111,7 @@ def reality(table: pl.DataFrame, dataset: str, attribution: str, retriever: str)
         _ablation_axes(ax, rows_of(ablations, measure=effect), effect)
     if others:
         _agreement_axes(axes[:, -1], agreement, others)
+    note(figure, [about(dataset, attribution, found), *cautions])
     legend_above(figure, _keys(ablations, agreement, names), 3)
     return figure
 

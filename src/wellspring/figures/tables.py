@@ -100,3 +100,13 @@ def places_of(rows: pl.DataFrame) -> list[tuple[str, str]]:
     """Each side and sub-layer that the rows hold."""
     held = set(rows.select("side", "sublayer").iter_rows())
     return [(a, b) for a in SIDES for b in SUBLAYERS if (a, b) in held]
+
+
+def about(dataset: str, attribution: str, found: pl.DataFrame) -> str:
+    """What was attributed, and of how many texts."""
+    texts = [
+        f"{rows_of(found, side=side)['texts'].max():,} {name}"
+        for side, name in (("query", "queries"), ("passage", "passages"))
+        if side in set(found["side"])
+    ]
+    return f"dataset {dataset}, attribution {attribution}; {' and '.join(texts)}"

@@ -87,6 +87,19 @@ class ClaimsSpec(Spec):
     """Attributions that measure what the paper does."""
 
 
+class CautionsSpec(Spec):
+    """What of a study its cautions are drawn from."""
+
+    study: str
+    datasets: list[str]
+    """Those that are probed."""
+    published: bool
+    """Whether it is set against published curves."""
+    grid: list[Counted]
+    fresh: dict[str, str]
+    """Retriever to its counterpart, where that was never trained."""
+
+
 class PublishedSpec(Spec):
     """Which of a study's curves are set against published ones."""
 
@@ -183,6 +196,22 @@ def claims(config: Config) -> ClaimsSpec:
         grid=counted(config),
         depths=depths(config),
         comparable=comparable(config),
+    )
+
+
+def cautions(config: Config) -> CautionsSpec:
+    """The slice that a study's cautions depend on, beside its tables."""
+    pairs = {**config.pairs(), **config.attributed_pairs()}
+    return CautionsSpec(
+        study=config.study.name,
+        datasets=config.study.probe.datasets,
+        published=config.study.published is not None,
+        grid=counted(config),
+        fresh={
+            name: other
+            for name, other in pairs.items()
+            if config.is_fresh(other) and not config.is_further_draw(name)
+        },
     )
 
 

@@ -1,0 +1,221 @@
+"""What a reader should be careful of: each caution once, with its number, limit and sentence."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+
+import polars as pl
+
+from wellspring.config import SCORERS
+
+SCHEMA = {
+    "caution": pl.String,
+    "dataset": pl.String,
+    "retriever": pl.String,
+    "attribution": pl.String,
+    "side": pl.String,
+    "value": pl.Float64,
+    "limit": pl.Float64,
+    "sentence": pl.String,
+}
+FEW_QUESTIONS = 30
+FEW_TEXTS = 30
+LOST = 0.0
+OVERSAMPLED = 0.1
+SEEN = 0.1
+UNSETTLED = 0.05
+WEAK = 0.05
+"""Above (or for counts and signals below) these a caution is given."""
+
+Row = dict[str, object]
+Facts = Mapping[str, int]
+
+
+def gathered(rows: Iterable[Row]) -> pl.DataFrame:
+    """The table of SCHEMA, each caution once, sorted."""
+    order = ("dataset", "caution", "retriever", "attribution", "side")
+    table = pl.DataFrame(list(rows), SCHEMA, infer_schema_length=None)
+    return table.unique(maintain_order=True).sort(order, nulls_last=True)
+
+
+def of_samples(dataset: str, facts: Facts, source: Facts) -> Iterator[Row]:
+    """From the counts of a dataset's samples and of its source: what was lost, repeated, shared."""
+    read = source.get("judgements_read", 0)
+    lost = sum(count for name, count in source.items() if name.startswith("judgements_of_unknown_"))
+    if lost:
+        yield _row(
+            "lost-judgements",
+            lost / read,
+            LOST,
+            f"{lost:,} of {read:,} judgements were lost: their query or passage is not there",
+            dataset=dataset,
+        )
+    samples, dropped = facts["samples"], facts["dropped_without_negatives"]
+    if dropped:
+        yield _row(
+            "dropped-samples",
+            dropped / (samples + dropped),
+            0.0,
+            f"{dropped:,} of {samples + dropped:,} samples were dropped: they had no negative",
+            dataset=dataset,
+        )
+    if facts["oversampled"] > OVERSAMPLED * samples:
+        yield _row(
+            "oversampled",
+            facts["oversampled"] / samples,
+            OVERSAMPLED,
+            f"{facts['oversampled']:,} of {samples:,} samples repeat a negative: they had too few",
+            dataset=dataset,
+        )
+    seen, tested = facts["test_passages_seen_in_train"], facts["test_candidates"]
+    if seen > SEEN * tested:
+        yield _row(
+            "shared-passages",
+            seen / tested,
+            SEEN,
+            f"{seen:,} of {tested:,} test passages are candidates in training, too "
+            "(splits.passages: disjoint keeps them apart)",
+            dataset=dataset,
+        )
+    if facts["queries_on_both_sides"]:
+        count = facts["queries_on_both_sides"]
+        yield _row(
+            "leaking-questions",
+            count,
+            0.0,
+            f"{count:,} questions have samples in more than one split",
+            dataset=dataset,
+        )
+
+
+def of_probes(findings: pl.DataFrame, training: pl.DataFrame) -> Iterator[Row]:
+    """From a study's table and its fits: few questions, selected negatives, unsettled fits.
+
+    Args:
+        findings: `wellspring.findings.table.build`'s.
+        training: dataset, probe, converged, epochs; a row a fit.
+    """
+    accuracies = findings.filter(pl.col("finding") == "accuracy")
+    for (dataset,), rows in accuracies.group_by("dataset", maintain_order=True):
+        questions = rows["queries"].max()
+        if questions < FEW_QUESTIONS:
+            yield _row(
+                "few-questions",
+                questions,
+                FEW_QUESTIONS,
+                f"{questions} test questions: small differences cannot be seen",
+                dataset=dataset,
+            )
+        yield from _selected(dataset, rows)
+    trained = training.filter(pl.col("epochs") > 0)
+    fits = trained.group_by("dataset", maintain_order=True).agg(
+        fits=pl.len(), unsettled=(~pl.col("converged")).sum()
+    )
+    for dataset, count, unsettled in fits.iter_rows():
+        if unsettled > UNSETTLED * count:
+            yield _row(
+                "unsettled-probes",
+                unsettled / count,
+                UNSETTLED,
+                f"{unsettled:,} of {count:,} fits had not converged (findings/training.csv)",
+                dataset=dataset,
+            )
+
+
+def _selected(dataset: str, accuracies: pl.DataFrame) -> Iterator[Row]:
+    """Scorers that the choice of negatives has pushed below chance."""
+    below = accuracies.filter(
+        pl.col("measure") == "above_chance", pl.col("probe").is_in(SCORERS), pl.col("high") < 0
+    )
+    for (probe,), rows in below.group_by("probe", maintain_order=True):
+        worst = rows["estimate"].min()
+        yield _row(
+            "selected-negatives",
+            worst,
+            0.0,
+            f"{probe} is below chance ({worst:.2f} on the scale from chance to 1): negatives were "
+            "chosen against what it measures, and a retriever that uses words is held down as well",
+            dataset=dataset,
+        )
+
+
+def of_published(compared: pl.DataFrame) -> Iterator[Row]:
+    """From the comparison with published curves: another number of test samples."""
+    counts = compared.select("dataset", "samples", "published_samples").unique()
+    for dataset, ours, theirs in counts.sort("dataset").iter_rows():
+        if ours != theirs:
+            yield _row(
+                "other-samples",
+                ours,
+                theirs,
+                f"{ours:,} test samples, and {theirs:,} in the published study: not the same data",
+                dataset=dataset,
+            )
+
+
+def of_attributions(table: pl.DataFrame, quiet: Mapping[tuple[str, ...], int]) -> Iterator[Row]:
+    """From a study's table of attributions: few texts, little signal, texts left out.
+
+    Args:
+        table: `wellspring.findings.decentralisation.build`'s.
+        quiet: attribution, dataset, retriever and side to the number of texts left out as quiet.
+    """
+    names = ("attribution", "dataset", "retriever", "side")
+    levels = table.filter(pl.col("finding") == "level", pl.col("region") == "all")
+    for key, rows in levels.group_by(names, maintain_order=True):
+        where = dict(zip(names, key, strict=True))
+        texts = rows["texts"].max()
+        if texts < FEW_TEXTS:
+            yield _row(
+                "few-texts",
+                texts,
+                FEW_TEXTS,
+                f"{texts} attributed texts: small changes cannot be seen",
+                **where,
+            )
+        for sublayer, signal in (
+            rows.filter(pl.col("measure") == "signal").select("sublayer", "estimate").iter_rows()
+        ):
+            if signal < WEAK:
+                yield _row(
+                    "weak-signal",
+                    signal,
+                    WEAK,
+                    f"scaling the {sublayer} sub-layer to zero moves the target by "
+                    f"{100 * signal:.1f} % of itself, on average",
+                    **where,
+                )
+        if count := quiet.get(key, 0):
+            yield _row(
+                "quiet-texts",
+                count,
+                0.0,
+                f"{count} texts were left out: their target does not move beyond rounding",
+                **where,
+            )
+
+
+def of_pairs(fresh: Mapping[str, str]) -> Iterator[Row]:
+    """fresh: retriever to its counterpart, where that was never trained."""
+    for retriever, other in fresh.items():
+        yield _row(
+            "random-counterpart",
+            None,
+            None,
+            f"{other} was never trained: differences from it say what all training changes, "
+            "not what fine-tuning adds",
+            retriever=retriever,
+        )
+
+
+def _row(
+    caution: str, value: float | None, limit: float | None, sentence: str, **where: str
+) -> Row:
+    return {
+        **dict.fromkeys(SCHEMA),
+        **where,
+        "caution": caution,
+        "value": value,
+        "limit": limit,
+        "sentence": sentence,
+    }

@@ -1,0 +1,124 @@
+"""Cautions: each is given where its number passes its limit, and nowhere else."""
+
+from __future__ import annotations
+
+import polars as pl
+import pytest
+
+from wellspring.findings import cautions, decentralisation, table
+
+SAMPLES = {
+    "samples": 1000,
+    "dropped_without_negatives": 0,
+    "oversampled": 0,
+    "test_candidates": 500,
+    "test_passages_seen_in_train": 20,
+    "queries_on_both_sides": 0,
+}
+SOURCE = {"judgements_read": 796, "queries": 64}
+
+
+def of_samples(samples: dict | None = None, source: dict | None = None) -> dict[str, dict]:
+    rows = cautions.of_samples("cacm", SAMPLES | (samples or {}), SOURCE | (source or {}))
+    return {row["caution"]: row for row in rows}
+
+
+def test_clean_samples_need_no_caution() -> None:
+    assert of_samples() == {}
+
+
+@pytest.mark.parametrize(
+    ("samples", "source", "caution", "value"),
+    [
+        ({}, {"judgements_of_unknown_passages_dropped": 55}, "lost-judgements", 55 / 796),
+        ({"dropped_without_negatives": 250}, {}, "dropped-samples", 0.2),
+        ({"oversampled": 150}, {}, "oversampled", 0.15),
+        ({"test_passages_seen_in_train": 350}, {}, "shared-passages", 0.7),
+        ({"queries_on_both_sides": 7}, {}, "leaking-questions", 7),
+    ],
+)
+def test_what_samples_lose_or_repeat(samples, source, caution: str, value: float) -> None:
+    found = of_samples(samples, source)
+    assert set(found) == {caution}
+    assert found[caution]["value"] == pytest.approx(value)
+    assert found[caution]["dataset"] == "cacm"
+
+
+def probed(questions: int = 800, above: float = 0.2) -> pl.DataFrame:
+    blank = dict.fromkeys(table.SCHEMA) | {"finding": "accuracy", "dataset": "toy"}
+    blank |= {"measure": "above_chance", "queries": questions, "samples": questions, "passages": 2}
+    rows = [
+        blank | {"probe": probe, "estimate": above, "low": above - 0.05, "high": above + 0.05}
+        for probe in ("bm25", "cosine", "character-tfidf")
+    ]
+    return pl.DataFrame(rows, table.SCHEMA)
+
+
+def fits(unsettled: int) -> pl.DataFrame:
+    settled = [True] * (10 - unsettled) + [False] * unsettled + [True]
+    epochs = [60] * 10 + [0]
+    return pl.DataFrame({"dataset": "toy", "converged": settled, "epochs": epochs})
+
+
+def of_probes(findings: pl.DataFrame, unsettled: int = 0) -> list[dict]:
+    return list(cautions.of_probes(findings, fits(unsettled)))
+
+
+def test_few_questions() -> None:
+    assert of_probes(probed()) == []
+    (found,) = of_probes(probed(12))
+    assert (found["caution"], found["value"], found["limit"]) == ("few-questions", 12, 30)
+
+
+def test_negatives_that_a_scorer_selected() -> None:
+    """A lexical scorer below chance says so; a vector below chance does not."""
+    found = of_probes(probed(above=-0.4))
+    assert [row["caution"] for row in found] == ["selected-negatives"] * 2
+    assert "bm25 is below chance" in found[0]["sentence"]
+    # An interval that holds chance is no evidence of it.
+    assert of_probes(probed(above=-0.03)) == []
+
+
+def test_fits_that_did_not_converge() -> None:
+    (found,) = of_probes(probed(), unsettled=3)
+    assert (found["caution"], found["value"]) == ("unsettled-probes", pytest.approx(0.3))
+
+
+def test_other_test_samples_than_published() -> None:
+    compared = pl.DataFrame(
+        {
+            "dataset": ["msmarco", "nq"],
+            "samples": [10_448, 54_000],
+            "published_samples": [10_448, 54_414],
+        }
+    )
+    (found,) = cautions.of_published(compared)
+    assert (found["caution"], found["dataset"]) == ("other-samples", "nq")
+    assert "54,000 test samples, and 54,414 in the published study" in found["sentence"]
+
+
+def levels(texts: int, signal: float) -> pl.DataFrame:
+    blank = dict.fromkeys(decentralisation.SCHEMA) | {"finding": "level", "region": "all"}
+    blank |= {"attribution": "norm", "dataset": "toy", "retriever": "tuned", "side": "query"}
+    rows = [
+        blank | {"measure": measure, "sublayer": "output", "estimate": value, "texts": texts}
+        for measure, value in (("signal", signal), ("gini", 0.01))
+    ]
+    return pl.DataFrame(rows, decentralisation.SCHEMA)
+
+
+def test_attributions_of_few_texts_or_of_little_signal() -> None:
+    key = ("norm", "toy", "tuned", "query")
+    assert list(cautions.of_attributions(levels(48, 0.4), {key: 0})) == []
+    found = list(cautions.of_attributions(levels(16, 0.004), {key: 2}))
+    assert [row["caution"] for row in found] == ["few-texts", "weak-signal", "quiet-texts"]
+    assert "moves the target by 0.4 % of itself" in found[1]["sentence"]
+    assert {row["side"] for row in found} == {"query"}
+
+
+def test_the_table_holds_each_caution_once() -> None:
+    rows = [*cautions.of_pairs({"tuned": "plain"}), *cautions.of_pairs({"tuned": "plain"})]
+    found = cautions.gathered([*rows, *of_probes(probed(12))])
+    assert found.schema == pl.Schema(cautions.SCHEMA)
+    assert found["caution"].to_list() == ["few-questions", "random-counterpart"]
+    assert cautions.gathered([]).height == 0
