@@ -1,6 +1,6 @@
 """config.yaml as typed, documented, checked objects."""
 
-from wellspring.config.attributions import SIMILARITIES, Attributing, Attribution
+from wellspring.config.attributions import SIMILARITIES, Attributing, Attribution, Padding
 from wellspring.config.base import SLUG
 from wellspring.config.checks import parse
 from wellspring.config.datasets import REMOTE, Bm25, Negatives, Splits
@@ -22,6 +22,7 @@ __all__ = [
     "Findings",
     "Model",
     "Negatives",
+    "Padding",
     "Probing",
     "Splits",
     "anchor",

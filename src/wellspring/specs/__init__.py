@@ -13,12 +13,14 @@ from wellspring.specs.attributions import (
     AttributionSpec,
     DecentralisationSpec,
     Held,
+    RemoveSpec,
     ablate,
     activations,
     agreement,
     attribute,
     attribution,
     decentralisation,
+    remove,
 )
 from wellspring.specs.base import Side, Spec
 from wellspring.specs.datasets import (
@@ -76,6 +78,7 @@ __all__ = [
     "ProbeSpec",
     "PublishedSpec",
     "QrelsSpec",
+    "RemoveSpec",
     "SamplesSpec",
     "Side",
     "SimilaritySpec",
@@ -99,6 +102,7 @@ __all__ = [
     "probe",
     "published",
     "qrels",
+    "remove",
     "samples",
     "similarity",
     "source_files",
