@@ -39,7 +39,10 @@ QUERIES, KEYS = ("query", "q_lin", "q_proj", "q"), ("key", "k_lin", "k_proj", "k
 FUSED = ("qkv_proj", "Wqkv")
 """Names of a map that gives queries, keys and values, in this order."""
 
-NONLINEAR = tuple({kind[0] if isinstance(kind, tuple) else kind for kind in ACT2CLS.values()})
+NONLINEAR = (
+    *{kind[0] if isinstance(kind, tuple) else kind for kind in ACT2CLS.values()},
+    *(nn.GELU, nn.SiLU, nn.ReLU, nn.Tanh),
+)
 PASSIVE = (nn.Dropout, nn.Identity, nn.Embedding)
 NORM = re.compile(r"(LayerNorm|RMSNorm)$")
 
