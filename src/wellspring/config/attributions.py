@@ -60,9 +60,11 @@ class Attribution(Strict):
     published ways of CLS and of mean pooling."""
     partners: dict[Slug, Slug] = Field(default={})
     """Encoder to the encoder of the other side, for retrievers that have two: its vectors are the
-    partners, and the candidates of the ranking that ablation disturbs. Others are their own."""
+    partners, and the candidates of the ranking that ablation changes. An encoder that is not named
+    is its own partner."""
     similarity: Literal["cosine", "dot"] = "cosine"
-    """Of `margin`, and of the ranking that ablation disturbs (that of `dot` is by dot)."""
+    """How two vectors are compared: for `margin`, and in the ranking that ablation changes. Under
+    target `dot` that ranking is by dot product."""
     method: Literal[
         "weights",
         "integrated-gradients",
@@ -79,8 +81,8 @@ class Attribution(Strict):
     points: int = Field(default=8, ge=1, le=512)
     """Points of `gauss-legendre`."""
     tolerance: float | None = Field(default=None, gt=0, lt=1)
-    """Of `weights`: instead of `points` for all, nested rules of 1, 3, 7, 15 and 31 points, until
-    no score of the text changes by more than this share of the sub-layer's largest."""
+    """For method `weights`, in the place of `points`: each text takes nested rules of 1, 3, 7, 15
+    and 31 points, until no score changes by more than this share of the sub-layer's largest."""
     sublayers: list[Literal["intermediate", "output", "up"]] = Field(
         default=["intermediate", "output"], min_length=1
     )
