@@ -185,7 +185,8 @@ class _Place:
         if linear is not output and output.in_features != found.neurons:
             raise ModelError(
                 f"layer {layer}: the output map takes {output.in_features} numbers, sub-layer "
-                f"{name!r} has {found.neurons} neurons: magnitudes cannot be told"
+                f"{name!r} has {found.neurons} neurons: the sublayers must be of one "
+                "feed-forward network: correct the architecture"
             )
         return found
 
