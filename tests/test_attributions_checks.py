@@ -149,21 +149,35 @@ def test_a_text_that_is_quiet_in_one_layer_is_left_out_in_all(checked, tmp_path,
 
 
 def test_more_quiet_texts_than_may_be_are_an_error(checked, tmp_path, monkeypatch):
+    """Counted over all layers: what is quiet in one is left out in every one."""
     setting = checked()
-    made_quiet(monkeypatch, 1, 0, 4)
-    with pytest.raises(WellspringError, match=r"layer 1: 2 of 6 texts are quiet \(text "):
-        setting.scored(tmp_path / "plain", "plain", (1,))
-    assert not list((tmp_path / "plain").rglob("*.parquet"))
-    spec, log = specs.attribute, tmp_path / "log"
-    given = spec(setting.config, "lenient", "tiny", "questions", "query", 1, 0)
-    path, command = setting.command(tmp_path / "lenient", "lenient")
-    run(*command, "--log", log)
-    assert len(shards.provenance(path).facts[scores.QUIET]) == 2 and given.quiet == 0.5
-    for text in shards.provenance(path).facts[scores.QUIET]:
+    for name in ("plain", "lenient"):
+        for layer, row in ((1, 0), (2, 4)):
+            made_quiet(monkeypatch, layer, row)
+            setting.scored(tmp_path / name, name, (layer,))
+            monkeypatch.undo()
+            monkeypatch.chdir(tmp_path)
+    with pytest.raises(
+        WellspringError, match=r"plain: 2 of 6 texts are quiet \(\w+, \w+\): the ta"
+    ):
+        setting.activations(tmp_path / "plain", "plain")
+    assert not list((tmp_path / "plain").glob("*.parquet"))
+    log = tmp_path / "log"
+    spec = specs.activations(setting.config, "lenient", "tiny", "questions", "query")
+    outputs = [tmp_path / f"{kind}.parquet" for kind in ("counts", "texts", "holders")]
+    run("activations", tmp_path / "lenient", *outputs, "--spec", spec.canonical(), "--log", log)
+    assert "2 of 6 texts are quiet in some layer and left out in all: " in log.read_text()
+    for layer in (1, 2):
+        path = tmp_path / "lenient" / f"layer-{layer:02d}" / shards.shard_name(0)
+        (text,) = shards.provenance(path).facts[scores.QUIET]
         assert text in log.read_text()
+    assert shards.provenance(outputs[0]).facts == {"texts": 4, scores.QUIET: 2}
     made_quiet(monkeypatch, 1, *range(TEXTS))
-    with pytest.raises(WellspringError, match="6 of 6 texts are quiet"):
+    with pytest.raises(
+        WellspringError, match=r"layer 1: 6 of 6 texts are quiet \(.*, …\): the targ"
+    ):
         setting.scored(tmp_path / "all", "lenient", (1,))
+    assert not list((tmp_path / "all").rglob("*.parquet"))
 
 
 def test_the_signal_is_how_much_of_the_target_a_sub_layer_moves(checked, tmp_path):

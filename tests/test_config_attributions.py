@@ -145,12 +145,14 @@ def test_padding_is_part_of_a_slice_where_scores_depend_on_it() -> None:
     assert padding(ENTRY, padded).length == 128
     assert padding(ENTRY, padded | {"query_length": 20}, "query").length == 20
     assert padding(ENTRY, padded | {"padding": {"batch": 8}}).batch == 8
-    # The limit of quiet texts is no part of what the scores are.
-    quiet = parse(edited(f"{ENTRY}/quiet", 0.5))
-    spec = specs.attribute(quiet, "norm-16", "minilm", "pydocs", "query", 1, 0)
-    assert spec.quiet == 0.5
-    plain = specs.attribute(parse(DEFAULT), "norm-16", "minilm", "pydocs", "query", 1, 0)
-    assert spec.attribution == plain.attribution
+
+
+def test_the_limit_of_quiet_texts_plans_no_attribution() -> None:
+    plain, more = parse(DEFAULT), parse(edited(f"{ENTRY}/quiet", 0.5))
+    given = ("norm-16", "minilm", "pydocs", "query")
+    assert specs.attribute(plain, *given, 1, 0) == specs.attribute(more, *given, 1, 0)
+    assert specs.ablate(plain, *given) == specs.ablate(more, *given)
+    assert specs.activations(more, *given).quiet == 0.5
 
 
 def test_a_paraphrase_is_of_queries_alone() -> None:

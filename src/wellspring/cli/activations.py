@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -36,6 +37,11 @@ def activations(
     sublayers = wanted.attribution.sublayers
     with step("activations", None, code, log) as messages:
         stored = scores.checked(folder, wanted.attribution, wanted.layers)
+        for line in scores.said(stored):
+            messages.say(line)
+        if len(stored.quiet) > math.ceil(wanted.quiet * stored.texts):
+            target = wanted.attribution.target
+            raise scores.too_quiet(f"{folder}:", stored.quiet, stored.texts, target)
 
         def chunks() -> Iterator[Chunk]:
             for ids, found in scores.stream(stored, sublayers):
@@ -43,7 +49,7 @@ def activations(
 
         found = measure(chunks, wanted.thresholds, wanted.left_out)
         quality = scores.quality(stored, sublayers)
-        for line in (*scores.said(stored), *_summary(found.holders, quality)):
+        for line in _summary(found.holders, quality):
             messages.say(line)
         identity = {
             "step": "activations",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -40,9 +39,6 @@ SIZE = 12 * 768 * 4
 
 SHOWN = 0.1
 """Share of a text's largest score in the sub-layer at which the log tells what storage flips."""
-
-NORMS = ("norm", "pooler-norm", "padded-mean-norm")
-"""Targets that are a length."""
 
 ACTIVE, FLIPPED = f"scores_above_{SHOWN}_of_the_largest", "of_these_flipped_by_float16"
 
@@ -240,7 +236,7 @@ def _fill(
 ) -> None:
     """Attribute the texts, a window at a time; leaves counts in the writer's facts."""
     counts = {"texts": len(chosen), ACTIVE: 0, FLIPPED: 0}
-    splits, seen, quiet = 0, 0, []
+    splits, quiet = 0, []
     lists = (field.type for field in writer.schema if pa.types.is_fixed_size_list(field.type))
     size = max(1, min(WINDOW, HELD // sum(2 * kind.list_size for kind in lists)))
     with messages.track(len(chosen), "texts") as bar:
@@ -255,32 +251,17 @@ def _fill(
                     _count(counts, found.absolute[~found.quiet])
                 silent = np.any([found.quiet for found in done.scores.values()], axis=0)
                 quiet += [columns["text_id"][row] for row in np.array(done.rows)[silent]]
-                seen += len(done.rows)
-                _check_quiet(quiet, seen, len(chosen), wanted)
                 splits += done.splits
                 bar.advance(len(done.rows))
             writer.write([columns[name] for name in writer.schema.names])
+    if len(quiet) == len(chosen):
+        where = f"layer {wanted.layer}:"
+        raise scores.too_quiet(where, quiet, len(chosen), wanted.attribution.target)
     writer.facts |= counts
     if quiet:
         writer.facts[scores.QUIET] = sorted(quiet)
     if splits:
         writer.facts["batches_halved_for_memory"] = splits
-
-
-def _check_quiet(quiet: Sequence[str], seen: int, texts: int, wanted: specs.AttributeSpec) -> None:
-    """Raise WellspringError where more texts are quiet than may be, or all of them; of those that
-    were seen so far."""
-    if len(quiet) <= min(math.ceil(wanted.quiet * texts), texts - 1):
-        return
-    why = ""
-    if wanted.attribution.target in NORMS:
-        why = "the length of a vector behind a norm layer is nearly constant: "
-    raise WellspringError(
-        f"layer {wanted.layer}: {len(quiet)} of {seen} texts are quiet (text "
-        f"{', '.join(quiet[:3])}{', …' if len(quiet) > 3 else ''}): the target changes by no more "
-        f"than rounding when the weights are scaled from zero: {why}attribute the target cosine or "
-        "margin, use dtype float32, or raise the attribution's quiet"
-    )
 
 
 def _shares(

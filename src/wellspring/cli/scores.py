@@ -6,7 +6,7 @@ sub-layers where it is quiet. Readers leave it out in all layers.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -18,7 +18,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from wellspring import shards, specs
-from wellspring.errors import StaleArtefact
+from wellspring.errors import StaleArtefact, WellspringError
 
 if TYPE_CHECKING:
     from wellspring.attributions.fused import Scores
@@ -33,6 +33,9 @@ Kind = Literal["scores", "signed"]
 
 QUIET = "quiet_texts"
 """The fact of a shard that lists the ids of its quiet texts."""
+
+NORMS = ("norm", "pooler-norm", "padded-mean-norm")
+"""Targets that are a length."""
 
 ORIGIN = ("weights", "partner", "texts", "paraphrases")
 
@@ -87,6 +90,11 @@ class Stored:
     """Layer to the shards of its scores."""
     quiet: frozenset[str]
     """Ids of the texts that are quiet in a layer, and are therefore left out in all."""
+
+    @property
+    def texts(self) -> int:
+        """How many texts there are, quiet ones among them."""
+        return sum(pq.read_metadata(path).num_rows for path in next(iter(self.files.values())))
 
     def at(self, layer: int) -> Stored:
         """The same of one layer alone."""
@@ -215,9 +223,23 @@ def said(stored: Stored) -> Iterator[str]:
     """A line for the log where texts are left out."""
     if stored.quiet:
         yield (
-            f"{len(stored.quiet)} quiet texts are left out (in every layer, though they may be "
-            f"quiet in one): {', '.join(sorted(stored.quiet))}"
+            f"{len(stored.quiet)} of {stored.texts} texts are quiet in some layer and left out in "
+            f"all: {', '.join(sorted(stored.quiet))}"
         )
+
+
+def too_quiet(where: str, quiet: Collection[str], texts: int, target: str) -> WellspringError:
+    """The error where more texts are quiet than may be, or all of them; where: begins it."""
+    why = ""
+    if target in NORMS:
+        why = "the length of a vector behind a norm layer is nearly constant: "
+    more = ", or raise the attribution's quiet" if len(quiet) < texts else ""
+    shown = ", ".join(sorted(quiet)[:3]) + (", …" if len(quiet) > 3 else "")
+    return WellspringError(
+        f"{where} {len(quiet)} of {texts} texts are quiet ({shown}): the target changes by no more "
+        f"than rounding when the weights are scaled from zero: {why}attribute the target cosine or "
+        f"margin, or use dtype float32{more}"
+    )
 
 
 def _scaled(batch: pa.RecordBatch, name: str, kind: Kind) -> np.ndarray:

@@ -105,9 +105,9 @@ class Attribution(Strict):
     dtype: Literal["float32", "bfloat16", "float16"] | None = None
     """Arithmetic of the model; the encoder's where left out. Sums are in float32 at least."""
     quiet: float = Field(default=0.05, ge=0, lt=1)
-    """The share of a job's texts, rounded up, that may be quiet: their target changes by no more
-    than rounding when the weights are scaled. They are left out in every layer. More are an
-    error."""
+    """The share of a side's texts, rounded up, that may be quiet in some layer: their target
+    changes by no more than rounding when the weights are scaled. They are left out in every layer.
+    More are an error."""
     shards: int = Field(default=1, ge=1, le=999)
     """Jobs a layer."""
 

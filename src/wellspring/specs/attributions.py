@@ -48,8 +48,6 @@ class AttributeSpec(Spec):
     attribution: AttributionSpec
     layer: int
     shard: int
-    quiet: float
-    """The share of texts that may be quiet: a limit, so that no identity holds it."""
 
 
 class ActivationsSpec(Spec):
@@ -57,6 +55,8 @@ class ActivationsSpec(Spec):
 
     attribution: AttributionSpec
     layers: list[int]
+    quiet: float
+    """The share of texts that may be quiet."""
     thresholds: dict[str, list[float]]
     left_out: list[int]
 
@@ -195,12 +195,8 @@ def attribute(
     shard: int | str,
 ) -> AttributeSpec:
     """The slice that one shard of one layer depends on."""
-    return AttributeSpec(
-        attribution=attribution(config, name, encoder, dataset, side),
-        layer=int(layer),
-        shard=int(shard),
-        quiet=config.attributions[name].quiet,
-    )
+    whole = attribution(config, name, encoder, dataset, side)
+    return AttributeSpec(attribution=whole, layer=int(layer), shard=int(shard))
 
 
 def activations(
@@ -211,6 +207,7 @@ def activations(
     return ActivationsSpec(
         attribution=attribution(config, name, encoder, dataset, side),
         layers=config.blocks(encoder),
+        quiet=config.attributions[name].quiet,
         thresholds={key: sorted(values) for key, values in wanted.thresholds.items()},
         left_out=sorted(wanted.left_out),
     )
