@@ -40,4 +40,5 @@ lock: $(READY)
 
 clean:
 	rm -rf .venv .pytest_cache .ruff_cache .hypothesis .snakemake results/datasets results/models \
-	  results/embeddings results/probes results/studies results/logs results/benchmarks
+	  results/embeddings results/probes results/attributions results/activations results/ablations \
+	  results/removals results/studies results/logs results/benchmarks

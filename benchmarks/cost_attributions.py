@@ -16,11 +16,13 @@ import torch
 
 from benchmarks.cost_facts import GIVEN, Checkpoint, characters, fact, hours, lengths, model
 from wellspring import embeddings, inputs, specs, targets
+from wellspring.attributions import selection
 from wellspring.attributions.quadrature import PAPER_POINTS
 from wellspring.cli.attributions import HELD, WINDOW, default_rows
 from wellspring.config import Config
 from wellspring.errors import ConfigError
 from wellspring.models.architecture import blocks, builtin
+from wellspring.randomness import generator
 
 SCORES = """attribution, encoder, dataset, side, texts, tokens a text, padding %, pass PFLOP, \
 product PFLOP, attribution h min, attribution h max, published PFLOP, published h min, \
@@ -137,8 +139,13 @@ def scores(config: Config, place: Place) -> tuple[Any, ...]:
     window = min(WINDOW, HELD // (2 * 2 * wide), -(-texts // spec.shards))
     real = lengths(getattr(fact(dataset), side), characters(known), encoding, window)
     mixed = entry.target == "padded-mean-norm"
-    filled = mixed or encoding.pooling == "last-position"
-    padded = np.full_like(real, encoding.length) if filled else real
+    padded = real
+    if spec.padding and spec.padding.batch:
+        # The texts of a batch come in any order.
+        order = generator(0, "padding").permutation(window)
+        padded = np.sort(selection.widths(real[order].tolist(), spec.padding.batch))[::-1]
+    elif spec.padding:
+        padded = np.maximum(real, spec.padding.length)
     alone = not mixed and (encoding.pooling != "mean" or entry.target == "pooler-norm")
     rows = default_rows("cuda", form.layers, form.hidden, encoding.dtype)
     runs = list(embeddings.batches(padded.tolist(), rows // points))
@@ -162,16 +169,16 @@ def scores(config: Config, place: Place) -> tuple[Any, ...]:
 
 def stored(neurons: int, sublayers: int) -> int:
     """Bytes of a text in a layer's shard: absolute and signed scores in float16, for each sub-layer
-    its scale, residual and change, and an id of 16 digits behind its length."""
-    return 2 * 2 * neurons + 3 * 4 * sublayers + 20
+    its scale, residual and change, the target, and an id of 16 digits behind its length."""
+    return 2 * 2 * neurons + 3 * 4 * sublayers + 4 + 20
 
 
 def tabled(config: Config, texts: int, layers: int, sublayers: int, neurons: int) -> float:
     """Bytes of a side's counts and measures; neurons: of a layer's sub-layers together."""
     wanted = config.study.attribute
     settings = len(wanted.left_out) * sum(map(len, wanted.thresholds.values()))
-    # Beside the shares: effective number, Gini coefficient, residual.
-    rows = layers * neurons * settings, texts * layers * sublayers * (settings + 3)
+    # Beside the shares: effective number, Gini coefficient, residual, signal.
+    rows = layers * neurons * settings, texts * layers * sublayers * (settings + 4)
     return float(np.dot(rows, GIVEN.rows))
 
 
@@ -197,7 +204,14 @@ def jobs(config: Config) -> list[tuple[str, int]]:
     )
     for path in targets.activation_files(config):
         found["activations" if path.startswith("results/activations/") else "ablate"] += 1
-    found["agreement"] = len(targets.agreement_files(config))
+    compared = [
+        inputs.agreement_files(config, retriever, dataset)
+        for retriever in config.agreeing()
+        for dataset in config.study.attribute.datasets
+    ]
+    found["agreement"] = len(compared)
+    if removed := {path for paths in compared for path in paths if "/removals/" in path}:
+        found["remove"] = len(removed)
     found["decentralisation"] = 1
     for path in map(Path, targets.attribution_figure_files(config)):
         rule = "heatmap" if path.stem in targets.SIDES else "attribution_figure"

@@ -18,8 +18,11 @@ from wellspring.randomness import generator
 THRESHOLDS = {
     "network-max": (0.01, 0.02, 0.05, 0.1, 0.2, 0.5),
     "sublayer-max": (0.02, 0.05, 0.1, 0.2, 0.5),
-    "share-of-sum": (0.0005, 0.001, 0.002, 0.005, 0.01),
+    "sublayer-mean": (0.5, 1, 2, 5, 10),
 }
+
+# How much ablating a choice of neurons changes.
+STRENGTHS = {"top": 1.0, "random-as-top": 0.08, "bottom": 0.004, "random-as-bottom": 0.05}
 
 
 def counts(
@@ -108,7 +111,7 @@ def _relative_changes(cell: dict) -> list[dict]:
                         | pair
                         | {"region": region, "measure": "share_active", "normaliser": normaliser}
                         | {"left_out": left_out, "threshold": threshold}
-                        | _around(estimate, 0.03 + 0.06 * threshold)
+                        | _around(estimate, 0.03 + 0.06 * min(threshold, 1))
                     )
     return rows
 
@@ -136,12 +139,12 @@ def _ablations(cell: dict) -> list[dict]:
     rows = []
     for name in ("tuned", "plain"):
         for neurons in (1, 4, 16, 64, 256):
-            for choice, strength in (("top", 1.0), ("random", 0.08), ("bottom", 0.004)):
+            for choice, strength in STRENGTHS.items():
                 strength *= 1.0 if name == "tuned" else 0.6
                 strength *= 1.0 if cell["sublayer"] == "output" else 0.5
                 change = strength * (1 - np.exp(-neurons / 120))
                 row = cell | {"retriever": name, "finding": "ablation"}
-                row |= {"choice": choice, "neurons": neurons}
+                row |= {"choice": choice, "neurons": neurons, "by": "zero"}
                 rows.append(row | {"measure": "change"} | _around(change, 0.06 * change))
                 rows.append(row | {"measure": "length_change"} | _around(-0.2 * change, 0.01))
                 rows.append(row | {"measure": "margin_change"} | _around(-0.3 * change, 0.01))

@@ -62,7 +62,8 @@ def check(records: Records) -> None:
     """What holds of every format's records."""
     texts, judgements = records.texts, records.judgements
     assert not texts.select(pl.struct("text_id", "side").is_duplicated().any()).item()
-    assert texts.equals(texts.sort(pl.col("side") != "query", "text_id"))
+    side = pl.col("side").cast(pl.Enum(["query", "passage", "paraphrase"]))
+    assert texts.equals(texts.sort(side, "text_id"))
     assert not texts.select((pl.col("text").str.strip_chars() == "").any()).item()
     queries = set(texts.filter(side="query")["text_id"])
     passages = set(texts.filter(side="passage")["text_id"])

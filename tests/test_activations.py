@@ -23,7 +23,10 @@ from wellspring.randomness import generator
 pytestmark = pytest.mark.filterwarnings("error")
 
 Scores = dict[tuple[int, str], np.ndarray]
-EVERY = {"network-max": [0.1, 0.5], "sublayer-max": [0.25, 0.0], "share-of-sum": [0.125]}
+EVERY = {
+    **{"network-max": [0.1, 0.5], "sublayer-max": [0.25, 0.0], "share-of-sum": [0.125]},
+    "sublayer-mean": [0.5, 1, 2.5],
+}
 
 
 def chunked(scores: Scores, sizes: Sequence[int] = ()) -> Chunks:
@@ -48,7 +51,9 @@ def slow_normaliser(
     }
     if normaliser == "network-max":
         return max(max(values) for values in kept.values())
-    return max(kept[key]) if normaliser == "sublayer-max" else math.fsum(kept[key])
+    if normaliser == "sublayer-max":
+        return max(kept[key])
+    return math.fsum(kept[key]) / (len(kept[key]) if normaliser == "sublayer-mean" else 1)
 
 
 def slow_outliers(scores: Scores, count: int) -> set:
@@ -243,6 +248,33 @@ def test_one_dimension_that_holds_every_maximum() -> None:
         assert active(found, **outer, **share, left_out=1) == [7, 7, 7, 7, 7]
 
 
+def test_multiples_of_the_mean_are_alike_in_networks_of_any_width() -> None:
+    """The same scores, over and over: so many times their mean, but another share of their sum."""
+    row = generator(5, "width").gamma(0.4, 1, (6, 60)).astype(np.float32)
+    shares = {}
+    for copies in (1, 7):
+        found = measure(
+            chunked({(1, "up"): np.tile(row, copies)}),
+            {"sublayer-mean": [0.5, 2, 5], "share-of-sum": [0.05]},
+            [0],
+        )
+        texts = found.texts.filter(measure="share_active")
+        shares[copies] = dict(texts.group_by("threshold").agg("value").iter_rows())
+    for threshold in (0.5, 2, 5):
+        assert shares[1][threshold] == pytest.approx(shares[7][threshold])
+        assert 0 < np.mean(shares[1][threshold]) < 1
+    assert np.mean(shares[1][0.05]) > 0 == np.mean(shares[7][0.05])
+
+
+def test_an_outlier_is_left_out_of_the_mean_and_of_its_count() -> None:
+    scores = {(1, "output"): np.array([[1, 2, 3, 94]], np.float32)}
+    found = measure(chunked(scores), {"sublayer-mean": [0.9, 1]}, [0, 1])
+    # The mean is 25, and 2 without the largest.
+    assert active(found, left_out=0, threshold=1) == [0, 0, 0, 1]
+    assert active(found, left_out=1, threshold=0.9) == [0, 1, 1, 1]
+    assert active(found, left_out=1, threshold=1) == [0, 0, 1, 1]
+
+
 def test_outside_the_outputs_a_unit_is_one_neuron_of_one_layer() -> None:
     scores = {
         (1, "intermediate"): np.array([[8, 1, 1]], np.float32),
@@ -296,7 +328,7 @@ def test_a_text_without_any_score_in_a_sublayer() -> None:
     }
     found = measure(chunked(scores), {name: [0.0] for name in EVERY}, [0, 1])
     silent = found.texts.filter(text_id="t0", sublayer="intermediate")
-    assert silent.filter(measure="share_active")["value"].to_list() == [0] * 6
+    assert silent.filter(measure="share_active")["value"].to_list() == [0] * 8
     for name in ("effective_number", "gini"):
         assert silent.filter(measure=name)["value"].to_list() == [None]
     assert not found.texts["value"].is_nan().any()
@@ -317,7 +349,7 @@ def test_a_maximum_must_be_left() -> None:
 
 def test_no_texts_is_an_error() -> None:
     for left_out in ([0], [1]):
-        with pytest.raises(WellspringError, match="no text"):
+        with pytest.raises(WellspringError, match="no text has a signal in every layer"):
             measure(lambda: iter([]), EVERY, left_out)
 
 

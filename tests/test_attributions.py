@@ -177,7 +177,9 @@ def test_the_last_position_is_that_of_the_embeddings(tmp_path, side):
     expected = np.linalg.norm(whole.vectors, axis=-1)[-1][np.argsort(whole.rows)]
     for layer in (1, 2):
         method = Method("last-position", gauss_legendre(24), layer, ("intermediate", "output"))
-        for done in attribute(backbone, tokens, targets.norm(), method, budget=400, length=14):
+        for done in attribute(
+            backbone, tokens, targets.norm(), method, budget=400, widths=[14] * 4
+        ):
             for found in done.scores.values():
                 np.testing.assert_allclose(found.full, expected[done.rows], rtol=1e-5)
                 assert (abs(found.residual) < 1e-3 * abs(found.full - found.empty)).all()

@@ -13,7 +13,14 @@ from test_attributions_toys import Block, Toy
 from torch import nn
 
 from wellspring.attributions import fused, targets
-from wellspring.attributions.ablation import ablated, chosen, effects, masks
+from wellspring.attributions.ablation import (
+    ablated,
+    chosen,
+    effects,
+    layers_of,
+    magnitudes_of,
+    masks,
+)
 from wellspring.attributions.quadrature import gauss_legendre
 from wellspring.embeddings import encode
 from wellspring.errors import WellspringError
@@ -71,9 +78,10 @@ def test_a_batch_with_masks_equals_edited_weights_text_by_text(loaded, name):
 
 def test_whole_vectors_are_those_of_encode(loaded):
     backbone = loaded("bert")
-    for pooling, length in (("mean", 0), ("last-position", 9)):
-        found = ablated(backbone, TOKENS, pooling, {}, length=length)
-        for done in encode(backbone, TOKENS, pooling, length=length):
+    for pooling, width in (("mean", None), ("last-position", 9)):
+        widths = None if width is None else [width] * len(TOKENS)
+        found = ablated(backbone, TOKENS, pooling, {}, widths=widths)
+        for done in encode(backbone, TOKENS, pooling, length=width or 0):
             np.testing.assert_allclose(found[done.rows], done.vectors[-1], atol=1e-5)
 
 
@@ -138,7 +146,8 @@ def test_the_highest_neurons_of_a_planted_network_hold_the_vector_the_lowest_not
         method = fused.Method("mean", gauss_legendre(8), layer, ("output",))
         for done in fused.attribute(backbone, tokens, targets.norm(), method):
             found[done.rows, layer - 1] = done.scores["output"].absolute
-    picks = chosen(found.reshape(3, 12), ["a", "b", "c"], 4, seed=1, draws=2)
+    strata = layers_of(3, 2, 6)
+    picks = chosen(found.reshape(3, 12), strata, ["a", "b", "c"], 4, seed=1, draws=2)
     whole = ablated(backbone, tokens, "mean", {})
     changes = {}
     for pick in picks:
@@ -146,62 +155,137 @@ def test_the_highest_neurons_of_a_planted_network_hold_the_vector_the_lowest_not
         vectors = ablated(backbone, tokens, "mean", places)
         none = np.zeros((3, 0, 6))
         changes[pick.choice, pick.draw] = effects(whole, vectors, whole, none, "dot", "query")
-    assert list(changes) == [("top", 0), ("random", 0), ("random", 1), ("bottom", 0)]
+    assert list(changes) == [
+        *(("top", 0), ("random-as-top", 0), ("random-as-top", 1)),
+        *(("bottom", 0), ("random-as-bottom", 0), ("random-as-bottom", 1)),
+    ]
     top, bottom = changes["top", 0], changes["bottom", 0]
     np.testing.assert_array_equal(top.length_change, -1)
     np.testing.assert_array_equal(top.change, 1)
     np.testing.assert_allclose(bottom.change, 0, atol=1e-7)
     np.testing.assert_allclose(bottom.length_change, 0, atol=1e-7)
-    assert all(
-        -1 < effect.length_change.mean() < -1e-3
-        for key, effect in changes.items()
-        if key[0] == "random"
-    )
+    # Two neurons of each layer hold everything: those that are drawn for them are among the rest.
+    assert all(abs(changes["random-as-top", draw].length_change).max() < 1e-6 for draw in (0, 1))
+    drawn = [changes["random-as-bottom", draw].length_change for draw in (0, 1)]
+    assert -1 < np.mean(drawn) < -0.1
 
 
-@given(st.integers(1, 30), st.integers(0, 5), st.data())
-def test_highest_and_lowest_neurons(neurons, seed, data):
-    units = data.draw(st.integers(2 * neurons, 90))
-    scores = np.random.default_rng(seed).random((2, units)).round(1)
-    top, *random, bottom = chosen(scores, ["a", "b"], neurons, seed, 2)
-    for text in range(2):
-        ordered = np.sort(scores[text])
-        np.testing.assert_array_equal(np.sort(scores[text, top.units[text]]), ordered[-neurons:])
-        np.testing.assert_array_equal(np.sort(scores[text, bottom.units[text]]), ordered[:neurons])
+@st.composite
+def choices(draw):
+    """Scores and strata of three texts, and their choices of so many neurons."""
+    neurons, seed = draw(st.integers(1, 20)), draw(st.integers(0, 5))
+    layers, width = draw(st.integers(1, 4)), draw(st.integers(neurons, 30))
+    random = np.random.default_rng(seed)
+    scores = random.random((3, layers * width)).round(1)
+    if 2 * neurons > layers * width:
+        scores, layers = np.tile(scores, (1, 2)), 2 * layers
+    # One layer may hold all of the highest.
+    scores[:, :width] *= draw(st.sampled_from([1, 100]))
+    strata = layers_of(3, layers, width)
+    if draw(st.booleans()):
+        sizes = random.random((3, layers, width)) * draw(st.sampled_from([1, 0]))
+        strata = magnitudes_of(list(sizes.transpose(1, 0, 2)))
+    return scores, strata, chosen(scores, strata, ["a", "b", "c"], neurons, seed, 2)
+
+
+@given(choices())
+def test_highest_and_lowest_neurons(given):
+    scores, _, found = given
+    top, bottom = found[0], found[3]
+    assert [(pick.choice, pick.draw) for pick in (top, bottom)] == [("top", 0), ("bottom", 0)]
+    neurons = top.units.shape[1]
+    for text, own in enumerate(scores):
+        ordered = np.sort(own)
+        np.testing.assert_array_equal(np.sort(own[top.units[text]]), ordered[-neurons:])
+        np.testing.assert_array_equal(np.sort(own[bottom.units[text]]), ordered[:neurons])
         assert not set(top.units[text]) & set(bottom.units[text])
-        for pick in random:
-            assert len(set(pick.units[text])) == neurons
-    alone = chosen(scores[1:], ["b"], neurons, seed, 2)
-    for ours, theirs in zip((top, *random, bottom), alone, strict=True):
-        np.testing.assert_array_equal(ours.units[1:], theirs.units)
+    assert np.isnan([top.shared, bottom.shared]).all()
 
 
-def test_a_smaller_choice_is_part_of_a_larger_one():
-    scores = np.random.default_rng(0).random((3, 50)).round(1)
-    small, large = (chosen(scores, ["a", "b", "c"], count, 9, 3) for count in (4, 11))
-    for few, many in zip(small, large, strict=True):
-        assert (few.choice, few.draw) == (many.choice, many.draw)
-        for text in range(3):
-            assert set(few.units[text]) < set(many.units[text])
+@given(choices())
+def test_random_neurons_are_as_many_in_every_stratum(given):
+    _, strata, found = given
+    for place in (0, 3):
+        held, *drawn = found[place : place + 3]
+        for draw, pick in enumerate(drawn):
+            assert (pick.choice, pick.draw) == (f"random-as-{held.choice}", draw)
+            for text, levels in enumerate(strata):
+                own, random = set(held.units[text]), set(pick.units[text])
+                assert len(random) == len(own)
+                both = 0
+                for stratum in np.unique(levels):
+                    there = set(np.flatnonzero(levels == stratum))
+                    assert len(random & there) == len(own & there)
+                    # The neurons themselves are taken where there are too few others.
+                    both += max(0, 2 * len(own & there) - len(there))
+                assert len(own & random) == both
+                assert pick.shared[text] == pytest.approx(both / len(own))
+
+
+def test_a_text_s_choices_are_its_own():
+    scores, strata = np.random.default_rng(0).random((3, 40)).round(1), layers_of(3, 2, 20)
+    every = chosen(scores, strata, ["a", "b", "c"], 6, 9, 3)
+    alone = chosen(scores[1:2], strata[1:2], ["b"], 6, 9, 3)
+    for ours, theirs in zip(every, alone, strict=True):
+        np.testing.assert_array_equal(ours.units[1:2], theirs.units)
+    again = chosen(scores[::-1], strata, ["c", "b", "a"], 6, 9, 3)
+    for ours, theirs in zip(every, again, strict=True):
+        np.testing.assert_array_equal(ours.units, theirs.units[::-1])
+
+
+def test_more_of_the_highest_hold_the_fewer():
+    scores, strata = np.random.default_rng(0).random((3, 50)).round(1), layers_of(3, 5, 10)
+    small, large = (chosen(scores, strata, ["a", "b", "c"], count, 9, 1) for count in (4, 11))
+    for place in (0, 2):
+        for few, many in zip(small[place].units, large[place].units, strict=True):
+            assert set(few) < set(many)
 
 
 def test_random_choices_are_random():
-    scores = np.zeros((400, 20))
+    scores, strata = np.zeros((400, 20)), layers_of(400, 1, 20)
     ids = [str(text) for text in range(400)]
-    picks = chosen(scores, ids, 5, 9, 2)
+    picks = chosen(scores, strata, ids, 5, 9, 2)
     # Every score is the same: the highest and the lowest are random, too.
     for pick in picks:
         counts = np.bincount(pick.units.ravel(), minlength=20)
         assert abs(counts - 100).max() < 45
     assert (np.sort(picks[1].units) != np.sort(picks[2].units)).any(axis=1).mean() > 0.9
-    other = chosen(scores, ids, 5, 10, 2)
+    other = chosen(scores, strata, ids, 5, 10, 2)
     assert (np.sort(picks[1].units) != np.sort(other[1].units)).any(axis=1).mean() > 0.9
 
 
+def test_a_score_that_tells_the_layer_alone_has_no_contrast():
+    """What a neuron does depends on its layer, and so do scores: matched neurons do as much, random
+    ones of the network do less."""
+    random, texts = np.random.default_rng(1), 200
+    effects = np.concatenate([0.1 * random.random((texts, 60)), 1 + random.random((texts, 40))], 1)
+    scores = np.concatenate([random.random((texts, 60)), 5 + random.random((texts, 40))], 1)
+    ids, layers = [str(text) for text in range(texts)], np.repeat([0, 1], [60, 40])
+    found = chosen(scores, np.tile(layers, (texts, 1)), ids, 10, 0, 2)
+    sums = [np.take_along_axis(effects, pick.units, axis=1).sum(axis=1) for pick in found]
+    top, random_as_top = sums[0], (sums[1] + sums[2]) / 2
+    apart = top - random_as_top
+    assert abs(apart.mean()) < 3 * apart.std() / texts**0.5
+    assert top.mean() > 2 * effects.mean() * 10
+
+
 def test_choices_that_would_overlap_are_an_error():
-    chosen(np.zeros((1, 10)), ["a"], 5, 0, 1)
+    strata = np.zeros((1, 10), int)
+    chosen(np.zeros((1, 10)), strata, ["a"], 5, 0, 1)
     with pytest.raises(WellspringError, match="6 highest and as many lowest neurons, of 10"):
-        chosen(np.zeros((1, 10)), ["a"], 6, 0, 1)
+        chosen(np.zeros((1, 10)), strata, ["a"], 6, 0, 1)
+
+
+@given(st.integers(1, 3), st.integers(10, 35), st.integers(0, 9))
+def test_strata_of_magnitude_are_tenths_of_a_layer(layers, width, seed):
+    sizes = np.random.default_rng(seed).random((layers, 2, width))
+    strata = magnitudes_of(list(sizes))
+    assert strata.shape == (2, layers * width)
+    for layer, text in np.ndindex(layers, 2):
+        own = strata[text, layer * width : (layer + 1) * width] - 10 * layer
+        assert (np.diff(own[np.argsort(sizes[layer, text])]) >= 0).all()
+        counts = np.bincount(own, minlength=10)
+        assert len(counts) == 10 and np.ptp(counts) <= 1
 
 
 def test_masks_have_a_place_for_every_unit():
@@ -272,6 +356,17 @@ def test_equal_candidates_share_the_first_rank(copies, others, similarity):
     assert found.first_before.tolist() == [1 / (1 + copies)]
     # Turned round, the query has its copies last: others win, or all are copies and still tie.
     assert found.first.tolist() == [0 if others else 1 / (1 + copies)]
+
+
+@given(st.integers(0, 99), st.sampled_from([1e-3, 1e-5, 1e-7]))
+def test_a_change_far_below_a_float_s_last_digit_of_one_is_seen(seed, size):
+    draw = np.random.default_rng(seed)
+    whole = draw.normal(size=(1, 384)).astype(np.float32)
+    moved = (whole + size * draw.normal(size=(1, 384))).astype(np.float32)
+    found = effects(whole, moved, whole, [np.zeros((0, 384))], "cosine", "query").change
+    wide = [array.astype(np.longdouble)[0] for array in (whole, moved)]
+    a, b = (vector / np.sqrt((vector**2).sum()) for vector in wide)
+    assert found.item() == pytest.approx(float(((a - b) ** 2).sum() / 2), rel=1e-6)
 
 
 def test_a_vector_of_zeros_is_like_nothing():

@@ -7,7 +7,7 @@ import shutil
 import signal
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -101,6 +101,30 @@ class Setting:
         models = [self.described(encoder)] * 2
         run("ablate", out, *files, *models, path, "--spec", spec.canonical())
         return path
+
+    def held(self, name: str) -> specs.Held:
+        spec = specs.attribution(self.config, name, "tiny", "questions", "query")
+        return specs.Held(
+            spec=spec.digest, target=spec.target, sublayers=spec.sublayers, shards=spec.shards
+        )
+
+    def agree(
+        self, folder: Path, names: Sequence[str], out: Path, **changes: object
+    ) -> tuple[pl.DataFrame, str]:
+        """The agreement between these attributions of the queries, and the log."""
+        wanted = specs.AgreementSpec(
+            **{
+                "encoders": {"query": "tiny"},
+                "attributions": {name: {"query": self.held(name)} for name in names},
+                **{"counterpart": None, "others": {}, "counterparts": {}, "removals": {}},
+                **{"layers": [1, 2], "texts": 10, "seed": 0},
+                **changes,
+            }
+        )
+        table, log = out / "agreement.parquet", out / "agreement.log"
+        given = ("--spec", wanted.canonical(), "--log", log)
+        run("agreement", folder, out / "removals", "questions", table, *given)
+        return pl.read_parquet(table), log.read_text()
 
     def backbone(self, encoder: str) -> Backbone:
         encoding = specs.encoding(self.config, encoder, "query")
@@ -277,29 +301,11 @@ def test_what_cannot_be_compared_is_said_and_left_out(setting, tmp_path):
         out = folder / name / "tiny" / "questions" / "query"
         for shard in range(1 + (name == "halves")):
             setting.attribute(out, name, shard=shard)
-    specs_ = {
-        name: {"query": specs.Held(spec=spec.digest, sublayers=spec.sublayers, shards=spec.shards)}
-        for name in ("plain", "halves", "seeded")
-        for spec in [specs.attribution(setting.config, name, "tiny", "questions", "query")]
-    }
-    wanted = specs.AgreementSpec(
-        encoders={"query": "tiny"},
-        attributions=specs_,
-        counterpart=None,
-        others={},
-        counterparts={},
-        layers=[1],
-        texts=10,
-        seed=0,
-    )
-    table, log = tmp_path / "agreement.parquet", tmp_path / "agreement.log"
-    given = ("--spec", wanted.canonical(), "--log", log)
-    run("agreement", folder, "questions", table, *given)
-    rows = pl.read_parquet(table)
+    rows, log = setting.agree(folder, ("plain", "halves", "seeded"), tmp_path, layers=[1])
     pairs = {frozenset(row) for row in rows.select("attribution", "other").iter_rows()}
     assert pairs == {frozenset(("plain", "halves"))}
     assert rows["correlation"].min() > 0.999
-    assert log.read_text().count("share no text (of other seeds or numbers of texts): not") == 2
+    assert log.count("share no text (of other seeds or numbers of texts): not") == 2
 
 
 def test_a_partner_of_another_size_is_refused(setting):
@@ -308,7 +314,7 @@ def test_a_partner_of_another_size_is_refused(setting):
         targets.dot(torch.ones(1, 8)).bound(backbone)
 
 
-def test_a_text_without_signal_is_named_and_leaves_no_file(tmp_path):
+def test_texts_without_signal_are_named_and_leave_no_file(tmp_path):
     """A checkpoint whose last norm forgets everything: no vector depends on its input."""
     study = studies.make(tmp_path / "silent")
     weights = study.folder / "tiny" / "model.safetensors"
@@ -320,8 +326,10 @@ def test_a_text_without_signal_is_named_and_leaves_no_file(tmp_path):
     setting = Setting(study.folder)
     path, command = setting.command(tmp_path / "out", "plain")
     done = subprocess.run([*WELLSPRING, *command], capture_output=True, text=True, cwd=study.folder)
-    assert done.returncode == 1 and done.stderr.count("\n") == 1
-    assert any(f"text {id_}" in done.stderr for id_ in setting.texts["query"]), done.stderr
+    *_, last = done.stderr.splitlines()
+    assert done.returncode == 1 and last.startswith("wellspring: layer 1: 5 of 5 texts are quiet (")
+    assert "the length of a vector behind a norm layer is nearly constant" in last
+    assert sum(id_ in last for id_ in setting.texts["query"]) == 3
     assert not any(path.parent.iterdir())
 
 

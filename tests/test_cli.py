@@ -206,5 +206,20 @@ def test_a_log_that_cannot_be_written_hides_no_other_error(tmp_path, error):
         with pytest.raises(type(error)) as caught, step("samples", None, None, log):
             raise error
         assert caught.value is error
-    said = (tmp_path / "step.log").read_text()
-    assert said == ("error: mend this\n" if isinstance(error, WellspringError) else "")
+    *above, last = (tmp_path / "step.log").read_text().splitlines()
+    assert last == ("error: KeyError: 'a bug'" if above else "error: mend this")
+    # A bug leaves its traceback, too.
+    assert isinstance(error, WellspringError) or above[0].startswith("Traceback")
+
+
+def test_a_failed_step_ends_its_log_with_one_line(tmp_path):
+    log = tmp_path / "step.log"
+    with pytest.raises(ValueError, match="shorter"), step("samples", None, None, log) as messages:
+        messages.say("first words")
+        raise ValueError("zip() argument 2 is shorter than argument 1\nand more")
+    lines = log.read_text().splitlines()
+    assert lines[0] == "first words" and lines[1].startswith("Traceback")
+    assert lines[-1] == "error: ValueError: zip() argument 2 is shorter than argument 1"
+    with pytest.raises(KeyboardInterrupt), step("samples", None, None, log):
+        raise KeyboardInterrupt
+    assert log.read_text() == "error: KeyboardInterrupt\n"

@@ -313,7 +313,7 @@ def test_an_empty_overlay_changes_nothing(tmp_path):
 
 def test_a_normaliser_that_is_not_named_is_swept_all_the_same():
     raw = copy.deepcopy(DEFAULT)
-    raw["study"]["attribute"]["thresholds"] = {"network-max": [0.1], "share-of-sum": []}
+    raw["study"]["attribute"]["thresholds"] = {"network-max": [0.1], "sublayer-mean": []}
     swept = parse(raw).study.attribute.thresholds
     assert swept == {"network-max": [0.1], "sublayer-max": [0.01, 0.02, 0.05, 0.1, 0.2]}
     raw["study"]["attribute"]["thresholds"] |= {"network-max": [], "sublayer-max": []}

@@ -21,8 +21,10 @@ def test_links_lead_somewhere_and_nothing_is_left_to_fill_in(path):
 
 def test_every_column_is_documented():
     from wellspring import activations
-    from wellspring.cli.decentralisation import AGREEMENT
+    from wellspring.cli.ablations import ABLATIONS
+    from wellspring.cli.agreement import AGREEMENT
     from wellspring.cli.findings import SIMILARITY
+    from wellspring.cli.removals import REMOVALS
     from wellspring.config import SCORERS
     from wellspring.findings import cautions, claims, decentralisation
     from wellspring.findings.table import SCHEMA
@@ -32,6 +34,7 @@ def test_every_column_is_documented():
     columns = {*SCHEMA, *METRICS, *SIMILARITY, *SCORERS, "judgements", "negative_ids"}
     columns |= {*activations.COUNTS, *activations.TEXTS, *activations.HOLDERS, *AGREEMENT}
     columns |= {*decentralisation.SCHEMA, *claims.SCHEMA, *cautions.SCHEMA}
+    columns |= {*ABLATIONS, *REMOVALS}
     assert not {name for name in columns if not re.search(rf"\b{name}\b", text)}
 
 

@@ -8,7 +8,7 @@ import matplotlib
 import numpy as np
 import polars as pl
 import pytest
-from decentralising import crowded, findings, saved
+from decentralising import STRENGTHS, crowded, findings, saved
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
@@ -85,7 +85,7 @@ def test_concentration_leaves_out_a_share_that_the_table_lacks() -> None:
     figure = attributions.concentration(findings(), *HERE, threshold=0.01)
     assert titles(figure) == ["effective number of neurons", "Gini coefficient"]
     figure = attributions.concentration(findings(), *HERE, threshold=0.05)
-    assert "above 0.05 of the text's largest" in figure.axes[0].get_title()
+    assert "above 0.05 × the text's largest" in figure.axes[0].get_title()
 
 
 def test_sweep_shows_every_setting_and_which_sign_is_sure() -> None:
@@ -131,7 +131,7 @@ def test_reality_shows_ablations_and_agreement() -> None:
         here = table.filter(side=side, sublayer=sublayer)
         for ax, measure in zip(row, ("change", "margin_change", "first_change"), strict=False):
             for name in ("tuned", "plain"):
-                for choice in ("top", "random", "bottom"):
+                for choice in STRENGTHS:
                     rows = here.filter(
                         finding="ablation", retriever=name, measure=measure, choice=choice
                     )
@@ -150,9 +150,21 @@ def test_reality_shows_ablations_and_agreement() -> None:
             drawn = line(row[3], f"{prefix}{name}, {other}")
             assert drawn.get_xdata()[0] == pytest.approx(estimate)
     assert legend_labels(figure) == [
-        *("top neurons", "random neurons", "bottom neurons", "tuned", "plain"),
+        *("top", "random as top", "bottom", "random as bottom", "tuned", "plain"),
         *("… of another text", "95 % interval"),
     ]
+
+
+def test_reality_shows_one_way_of_ablating() -> None:
+    table = findings(4)
+    other = table.filter(finding="ablation").with_columns(by=pl.lit("mean"), estimate=0.5)
+    both = reality(pl.concat([other, table]), *HERE)
+    alone = reality(other, *HERE)
+    name = "tuned, top"
+    for figure, rows in ((both, table), (alone, other)):
+        where = {"finding": "ablation", "retriever": "tuned", "measure": "change", "choice": "top"}
+        first = rows.filter(**where, side="query", sublayer="intermediate")["estimate"]
+        np.testing.assert_allclose(line(figure.axes[0], name).get_ydata(), first)
 
 
 def test_an_agreement_is_drawn_for_both_attributions() -> None:

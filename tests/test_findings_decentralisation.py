@@ -242,35 +242,40 @@ def test_a_pair_counts_where_both_were_attributed() -> None:
 
 
 def ablation_rows(texts: int = 4) -> pl.DataFrame:
-    """top changes .5 + text / 100, random draws .1 and .3; the last text has no candidates."""
+    """top changes .5 + text / 100, its random draws .1 and .3, bottom 0 and its random draws .05;
+    by their mean all change twice as much. The last text has no candidates."""
+    changes = {("top", 0): 0.5, ("random-as-top", 0): 0.1, ("random-as-top", 1): 0.3}
+    changes |= {("bottom", 0): 0.0, ("random-as-bottom", 0): 0.05, ("random-as-bottom", 1): 0.05}
     rows = []
-    for text, (choice, draw) in product(
-        range(texts), [("top", 0), ("bottom", 0), ("random", 0), ("random", 1)]
-    ):
-        change = {"top": 0.5, "bottom": 0.0, "random": 0.1 + 0.2 * draw}[choice] + text / 100
+    for text, by, (choice, draw) in product(range(texts), ("zero", "mean"), changes):
+        change = (changes[choice, draw] + text / 100) * (1 if by == "zero" else 2)
         ranked = (0.1, 0.4, 0.0, 1.0) if text < texts - 1 else (None,) * 4
-        rows.append((f"t{text}", "output", 10, choice, draw, change, -change / 2, *ranked))
-    names = ["text_id", "sublayer", "neurons", "choice", "draw", "change", "length_change"]
+        rows.append((f"t{text}", "output", 10, by, choice, draw, change, -change / 2, *ranked))
+    names = ["text_id", "sublayer", "neurons", "by", "choice", "draw", "change", "length_change"]
     names += ["margin", "margin_before", "first", "first_before"]
     frame = pl.DataFrame(rows, names, orient="row", infer_schema_length=None)
     fixed = {**WHERE, "encoder": "tuned-q", "side": "query"}
     return frame.with_columns(**{name: pl.lit(value) for name, value in fixed.items()})
 
 
-def test_ablations_and_their_contrast() -> None:
+def test_ablations_and_their_contrasts() -> None:
     table = made(texts_frame(noise), ablations=ablation_rows())
     cell = {"sublayer": "output", "neurons": 10}
-    top = one(table, finding="ablation", measure="change", choice="top", **cell)
-    random = one(table, finding="ablation", measure="change", choice="random", **cell)
-    assert top["estimate"] == pytest.approx(0.515) and top["retriever"] == "tuned"
-    assert random["estimate"] == pytest.approx(0.215) and random["texts"] == 4
-    assert top["low"] < top["estimate"] < top["high"]
-    contrast = one(table, finding="contrast", measure="change", **cell)
-    assert contrast["estimate"] == pytest.approx(0.3)
-    assert (contrast["choice"], contrast["other"]) == ("top", "random")
-    margin = one(table, finding="ablation", measure="margin_change", choice="bottom", **cell)
+    for by, times in (("zero", 1), ("mean", 2)):
+        here = cell | {"by": by, "measure": "change"}
+        top = one(table, finding="ablation", choice="top", **here)
+        random = one(table, finding="ablation", choice="random-as-top", **here)
+        assert top["estimate"] == pytest.approx(0.515 * times) and top["retriever"] == "tuned"
+        assert random["estimate"] == pytest.approx(0.215 * times) and random["texts"] == 4
+        assert top["low"] < top["estimate"] < top["high"]
+        for choice, apart in (("top", 0.3), ("bottom", -0.05)):
+            contrast = one(table, finding="contrast", choice=choice, **here)
+            assert contrast["estimate"] == pytest.approx(apart * times)
+            assert contrast["other"] == f"random-as-{choice}"
+    here = cell | {"by": "zero", "finding": "ablation"}
+    margin = one(table, measure="margin_change", choice="bottom", **here)
     assert margin["estimate"] == pytest.approx(-0.3) and margin["texts"] == 3
-    first = one(table, finding="ablation", measure="first_change", choice="top", **cell)
+    first = one(table, measure="first_change", choice="top", **here)
     assert first["estimate"] == -1
     measures = {"change", "length_change", "margin_change", "first_change"}
     assert set(pick(table, finding="contrast")["measure"]) == measures
@@ -279,7 +284,7 @@ def test_ablations_and_their_contrast() -> None:
 def test_ablations_without_any_candidate_are_null() -> None:
     alone = ablation_rows().filter(pl.col("margin").is_null())
     table = made(texts_frame(noise), ablations=alone)
-    found = one(table, finding="contrast", measure="first_change")
+    found = one(table, finding="contrast", measure="first_change", choice="top", by="zero")
     assert found["estimate"] is None and found["texts"] == 0
 
 
@@ -313,6 +318,27 @@ def test_agreement() -> None:
     ] == pytest.approx(0.715)
     plain = made(texts_frame(noise), agreement=agreement_rows(shifted=False))
     assert set(pick(plain, finding="agreement")["measure"]) == {"correlation"}
+
+
+def test_agreement_with_what_removal_does_is_a_finding_of_its_own() -> None:
+    rows = agreement_rows()
+    removal = pl.col("other") == "short"
+    comparison = pl.when(removal).then(pl.lit("removal")).otherwise("comparison")
+    other = pl.when(removal).then(pl.lit("margin_change")).otherwise("other")
+    table = made(
+        texts_frame(noise), agreement=rows.with_columns(comparison=comparison, other=other)
+    )
+    usual = made(texts_frame(noise), agreement=rows)
+    found = pick(table, finding="fidelity")
+    assert set(found["other"]) == {"margin_change"} and found["compared_with"].null_count() == len(
+        found
+    )
+    for measure in ("correlation", "correlation_shifted", "correlation_excess"):
+        for region in ("all", "early", "late"):
+            mine = one(found, measure=measure, region=region)
+            same = one(usual, finding="agreement", other="short", measure=measure, region=region)
+            assert mine | {"finding": 0, "other": 0} == same | {"finding": 0, "other": 0}
+    assert set(pick(table, finding="agreement")["other"]) == {"plain"}
 
 
 def test_intervals_cover_the_truth() -> None:

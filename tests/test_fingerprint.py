@@ -13,10 +13,10 @@ from wellspring.config.checks import FORMATS
 from wellspring.errors import WellspringError
 
 VARIANTS = {"texts": FORMATS.split("|"), "model": ARCHITECTURES, "embed": ARCHITECTURES}
-VARIANTS |= dict.fromkeys(("attribute", "explain", "ablate"), ARCHITECTURES)
+VARIANTS |= dict.fromkeys(("attribute", "explain", "ablate", "remove"), ARCHITECTURES)
 STEPS = [(step, variant) for step in fingerprint.STEPS for variant in VARIANTS.get(step, [None])]
 # An architecture that the configuration defines has no module.
-STEPS += [(step, None) for step in ("model", "embed", "attribute", "explain", "ablate")]
+STEPS += [(step, None) for step, variants in VARIANTS.items() if variants is ARCHITECTURES]
 
 
 def imports(name: str) -> set[str]:

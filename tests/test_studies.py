@@ -105,8 +105,10 @@ def test_the_artefact_adds_probes_alone(clone):
 
 def test_the_methods_are_attributed_in_two_blocks_of_one_pair(clone):
     methods = clone.planned("--configfile", "studies/methods.yaml")
-    # Seven of two encoders; the default study's own of a third one, too.
-    assert methods["attribute"] == 7 * 2 * 2 * 2 + 3 * 2 * 2
+    # Eight of two encoders; the default study's own of a third one, too.
+    assert methods["attribute"] == 8 * 2 * 2 * 2 + 3 * 2 * 2
+    # What removal does is measured once, whatever the number of attributions.
+    assert methods["remove"] == 3 * 2
 
 
 def test_three_kinds_of_negatives_are_probed_in_three_layers(clone):
@@ -283,7 +285,7 @@ def test_the_papers_grid_runs_end_to_end(clone, tmp_path):
             },
             "attributions": {"norm": {"texts": 4}, "norm-float32": {"texts": 4}},
             "study": {
-                "attribute": {"datasets": ["nq"], "ablate": [2], "draws": 1},
+                "attribute": {"datasets": ["nq"], "ablate": {"neurons": [2], "draws": 1}},
                 "probe": {
                     "passages": [2],
                     "kinds": ["concat", "interaction", "shuffled-query", "cosine", "lexical"],

@@ -97,6 +97,14 @@ def set_ablated(config):
     config["study"]["attribute"]["ablate"] = [2, 4]
 
 
+def set_replacement(config):
+    config["study"]["attribute"]["ablate"]["by"] = ["zero", "mean"]
+
+
+def set_removal(config):
+    config["study"]["attribute"]["removal"] = {"texts": 4, "neurons": 8}
+
+
 def attribute_fewer_layers(config):
     config["study"]["attribute"]["layers"] = [2]
 
@@ -157,6 +165,8 @@ EDITS_OF_CONFIG = [
     (set_thresholds, COUNTED),
     (set_bins, {"heatmap": 4}),
     (set_ablated, ABLATED),
+    (set_replacement, ABLATED),
+    (set_removal, {"remove": 4, "agreement": 2, **DECENTRALISED}),
     (attribute_fewer_layers, {"agreement": 1, **ABLATED, **COUNTED}),
     (attribute_more_texts, ATTRIBUTED),
     (

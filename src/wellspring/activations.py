@@ -23,7 +23,7 @@ from scipy.special import entr
 
 from wellspring.errors import WellspringError
 
-Normaliser = Literal["network-max", "sublayer-max", "share-of-sum"]
+Normaliser = Literal["network-max", "sublayer-max", "sublayer-mean", "share-of-sum"]
 Sublayer = tuple[int, str]
 """Layer (1 … L) and name of a sub-layer."""
 
@@ -75,8 +75,8 @@ def measure(
 
     Args:
         thresholds: at least 0, of each normaliser: the text's largest score in the network or in
-            the sub-layer, or its sum in the sub-layer.
-        left_out: how many outlier units the maximum and the sum pass over; they still count as
+            the sub-layer, or its mean or its sum in the sub-layer.
+        left_out: how many outlier units the maximum, mean and sum pass over; they still count as
             neurons. The units with the largest sums over texts of (largest score of the unit /
             largest score in the network) come first, ties by sub-layer, layer and neuron.
 
@@ -104,7 +104,9 @@ def measure(
         _hold(tallies, scores)
         ids.extend(chunk.text_ids)
     if not ids:
-        raise WellspringError("activations: there is no text: raise the attribution's texts")
+        raise WellspringError(
+            "activations: no text has a signal in every layer: raise the attribution's texts"
+        )
     return Activations(*_frames(tallies, ids, settings))
 
 
@@ -185,9 +187,14 @@ def _normalisers(
     found: dict[tuple[Sublayer, Normaliser, int], np.ndarray] = {}
     for left in sorted(lefts):
         for sublayer, given in scores.items():
-            rest = given if left == 0 else np.where(places[sublayer] >= left, given, 0)
+            rest, neurons = given, given.shape[1]
+            if left:
+                kept = places[sublayer] >= left
+                rest, neurons = np.where(kept, given, 0), kept.sum()
+            total = rest.astype(np.float64).sum(axis=1)
             found[sublayer, "sublayer-max", left] = rest.max(axis=1).astype(np.float64)
-            found[sublayer, "share-of-sum", left] = rest.astype(np.float64).sum(axis=1)
+            found[sublayer, "sublayer-mean", left] = total / neurons
+            found[sublayer, "share-of-sum", left] = total
         network = np.max([found[sublayer, "sublayer-max", left] for sublayer in scores], axis=0)
         found.update({(sublayer, "network-max", left): network for sublayer in scores})
     return found

@@ -51,6 +51,7 @@ FUSED = (
     "attributions.value",
     "attributions.fused",
 )
+ABLATED = ("attributions.replacement", "attributions.ablation")
 
 STEPS: dict[str, tuple[str, ...]] = {
     "texts": (
@@ -103,9 +104,18 @@ STEPS: dict[str, tuple[str, ...]] = {
         "probes.training",
     ),
     "attribute": (*SELECTED, *FUSED),
-    "explain": (*SELECTED, *FUSED, "attributions.methods"),
+    "explain": (*SELECTED, *FUSED, "attributions.methods", "attributions.relevance"),
     "activations": ("activations",),
-    "ablate": (*SELECTED, "attributions.ablation"),
+    "ablate": (*SELECTED, *ABLATED),
+    "remove": (
+        *SELECTED,
+        *ABLATED,
+        "attributions.quadrature",
+        "attributions.suffix",
+        "attributions.targets",
+        "attributions.value",
+        "attributions.removal",
+    ),
     "similarity": ("randomness", "intervals", "findings.similarity"),
     "findings": (
         "randomness",

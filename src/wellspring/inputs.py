@@ -39,6 +39,11 @@ def ablate_code(config: Config, encoder: str) -> str:
     return code(config, "ablate", config.encoders[encoder].model)
 
 
+def remove_code(config: Config, encoder: str) -> str:
+    """The fingerprint of removing neurons."""
+    return code(config, "remove", config.encoders[encoder].model)
+
+
 def encoder_model(config: Config, encoder: str) -> str:
     """The description of an encoder's model."""
     return f"results/models/{config.encoders[encoder].model}/model.json"
@@ -47,6 +52,11 @@ def encoder_model(config: Config, encoder: str) -> str:
 def partner_model(config: Config, attribution: str, encoder: str) -> str:
     """The description of the model that gives the other side's vectors."""
     return encoder_model(config, config.attributions[attribution].partner(encoder))
+
+
+def opposite_model(config: Config, encoder: str, side: str) -> str:
+    """The description of the model on the other side of the study's retriever."""
+    return encoder_model(config, config.attributed_partners(encoder, side)[0])
 
 
 def attributed_judgements(config: Config, attribution: str, dataset: str) -> str:
@@ -85,14 +95,19 @@ def attribution_files(
 
 
 def agreement_files(config: Config, retriever: str, dataset: str) -> list[str]:
-    """The scores of a retriever and of its counterpart, under every attribution."""
+    """The scores of a retriever and of its counterpart, under every attribution, and what removal
+    does to the retriever's embeddings."""
     names = [retriever, *filter(None, [config.attributed_pairs().get(retriever)])]
     sides = {item for name in names for item in config.retrievers[name].encoders.items()}
+    own = config.retrievers[retriever].encoders if config.study.attribute.removal else {}
     return [
-        path
-        for attribution in config.attributions_of(retriever)
-        for side, encoder in sorted(sides)
-        for path in attribution_files(config, attribution, encoder, dataset, side)
+        *(
+            path
+            for attribution in config.attributions_of(retriever)
+            for side, encoder in sorted(sides)
+            for path in attribution_files(config, attribution, encoder, dataset, side)
+        ),
+        *(f"results/removals/{encoder}/{dataset}/{side}.parquet" for side, encoder in own.items()),
     ]
 
 

@@ -54,7 +54,7 @@ rule activations:
 
 
 rule ablate:
-    """Set a text's highest, lowest and random neurons to zero: does its embedding mind?"""
+    """Ablate a text's highest and lowest neurons, and random ones that match them."""
     input:
         scores=of_job(inputs.attribution_files, *ATTRIBUTED),
         texts="results/datasets/{dataset}/texts.parquet",
@@ -79,4 +79,32 @@ rule ablate:
     shell:
         "wellspring ablate results/attributions/{wildcards.attribution}/{wildcards.encoder}/{wildcards.dataset}/{wildcards.side} {input.texts} {input.samples} {input.model}"
         " {input.candidates} {output} --threads {threads} --tokens {resources.tokens}"
+        " --spec {params.spec:q} --code {params.code} --log {log}"
+
+
+rule remove:
+    """Remove neurons one by one and measure what each removal does to the embedding."""
+    input:
+        texts="results/datasets/{dataset}/texts.parquet",
+        samples="results/datasets/{dataset}/samples.parquet",
+        model=of_job(inputs.encoder_model, "encoder"),
+        candidates=of_job(inputs.opposite_model, "encoder", "side"),
+    output:
+        "results/removals/{encoder}/{dataset}/{side}.parquet",
+    log:
+        "results/logs/remove/{encoder}/{dataset}/{side}.log",
+    conda:
+        "../../envs/wellspring.yaml"
+    threads: 1
+    resources:
+        mem_mb=4000,
+        runtime=240,
+        gpu=0,
+        tokens=0,
+    params:
+        spec=slice_of(specs.remove, "encoder", "dataset", "side"),
+        code=of_job(inputs.remove_code, "encoder"),
+    shell:
+        "wellspring remove {input.texts} {input.samples} {input.model} {input.candidates} {output}"
+        " --threads {threads} --tokens {resources.tokens}"
         " --spec {params.spec:q} --code {params.code} --log {log}"

@@ -92,7 +92,8 @@ rule published:
 
 
 rule agreement:
-    """Correlate a retriever's scores between attributions, and with its counterpart's."""
+    """Correlate a retriever's scores with each other, with its counterpart's, and with what removal
+    does."""
     input:
         of_job(inputs.agreement_files, "retriever", "dataset"),
     output:
@@ -108,7 +109,7 @@ rule agreement:
         spec=slice_of(specs.agreement, "retriever", "dataset"),
         code=fingerprint.code("agreement"),
     shell:
-        "wellspring agreement results/attributions {wildcards.dataset} {output}"
+        "wellspring agreement results/attributions results/removals {wildcards.dataset} {output}"
         " --spec {params.spec:q} --code {params.code} --log {log}"
 
 

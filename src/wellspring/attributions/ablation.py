@@ -1,30 +1,38 @@
-"""Is an attribution real? The embedding without a text's highest, lowest and random neurons.
+"""Is an attribution real? The embedding without a text's highest and lowest neurons, set against
+random ones that are matched to them.
 
-Setting a neuron to zero is setting its output of the linear map, bias included, to zero at all
-positions of the text: where the path of the integrated gradients begins.
+Ablating a neuron replaces its output of the linear map, bias included, at all positions of the
+text: by zero, where the path of the integrated gradients begins, or as `replacement` says.
+
+Where a score stands among others may only tell where the neuron lies: the lowest neurons of the
+whole network may all be in one block. So a random choice matches the one that it is compared with
+in everything but the scores: it has as many neurons in every stratum, of the same layer and, on
+request, of the same magnitude. The compared neurons themselves are left out of it, save where a
+stratum has too few others; `shared` tells how many they are.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
 import torch
 from torch import nn
 
-from wellspring.embeddings import Padding, Tokens, batches, fitting, padded, padding_of
+from wellspring.attributions.replacement import Place, Replacement, runs, zero
+from wellspring.config.attributions import MATCHED, Choice
+from wellspring.embeddings import Padding, Tokens, fitting, padded, padding_of
 from wellspring.errors import WellspringError
 from wellspring.models.architecture import SublayerName, sublayer
 from wellspring.models.load import Backbone
 from wellspring.pooling import Pooling, pool
 from wellspring.randomness import generator
 
-Choice = Literal["top", "random", "bottom"]
-Masks = Mapping[tuple[int, SublayerName], np.ndarray]
-"""Block (1 … layers) and sub-layer → what is set to zero, bool [texts, neurons]."""
+Masks = Mapping[Place, np.ndarray]
+"""Block and sub-layer → what is ablated, bool [texts, neurons]."""
 
 
 @dataclass(frozen=True)
@@ -36,33 +44,38 @@ class Chosen:
     """Which random choice, from 0; 0 of the others."""
     units: np.ndarray
     """Their columns in the scores, int64 [texts, neurons]."""
+    shared: np.ndarray
+    """The share of a random choice that the matched one holds, too, float64 [texts]; else NaN."""
 
 
 def chosen(
-    scores: np.ndarray, ids: Sequence[str], neurons: int, seed: int, draws: int
+    scores: np.ndarray,
+    strata: np.ndarray,
+    ids: Sequence[str],
+    neurons: int,
+    seed: int,
+    draws: int,
 ) -> list[Chosen]:
-    """Each text's highest and lowest neurons and `draws` random choices of as many.
+    """Each text's highest and lowest neurons and, of either, `draws` matched random choices.
 
-    scores: absolute ones [texts, units], a sub-layer's neurons in all layers. ids: of the texts. A
-    smaller choice is part of a larger one. Equal scores are ordered at random, by (seed, id), and
-    so are the random choices, by (seed, id, draw). Raises WellspringError where the highest and the
-    lowest would overlap.
+    scores: absolute ones [texts, units], a sub-layer's neurons in all layers. strata: which units
+    may stand for one another, int64 [texts, units] from 0. ids: of the texts. More of the highest
+    or lowest neurons hold the fewer. Equal scores are ordered at random, by (seed, id), and the
+    random choices are drawn by (seed, id, choice, draw). Raises WellspringError where the highest
+    and the lowest would overlap.
     """
     units = scores.shape[1]
     if 2 * neurons > units:
         raise WellspringError(
             f"ablate: {neurons} highest and as many lowest neurons, of {units} in a sub-layer's "
-            "layers: lower the study's attribute.ablate"
+            "layers: lower the study's attribute.ablate.neurons"
         )
     ordered = np.stack([_ordered(*pair, seed) for pair in zip(scores, ids, strict=True)])
-    random = [
-        np.stack([generator(seed, text, draw).permutation(units)[:neurons] for text in ids])
-        for draw in range(draws)
-    ]
+    ends = {"top": ordered[:, :neurons], "bottom": ordered[:, units - neurons :]}
     return [
-        Chosen("top", 0, ordered[:, :neurons]),
-        *(Chosen("random", draw, found) for draw, found in enumerate(random)),
-        Chosen("bottom", 0, ordered[:, units - neurons :]),
+        found
+        for choice, held in ends.items()
+        for found in _with_random(choice, held, strata, ids, seed, draws)
     ]
 
 
@@ -71,6 +84,59 @@ def _ordered(scores: np.ndarray, text: str, seed: int) -> np.ndarray:
     # Scores are stored coarsely: without it, of equal ones the first layers' would come first.
     order = generator(seed, text, "ties").permutation(len(scores))
     return order[np.argsort(-scores[order], kind="stable")]
+
+
+def _with_random(
+    choice: Choice,
+    held: np.ndarray,
+    strata: np.ndarray,
+    ids: Sequence[str],
+    seed: int,
+    draws: int,
+) -> Iterator[Chosen]:
+    """A choice of units [texts, neurons], and the random ones that are matched to it."""
+    yield Chosen(choice, 0, held, np.full(len(ids), np.nan))
+    for draw in range(draws):
+        drawn = [
+            _matched(own, levels, generator(seed, text, MATCHED[choice], draw))
+            for own, levels, text in zip(held, strata, ids, strict=True)
+        ]
+        shared = [np.isin(*pair).mean() for pair in zip(drawn, held, strict=True)]
+        yield Chosen(MATCHED[choice], draw, np.stack(drawn), np.array(shared))
+
+
+def _matched(held: np.ndarray, strata: np.ndarray, random: np.random.Generator) -> np.ndarray:
+    """As many units of each stratum as `held` has there: others first, then those of `held`."""
+    own = np.isin(np.arange(len(strata)), held)
+    order = np.lexsort((random.permutation(len(strata)), own, strata))
+    sizes = np.bincount(strata)
+    place = np.arange(len(strata)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
+    wanted = np.bincount(strata[held], minlength=len(sizes))
+    return order[place < np.repeat(wanted, sizes)]
+
+
+def layers_of(texts: int, layers: int, neurons: int) -> np.ndarray:
+    """Strata [texts, layers × neurons]: the layers of a sub-layer's units."""
+    return np.tile(np.repeat(np.arange(layers), neurons), (texts, 1))
+
+
+BINS = 10
+"""Strata of one layer by magnitude: as many neurons in each."""
+
+
+def magnitudes_of(magnitudes: Sequence[np.ndarray]) -> np.ndarray:
+    """Strata [texts, units]: within each layer, tenths of its neurons by magnitude.
+
+    magnitudes: [texts, neurons] of each layer, as from `replacement.watch`.
+    """
+    return np.concatenate(
+        [layer * BINS + _tenths(values) for layer, values in enumerate(magnitudes)], axis=1
+    )
+
+
+def _tenths(values: np.ndarray) -> np.ndarray:
+    ranks = np.argsort(np.argsort(values, axis=1, kind="stable"), axis=1, kind="stable")
+    return ranks * BINS // values.shape[1]
 
 
 def masks(
@@ -90,38 +156,62 @@ def ablated(
     pooling: Pooling,
     masks: Masks,
     budget: int = 2048,
-    length: int = 0,
+    widths: Sequence[int] | None = None,
+    replacements: Mapping[Place, Replacement] | None = None,
 ) -> np.ndarray:
     """Vectors of the texts, before any normalisation, without the masked neurons.
 
     tokens: ids as from `embeddings.tokenise`; a text may stand there more than once. masks: {}
-    gives the whole vectors. budget: padded tokens in one forward pass. length: positions that every
-    text is padded to at least. Returns float32 [texts, hidden], in the order of the texts. A batch
-    that does not fit into memory is halved until it does; WellspringError for a text that does not
-    fit alone.
+    gives the whole vectors. budget: padded tokens in one forward pass. widths: the positions that
+    each text is padded to; None: as many as its batch needs. replacements: what takes the place of
+    an ablated output; None: zero. Returns float32 [texts, hidden], in the order of the texts. A
+    batch that does not fit into memory is halved until it does; WellspringError for a text that
+    does not fit alone.
     """
-    padding = padding_of(backbone, pooling, length)
-    places = [
-        (*sublayer(backbone.model, backbone.architecture, layer - 1, name), torch.from_numpy(zero))
-        for (layer, name), zero in masks.items()
+    padding = padding_of(backbone, pooling)
+    changes = [
+        _Change(
+            *sublayer(backbone.model, backbone.architecture, place[0] - 1, place[1]),
+            torch.from_numpy(mask),
+            replacements[place] if replacements else zero,
+        )
+        for place, mask in masks.items()
     ]
-    widths = [max(len(ids), length) for ids in tokens]
-    order = sorted(range(len(tokens)), key=lambda row: -widths[row])
     vectors = np.empty((len(tokens), backbone.hidden), dtype=np.float32)
+    for rows, least in runs(tokens, widths, budget):
+        own = replace(padding, least=least)
 
-    def run(rows: list[int]) -> np.ndarray:
-        batch = [tokens[row] for row in rows]
-        return _vectors(backbone, batch, padding, pooling, places, rows)
+        def run(some: list[int], own: Padding = own) -> np.ndarray:
+            batch = [tokens[row] for row in some]
+            return _vectors(backbone, batch, own, pooling, changes, some)
 
-    for part in batches([widths[row] for row in order], budget):
-        rows = order[part.start : part.stop]
         for some, found in fitting(rows, run, lambda row: len(tokens[row])):
             vectors[some] = found
     return vectors
 
 
-Place = tuple[nn.Linear, slice, torch.Tensor]
-"""A linear map, the rows that are the sub-layer, and its mask of all texts."""
+@dataclass(frozen=True)
+class _Change:
+    """What is done to one linear map's output."""
+
+    linear: nn.Linear
+    columns: slice
+    """The rows of the map that are the sub-layer."""
+    mask: torch.Tensor
+    """Which neurons of which texts [texts, neurons]."""
+    replacement: Replacement
+
+    def hook(self, rows: list[int]):
+        """A forward hook for a batch of these texts."""
+
+        def hook(module: nn.Module, arguments: tuple, output: torch.Tensor) -> torch.Tensor:
+            part = output[..., self.columns]
+            values = self.replacement(rows, output.shape[1]).to(part)
+            mask = self.mask[rows][:, None].to(part.device)
+            part.copy_(torch.where(mask, values, part))
+            return output
+
+        return hook
 
 
 @torch.inference_mode()
@@ -130,30 +220,16 @@ def _vectors(
     batch: list[Tokens],
     padding: Padding,
     pooling: Pooling,
-    places: list[Place],
+    changes: list[_Change],
     rows: list[int],
 ) -> np.ndarray:
     ids, mask = padded(backbone, batch, padding)
-    with _zeroed(places, rows):
+    with ExitStack() as hooks:
+        for change in changes:
+            handle = change.linear.register_forward_hook(change.hook(rows))
+            hooks.callback(handle.remove)
         states = backbone.states(ids, mask)[-1]
     return pool(states, mask.to(states.device), pooling).cpu().numpy()
-
-
-@contextmanager
-def _zeroed(places: list[Place], rows: list[int]) -> Iterator[None]:
-    with ExitStack() as hooks:
-        for linear, columns, zero in places:
-            handle = linear.register_forward_hook(_zeroing(columns, zero[rows]))
-            hooks.callback(handle.remove)
-        yield
-
-
-def _zeroing(columns: slice, zero: torch.Tensor) -> Callable[..., torch.Tensor]:
-    def hook(module: nn.Module, arguments: tuple, output: torch.Tensor) -> torch.Tensor:
-        output[..., columns].masked_fill_(zero[:, None].to(output.device), 0)
-        return output
-
-    return hook
 
 
 @dataclass(frozen=True)
@@ -161,7 +237,8 @@ class Effects:
     """What the ablation changed, float64 [texts]."""
 
     change: np.ndarray
-    """1 − cosine of the ablated and the whole vector, 0 … 2."""
+    """1 − cosine of the ablated and the whole vector, 0 … 2: half the squared distance of their
+    unit vectors, so that a change far below a float's last digit of 1 is seen."""
     length_change: np.ndarray
     """‖ablated‖ / ‖whole‖ − 1."""
     margin: np.ndarray
@@ -197,7 +274,7 @@ def effects(
             f"attributed encoder {whole.shape[1]}: name a partner of the same retriever"
         )
     whole, ablated = whole.astype(np.float64), ablated.astype(np.float64)
-    cosine = (_unit(whole) * _unit(ablated)).sum(axis=1)
+    apart = np.square(_unit(whole) - _unit(ablated)).sum(axis=1)
     lengths = np.linalg.norm(ablated, axis=1) / np.linalg.norm(whole, axis=1)
     after, before = (
         np.array(
@@ -209,8 +286,8 @@ def effects(
         for vectors in (ablated, whole)
     )
     return Effects(
-        # Rounding takes a cosine beyond 1.
-        change=np.clip(1 - cosine, 0, 2),
+        # A vector of zeros has no direction: nothing of the whole one's is left.
+        change=np.where(ablated.any(axis=1), apart / 2, 1),
         length_change=lengths - 1,
         margin=after[:, 0],
         margin_before=before[:, 0],

@@ -10,7 +10,7 @@ and nothing below the map runs more than once.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 import torch
@@ -49,41 +49,44 @@ def attribute(
     target: Target,
     method: Method,
     budget: int = 2048,
-    length: int = 0,
+    widths: Sequence[int] | None = None,
     scorer: Scorer | None = None,
     names: Sequence[str] | None = None,
 ) -> Iterator[Attributed]:
     """Neuron scores of one block's sub-layers, a batch at a time, longest texts first.
 
     tokens: ids as from `embeddings.tokenise`. target: of the same texts in the same order. budget:
-    padded tokens × quadrature points that run at once. length: positions that every text is padded
-    to at least; `last-position` pooling and the padded mean depend on it. scorer: another method;
-    None: `scores`. names: what the texts are called in an error; None: by their position. What does
-    not fit into memory is halved until it does.
+    padded tokens × quadrature points that run at once. widths: the positions that each text is
+    padded to, on which `last-position` pooling and the padded mean depend; None: as many as its
+    batch needs. scorer: another method; None: `scores`. names: what the texts are called in an
+    error; None: by their position. What does not fit into memory is halved until it does.
 
     Raises WellspringError for a text longer than the model's positions, and as `scores` does.
     """
-    widths = [max(len(ids), length) for ids in tokens]
-    if backbone.positions is not None and max(widths, default=0) > backbone.positions:
+    places = [len(ids) for ids in tokens] if widths is None else widths
+    if backbone.positions is not None and max(places, default=0) > backbone.positions:
         raise WellspringError(
-            f"a text has {max(widths)} positions, the model has {backbone.positions}: lower the "
+            f"a text has {max(places)} positions, the model has {backbone.positions}: lower the "
             "attribution's query_length or passage_length"
         )
-    order = sorted(range(len(tokens)), key=lambda row: (-widths[row], tokens[row], row))
-    padding = padding_of(backbone, method.pooling, length)
+    order = sorted(range(len(tokens)), key=lambda row: (-places[row], tokens[row], row))
     job = _Job(
         backbone,
         tokens,
         target.bound(backbone),
         method,
-        padding,
+        padding_of(backbone, method.pooling),
         scorer or scores,
         range(len(tokens)) if names is None else names,
     )
     points, start = method.usual_points, 0
     while start < len(order):
-        width = widths[order[start]]
+        width = places[order[start]]
         rows = order[start : start + max(1, budget // (points * width))]
+        if widths is not None:
+            # Another width would change the text's scores.
+            rows = [row for row in rows if widths[row] == width]
+            job = replace(job, padding=replace(job.padding, least=width))
         at_once = min(max(1, budget // (len(rows) * width)), points)
         halved = 0
         for done in _fitted(job, rows, at_once):

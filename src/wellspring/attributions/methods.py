@@ -1,4 +1,4 @@
-"""Other ways to attribute an embedding to a sub-layer's neurons, by captum on the suffix.
+"""Other ways to attribute an embedding to a sub-layer's neurons, on the suffix.
 
 Each gives every output z_ti of the sub-layer's linear map, at position t, a number a_ti; a neuron's
 signed score is Σ_t a_ti, its absolute score that sum's size. F is what is attributed.
@@ -7,6 +7,7 @@ signed score is Σ_t a_ti, its absolute score that sum's size. F is what is attr
 | --- | --- | --- |
 | integrated-gradients | z_ti ∫₀¹ ∂F/∂z_ti(αz) dα | Sundararajan et al. 2017, equation 1 |
 | conductance | (z_ti − b_i) ∫₀¹ ∂F/∂z_ti(b + α(z − b)) dα | Dhamdhere et al. 2018, equation 3 |
+| relp | z_ti × relevance coefficient of z_ti (`relevance`) | Rezaei Jafari et al. 2025 |
 | gradient-x-activation | z_ti ∂F/∂z_ti | Shrikumar et al. 2016 |
 | activation | z_ti | |
 
@@ -25,12 +26,13 @@ from typing import Literal
 import numpy as np
 import torch
 
+from wellspring.attributions.relevance import relevance
 from wellspring.attributions.targets import Target
 from wellspring.attributions.value import Method, Scores, Value, solved, wide
 from wellspring.models.architecture import SublayerName
 from wellspring.models.load import Backbone
 
-Kind = Literal["integrated-gradients", "conductance", "gradient-x-activation", "activation"]
+Kind = Literal["integrated-gradients", "conductance", "relp", "gradient-x-activation", "activation"]
 COMPLETE: tuple[Kind, ...] = ("integrated-gradients", "conductance")
 """Kinds whose scores sum to the change of the target."""
 
@@ -91,7 +93,9 @@ def _attributions(
     if kind == "activation":
         # Padding has outputs, too, on which no gradient depends.
         return z * mask.to(z).unsqueeze(-1)
-    # It takes a second to load, and the published method needs none of it.
+    if kind == "relp":
+        return relevance(value)
+    # It takes a second to load, and the methods above need none of it.
     from captum.attr import InputXGradient, IntegratedGradients
 
     def forward(stacked: torch.Tensor) -> torch.Tensor:

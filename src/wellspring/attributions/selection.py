@@ -7,6 +7,8 @@ Nothing depends on the order of rows.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import polars as pl
 
 from wellspring.datasets.splits import keyed
@@ -80,6 +82,27 @@ def candidates(
         positive_text="passage_text",
         negative_texts="negative_texts",
     )
+
+
+def paraphrased(chosen: pl.DataFrame, texts: pl.DataFrame) -> pl.DataFrame:
+    """`chosen` with another wording as each text, without the texts that have none.
+
+    chosen: text_id, text and any more, of queries. texts: as above; a wording has the side
+    `paraphrase` and its query's id.
+    """
+    wordings = texts.filter(pl.col("side") == "paraphrase").select("text_id", wording="text")
+    found = chosen.join(wordings, on="text_id", maintain_order="left")
+    return found.with_columns(text="wording").drop("wording")
+
+
+def widths(lengths: Sequence[int], batch: int) -> list[int]:
+    """The positions of each text where every `batch` texts in turn are padded to the longest of
+    them: the published way.
+
+    lengths: tokens of all texts that are attributed, in the order of `select`.
+    """
+    longest = (max(lengths[start : start + batch]) for start in range(0, len(lengths), batch))
+    return [width for width in longest for _ in range(batch)][: len(lengths)]
 
 
 def _texts(frame: pl.DataFrame, texts: pl.DataFrame, side: Side) -> pl.DataFrame:

@@ -99,11 +99,15 @@ class Target:
         # Pooling ends in float32, where a mean's shares are rounded.
         return found / found.sum(dim=1, keepdim=True)
 
-    def values(self, vectors: torch.Tensor) -> torch.Tensor:
-        """F [..., texts] of v [..., texts, hidden]."""
+    def values(self, vectors: torch.Tensor, constant_length: bool = False) -> torch.Tensor:
+        """F [..., texts] of v [..., texts, hidden]. constant_length: the length that v is divided
+        by, where it is, has no gradient."""
         if self.direction is None:
             return torch.linalg.vector_norm(self._led(vectors), dim=-1)
         met = normalize(vectors, dim=-1) if self.normalised else vectors
+        if self.normalised and constant_length:
+            lengths = torch.linalg.vector_norm(vectors.detach(), dim=-1, keepdim=True)
+            met = vectors / lengths.clamp_min(1e-12)
         return (met * self.direction.to(vectors)).sum(dim=-1)
 
     def magnitude(self, vectors: torch.Tensor) -> torch.Tensor:

@@ -1,10 +1,15 @@
 """What a method attributes: F of a batch as a function of one linear map's output, and whether the
-scores that it gives say anything."""
+scores that it gives say anything.
+
+A text is quiet in a sub-layer where its F changes by no more than rounding on the way from `empty`
+to `full`, or where its largest score is no larger than that: its scores would be noise once they
+are normalised. The length of a vector behind a layer norm is an example: it is nearly constant.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -40,6 +45,8 @@ class Scores:
     """F with W and b at zero [texts]."""
     points: np.ndarray
     """Quadrature points that the text took [texts]."""
+    quiet: np.ndarray | None = None
+    """Whether the text is quiet here, bool [texts]; None until `solved` has judged it."""
 
 
 @dataclass(frozen=True)
@@ -70,10 +77,11 @@ class Value:
     target: Target
     shares: torch.Tensor
 
-    def __call__(self, z: torch.Tensor) -> torch.Tensor:
-        """z: [points, texts, tokens, out]. Returns F [points, texts]."""
+    def __call__(self, z: torch.Tensor, constant_length: bool = False) -> torch.Tensor:
+        """z: [points, texts, tokens, out]. constant_length: as of `Target.values`. Returns F
+        [points, texts]."""
         states = self.suffix(z.to(self.suffix.z.dtype))
-        return self.target.values(pooled(states, self.shares))
+        return self.target.values(pooled(states, self.shares), constant_length)
 
     def scaled(self, points: torch.Tensor) -> torch.Tensor:
         """z [points, texts, tokens, out] with the sub-layer's columns scaled."""
@@ -102,21 +110,17 @@ def solved(
     names: Sequence[str | int] | None = None,
     every_position: bool = False,
 ) -> dict[SublayerName, Scores]:
-    """The scores of every sub-layer, after one pass of the whole model.
+    """The scores of every sub-layer, after one pass of the whole model; quiet texts are marked.
 
     ids, mask: [texts, tokens] on the backbone's device, 1 = token, 0 = padding. names: what the
     texts are called in an error; None: 0, 1, …. every_position: also of what F does not depend on.
 
     Raises ModelError as `suffix.record` and `Target.bound` do, and WellspringError for scores that
-    are not finite and for a text without signal: what its F changes by on the way from `empty` to
-    `full`, or its largest score in a sub-layer, does not exceed rounding, and would be noise once
-    normalised.
+    are not finite.
     """
     target, shares = target.bound(backbone), target.shares(mask, method.pooling)
-    read = None if every_position else one_position(shares)
-    states, suffixes = record(backbone, ids, mask, method.layer, method.sublayers, read)
-    if read is not None:
-        shares = torch.ones_like(shares[:, :1])
+    place = (method.layer, method.sublayers)
+    states, suffixes, shares = recorded(backbone, ids, mask, shares, *place, every_position)
     vectors = pooled(states, shares)
     full = target.values(vectors)
     floor = (ROUNDING * _step(states, vectors) * target.magnitude(vectors)).cpu().numpy()
@@ -124,10 +128,33 @@ def solved(
     found = {}
     for name, suffix in suffixes.items():
         value = Value(suffix, target, shares)
-        found[name] = solve(value, full)
-        reach = _reach(value, found[name], floor)
-        _check(found[name], reach, floor, names, f"layer {method.layer}, {name}")
+        scores = solve(value, full)
+        _check_finite(scores, names, f"layer {method.layer}, {name}")
+        largest = np.minimum(_reach(value, scores, floor), scores.absolute.max(axis=1))
+        found[name] = replace(scores, quiet=largest <= floor)
     return found
+
+
+def recorded(
+    backbone: Backbone,
+    ids: torch.Tensor,
+    mask: torch.Tensor,
+    shares: torch.Tensor,
+    layer: int,
+    names: Iterable[SublayerName],
+    every_position: bool = False,
+) -> tuple[torch.Tensor, dict[SublayerName, Suffix], torch.Tensor]:
+    """One pass of the whole model: last states, each sub-layer's suffix, and the states' shares.
+
+    ids, mask: as above. shares: [texts, tokens], of `Target.shares`. Where they read one position
+    of each text, there and in the suffixes its state alone is left, unless `every_position` is
+    asked for.
+    """
+    read = None if every_position else one_position(shares)
+    states, suffixes = record(backbone, ids, mask, layer, names, read)
+    if read is not None:
+        shares = torch.ones_like(shares[:, :1])
+    return states, suffixes, shares
 
 
 def wide(tensor: torch.Tensor) -> torch.Tensor:
@@ -152,19 +179,11 @@ def _reach(value: Value, found: Scores, floor: np.ndarray) -> np.ndarray:
     return reach
 
 
-def _check(
-    found: Scores, reach: np.ndarray, floor: np.ndarray, names: Sequence[str | int], where: str
-) -> None:
+def _check_finite(found: Scores, names: Sequence[str | int], where: str) -> None:
     finite = np.isfinite(found.absolute).all(axis=1) & np.isfinite(found.residual)
-    silent = (reach <= floor) | (found.absolute.max(axis=1) <= floor)
-    for name, is_finite, is_silent in zip(names, finite, silent, strict=True):
+    for name, is_finite in zip(names, finite, strict=True):
         if not is_finite:
             raise WellspringError(
                 f"{where}: the scores of text {name} are not finite: set the encoder's dtype to "
                 "float32"
-            )
-        if is_silent:
-            raise WellspringError(
-                f"{where}: text {name} has no signal: the target does not change beyond rounding "
-                "when the weights are scaled from zero: attribute another target"
             )

@@ -12,15 +12,15 @@ import polars as pl
 import pyarrow as pa
 
 from wellspring import shards, specs
+from wellspring.cli import chosen as texts_of
+from wellspring.cli import scores
 from wellspring.cli.embeddings import TOKENS, advice, load_backbone
 from wellspring.cli.models import Described, variant, verify
 from wellspring.cli.step import FILE, Log, circumstances, options, step
 from wellspring.errors import WellspringError
 
 if TYPE_CHECKING:
-    import torch
-
-    from wellspring.attributions.fused import Attributed, Scores
+    from wellspring.attributions.fused import Attributed
     from wellspring.attributions.targets import Target
     from wellspring.models.load import Backbone
 
@@ -79,11 +79,14 @@ def attribute(
     whole = wanted.attribution
     name = "attribute" if whole.method == "weights" else "explain"
     with step(name, variant(whole.encoding), code, log) as messages:
-        digests = shards.check(texts, step="texts").identity["texts"]
-        chosen = _chosen(texts, judgements, wanted, digests)
+        source = shards.check(texts, step="texts").identity
+        chosen = texts_of.chosen(texts, judgements, whole, source["texts"])
         described = verify(description, whole.encoding)
         other = verify(partner, whole.partner) if whole.partner else None
-        backbone, target = _prepared(described, other, whole, chosen, threads)
+        part = _part(len(chosen), wanted)
+        backbone, target = _prepared(described, other, whole, chosen[part], threads)
+        widths = _widths(backbone, chosen, part, whole)
+        chosen = chosen[part].with_columns(positions=pl.Series(widths, dtype=pl.Int32))
         messages.device = backbone.device.type
         for line in advice(whole.encoding, backbone):
             messages.say(line)
@@ -97,7 +100,8 @@ def attribute(
             "shard": wanted.shard,
             "weights": described.digest,
             "partner": other.digest if other else None,
-            "texts": digests,
+            "texts": source["texts"],
+            "paraphrases": source["paraphrases"] if whole.text == "paraphrase" else None,
         }
         made = circumstances(
             name,
@@ -107,7 +111,7 @@ def attribute(
             threads=threads,
             tokens=budget,
         )
-        schema = _schema(backbone, wanted)
+        schema = scores.schema(_neurons(backbone, wanted), whole)
         with shards.stream(shard, schema, identity, made) as writer:
             _fill(writer, backbone, chosen, target, wanted, budget, messages)
             if whole.encoding.dtype != "float32":
@@ -129,84 +133,51 @@ def default_rows(device: str, layers: int, hidden: int, dtype: str) -> int:
     return ROWS[device] * SIZE // max(SIZE, size)
 
 
-def score_columns(sublayer: str) -> dict[str, str]:
-    """The columns that a shard holds of a sub-layer."""
-    kinds = ("scale", "residual", "change", "scores", "signed")
-    return {kind: f"{sublayer}_{kind}" for kind in kinds}
-
-
-def _schema(backbone: Backbone, wanted: specs.AttributeSpec) -> pa.Schema:
+def _neurons(backbone: Backbone, wanted: specs.AttributeSpec) -> dict[str, int]:
+    """The width of each sub-layer."""
     from wellspring.models.architecture import sublayer
 
-    fields = [("text_id", pa.string())]
-    if wanted.attribution.partner:
-        fields.append(("partner_id", pa.string()))
-    if wanted.attribution.tolerance:
-        fields += [(f"{name}_points", pa.int32()) for name in wanted.attribution.sublayers]
+    found = {}
     for name in wanted.attribution.sublayers:
         _, rows = sublayer(backbone.model, backbone.architecture, wanted.layer - 1, name)
-        width = rows.stop - rows.start
-        columns = score_columns(name)
-        fields += [(columns[kind], pa.float32()) for kind in ("scale", "residual", "change")]
-        fields += [(columns[kind], shards.fixed("float16", width)) for kind in ("scores", "signed")]
-    return pa.schema(fields)
-
-
-def read_texts(path: Path) -> pl.DataFrame:
-    """All texts of a dataset."""
-    return pl.from_arrow(shards.read(path, ["text_id", "side", "text"], step="texts"))
-
-
-def last_vectors(
-    backbone: Backbone, texts: Sequence[str], encoding: specs.EncodingSpec, budget: int
-) -> torch.Tensor:
-    """Vectors of the last layer [texts, hidden], float32, not normalised."""
-    import torch
-
-    from wellspring import embeddings
-
-    tokens = embeddings.tokenise(
-        backbone.tokenizer, texts, encoding.template, encoding.length, encoding.pooling
-    )
-    found = torch.empty(len(texts), backbone.hidden)
-    for done in embeddings.encode(
-        backbone, tokens, encoding.pooling, budget=budget, length=encoding.length
-    ):
-        found[done.rows] = torch.from_numpy(done.vectors[-1])
+        found[name] = rows.stop - rows.start
     return found
 
 
-def _chosen(
-    texts: Path, judgements: Path, wanted: specs.AttributeSpec, digests: Mapping[str, str]
-) -> pl.DataFrame:
-    """text_id and text of the shard's texts, with partner_id and partner_text, and for the margin
-    of a query with negative_texts."""
+def _part(texts: int, wanted: specs.AttributeSpec) -> slice:
+    """Which of all texts are the shard's."""
+    whole = wanted.attribution
+    if texts < whole.shards:
+        raise WellspringError(
+            f"{texts} texts of the test split's {whole.encoding.side} side cannot fill "
+            f"{whole.shards} shards: lower the attribution's shards"
+        )
+    return slice(*(texts * (wanted.shard + more) // whole.shards for more in (0, 1)))
+
+
+def _widths(
+    backbone: Backbone, chosen: pl.DataFrame, part: slice, whole: specs.AttributionSpec
+) -> list[int | None]:
+    """To how many positions each of the shard's texts is padded; None where nothing depends on it.
+
+    A batch may reach beyond the shard, so that all texts are looked at.
+    """
     from wellspring.attributions import selection
 
-    whole, everything = wanted.attribution, read_texts(texts)
-    side = whole.encoding.side
-    if whole.samples is None:
-        expected = whole.judgements.model_dump(mode="json")
-        shards.check(judgements, step="qrels", spec=expected, texts=digests)
-        graded = pl.from_arrow(shards.read(judgements))
-        chosen = selection.select(everything, graded, side, whole.texts, whole.seed)
-    else:
-        expected = whole.samples.model_dump(mode="json")
-        shards.check(judgements, step="samples", spec=expected, texts=digests)
-        samples = pl.from_arrow(shards.read(judgements))
-        graded = samples.select("split", "query_id", text_id="positive_id", grade=pl.lit(1))
-        chosen = selection.select(everything, graded, side, whole.texts, whole.seed)
-        found = selection.candidates(samples, everything, chosen, side)
-        chosen = chosen.join(
-            found.select("text_id", "negative_texts"), on="text_id", maintain_order="left"
+    padding = whole.padding
+    if padding is None:
+        return [None] * len(chosen[part])
+    texts = chosen["text"] if padding.batch else chosen["text"][part]
+    lengths = [
+        len(tokens)
+        for start in range(0, len(texts), WINDOW)
+        for tokens in texts_of.tokenised(
+            backbone, texts[start : start + WINDOW].to_list(), whole.encoding
         )
-    if len(chosen) < whole.shards:
-        raise WellspringError(
-            f"{len(chosen)} texts of the test split's {side} side cannot fill {whole.shards} "
-            "shards: lower the attribution's shards"
-        )
-    first, last = (len(chosen) * (wanted.shard + more) // whole.shards for more in (0, 1))
-    return chosen[first:last]
+    ]
+    if padding.batch:
+        return selection.widths(lengths, padding.batch)[part]
+    return [max(length, padding.length) for length in lengths]
 
 
 def _prepared(
@@ -241,11 +212,13 @@ def _similarity(backbone: Backbone, whole: specs.AttributionSpec, chosen: pl.Dat
     from wellspring.attributions import targets
 
     budget = TOKENS[backbone.device.type]
-    partners = last_vectors(backbone, chosen["partner_text"].to_list(), whole.partner, budget)
+    partners = texts_of.last_vectors(
+        backbone, chosen["partner_text"].to_list(), whole.partner, budget
+    )
     # A passage's negatives are its query's, and as constant as the query itself.
     if whole.target == "margin" and whole.encoding.side == "query":
         held = chosen["negative_texts"]
-        negatives = last_vectors(backbone, held.explode().to_list(), whole.partner, budget)
+        negatives = texts_of.last_vectors(backbone, held.explode().to_list(), whole.partner, budget)
         counts = held.list.len().to_list()
         return targets.margin(partners, negatives.split(counts), whole.similarity)
     kind = whole.similarity or whole.target
@@ -263,21 +236,30 @@ def _fill(
 ) -> None:
     """Attribute the texts, a window at a time; leaves counts in the writer's facts."""
     counts = {"texts": len(chosen), ACTIVE: 0, FLIPPED: 0}
-    splits = 0
+    splits, quiet = 0, []
     lists = (field.type for field in writer.schema if pa.types.is_fixed_size_list(field.type))
     size = max(1, min(WINDOW, HELD // sum(2 * kind.list_size for kind in lists)))
     with messages.track(len(chosen), "texts") as bar:
         for start in range(0, len(chosen), size):
             rows = range(start, min(start + size, len(chosen)))
             window = chosen[rows.start : rows.stop]
-            columns = {name: window[name].to_list() for name in ("text_id", "partner_id")}
+            given = ("text_id", "partner_id", "positions")
+            columns: dict[str, Any] = {name: window[name].to_list() for name in given}
             for done in _attributed(backbone, window, target.select(rows), wanted, budget):
-                for name, scores in done.scores.items():
-                    _place(columns, done.rows, len(window), name, scores, counts)
+                for name, found in done.scores.items():
+                    _place(columns, done.rows, len(window), scores.columns_of(name, found))
+                    _count(counts, found.absolute[~found.quiet])
+                silent = np.any([found.quiet for found in done.scores.values()], axis=0)
+                quiet += [columns["text_id"][row] for row in np.array(done.rows)[silent]]
                 splits += done.splits
                 bar.advance(len(done.rows))
             writer.write([columns[name] for name in writer.schema.names])
+    if len(quiet) == len(chosen):
+        where = f"layer {wanted.layer}:"
+        raise scores.too_quiet(where, quiet, len(chosen), wanted.attribution.target)
     writer.facts |= counts
+    if quiet:
+        writer.facts[scores.QUIET] = sorted(quiet)
     if splits:
         writer.facts["batches_halved_for_memory"] = splits
 
@@ -289,23 +271,29 @@ def _shares(
     wanted: specs.AttributeSpec,
     budget: int,
 ) -> np.ndarray:
-    """Absolute scores of all sub-layers [texts, neurons], as shares of the sub-layer's largest."""
+    """Absolute scores of all sub-layers [texts, neurons], as shares of the sub-layer's largest;
+    0 where a text is quiet."""
     found: list[Any] = [None] * len(few)
     for done in _attributed(backbone, few, target, wanted, budget):
-        parts = [scores.absolute for scores in done.scores.values()]
-        shares = np.hstack([part / part.max(axis=1, keepdims=True) for part in parts])
-        for row, values in zip(done.rows, shares, strict=True):
+        parts = [
+            scores.shares(part.absolute, np.where(part.quiet, 0, part.absolute.max(axis=1)))
+            for part in done.scores.values()
+        ]
+        for row, values in zip(done.rows, np.hstack(parts), strict=True):
             found[row] = values
     return np.array(found)
 
 
 def _differences(half: np.ndarray, exact: np.ndarray) -> dict[str, Any]:
     """What half precision changes [texts, neurons], in words for the log and the shard's facts."""
+    # A text that is quiet in one of the two has nothing to compare.
+    heard = half.any(axis=1) & exact.any(axis=1)
+    half, exact = half[heard], exact[heard]
     active = exact > SHOWN
     flipped = int(((half > SHOWN) != active).sum())
     return {
         f"half_precision_flips_of_{len(half)}_texts": f"{flipped} of {int(active.sum())}",
-        "half_precision_error_of_the_largest": f"{np.abs(half - exact).max():.4f}",
+        "half_precision_error_of_the_largest": f"{np.abs(half - exact).max(initial=0):.4f}",
     }
 
 
@@ -316,7 +304,6 @@ def _attributed(
     wanted: specs.AttributeSpec,
     budget: int,
 ) -> Iterator[Attributed]:
-    from wellspring import embeddings
     from wellspring.attributions import fused, quadrature
 
     whole, encoding = wanted.attribution, wanted.attribution.encoding
@@ -330,52 +317,31 @@ def _attributed(
         from wellspring.attributions import methods
 
         scorer = methods.scorer(whole.method)
-    tokens = embeddings.tokenise(
-        backbone.tokenizer,
-        window["text"].to_list(),
-        encoding.template,
-        encoding.length,
-        encoding.pooling,
-    )
-    padded = whole.target == "padded-mean-norm" or encoding.pooling == "last-position"
     yield from fused.attribute(
         backbone,
-        tokens,
+        texts_of.tokenised(backbone, window["text"].to_list(), encoding),
         target,
         fused.Method(encoding.pooling, rule, wanted.layer, tuple(whole.sublayers), whole.tolerance),
         budget,
-        encoding.length if padded else 0,
+        window["positions"].to_list() if whole.padding else None,
         scorer,
         window["text_id"].to_list(),
     )
 
 
 def _place(
-    columns: dict[str, Any],
-    rows: Sequence[int],
-    texts: int,
-    sublayer: str,
-    scores: Scores,
-    counts: dict[str, int],
+    columns: dict[str, Any], rows: Sequence[int], texts: int, held: Mapping[str, np.ndarray]
 ) -> None:
-    """Put a batch's scores into the window's columns, as float16 shares of each text's largest."""
-    scale = scores.absolute.max(axis=1)
-    shares = scores.absolute / scale[:, None]
-    kept = shares.astype(np.float16)
-    held = {
-        "scale": scale,
-        "residual": scores.residual,
-        "change": scores.full - scores.empty,
-        "scores": kept,
-        "signed": (scores.signed / scale[:, None]).astype(np.float16),
-        "points": scores.points,
-    }
-    for kind, values in held.items():
-        name = f"{sublayer}_{kind}"
+    """Put a batch's columns into the window's."""
+    for name, values in held.items():
         if name not in columns:
-            dtype = np.float32 if kind in ("scale", "residual", "change") else values.dtype
-            columns[name] = np.empty((texts, *values.shape[1:]), dtype)
+            columns[name] = np.empty((texts, *values.shape[1:]), values.dtype)
         columns[name][rows] = values
-    active = shares > SHOWN
+
+
+def _count(counts: dict[str, int], absolute: np.ndarray) -> None:
+    """What storage flips at a threshold."""
+    exact = absolute / absolute.max(axis=1, keepdims=True)
+    active = exact > SHOWN
     counts[ACTIVE] += int(active.sum())
-    counts[FLIPPED] += int((active != (kept.astype(np.float32) > SHOWN)).sum())
+    counts[FLIPPED] += int((active != (exact.astype(np.float16).astype(np.float32) > SHOWN)).sum())

@@ -42,7 +42,11 @@ def texts(texts: Path, judgements: Path, spec: str, code: str | None, log: Path 
         identity = {"step": "judgements", "texts": digests, "judgements": said}
         provenance = shards.Provenance(identity, made, found.counts)
         shards.write(judgements, found.judgements.to_arrow(), provenance)
-        provenance = shards.Provenance({"step": "texts", "texts": digests}, made, found.counts)
+        # Apart from the others: what is made of queries and passages does not depend on them.
+        other = {"paraphrases": _digest(found.texts, "paraphrase")}
+        provenance = shards.Provenance(
+            {"step": "texts", "texts": digests, **other}, made, found.counts
+        )
         shards.write(texts, found.texts.to_arrow(), provenance)
 
 

@@ -1,28 +1,104 @@
-"""Stored scores of a side: every file checked, then streamed for all layers at once."""
+"""Stored scores of a side: how a shard holds them, and all shards checked and read together.
+
+A quiet text keeps its row, so that rows mean the same texts in every layer; its scale is 0 in the
+sub-layers where it is quiet. Readers leave it out in all layers.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import polars as pl
+import pyarrow as pa
 import pyarrow.parquet as pq
 
 from wellspring import shards, specs
-from wellspring.errors import StaleArtefact
+from wellspring.errors import StaleArtefact, WellspringError
 
-Files = dict[int, list[Path]]
-"""Layer to the shards of its scores."""
+if TYPE_CHECKING:
+    from wellspring.attributions.fused import Scores
 
 ScoreSets = dict[tuple[int, str], np.ndarray]
-"""Layer and sub-layer to absolute scores [texts, neurons], float32."""
+"""Layer and sub-layer to scores [texts, neurons], float32."""
 
-ORIGIN = ("weights", "partner", "texts")
+NUMBERS = ("scale", "residual", "change")
+VECTORS = ("scores", "signed")
+Kind = Literal["scores", "signed"]
+"""Absolute scores, or signed ones."""
+
+QUIET = "quiet_texts"
+"""The fact of a shard that lists the ids of its quiet texts."""
+
+NORMS = ("norm", "pooler-norm", "padded-mean-norm")
+"""Targets that are a length."""
+
+ORIGIN = ("weights", "partner", "texts", "paraphrases")
 
 CHUNK = 128 << 20
 """Bytes of scores that are held at once."""
+
+
+def schema(neurons: Mapping[str, int], whole: specs.AttributionSpec) -> pa.Schema:
+    """A shard's columns; neurons: the width of each sub-layer."""
+    fields = [("text_id", pa.string())]
+    if whole.partner:
+        fields.append(("partner_id", pa.string()))
+    fields.append(("full", pa.float32()))
+    if whole.padding:
+        fields.append(("positions", pa.int32()))
+    if whole.tolerance:
+        fields += [(f"{name}_points", pa.int32()) for name in neurons]
+    for name, width in neurons.items():
+        fields += [(f"{name}_{kind}", pa.float32()) for kind in NUMBERS]
+        fields += [(f"{name}_{kind}", shards.fixed("float16", width)) for kind in VECTORS]
+    return pa.schema(fields)
+
+
+def columns_of(sublayer: str, scores: Scores) -> dict[str, np.ndarray]:
+    """What a shard holds of a batch in one sub-layer: absolute and signed scores as float16 shares
+    of each text's largest absolute score, the scale."""
+    scale = np.where(scores.quiet, 0, scores.absolute.max(axis=1))
+    held = {
+        "scale": scale,
+        "residual": scores.residual,
+        "change": scores.full - scores.empty,
+        "scores": shares(scores.absolute, scale).astype(np.float16),
+        "signed": shares(scores.signed, scale).astype(np.float16),
+        "points": scores.points,
+    }
+    kinds = dict.fromkeys(NUMBERS, np.float32)
+    named = {f"{sublayer}_{kind}": v.astype(kinds.get(kind, v.dtype)) for kind, v in held.items()}
+    return {"full": scores.full.astype(np.float32), **named}
+
+
+def shares(scores: np.ndarray, scale: np.ndarray) -> np.ndarray:
+    """scores [texts, neurons] over scale [texts]; 0 where the scale is 0."""
+    found = np.zeros_like(scores)
+    return np.divide(scores, scale[:, None], out=found, where=scale[:, None] > 0)
+
+
+@dataclass(frozen=True)
+class Stored:
+    """A side's scores, of which every file was checked."""
+
+    files: dict[int, list[Path]]
+    """Layer to the shards of its scores."""
+    quiet: frozenset[str]
+    """Ids of the texts that are quiet in a layer, and are therefore left out in all."""
+
+    @property
+    def texts(self) -> int:
+        """How many texts there are, quiet ones among them."""
+        return sum(pq.read_metadata(path).num_rows for path in next(iter(self.files.values())))
+
+    def at(self, layer: int) -> Stored:
+        """The same of one layer alone."""
+        return replace(self, files={layer: self.files[layer]})
 
 
 def checked(
@@ -30,12 +106,13 @@ def checked(
     attribution: specs.AttributionSpec | specs.Held,
     layers: Sequence[int],
     **same: object,
-) -> Files:
+) -> Stored:
     """The files of a side, after checking that all stem from this slice and from one model.
 
     same: what their identities must hold beside, as `weights` or `texts`.
     """
-    files: Files = {}
+    files: dict[int, list[Path]] = {}
+    quiet: set[str] = set()
     digest = attribution.spec if isinstance(attribution, specs.Held) else attribution.digest
     for layer in layers:
         names = [shards.shard_name(shard) for shard in range(attribution.shards)]
@@ -44,22 +121,25 @@ def checked(
             expected = {"step": "attributions", "layer": layer, "shard": shard, **same}
             found = shards.check(path, digest, **expected)
             same = {key: found.identity[key] for key in ORIGIN}
-    return files
+            quiet.update(found.facts.get(QUIET, []))
+    return Stored(files, frozenset(quiet))
 
 
-def origin(files: Files) -> dict[str, object]:
+def origin(stored: Stored) -> dict[str, object]:
     """The model and the texts that all of a side's files stem from."""
-    identity = shards.provenance(next(iter(files.values()))[0]).identity
+    identity = shards.provenance(next(iter(stored.files.values()))[0]).identity
     return {key: identity[key] for key in ORIGIN}
 
 
-def stream(files: Files, sublayers: Sequence[str]) -> Iterator[tuple[list[str], ScoreSets]]:
-    """Ids and scores of some texts at a time, in every layer and sub-layer."""
-    first = pq.read_schema(next(iter(files.values()))[0])
-    width = sum(first.field(f"{name}_scores").type.list_size for name in sublayers)
-    rows = max(1, CHUNK // (4 * width * len(files)))
-    columns = ["text_id", *(f"{name}_{kind}" for name in sublayers for kind in ("scale", "scores"))]
-    for shard in zip(*files.values(), strict=True):
+def stream(
+    stored: Stored, sublayers: Sequence[str], kind: Kind = "scores"
+) -> Iterator[tuple[list[str], ScoreSets]]:
+    """Ids and scores of some texts at a time, in every layer and sub-layer; no quiet texts."""
+    first = pq.read_schema(next(iter(stored.files.values()))[0])
+    width = sum(first.field(f"{name}_{kind}").type.list_size for name in sublayers)
+    rows = max(1, CHUNK // (4 * width * len(stored.files)))
+    columns = ["text_id", *(f"{name}_{part}" for name in sublayers for part in ("scale", kind))]
+    for shard in zip(*stored.files.values(), strict=True):
         with ExitStack() as opened:
             readers = [shards.batches(path, columns, rows) for path in shard]
             for reader in readers:
@@ -71,21 +151,24 @@ def stream(files: Files, sublayers: Sequence[str]) -> Iterator[tuple[list[str], 
                         raise StaleArtefact(
                             f"{path}: holds other texts than {shard[0]}; {shards.mend(path)}"
                         )
+                kept = [row for row, id_ in enumerate(ids) if id_ not in stored.quiet]
                 yield (
-                    ids,
+                    [ids[row] for row in kept],
                     {
-                        (layer, name): _absolute(batch, name)
-                        for layer, batch in zip(files, batches, strict=True)
+                        (layer, name): _scaled(batch, name, kind)[kept]
+                        for layer, batch in zip(stored.files, batches, strict=True)
                         for name in sublayers
                     },
                 )
 
 
-def first(files: Files, sublayers: Sequence[str], texts: int) -> tuple[list[str], ScoreSets]:
-    """Ids and scores of the first so many texts."""
+def first(
+    stored: Stored, sublayers: Sequence[str], texts: int, kind: Kind = "scores"
+) -> tuple[list[str], ScoreSets]:
+    """Ids and scores of the first so many texts that are not quiet."""
     ids: list[str] = []
     held: dict[tuple[int, str], list[np.ndarray]] = {}
-    for some, scores in stream(files, sublayers):
+    for some, scores in stream(stored, sublayers, kind):
         missing = texts - len(ids)
         ids.extend(some[:missing])
         for key, values in scores.items():
@@ -95,29 +178,70 @@ def first(files: Files, sublayers: Sequence[str], texts: int) -> tuple[list[str]
     return ids, {key: np.concatenate(values) for key, values in held.items()}
 
 
-def completeness(files: Files, sublayers: Sequence[str]) -> pl.DataFrame:
-    """What the quadrature misses of each text, in the columns of `activations.TEXTS`: |residual| as
-    a share of the sub-layer's largest score."""
+def positions(stored: Stored) -> dict[str, int]:
+    """The positions that each text was padded to; empty where no score depends on it."""
+    paths = next(iter(stored.files.values()))
+    if "positions" not in pq.read_schema(paths[0]).names:
+        return {}
+    return dict(pl.scan_parquet(paths).select("text_id", "positions").collect().iter_rows())
+
+
+def quality(stored: Stored, sublayers: Sequence[str]) -> pl.DataFrame:
+    """How far a text's scores can be trusted, in the columns of `activations.TEXTS`.
+
+    `residual`: what the quadrature misses, |residual| as a share of the sub-layer's largest score;
+    null for a method without an integral. `signal`: how much of the target the sub-layer moves,
+    |F(1) − F(0)| / |F|; null where F is 0.
+    """
     frames = []
-    for layer, paths in files.items():
+    for layer, paths in stored.files.items():
+        held = pl.scan_parquet(paths).filter(~pl.col("text_id").is_in(list(stored.quiet)))
         for name in sublayers:
-            # Not of the change, which may be near zero where scores of both signs are large.
-            value = pl.col(f"{name}_residual").abs() / pl.col(f"{name}_scale")
-            frames.append(
-                pl.scan_parquet(paths).select(
-                    "text_id",
-                    layer=pl.lit(layer, pl.Int64),
-                    sublayer=pl.lit(name),
-                    measure=pl.lit("residual"),
-                    normaliser=pl.lit(None, pl.String),
-                    left_out=pl.lit(None, pl.Int64),
-                    threshold=pl.lit(None, pl.Float64),
-                    value=value.cast(pl.Float64).fill_nan(None),
+            values = {
+                # Not of the change, which may be near zero where scores of both signs are large.
+                "residual": pl.col(f"{name}_residual").abs() / pl.col(f"{name}_scale"),
+                "signal": pl.col(f"{name}_change").abs() / pl.col("full").abs(),
+            }
+            for measure, value in values.items():
+                number = value.cast(pl.Float64)
+                frames.append(
+                    held.select(
+                        "text_id",
+                        layer=pl.lit(layer, pl.Int64),
+                        sublayer=pl.lit(name),
+                        measure=pl.lit(measure),
+                        normaliser=pl.lit(None, pl.String),
+                        left_out=pl.lit(None, pl.Int64),
+                        threshold=pl.lit(None, pl.Float64),
+                        value=pl.when(number.is_finite()).then(number),
+                    )
                 )
-            )
     return pl.concat(frames).collect()
 
 
-def _absolute(batch: Mapping, name: str) -> np.ndarray:
+def said(stored: Stored) -> Iterator[str]:
+    """A line for the log where texts are left out."""
+    if stored.quiet:
+        yield (
+            f"{len(stored.quiet)} of {stored.texts} texts are quiet in some layer and left out in "
+            f"all: {', '.join(sorted(stored.quiet))}"
+        )
+
+
+def too_quiet(where: str, quiet: Collection[str], texts: int, target: str) -> WellspringError:
+    """The error where more texts are quiet than may be, or all of them; where: begins it."""
+    why = ""
+    if target in NORMS:
+        why = "the length of a vector behind a norm layer is nearly constant: "
+    more = ", or raise the attribution's quiet" if len(quiet) < texts else ""
+    shown = ", ".join(sorted(quiet)[:3]) + (", …" if len(quiet) > 3 else "")
+    return WellspringError(
+        f"{where} {len(quiet)} of {texts} texts are quiet ({shown}): the target changes by no more "
+        f"than rounding when the weights are scaled from zero: {why}attribute the target cosine or "
+        f"margin, or use dtype float32{more}"
+    )
+
+
+def _scaled(batch: pa.RecordBatch, name: str, kind: Kind) -> np.ndarray:
     scale = batch.column(f"{name}_scale").to_numpy()
-    return shards.matrix(batch.column(f"{name}_scores")).astype(np.float32) * scale[:, None]
+    return shards.matrix(batch.column(f"{name}_{kind}")).astype(np.float32) * scale[:, None]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import sys
 import time
+import traceback
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -107,7 +108,8 @@ def step(
     """Open the log, check the code, and close with one line of cost or of the error.
 
     A step that makes no numbers has no fingerprint: its name is None, and nothing is checked.
-    The error goes to the log and, through `main`, to standard error. A log that cannot be written
+    The error goes to the log and, through `main`, to standard error; the log of a bug has its
+    traceback, too, and ends with the line of the error all the same. A log that cannot be written
     is an error of its own where there is no other.
     """
     started = time.monotonic()
@@ -122,13 +124,23 @@ def step(
         # The log may fail too, and must not hide what went wrong first.
         if log is not None:
             with suppress(WellspringError):
-                if isinstance(error, WellspringError):
-                    click.echo(f"error: {error}", file=stream)
+                _tell_error(error, stream)
             with suppress(WellspringError):
                 stream.close()
         raise
     if log is not None:
         stream.close()
+
+
+def _tell_error(error: BaseException, stream: TextIO) -> None:
+    """What went wrong: a user's error in one line, a bug with its traceback above that line."""
+    said = str(error)
+    if not isinstance(error, WellspringError):
+        if isinstance(error, Exception):
+            click.echo("".join(traceback.format_exception(error)).rstrip(), file=stream)
+        lines = said.splitlines() or [""]
+        said = f"{type(error).__name__}: {lines[0]}".removesuffix(": ")
+    click.echo(f"error: {said}", file=stream)
 
 
 def circumstances(

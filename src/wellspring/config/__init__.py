@@ -1,6 +1,6 @@
 """config.yaml as typed, documented, checked objects."""
 
-from wellspring.config.attributions import SIMILARITIES, Attributing, Attribution
+from wellspring.config.attributions import SIMILARITIES, Attributing, Attribution, Padding
 from wellspring.config.base import SLUG
 from wellspring.config.checks import parse
 from wellspring.config.datasets import BM25, REMOTE, SCORERS, Bm25, Negatives, Scorer, Splits
@@ -25,6 +25,7 @@ __all__ = [
     "Findings",
     "Model",
     "Negatives",
+    "Padding",
     "Probing",
     "Scorer",
     "Splits",

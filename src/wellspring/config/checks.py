@@ -13,7 +13,7 @@ from wellspring.config.attributions import Attributing
 from wellspring.config.base import HUB, SLUG, Strict
 from wellspring.config.datasets import PUBLISHED, REMOTE, SCORERS, Dataset
 from wellspring.config.entries import LAYERLESS, Config, Probing
-from wellspring.config.models import ARCHITECTURES, GATED, Retriever
+from wellspring.config.models import ARCHITECTURES, GATED, Encoder, Retriever
 from wellspring.config.twins import expanded
 from wellspring.errors import ConfigError
 
@@ -216,6 +216,7 @@ def _probe_problems(config: Config) -> Iterable[str]:
 
 def _attribute_problems(config: Config, attribute: Attributing) -> Iterable[str]:
     yield from _twice("study.attribute", attribute, Attributing.model_fields)
+    yield from _twice("study.attribute.ablate", attribute.ablate, ["neurons", "by"])
     yield from _selection_problems(config, "attribute", attribute)
     for name in attribute.attributions:
         if name not in config.attributions:
@@ -229,14 +230,7 @@ def _attribute_problems(config: Config, attribute: Attributing) -> Iterable[str]
             continue
         query, passage = sides.encoders["query"], sides.encoders["passage"]
         with suppress(KeyError):
-            model = config.models[config.encoders[query].model]
-            own = config.architectures.get(model.architecture)
-            gated = "up" in own.sublayers if own else model.architecture in GATED
-            if "up" in entry.sublayers and not gated:
-                yield (
-                    f"attributions.{name}.sublayers: {retriever!r} is a {model.architecture}, "
-                    "whose blocks have no 'up'"
-                )
+            yield from _encoder_problems(config, name, retriever, config.encoders[query])
         for encoder, other in {query: passage, passage: query}.items():
             if entry.partner(encoder) != other:
                 yield (
@@ -252,6 +246,8 @@ def _attribute_problems(config: Config, attribute: Attributing) -> Iterable[str]
                     f"{other!r}, its counterpart, {config.depth(other)}: name layers that both "
                     f"have, or set retrievers.{name}.compared_with: null"
                 )
+    yield from _wording_problems(config, attribute)
+    yield from _removal_problems(config, attribute)
     for name, retrievers in attribute.only.items():
         # Names of the catalogues: an overlay that selects fewer keeps this mapping.
         if name not in config.attributions:
@@ -283,6 +279,58 @@ def _attribute_problems(config: Config, attribute: Attributing) -> Iterable[str]
             f"study.attribute.maps.left_out: {maps.left_out} is not among "
             "study.attribute.left_out: add it there"
         )
+
+
+def _encoder_problems(config: Config, name: str, retriever: str, encoder: Encoder) -> Iterable[str]:
+    """What an attribution asks of an encoder that it does not have; KeyError for unknown names."""
+    entry, model = config.attributions[name], config.models[encoder.model]
+    own = config.architectures.get(model.architecture)
+    gated = "up" in own.sublayers if own else model.architecture in GATED
+    if "up" in entry.sublayers and not gated:
+        yield (
+            f"attributions.{name}.sublayers: {retriever!r} is a {model.architecture}, "
+            "whose blocks have no 'up'"
+        )
+    if own and entry.method == "relp":
+        yield (
+            f"attributions.{name}.method: relp knows the built-in architectures alone, "
+            f"{retriever!r} is a {model.architecture}: name another method"
+        )
+    padded = entry.target == "padded-mean-norm" or encoder.pooling == "last-position"
+    if entry.padding and not padded:
+        yield (
+            f"attributions.{name}.padding: no score of {retriever!r} depends on it (only target "
+            "padded-mean-norm and pooling last-position do): leave it out"
+        )
+
+
+def _wording_problems(config: Config, attribute: Attributing) -> Iterable[str]:
+    for name in attribute.attributions:
+        entry = config.attributions.get(name)
+        for dataset in attribute.datasets if entry and entry.text == "paraphrase" else []:
+            found = config.datasets.get(dataset)
+            if found and found.format != "jsonl":
+                yield (
+                    f"attributions.{name}.text: dataset {dataset!r} has no paraphrases (format "
+                    "jsonl may have some): attribute shortened texts instead, with query_length "
+                    "and passage_length"
+                )
+
+
+def _removal_problems(config: Config, attribute: Attributing) -> Iterable[str]:
+    if attribute.removal is None:
+        return
+    with suppress(KeyError):
+        for side in ("query", "passage"):
+            encoders = {config.retrievers[name].encoders[side] for name in attribute.retrievers}
+            for encoder in sorted(encoders):
+                partners = config.attributed_partners(encoder, side)
+                if len(partners) > 1:
+                    yield (
+                        f"study.attribute.removal: encoder {encoder!r} has the partners "
+                        f"{', '.join(partners)}, and its margin can be measured with one alone: "
+                        "select the retrievers in two studies"
+                    )
 
 
 def _figure_problems(config: Config) -> Iterable[str]:

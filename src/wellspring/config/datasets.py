@@ -120,7 +120,8 @@ class Pydocs(_Dataset):
 
 
 class Jsonl(_FileDataset):
-    """Lines of `{"query": str, "pos": [str], "neg": [str]}`."""
+    """Lines of `{"query": str, "pos": [str], "neg": [str]}`, and optionally `"paraphrases": [str]`,
+    other wordings of the query, of which attributions may take one."""
 
     format: Literal["jsonl"]
     """How the source is read."""

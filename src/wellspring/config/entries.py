@@ -240,11 +240,35 @@ class Config(Strict):
         """The attributions that are made of a retriever."""
         return [attribution for attribution, name in self.attributed() if name == retriever]
 
-    def agreeing(self) -> list[str]:
-        """The attributed retrievers whose scores have others to agree with."""
+    def attributed_partners(self, encoder: str, side: str) -> list[str]:
+        """The encoders of the other side of the attributed retrievers that have it on this one."""
         wanted = self.study.attribute.retrievers if self.study.attribute else []
+        other = {"query": "passage", "passage": "query"}[side]
+        sides = [self.retrievers[name].encoders for name in wanted]
+        return list(dict.fromkeys(each[other] for each in sides if each[side] == encoder))
+
+    def sublayers_attributed(self, encoder: str) -> list[str]:
+        """The sub-layers of an encoder that some attribution scores, in a fixed order."""
+        names = {
+            sublayer
+            for attribution, retriever in self.attributed()
+            if encoder in self.retrievers[retriever].encoders.values()
+            for sublayer in self.attributions[attribution].sublayers
+        }
+        return sorted(names)
+
+    def agreeing(self) -> list[str]:
+        """The attributed retrievers whose scores have something to agree with: other scores, or
+        what removal does."""
+        wanted = self.study.attribute
+        if wanted is None:
+            return []
         pairs = self.attributed_pairs()
-        return [name for name in wanted if name in pairs or len(self.attributions_of(name)) > 1]
+        return [
+            name
+            for name in wanted.retrievers
+            if wanted.removal or name in pairs or len(self.attributions_of(name)) > 1
+        ]
 
     def _pairs(self, retrievers: list[str]) -> dict[str, str]:
         chosen = {name: self.retrievers[name].compared_with for name in retrievers}

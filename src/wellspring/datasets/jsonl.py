@@ -1,4 +1,5 @@
-"""Format `jsonl`: lines of {"query": text, "pos": [texts], "neg": [texts]}; others are ignored."""
+"""Format `jsonl`: lines of {"query": text, "pos": [texts], "neg": [texts], "paraphrases": [texts]};
+other fields are ignored."""
 
 from __future__ import annotations
 
@@ -13,7 +14,8 @@ from wellspring.datasets.records import (
 
 
 def read(source: Source) -> Records:
-    """Reads every file; `neg` may be absent, the passages of a repeated query are put together.
+    """Reads every file; `neg` and `paraphrases` (other wordings of the query) may be absent, the
+    passages of a repeated query are put together.
 
     A text's id is the hash of the text. Raises SourceError for what cannot be read, with its place.
     """
@@ -25,5 +27,6 @@ def read(source: Source) -> Records:
                 positives=texts_field(line, "pos", place),
                 negatives=texts_field(line, "neg", place, optional=True),
                 split=split,
+                paraphrases=texts_field(line, "paraphrases", place, optional=True),
             )
     return collector.records(source.name)

@@ -17,7 +17,7 @@ import hashlib
 import json
 import zlib
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO, Literal
@@ -27,7 +27,7 @@ import polars as pl
 from wellspring import randomness
 from wellspring.errors import SourceError
 
-Side = Literal["query", "passage"]
+Side = Literal["query", "passage", "paraphrase"]
 
 TEXTS = pl.Schema({"text_id": pl.String, "side": pl.String, "text": pl.String})
 JUDGEMENTS = pl.Schema(
@@ -59,8 +59,9 @@ class Records:
     """A dataset as its source has it: nothing sampled, nothing split."""
 
     texts: pl.DataFrame
-    """text_id, side ("query" or "passage"), text; unique in (text_id, side), sorted by
-    (side, text_id) with the queries first, so the order of the source leaves no trace."""
+    """text_id, side ("query", "passage", or "paraphrase": another wording of the query with this
+    id), text; unique in (text_id, side), sorted by side (in this order) and text_id, so the order
+    of the source leaves no trace."""
     judgements: pl.DataFrame
     """query_id, text_id, grade (above 0: positive, 0: hard negative), split (null: none is
     published); unique in (query_id, text_id, split), in the order of the source."""
@@ -119,13 +120,19 @@ class Collector:
         self.counts: Counter[str] = Counter()
         self._limit = max_negatives
         self._seen: dict[Side, set[str]] = {"query": set(), "passage": set()}
+        self._paraphrases: dict[str, str] = {}
         self._texts = Rows(TEXTS)
         self._judgements = Rows(JUDGEMENTS)
 
     def example(
-        self, query: str, positives: list[str], negatives: list[str], split: str | None
+        self,
+        query: str,
+        positives: list[str],
+        negatives: list[str],
+        split: str | None,
+        paraphrases: Sequence[str] = (),
     ) -> None:
-        """Adds a query with its passages."""
+        """Adds a query with its passages; of all its paraphrases the first by hash is kept."""
         self.counts["judgements_read"] += len(positives) + len(negatives)
         query = query.strip()
         if not query:
@@ -143,6 +150,10 @@ class Collector:
                 else:
                     graded[text] = grade
         query_id = self._once("query", query)
+        for wording in map(str.strip, paraphrases):
+            if wording and wording != query:
+                kept = self._paraphrases.setdefault(query_id, wording)
+                self._paraphrases[query_id] = min(kept, wording, key=text_id)
         hard = [text_id(text) for text, grade in graded.items() if not grade]
         surplus = set(_surplus(query_id, hard, self._limit and HELD * self._limit))
         for text, grade in graded.items():
@@ -151,6 +162,8 @@ class Collector:
 
     def records(self, name: str) -> Records:
         """All that was gathered; SourceError where no query of the dataset has a positive."""
+        for query_id, wording in self._paraphrases.items():
+            self._texts.append(query_id, "paraphrase", wording)
         texts, judgements = self._texts.frame(), self._judgements.frame()
         return repaired(name, texts, judgements, self.counts, max_negatives=self._limit)
 
@@ -182,6 +195,7 @@ def repaired(
     """
     queries = texts.filter(pl.col("side") == "query")
     passages = texts.filter(pl.col("side") == "passage")
+    paraphrases = texts.filter(pl.col("side") == "paraphrase")
     by_query = {"left_on": "text_id", "right_on": "query_id"}
     silent = queries.join(judgements, **by_query, how="anti").height
     counts["queries_without_judgement_dropped"] += silent
@@ -190,6 +204,7 @@ def repaired(
         raise SourceError(f"dataset {name}: no query has a positive passage")
     judgements = _limited(judgements, max_negatives)
     queries = queries.join(judgements, **by_query, how="semi")
+    paraphrases = paraphrases.join(queries, on="text_id", how="semi")
     if not unjudged:
         passages = passages.join(judgements, on="text_id", how="semi")
     positives = (judgements["grade"] > 0).sum()
@@ -200,8 +215,10 @@ def repaired(
         "hard_negatives": judgements.height - positives,
         "judgements_read": counts.pop("judgements_read", 0),
     }
+    if paraphrases.height:
+        sizes["paraphrases"] = paraphrases.height
     return Records(
-        texts=pl.concat([queries.sort("text_id"), passages.sort("text_id")]),
+        texts=pl.concat([part.sort("text_id") for part in (queries, passages, paraphrases)]),
         judgements=judgements,
         counts=sizes | {repair: count for repair, count in sorted(counts.items()) if count},
         warnings=warnings,

@@ -146,7 +146,7 @@ def _measures(
     setting = {"normaliser": normaliser, "left_out": left_out, "threshold": threshold}
     share = rows_of(levels, measure="share_active", **setting)
     columns = {
-        f"active neurons, %\n(above {threshold:g} of {NORMALISED[normaliser]})": (
+        f"active neurons, %\n(above {threshold:g} × {NORMALISED[normaliser]})": (
             share.with_columns(pl.col("estimate", "low", "high") * 100)
         ),
         EFFECTIVE: rows_of(levels, measure="effective_number"),

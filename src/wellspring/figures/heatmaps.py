@@ -211,7 +211,7 @@ def _meaning(normaliser: str, left_out: int, threshold: float, statistic: Statis
     """What is counted, in words."""
     neuron = {"max": "the most active neuron", "mean": "mean over the neurons"}[statistic]
     outliers = f", {left_out} outliers left out" if left_out else ""
-    return f"({neuron} of a bin; score above {threshold:g} of {NORMALISED[normaliser]}{outliers})"
+    return f"({neuron} of a bin; score above {threshold:g} × {NORMALISED[normaliser]}{outliers})"
 
 
 def _round(top: float) -> float:

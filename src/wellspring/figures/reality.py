@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import get_args
 
 import numpy as np
 import polars as pl
@@ -12,6 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, NullLocator, StrMethodFormatter
 
+from wellspring.config.attributions import By
 from wellspring.errors import ConfigError
 from wellspring.figures.style import (
     CHOICES,
@@ -68,9 +70,10 @@ def reality(
 ) -> Figure:
     """Is it real? Ablation of the neurons that score highest, and agreement with other scores.
 
-    A row per side and sub-layer. Left, against the number of neurons set to zero, the highest,
-    random and the lowest of each text: the change of its vector, of its margin to hard negatives
-    and of its rank, each where the table has it. Right, the rank correlation of the scores with
+    A row per side and sub-layer. Left, against the number of ablated neurons, the highest and the
+    lowest of each text and, for either, random ones of the same layers: the change of its vector,
+    of its margin to hard negatives and of its rank, each where the table has it. Outputs are set to
+    zero, or what else the table has first. Right, the rank correlation of the scores with
     those of other attributions and of the counterpart, over all layers; a short bar is the
     correlation with the scores of another text, which agreement about this text must exceed. Whole
     lines and full markers are the retriever's, broken and hollow ones its counterpart's; 95 %
@@ -117,10 +120,12 @@ def reality(
 
 
 def _ablations(found: pl.DataFrame) -> pl.DataFrame:
-    """What is drawn of ablations; ranking in percentage points."""
+    """What is drawn of ablations, by one way of ablating; ranking in percentage points."""
     rows = rows_of(found, finding="ablation").filter(
         pl.col("measure").is_in(list(EFFECTS)), pl.col("estimate").is_not_null()
     )
+    ways = held_of(rows, "by", get_args(By))
+    rows = rows_of(rows, by=ways[0]) if ways else rows
     points = pl.when(pl.col("measure") == "first_change").then(100).otherwise(1)
     return rows.with_columns(pl.col("estimate", "low", "high") * points)
 
@@ -158,7 +163,7 @@ def _effect(ax: Axes, rows: pl.DataFrame, names: Sequence[str]) -> None:
 def _ablation_axes(axes: np.ndarray, rows: pl.DataFrame, effect: str) -> None:
     """Scales of one column: neurons in powers; vectors' changes too, as they span many."""
     numbers = rows["neurons"].unique().sort().to_list()
-    axes[-1].set_xlabel("neurons set to zero")
+    axes[-1].set_xlabel("ablated neurons")
     for ax in axes:
         ax.set_xscale("log")
         if len(numbers) <= 6:
@@ -215,7 +220,7 @@ def _keys(ablations: pl.DataFrame, agreement: pl.DataFrame, names: Sequence[str]
     """Legend entries: of the choices, of the encoders, and of what both columns share."""
     keys: list[Artist] = []
     if not ablations.is_empty():
-        keys += handles_of({f"{choice} neurons": line for choice, line in CHOICES.items()})
+        keys += handles_of({choice.replace("-", " "): line for choice, line in CHOICES.items()})
     held = set(ablations["retriever"]) | set(agreement["retriever"])
     for place, name in enumerate(names):
         if name in held:

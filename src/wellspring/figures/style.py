@@ -128,19 +128,22 @@ SUBLAYER_DASHES = {"intermediate": "-", "output": _DASHES[1], "up": _DASHES[2]}
 NORMALISERS = {
     "network-max": Line(_PALETTE["black"], "-", "o", linewidth=1.5, zorder=3),
     "sublayer-max": Line(_PALETTE["vermilion"], "-", "s"),
-    "share-of-sum": Line(_PALETTE["sky"], "-", "^"),
+    "sublayer-mean": Line(_PALETTE["sky"], "-", "^"),
+    "share-of-sum": Line(_PALETTE["green"], "-", "D"),
 }
 # What a threshold is a share of, in words.
 NORMALISED = {
     "network-max": "the text's largest",
     "sublayer-max": "the sub-layer's largest",
+    "sublayer-mean": "the sub-layer's mean",
     "share-of-sum": "the sub-layer's sum",
 }
-# Which neurons are ablated.
+# Which neurons are ablated; what a choice is compared with has its colour, paler and dotted.
 CHOICES = {
     "top": Line(_PALETTE["vermilion"], "-", "o", zorder=3),
-    "random": Line(_PALETTE["black"], "-", "s"),
-    "bottom": Line(_PALETTE["sky"], "-", "^"),
+    "random-as-top": Line(_PALETTE["orange"], _DASHES[2], "s"),
+    "bottom": Line(_PALETTE["blue"], "-", "^"),
+    "random-as-bottom": Line(_PALETTE["sky"], _DASHES[2], "v"),
 }
 
 

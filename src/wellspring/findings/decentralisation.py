@@ -14,9 +14,12 @@ import numpy as np
 import polars as pl
 
 from wellspring import intervals
+from wellspring.config.attributions import MATCHED
 from wellspring.findings.cells import Cells, averaged, cells_of, common, with_regions
 
-Finding = Literal["level", "change", "relative_change", "agreement", "ablation", "contrast"]
+Finding = Literal[
+    "level", "change", "relative_change", "agreement", "fidelity", "ablation", "contrast"
+]
 
 SCHEMA = {
     "finding": pl.String,
@@ -35,13 +38,14 @@ SCHEMA = {
     "other": pl.String,
     "choice": pl.String,
     "neurons": pl.Int64,
+    "by": pl.String,
     "estimate": pl.Float64,
     "low": pl.Float64,
     "high": pl.Float64,
     "detectable": pl.Float64,
     "texts": pl.Int64,
 }
-KEYS = tuple(SCHEMA)[:16]
+KEYS = tuple(SCHEMA)[:17]
 
 GROUP = ("attribution", "dataset", "side")
 CELL = ("sublayer", "measure", "normaliser", "left_out", "threshold", "layer")
@@ -133,10 +137,10 @@ def build(
         texts: attribution, dataset, encoder, side, text_id, layer, sublayer, measure, normaliser,
             left_out, threshold, value; a text once for each of the others. A null or NaN value
             does not count.
-        ablations: attribution, dataset, encoder, side, text_id, sublayer, neurons, choice, draw,
-            change, length_change, margin, margin_before, first, first_before.
-        agreement: attribution, dataset, retriever, side, comparison (attributions | models),
-            other, layer, sublayer, text_id, correlation, and where known shifted: the
+        ablations: attribution, dataset, encoder, side, text_id, sublayer, neurons, by, choice,
+            draw, change, length_change, margin, margin_before, first, first_before.
+        agreement: attribution, dataset, retriever, side, comparison (attributions | models |
+            removal), other, layer, sublayer, text_id, correlation, and where known shifted: the
             correlation with another text's scores.
         encoders: each retriever's encoder of each side.
         pairs: retriever to the counterpart that it is compared with.
@@ -146,8 +150,8 @@ def build(
     Returns:
         The columns of SCHEMA, sorted by KEYS; null for what does not apply or is not defined. 95 %
         intervals over texts, paired where two sides are compared; `detectable` is the smallest
-        true difference that such an interval excludes 0 for, at 80 % power. A contrast has the
-        choice top and the other random.
+        true difference that such an interval excludes 0 for, at 80 % power. A contrast is that of
+        a choice (top or bottom) and the other, random neurons that match it.
 
     Raises:
         StaleArtefact: a text has two values in one cell, or a pair has no text in common.
@@ -169,7 +173,7 @@ def build(
             for retriever in held["retriever"]:
                 rows = part.filter(pl.col("retriever") == retriever).collect()
                 depth = depths[encoders[retriever][group.side]]
-                frames.append(_agreement(group, rows, retriever, depth))
+                frames.extend(_agreement(group, rows, retriever, depth))
     return gathered(frames)
 
 
@@ -226,33 +230,41 @@ def _changes(
 
 
 def _ablations(group: _Group, rows: pl.DataFrame, retriever: str) -> Iterator[pl.DataFrame]:
-    """Means of what ablating neurons changes, and how the top ones differ from random ones."""
-    index = ["text_id", "sublayer", "neurons", "choice", "draw"]
+    """Means of what ablating neurons changes, and how the highest and the lowest ones differ from
+    the random ones that match them."""
+    index = ["text_id", "sublayer", "neurons", "by", "choice", "draw"]
     long = rows.select(*index, **ABLATED).unpivot(index=index, variable_name="measure")
-    keys = ("sublayer", "measure", "neurons", "choice", "draw")
+    keys = ("sublayer", "measure", "neurons", "by", "choice", "draw")
     name = f"{group.name}: ablations of retriever {retriever}"
     cells = averaged(cells_of(long, keys, name), "draw")
     where = {"retriever": retriever}
     yield group.rows("ablation", where, cells)
-    top, random = (_chosen(cells, choice) for choice in ("top", "random"))
-    top, random = common(top, random, name)
-    contrast = Cells(top.texts, top.keys, top.values - random.values)
-    yield group.rows("contrast", {**where, "choice": "top", "other": "random"}, contrast)
+    for choice, other in MATCHED.items():
+        own, random = common(_chosen(cells, choice), _chosen(cells, other), name)
+        contrast = Cells(own.texts, own.keys, own.values - random.values)
+        yield group.rows("contrast", {**where, "choice": choice, "other": other}, contrast)
 
 
-def _agreement(group: _Group, rows: pl.DataFrame, retriever: str, depth: int) -> pl.DataFrame:
-    """Mean rank correlations, by themselves and above those with another text's scores."""
+def _agreement(
+    group: _Group, rows: pl.DataFrame, retriever: str, depth: int
+) -> Iterator[pl.DataFrame]:
+    """Mean rank correlations, by themselves and above those with another text's scores or effects;
+    those with the effects of removal are the finding `fidelity`."""
     measures = {"correlation": pl.col("correlation")}
     if "shifted" in rows.columns:
         measures["correlation_shifted"] = pl.col("shifted")
         measures["correlation_excess"] = pl.col("correlation") - pl.col("shifted")
     models = pl.when(pl.col("comparison") == "models").then(pl.col("other"))
     index = ["text_id", "other", "compared_with", "sublayer", "layer"]
-    named = rows.with_columns(compared_with=models).select(*index, **measures)
-    long = named.unpivot(index=index, variable_name="measure")
-    name = f"{group.name}: agreement of retriever {retriever}"
-    cells = cells_of(long, ("other", "compared_with", "sublayer", "measure", "layer"), name)
-    return group.rows("agreement", {"retriever": retriever}, with_regions(cells, depth))
+    removal = pl.col("comparison") == "removal"
+    for finding, part in (("agreement", rows.filter(~removal)), ("fidelity", rows.filter(removal))):
+        if part.is_empty():
+            continue
+        named = part.with_columns(compared_with=models).select(*index, **measures)
+        long = named.unpivot(index=index, variable_name="measure")
+        name = f"{group.name}: {finding} of retriever {retriever}"
+        cells = cells_of(long, ("other", "compared_with", "sublayer", "measure", "layer"), name)
+        yield group.rows(finding, {"retriever": retriever}, with_regions(cells, depth))
 
 
 def _chosen(cells: Cells, choice: str) -> Cells:

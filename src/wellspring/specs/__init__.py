@@ -14,12 +14,14 @@ from wellspring.specs.attributions import (
     Counted,
     DecentralisationSpec,
     Held,
+    RemoveSpec,
     ablate,
     activations,
     agreement,
     attribute,
     attribution,
     decentralisation,
+    remove,
 )
 from wellspring.specs.base import Side, Spec
 from wellspring.specs.datasets import (
@@ -86,6 +88,7 @@ __all__ = [
     "ProbeSpec",
     "PublishedSpec",
     "QrelsSpec",
+    "RemoveSpec",
     "SamplesSpec",
     "Side",
     "SimilaritySpec",
@@ -111,6 +114,7 @@ __all__ = [
     "probe",
     "published",
     "qrels",
+    "remove",
     "samples",
     "similarity",
     "source_files",

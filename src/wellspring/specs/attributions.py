@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from wellspring.config import SIMILARITIES, Attributing, Config
+from wellspring.config import SIMILARITIES, Attributing, Config, Padding
 from wellspring.specs.base import OTHER, Side, Spec
 from wellspring.specs.datasets import QrelsSpec, SamplesSpec, qrels, samples
 from wellspring.specs.models import EncodingSpec, encoding
@@ -27,8 +27,12 @@ class AttributionSpec(Spec):
     sublayers: list[Literal["intermediate", "output", "up"]]
     texts: int | None
     """How many; None: all."""
+    text: Literal["original", "paraphrase"]
+    """Which wording of a query."""
     seed: int
     encoding: EncodingSpec
+    padding: Padding | None
+    """None where no score depends on it."""
     partner: EncodingSpec | None
     """The other side's vectors, where the target needs them."""
     judgements: QrelsSpec | None
@@ -51,18 +55,22 @@ class ActivationsSpec(Spec):
 
     attribution: AttributionSpec
     layers: list[int]
+    quiet: float
+    """The share of texts that may be quiet."""
     thresholds: dict[str, list[float]]
     left_out: list[int]
 
 
 class AblateSpec(Spec):
-    """How many of a text's neurons are set to zero, and which ranking that disturbs."""
+    """Which of a text's neurons are ablated, and which ranking that disturbs."""
 
     attribution: AttributionSpec
     layers: list[int]
     texts: int
     """At most so many."""
     neurons: list[int]
+    by: list[Literal["zero", "mean", "resample"]]
+    match: Literal["layer", "magnitude"]
     draws: int
     seed: int
     similarity: Literal["cosine", "dot"]
@@ -71,11 +79,28 @@ class AblateSpec(Spec):
     """The other side's vectors."""
 
 
+class RemoveSpec(Spec):
+    """Which neurons of which texts are removed, one or a group at a time."""
+
+    encoding: EncodingSpec
+    candidates: EncodingSpec
+    """The other side's vectors."""
+    layers: list[int]
+    sublayers: list[Literal["intermediate", "output", "up"]]
+    samples: SamplesSpec
+    texts: int
+    neurons: int
+    group: int
+    similarity: Literal["cosine", "dot"]
+    seed: int
+
+
 class Held(Spec):
     """A side's scores, where their slice itself would be too long."""
 
     spec: str
     """The digest of its AttributionSpec."""
+    target: str
     sublayers: list[Literal["intermediate", "output", "up"]]
     shards: int
 
@@ -89,6 +114,8 @@ class AgreementSpec(Spec):
     others: dict[Side, str]
     """The counterpart's encoders."""
     counterparts: dict[str, dict[Side, Held]]
+    removals: dict[Side, str]
+    """The digest of each side's RemoveSpec; empty where nothing is removed."""
     layers: list[int]
     texts: int
     seed: int
@@ -133,6 +160,8 @@ def attribution(
     partner = _encoding(config, name, encoder, OTHER[side], partner=True)
     integral = entry.method in ("weights", "integrated-gradients", "conductance")
     gauss = entry.quadrature == "gauss-legendre"
+    own = _encoding(config, name, encoder, side)
+    padded = entry.target == "padded-mean-norm" or own.pooling == "last-position"
     return AttributionSpec(
         target=entry.target,
         similarity=entry.similarity if margin else None,
@@ -142,8 +171,10 @@ def attribution(
         tolerance=entry.tolerance,
         sublayers=entry.sublayers,
         texts=None if entry.texts == "all" else entry.texts,
+        text=entry.text if side == "query" else "original",
         seed=entry.seed,
-        encoding=_encoding(config, name, encoder, side),
+        encoding=own,
+        padding=(entry.padding or Padding(length=own.length)) if padded else None,
         partner=partner if paired else None,
         judgements=None if margin else qrels(config, dataset),
         samples=samples(config, dataset) if margin else None,
@@ -173,6 +204,7 @@ def activations(
     return ActivationsSpec(
         attribution=attribution(config, name, encoder, dataset, side),
         layers=config.blocks(encoder),
+        quiet=config.attributions[name].quiet,
         thresholds={key: sorted(values) for key, values in wanted.thresholds.items()},
         left_out=sorted(wanted.left_out),
     )
@@ -185,12 +217,43 @@ def ablate(config: Config, name: str, encoder: str, dataset: str, side: Side) ->
         attribution=attribution(config, name, encoder, dataset, side),
         layers=config.blocks(encoder),
         texts=wanted.checked_texts,
-        neurons=sorted(wanted.ablate),
-        draws=wanted.draws,
+        neurons=sorted(wanted.ablate.neurons),
+        by=wanted.ablate.by,
+        match=wanted.ablate.match,
+        draws=wanted.ablate.draws,
         seed=wanted.seed,
         similarity="dot" if entry.target == "dot" else entry.similarity,
         samples=samples(config, dataset),
         candidates=_encoding(config, name, encoder, OTHER[side], partner=True),
+    )
+
+
+def remove(config: Config, encoder: str, dataset: str, side: Side) -> RemoveSpec:
+    """The slice that removing neurons one by one depends on."""
+    wanted = _wanted(config)
+    if wanted.removal is None:
+        raise ValueError("the study removes nothing")
+    removal = wanted.removal
+
+    def encoded(name: str, of: Side) -> EncodingSpec:
+        whole = encoding(config, name, of)
+        # The effects are small: their arithmetic is float32 whatever the encoder's.
+        changes = {"normalise": False, "storage": "float32", "dtype": "float32"}
+        changes["length"] = getattr(removal, f"{of}_length") or whole.length
+        return whole.model_copy(update=changes)
+
+    names = config.sublayers_attributed(encoder)
+    return RemoveSpec(
+        encoding=encoded(encoder, side),
+        candidates=encoded(config.attributed_partners(encoder, side)[0], OTHER[side]),
+        layers=config.blocks(encoder),
+        sublayers=names,
+        samples=samples(config, dataset),
+        texts=removal.texts,
+        neurons=removal.neurons,
+        group=removal.group,
+        similarity=removal.similarity,
+        seed=removal.seed,
     )
 
 
@@ -206,6 +269,10 @@ def agreement(config: Config, retriever: str, dataset: str) -> AgreementSpec:
         counterpart=other,
         others=theirs,
         counterparts=_held(config, retriever, theirs, dataset),
+        removals={
+            side: remove(config, encoder, dataset, side).digest
+            for side, encoder in (mine if wanted.removal else {}).items()
+        },
         layers=sorted(set(blocks[0]).intersection(*blocks[1:])),
         texts=wanted.checked_texts,
         seed=wanted.seed,
@@ -315,6 +382,11 @@ def _held(
     for name in config.attributions_of(retriever) if encoders else []:
         for side, encoder in encoders.items():
             spec = attribution(config, name, encoder, dataset, side)
-            held = Held(spec=spec.digest, sublayers=spec.sublayers, shards=spec.shards)
+            held = Held(
+                spec=spec.digest,
+                target=spec.target,
+                sublayers=spec.sublayers,
+                shards=spec.shards,
+            )
             found.setdefault(name, {})[side] = held
     return found

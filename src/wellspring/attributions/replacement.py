@@ -1,0 +1,268 @@
+"""What takes the place of an ablated neuron's output, and how large that output is.
+
+Zero may lie far from everything that a neuron ever gives. Its mean over tokens, and its output at a
+random token of another text, do not.
+
+A neuron's magnitude is |activation| × norm of its outgoing weights, the mean over a text's tokens:
+how much it writes, whatever the embedding reads of it. An inner neuron's activation is what the
+output map takes in (behind the nonlinearity, and times the gate where there is one), and its
+outgoing weights are that map's column. An output neuron writes into the residual stream, with
+weight 1.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from itertools import groupby
+
+import numpy as np
+import torch
+from torch import nn
+
+from wellspring.embeddings import Tokens, batches, fitting, padded, padding_of
+from wellspring.errors import ModelError, WellspringError
+from wellspring.models.architecture import SublayerName, sublayer
+from wellspring.models.load import Backbone
+from wellspring.pooling import Pooling
+from wellspring.randomness import generator, key
+
+Place = tuple[int, SublayerName]
+"""Block (1 … layers) and sub-layer."""
+
+Replacement = Callable[[Sequence[int], int], torch.Tensor]
+"""From texts and a number of positions to outputs [texts or 1, positions or 1, neurons or 1]."""
+
+POOLED = 256
+"""Tokens that outputs are resampled from."""
+
+HELD = 256 << 20
+"""Bytes of their outputs: fewer tokens of a model that would need more."""
+
+
+@dataclass(frozen=True)
+class Outputs:
+    """What one sub-layer gives for the tokens of some texts."""
+
+    mean: np.ndarray
+    """Mean over all tokens [neurons], float64."""
+    pool: np.ndarray
+    """Outputs at the pool's tokens [tokens, neurons], float32."""
+    magnitude: np.ndarray
+    """[texts, neurons], float32."""
+
+
+@dataclass(frozen=True)
+class Watched:
+    """A pass of texts through the model."""
+
+    outputs: Mapping[Place, Outputs]
+    owners: np.ndarray
+    """The text that each of the pool's tokens is of [tokens]."""
+
+
+def zero(texts: Sequence[int], positions: int) -> torch.Tensor:
+    """The replacement by zero."""
+    return torch.zeros(1, 1, 1)
+
+
+def mean(outputs: Outputs) -> Replacement:
+    """The replacement by the mean over tokens."""
+    values = torch.from_numpy(outputs.mean)[None, None]
+    return lambda texts, positions: values
+
+
+def resampled(outputs: Outputs, donors: np.ndarray, left: bool = False) -> Replacement:
+    """The replacement by the outputs at a pool's tokens.
+
+    donors: which token takes the place of each position, int64 [texts, positions], as from
+    `donors_of`; copies of the texts may follow them. left: whether padding stands on the left, so
+    that positions are counted from a text's end.
+    """
+    pool = torch.from_numpy(outputs.pool)
+
+    def values(texts: Sequence[int], positions: int) -> torch.Tensor:
+        places = donors[np.asarray(texts) % len(donors), :positions]
+        return pool[torch.from_numpy(places[:, ::-1].copy() if left else places)]
+
+    return values
+
+
+def donors_of(
+    ids: Sequence[str], owners: np.ndarray, layer: int, positions: int, seed: int
+) -> np.ndarray:
+    """A random token of another text for each position, int64 [texts, positions].
+
+    owners: as of `Watched`. Drawn by (seed, id, layer), and so alike for all neurons of a position
+    in a layer. Raises WellspringError where all of the pool is of one text.
+    """
+    found = np.empty((len(ids), positions), np.int64)
+    for row, text in enumerate(ids):
+        others = np.flatnonzero(owners != row)
+        if not len(others):
+            raise WellspringError(
+                "ablate: resample needs tokens of another text, and there is one text alone: raise "
+                "the attribution's texts"
+            )
+        found[row] = generator(seed, text, "donors", layer).choice(others, positions)
+    return found
+
+
+def watch(
+    backbone: Backbone,
+    tokens: Sequence[Tokens],
+    ids: Sequence[str],
+    pooling: Pooling,
+    layers: Sequence[int],
+    names: Sequence[SublayerName],
+    seed: int,
+    budget: int = 2048,
+    widths: Sequence[int] | None = None,
+) -> Watched:
+    """Run texts through the model once and keep what `Outputs` has of every sub-layer.
+
+    tokens, budget, widths: as of `ablation.ablated`. ids: of the texts. The pool is the first
+    POOLED of all tokens in the order of a hash of (seed, id, position), or fewer, so that it takes
+    at most HELD bytes. Padding does not count. Raises ModelError where the output map does not
+    take what an inner sub-layer gives.
+    """
+    places = {(layer, name): _Place.of(backbone, layer, name) for layer in layers for name in names}
+    taken = 4 * sum(place.neurons for place in places.values())
+    pool = _pool(tokens, ids, seed, max(1, min(POOLED, HELD // taken)))
+    owners = np.array([row for row, _ in pool])
+    found = {place: each.empty(len(tokens), len(pool)) for place, each in places.items()}
+    padding = padding_of(backbone, pooling)
+    for rows, least in runs(tokens, widths, budget):
+
+        def run(some: list[int], least: int = least) -> dict[Place, _Seen]:
+            ids_, mask = padded(
+                backbone, [tokens[row] for row in some], replace(padding, least=least)
+            )
+            of_pool = np.flatnonzero(np.isin(owners, some))
+            wanted = [(some.index(owners[place]), pool[place][1]) for place in of_pool]
+            return _seen(backbone, places, ids_, mask, wanted)
+
+        for some, seen in fitting(rows, run, lambda row: len(tokens[row])):
+            of_pool = np.isin(owners, some)
+            for place, (total, pooled, magnitude) in seen.items():
+                found[place].mean[:] += total / sum(map(len, tokens))
+                found[place].pool[of_pool] = pooled
+                found[place].magnitude[some] = magnitude
+    return Watched(found, owners)
+
+
+def runs(
+    tokens: Sequence[Tokens], widths: Sequence[int] | None, budget: int
+) -> Iterator[tuple[list[int], int]]:
+    """Batches of at most `budget` padded tokens, longest texts first, and the positions that their
+    texts get at least; texts of different widths, where these are given, are never in one batch."""
+    places = [len(ids) for ids in tokens] if widths is None else widths
+    order = sorted(range(len(tokens)), key=lambda row: -places[row])
+    groups = [order] if widths is None else (list(g) for _, g in groupby(order, places.__getitem__))
+    for group in groups:
+        for part in batches([places[row] for row in group], budget):
+            rows = group[part.start : part.stop]
+            yield rows, 0 if widths is None else places[rows[0]]
+
+
+@dataclass(frozen=True)
+class _Place:
+    """Where a sub-layer's outputs and activations are seen."""
+
+    linear: nn.Linear
+    columns: slice
+    output: nn.Linear
+    """The block's map back to the hidden size."""
+
+    @classmethod
+    def of(cls, backbone: Backbone, layer: int, name: SublayerName) -> _Place:
+        def find(which: SublayerName) -> tuple[nn.Linear, slice]:
+            return sublayer(backbone.model, backbone.architecture, layer - 1, which)
+
+        (linear, columns), (output, _) = find(name), find("output")
+        found = cls(linear, columns, output)
+        if linear is not output and output.in_features != found.neurons:
+            raise ModelError(
+                f"layer {layer}: the output map takes {output.in_features} numbers, sub-layer "
+                f"{name!r} has {found.neurons} neurons: the sublayers must be of one "
+                "feed-forward network: correct the architecture"
+            )
+        return found
+
+    @property
+    def neurons(self) -> int:
+        return self.columns.stop - self.columns.start
+
+    def empty(self, texts: int, pool: int) -> Outputs:
+        """Room for what is kept."""
+        shape = (texts, self.neurons), (pool, self.neurons)
+        magnitude, outputs = (np.zeros(each, np.float32) for each in shape)
+        return Outputs(np.zeros(self.neurons), outputs, magnitude)
+
+
+def _pool(
+    tokens: Sequence[Tokens], ids: Sequence[str], seed: int, size: int
+) -> list[tuple[int, int]]:
+    """Texts and positions of the pool's tokens."""
+    every = [
+        (key(seed, text, "pool", position), row, position)
+        for row, (text, own) in enumerate(zip(ids, tokens, strict=True))
+        for position in range(len(own))
+    ]
+    return [(row, position) for _, row, position in sorted(every)[:size]]
+
+
+_Seen = tuple[np.ndarray, np.ndarray, np.ndarray]
+"""Of a batch and a sub-layer: outputs summed over tokens [neurons], those at the pool's tokens
+[tokens, neurons], and magnitudes [texts, neurons]."""
+
+
+@torch.inference_mode()
+def _seen(
+    backbone: Backbone,
+    places: Mapping[Place, _Place],
+    ids: torch.Tensor,
+    mask: torch.Tensor,
+    wanted: Sequence[tuple[int, int]],
+) -> dict[Place, _Seen]:
+    """What is kept of one batch. wanted: texts and positions of the pool's tokens among it."""
+    kept = mask.to(torch.float32).unsqueeze(-1)
+    share = kept / kept.sum(dim=1, keepdim=True)
+    rows = torch.tensor([row for row, _ in wanted], dtype=torch.long)
+    # A text may begin behind padding.
+    columns = mask.int().argmax(dim=1).cpu()[rows] + torch.tensor([at for _, at in wanted]).long()
+    sums: dict[Place, tuple[torch.Tensor, torch.Tensor]] = {}
+    sizes: dict[Place, torch.Tensor] = {}
+
+    # Each output is reduced where it comes by: all of them together would be too large.
+    def note(place: Place, outputs: torch.Tensor) -> None:
+        own = outputs[..., places[place].columns].float()
+        total = (own * kept.to(own)).sum(dim=(0, 1), dtype=torch.float64)
+        sums[place] = (total, own[rows.to(own.device), columns.to(own.device)])
+
+    def size(place: Place, inner: torch.Tensor, outputs: torch.Tensor) -> None:
+        own = places[place]
+        if own.linear is own.output:
+            activation, weight = outputs.float(), 1.0
+        else:
+            activation = inner.float()
+            weight = torch.linalg.vector_norm(own.output.weight.float(), dim=0)
+        sizes[place] = (activation.abs() * share.to(activation)).sum(dim=1) * weight
+
+    with ExitStack() as hooks:
+        for place, own in places.items():
+
+            def noted(module, arguments, output, place=place) -> None:
+                note(place, output)
+
+            def sized(module, arguments, output, place=place) -> None:
+                size(place, arguments[0], output)
+
+            hooks.callback(own.linear.register_forward_hook(noted).remove)
+            hooks.callback(own.output.register_forward_hook(sized).remove)
+        backbone.states(ids, mask)
+    return {
+        place: tuple(part.cpu().numpy() for part in (*sums[place], sizes[place]))
+        for place in places
+    }
