@@ -68,6 +68,7 @@ def findings(
             rows += _relative_changes(cell)
             rows += _agreements(cell, layers, others)
             rows += _ablations(cell)
+            rows += _fidelities(cell, others)
     return pl.DataFrame(rows, SCHEMA)
 
 
@@ -149,6 +150,19 @@ def _ablations(cell: dict) -> list[dict]:
                 rows.append(row | {"measure": "length_change"} | _around(-0.2 * change, 0.01))
                 rows.append(row | {"measure": "margin_change"} | _around(-0.3 * change, 0.01))
                 rows.append(row | {"measure": "first_change"} | _around(-0.25 * change, 0.015))
+    return rows
+
+
+def _fidelities(cell: dict, others: tuple[str, ...]) -> list[dict]:
+    rows = []
+    for name in ("tuned", "plain"):
+        for place, attribution in enumerate(("norm", *others)):
+            for effect in ("change", "margin_change", "length_change-signed"):
+                row = cell | {"finding": "fidelity", "retriever": name, "region": "all"}
+                row |= {"attribution": attribution, "other": effect}
+                level = 0.2 + 0.2 * place + 0.1 * (effect == "change")
+                rows.append(row | {"measure": "correlation"} | _around(level, 0.05))
+                rows.append(row | {"measure": "correlation_shifted"} | _around(level / 2, 0.05))
     return rows
 
 

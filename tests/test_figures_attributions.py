@@ -15,6 +15,7 @@ from matplotlib.lines import Line2D
 
 from wellspring.errors import ConfigError
 from wellspring.figures import attributions
+from wellspring.figures.fidelity import fidelity
 from wellspring.figures.reality import reality
 
 HERE = ("toy", "norm", "tuned")
@@ -316,3 +317,21 @@ def test_the_sweep_shows_how_far_two_random_twins_are_apart() -> None:
     plain = attributions.sweep(findings(12), *HERE)
     assert "between two random twins" not in legend_labels(plain)
     assert not crowded(figure) and not crowded(plain)
+
+
+def test_fidelity_shows_every_attribution_against_each_effect() -> None:
+    table = findings(12)
+    figure = fidelity(table, "toy", "tuned", ["caution: few texts"])
+    assert titles(figure) == ["change of the vector", "change of the margin", "loss of length"]
+    for row, (side, sublayer) in zip(grid(figure, 3), PLACES, strict=True):
+        where = {"finding": "fidelity", "side": side, "sublayer": sublayer, "other": "change"}
+        for attribution in ("norm", "gradient-x-activation", "conductance"):
+            for name in ("tuned", "plain"):
+                (expected,) = table.filter(
+                    **where, attribution=attribution, retriever=name, measure="correlation"
+                )["estimate"]
+                assert line(row[0], f"{name}, {attribution}").get_xdata() == [expected]
+    assert "caution: few texts" in figure.get_supxlabel()
+    assert not crowded(figure)
+    with pytest.raises(ConfigError, match=r"no removal of retriever nobody .* attribute.removal"):
+        fidelity(table, "toy", "nobody")

@@ -142,6 +142,8 @@ STEPS: dict[str, tuple[str, ...]] = {
     "heatmap": ("figures.heatmaps", "figures.binning", "figures.tables", "figures.style"),
     "decentralisation_figure": (
         "figures.attributions",
+        "figures.correlations",
+        "figures.fidelity",
         "figures.reality",
         "figures.tables",
         "figures.style",

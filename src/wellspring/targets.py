@@ -118,16 +118,26 @@ def figure_files(config: Config) -> list[str]:
 
 def attribution_figure_files(config: Config) -> list[str]:
     """The figures of the study's attributions. A counterpart stands in those of the retriever that
-    is set against it; those of a change need one."""
-    pairs, single = config.attributed_pairs(), ["concentration", "reality"]
-    compared = [*(f"{kind}/{side}" for kind in ("heat", "change") for side in SIDES), "sweep"]
-    return [
-        f"{study_folder(config)}/figures/{dataset}/{attribution}/{retriever}/{name}.{kind}"
+    is set against it, and so do further draws of a twin; those of a change need a counterpart."""
+    wanted, pairs = config.study.attribute, config.attributed_pairs()
+    shown = [
+        (attribution, retriever)
         for attribution, retriever in config.attributed()
         if not config.is_further_draw(retriever)
         and (retriever not in pairs.values() or retriever in pairs)
-        for dataset in config.study.attribute.datasets
-        for name in (*(compared if retriever in pairs else []), *single)
+    ]
+    compared = [*(f"{kind}/{side}" for kind in ("heat", "change") for side in SIDES), "sweep"]
+    names = [
+        f"{attribution}/{retriever}/{name}"
+        for attribution, retriever in shown
+        for name in (*(compared if retriever in pairs else []), "concentration", "reality")
+    ]
+    if wanted and wanted.removal:
+        names += dict.fromkeys(f"fidelity/{retriever}" for _, retriever in shown)
+    return [
+        f"{study_folder(config)}/figures/{dataset}/{name}.{kind}"
+        for dataset in (wanted.datasets if wanted else [])
+        for name in names
         for kind in ("png", "pdf")
     ]
 

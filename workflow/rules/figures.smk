@@ -121,3 +121,31 @@ rule attribution_figure:
         " --attribution {wildcards.attribution} --retriever {wildcards.retriever} {params.options}"
         " --cautions {input.cautions}"
         " --code {params.code} --log {log}"
+
+
+rule fidelity:
+    """Draw which attributions predict what removing a neuron does."""
+    input:
+        findings="results/studies/{study}/findings/decentralisation.parquet",
+        cautions="results/studies/{study}/findings/cautions.csv",
+    output:
+        pdf="results/studies/{study}/figures/{dataset}/fidelity/{retriever}.pdf",
+        png=report(
+            "results/studies/{study}/figures/{dataset}/fidelity/{retriever}.png",
+            caption="../report/fidelity.rst",
+            category="Figures",
+            subcategory="{dataset}",
+            labels={"figure": "fidelity of the attributions of {retriever}"},
+        ),
+    log:
+        "results/logs/fidelity/{study}/{dataset}/{retriever}.log",
+    conda:
+        "../../envs/wellspring.yaml"
+    resources:
+        mem_mb=2000,
+        runtime=20,
+    params:
+        code=fingerprint.code("decentralisation_figure"),
+    shell:
+        "wellspring figure fidelity {wildcards.dataset} {input.findings} {output.pdf} {output.png}"
+        " --retriever {wildcards.retriever} --cautions {input.cautions} --code {params.code} --log {log}"

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 OF_PROBES = ("layer-accuracy", "controls", "similarity")
-OF_ATTRIBUTIONS = ("concentration", "sweep", "reality")
+OF_ATTRIBUTIONS = ("concentration", "sweep", "reality", "fidelity")
 SHOWN = 4
 """Cautions that stand below a figure."""
 
@@ -75,10 +75,11 @@ def figure(
     if name in OF_ATTRIBUTIONS:
         with step("decentralisation_figure", None, code, log):
             table = pl.from_arrow(shards.read(findings, step="decentralisation"))
-            if retriever is None or attribution is None:
+            if retriever is None or (attribution is None and name != "fidelity"):
                 raise click.UsageError(f"{name}: --retriever and --attribution say whose")
 
             from wellspring.figures.attributions import concentration, sweep
+            from wellspring.figures.fidelity import fidelity
             from wellspring.figures.reality import reality
 
             whose = (table, dataset, attribution, retriever)
@@ -87,8 +88,10 @@ def figure(
                 drawn = concentration(*whose, normaliser, left_out, threshold, draws, lines)
             elif name == "sweep":
                 drawn = sweep(*whose, normaliser, left_out, threshold, draws, lines)
-            else:
+            elif name == "reality":
                 drawn = reality(*whose, lines)
+            else:
+                drawn = fidelity(table, dataset, retriever, lines)
             _save(drawn, pdf, png)
         return
     with step("figure", None, code, log):
@@ -173,7 +176,7 @@ def _beside(published: Path, curves: str | None) -> pl.DataFrame:
     return named(read_published(published), _json(dict[str, str], "--curves", curves))
 
 
-def _sentences(path: Path | None, dataset: str, *names: str) -> list[str]:
+def _sentences(path: Path | None, dataset: str, *names: str | None) -> list[str]:
     """A study's cautions on a dataset, for one line each below a figure.
 
     names: the attribution and the retriever, of figures of attributions.
@@ -183,7 +186,9 @@ def _sentences(path: Path | None, dataset: str, *names: str) -> list[str]:
     table = pl.read_csv(path, infer_schema_length=None).filter(dataset=dataset)
     if names:
         attribution, retriever = names
-        chosen = table.filter(attribution=attribution, retriever=retriever)
+        chosen = table.filter(retriever=retriever)
+        if attribution is not None:
+            chosen = chosen.filter(attribution=attribution)
     else:
         chosen = table.filter(pl.col("attribution").is_null())
     side = (

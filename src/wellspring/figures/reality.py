@@ -15,6 +15,7 @@ from matplotlib.ticker import FixedLocator, NullLocator, StrMethodFormatter
 
 from wellspring.config.attributions import By
 from wellspring.errors import ConfigError
+from wellspring.figures import correlations
 from wellspring.figures.style import (
     CHOICES,
     GREY,
@@ -38,26 +39,6 @@ EFFECTS = {
 }
 AGREEMENT = "rank correlation\nwith the scores …"
 SHIFTED = "… of another text"
-POINT = {
-    "color": "0.1",
-    "linestyle": "none",
-    "marker": "o",
-    "markersize": 3.6,
-    "markeredgecolor": "0.1",
-    "markeredgewidth": 0.7,
-}
-SHIFT = {
-    "color": GREY,
-    "linestyle": "none",
-    "marker": "|",
-    "markersize": 5,
-    "markeredgewidth": 1.1,
-}
-NAMED = {
-    "fontsize": 6.5,
-    "va": "center",
-    "bbox": {"facecolor": "white", "edgecolor": "none", "pad": 0.5},
-}
 
 
 @theme
@@ -109,11 +90,12 @@ def reality(
         for ax, effect in zip(row, effects, strict=False):
             _effect(ax, rows_of(ablations, measure=effect, **here), names)
         if others:
-            _points(row[-1], rows_of(agreement, **here), others, names)
+            correlations.points(row[-1], rows_of(agreement, **here), others, names, "… of ")
     for ax, effect in zip(axes.T, effects, strict=False):
         _ablation_axes(ax, rows_of(ablations, measure=effect), effect)
     if others:
-        _agreement_axes(axes[:, -1], agreement, others)
+        correlations.scales(axes[:, -1], agreement, others)
+        axes[-1, -1].set_xlabel("mean over layers")
     note(figure, [about(dataset, attribution, found), *cautions])
     legend_above(figure, _keys(ablations, agreement, names), 3)
     return figure
@@ -146,10 +128,7 @@ def _agreement(
     rows = rows.with_columns(attributions=attributions).rename({"other": "with"})
     index = ["retriever", "side", "sublayer", "with", "attributions"]
     rows = rows.unique([*index, "measure"], keep="first", maintain_order=True)
-    shifted = rows_of(rows, measure="correlation_shifted").select(*index, shifted="estimate")
-    found = rows_of(rows, measure="correlation").select(*index, "estimate", "low", "high")
-    found = found.join(shifted, on=index, how="left")
-    return found.sort("attributions", "with", descending=[True, False])
+    return correlations.paired(rows, index).sort("attributions", "with", descending=[True, False])
 
 
 def _effect(ax: Axes, rows: pl.DataFrame, names: Sequence[str]) -> None:
@@ -187,35 +166,6 @@ def _decades(ax: Axes, top: float) -> None:
     ax.yaxis.set_minor_locator(NullLocator())
 
 
-def _points(ax: Axes, rows: pl.DataFrame, others: Sequence[str], names: Sequence[str]) -> None:
-    """Correlations with their intervals, the other scores' name above them."""
-    for at, other in enumerate(others):
-        if (mine := rows_of(rows, **{"with": other})).is_empty():
-            continue
-        ax.text(0.06, at - 0.3, f"… of {other}", transform=ax.get_yaxis_transform(), **NAMED)
-        for place, name in enumerate(names):
-            for row in rows_of(mine, retriever=name).iter_rows(named=True):
-                height = at + 0.06 + 0.24 * place
-                looks = POINT | {"markerfacecolor": "white" if place else POINT["color"]}
-                if row["low"] is not None:
-                    ax.plot([row["low"], row["high"]], [height] * 2, color=POINT["color"], lw=1)
-                ax.plot(row["estimate"], height, label=f"{name}, {other}", **looks)
-                if row["shifted"] is not None:
-                    ax.plot(row["shifted"], height, label=f"shifted: {name}, {other}", **SHIFT)
-
-
-def _agreement_axes(axes: np.ndarray, rows: pl.DataFrame, others: Sequence[str]) -> None:
-    lowest = rows.select(pl.min_horizontal("low", "estimate", "shifted").min()).item()
-    for ax in axes:
-        ax.axvline(0, color=GREY, linewidth=0.9, zorder=1)
-        ax.set_xlim(min(-0.05, lowest - 0.05), 1.02)
-        ax.set_ylim(len(others) - 0.4, -0.65)
-        ax.set_yticks([])
-        ax.grid(True, axis="x")
-        ax.grid(False, axis="y")
-    axes[-1].set_xlabel("mean over layers")
-
-
 def _keys(ablations: pl.DataFrame, agreement: pl.DataFrame, names: Sequence[str]) -> list[Artist]:
     """Legend entries: of the choices, of the encoders, and of what both columns share."""
     keys: list[Artist] = []
@@ -224,10 +174,10 @@ def _keys(ablations: pl.DataFrame, agreement: pl.DataFrame, names: Sequence[str]
     held = set(ablations["retriever"]) | set(agreement["retriever"])
     for place, name in enumerate(names):
         if name in held:
-            looks = dashed(Line(POINT["color"], "-", "o"), place).kwargs()
-            face = "white" if place else POINT["color"]
-            looks |= POINT | {"linestyle": looks["linestyle"], "markerfacecolor": face}
+            looks = dashed(Line(correlations.POINT["color"], "-", "o"), place).kwargs()
+            face = "white" if place else correlations.POINT["color"]
+            looks |= correlations.POINT | {"linestyle": looks["linestyle"], "markerfacecolor": face}
             keys.append(Line2D([], [], label=name, **looks))
     if agreement["shifted"].count():
-        keys.append(Line2D([], [], label=SHIFTED, **SHIFT))
+        keys.append(Line2D([], [], label=SHIFTED, **correlations.SHIFT))
     return [*keys, interval_key()]

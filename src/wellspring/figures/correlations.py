@@ -1,0 +1,81 @@
+"""Rank correlations as points on a scale from 0 to 1, one row for each pair of scores."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import polars as pl
+from matplotlib.axes import Axes
+from matplotlib.lines import Line2D
+
+from wellspring.figures.style import GREY
+from wellspring.figures.tables import rows_of
+
+POINT = {
+    "color": "0.1",
+    "linestyle": "none",
+    "marker": "o",
+    "markersize": 3.6,
+    "markeredgecolor": "0.1",
+    "markeredgewidth": 0.7,
+}
+SHIFT = {
+    "color": GREY,
+    "linestyle": "none",
+    "marker": "|",
+    "markersize": 5,
+    "markeredgewidth": 1.1,
+}
+NAMED = {
+    "fontsize": 6.5,
+    "va": "center",
+    "bbox": {"facecolor": "white", "edgecolor": "none", "pad": 0.5},
+}
+
+
+def points(
+    ax: Axes, rows: pl.DataFrame, others: Sequence[str], names: Sequence[str], before: str = ""
+) -> None:
+    """Correlations with their intervals, the other scores' name above them.
+
+    rows: with, retriever, estimate, low, high and shifted (the same with another text's; may be
+    null). others: the values of `with`, one row each. names: retrievers, the first one filled.
+    """
+    for at, other in enumerate(others):
+        if (mine := rows_of(rows, **{"with": other})).is_empty():
+            continue
+        ax.text(0.06, at - 0.3, before + other, transform=ax.get_yaxis_transform(), **NAMED)
+        for place, name in enumerate(names):
+            for row in rows_of(mine, retriever=name).iter_rows(named=True):
+                height = at + 0.06 + 0.24 * place
+                looks = POINT | {"markerfacecolor": "white" if place else POINT["color"]}
+                if row["low"] is not None:
+                    ax.plot([row["low"], row["high"]], [height] * 2, color=POINT["color"], lw=1)
+                ax.plot(row["estimate"], height, label=f"{name}, {other}", **looks)
+                if row["shifted"] is not None:
+                    ax.plot(row["shifted"], height, label=f"shifted: {name}, {other}", **SHIFT)
+
+
+def scales(axes: np.ndarray, rows: pl.DataFrame, others: Sequence[str]) -> None:
+    """Limits that hold all correlations, one row for each of the others."""
+    lowest = rows.select(pl.min_horizontal("low", "estimate", "shifted").min()).item()
+    for ax in axes:
+        ax.axvline(0, color=GREY, linewidth=0.9, zorder=1)
+        ax.set_xlim(min(-0.05, lowest - 0.05), 1.02)
+        ax.set_ylim(len(others) - 0.4, -0.65)
+        ax.set_yticks([])
+        ax.grid(True, axis="x")
+        ax.grid(False, axis="y")
+
+
+def key(name: str, place: int) -> Line2D:
+    """Legend entry of the place-th retriever."""
+    return Line2D([], [], label=name, **POINT | {"markerfacecolor": "white" if place else "0.1"})
+
+
+def paired(rows: pl.DataFrame, index: Sequence[str]) -> pl.DataFrame:
+    """Rows of findings about correlations with their `shifted` beside them, by the index."""
+    shifted = rows_of(rows, measure="correlation_shifted").select(*index, shifted="estimate")
+    found = rows_of(rows, measure="correlation").select(*index, "estimate", "low", "high")
+    return found.join(shifted, on=list(index), how="left")
