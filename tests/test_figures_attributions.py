@@ -333,5 +333,5 @@ def test_fidelity_shows_every_attribution_against_each_effect() -> None:
                 assert line(row[0], f"{name}, {attribution}").get_xdata() == [expected]
     assert "caution: few texts" in figure.get_supxlabel()
     assert not crowded(figure)
-    with pytest.raises(ConfigError, match=r"no removal of retriever nobody .* attribute.removal"):
+    with pytest.raises(ConfigError, match=r"no removal of retriever nobody .*attribute.removal"):
         fidelity(table, "toy", "nobody")
