@@ -112,7 +112,9 @@ def advice(encoding: specs.EncodingSpec, backbone: Backbone) -> Iterator[str]:
     if backbone.device.type == "cpu" and not fast[encoding.dtype]:
         yield f"this processor has no {encoding.dtype} arithmetic: float32 would be faster"
     if backbone.merged is not None:
-        yield f"adapter merged: outputs are within {backbone.merged:.1e} of the unmerged ones"
+        yield (
+            f"adapter merged: rounding moved the outputs by {backbone.merged:.1e} of the largest"
+        )
     if spread := getattr(backbone.model, "hf_device_map", None):
         yield f"the model is spread over {', '.join(sorted({str(p) for p in spread.values()}))}"
 

@@ -50,9 +50,10 @@ def model(description: Path, spec: str, code: str | None, log: Path | None) -> N
             for line in _make(wanted, folder):
                 messages.say(line)
             place, adapter = _places(wanted, folder)
-            layers, hidden = load.describe(place, architecture(wanted))
+            known = architecture(wanted)
+            layers, hidden = load.describe(place, known)
             if adapter:
-                adapters.fit(load.skeleton(place, architecture(wanted)), adapter)
+                adapters.fit(load.skeleton(place, known), adapter, known.unused)
             contents = _contents(place, adapter)
         except ModelError as error:
             raise ModelError(f"models.{folder.name}: {error}") from None

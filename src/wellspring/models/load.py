@@ -45,8 +45,8 @@ class Backbone:
     device: torch.device
     """Where inputs go, and where hidden states come back."""
     merged: float | None = None
-    """How far the merged adapter's outputs are from the unmerged one's, as a share of the largest;
-    None without an adapter."""
+    """How far merging the adapter moved the outputs, as a share of the largest; None without an
+    adapter."""
     fresh: tuple[str, ...] = ()
     """Names of weights that are not the checkpoint's: of poolers, on which no state depends."""
 
@@ -151,7 +151,7 @@ def load(
     if adapter is not None:
         from wellspring.models import adapters
 
-        model, apart = adapters.merge(model, adapter)
+        model, apart = adapters.merge(model, adapter, known.unused)
     model, place = placement.place(model.requires_grad_(False), known, device, device_map)
     padding = getattr(config, "pad_token_id", None)
     return Backbone(
