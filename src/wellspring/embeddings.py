@@ -223,7 +223,10 @@ def padding_of(backbone: Backbone, pooling: Pooling, least: int = 0) -> Padding:
 def padded(
     backbone: Backbone, batch: Sequence[Tokens], padding: Padding
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Ids and mask (1 = token, 0 = padding) [texts, positions], on the backbone's device."""
+    """Ids and mask (1 = token, 0 = padding) [texts, positions], on the backbone's device.
+
+    Raises WellspringError for an id that the model does not embed.
+    """
     width = max(padding.least, *map(len, batch))
     ids = torch.full((len(batch), width), padding.token, dtype=torch.long)
     mask = torch.zeros(len(batch), width, dtype=torch.long)
@@ -231,6 +234,13 @@ def padded(
         place = slice(width - len(sequence), width) if padding.left else slice(len(sequence))
         ids[row, place] = torch.tensor(sequence)
         mask[row, place] = 1
+    embedded = backbone.model.get_input_embeddings().num_embeddings
+    if (highest := int(ids.max())) >= embedded:
+        token = backbone.tokenizer.convert_ids_to_tokens(highest)
+        raise WellspringError(
+            f"a text holds the token {token!r}, id {highest}, and the model embeds {embedded} ids: "
+            "take the token out of the text"
+        )
     return ids.to(backbone.device), mask.to(backbone.device)
 
 

@@ -103,6 +103,7 @@ def advice(encoding: specs.EncodingSpec, backbone: Backbone) -> Iterator[str]:
     """What the user should know about the model before waiting for it."""
     import torch
 
+    yield from backbone.notes
     able = torch.cpu.get_capabilities()
     fast = {
         "float32": True,

@@ -1,0 +1,194 @@
+"""Tokenizers: as their files say, at both ends too, and refused where they are not."""
+
+from __future__ import annotations
+
+import json
+import shutil
+
+import pytest
+import tokenizers
+import transformers
+from checkpoints import WORDS, bert, llama, make, word_tokenizer
+
+from wellspring import embeddings
+from wellspring.errors import ModelError, WellspringError
+from wellspring.models import tokenizer as module
+from wellspring.models.load import load
+
+
+def edit(folder, name, change):
+    """Change a JSON file of a checkpoint."""
+    path = folder / name
+    content = json.loads(path.read_text())
+    change(content)
+    path.write_text(json.dumps(content))
+
+
+def test_a_tokenizer_with_more_tokens_than_embeddings(tmp_path):
+    folder = bert(tmp_path)
+    config = json.loads((folder / "config.json").read_text())
+    config["vocab_size"] = 100
+    shutil.rmtree(folder)
+    folder = bert(tmp_path / "again")
+    small = transformers.BertConfig(**{**config, "vocab_size": 100})
+    transformers.BertModel(small).save_pretrained(folder)
+    with pytest.raises(ModelError, match=r"knows 30522 tokens, the model embeds 100"):
+        load(folder, "bert", 2)
+
+
+def test_a_tokenizer_whose_files_are_missing(tmp_path):
+    """transformers builds one of five special tokens where BERT's vocabulary is missing."""
+    folder = bert(tmp_path)
+    for name in ("tokenizer.json", "vocab.txt"):
+        (folder / name).unlink()
+    with pytest.raises(ModelError, match="the tokenizer has no vocabulary"):
+        load(folder, "bert", 2)
+
+
+@pytest.mark.parametrize("text", ["{", '{"a": 1}'])
+@pytest.mark.parametrize("maker", [bert, llama])
+def test_a_tokenizer_that_cannot_be_read(tmp_path, maker, text):
+    folder = maker(tmp_path)
+    (folder / "tokenizer.json").write_text(text)
+    with pytest.raises(ModelError, match="the tokenizer cannot be read") as caught:
+        load(folder, maker.__name__, 2)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_tokenizer_that_transformers_rebuilds_otherwise(tmp_path):
+    """For Qwen 2 the class is fixed: a tokenizer of words becomes one that drops every word."""
+    folder = make(tmp_path, "Qwen2Model")
+    word_tokenizer(folder, ["<pad>", "<s>", "</s>", "<unk>"], "<s> $A", unk_token="<unk>")
+    with pytest.raises(ModelError, match=r"tokenizer\.json: .* reads it as Qwen2Tokenizer"):
+        load(folder, "qwen2", 2)
+
+
+@pytest.mark.parametrize("option", ["lowercase", "strip_accents"])
+def test_a_tokenizer_that_is_read_otherwise_than_it_is_written(tmp_path, option):
+    folder = bert(tmp_path)
+    path = folder / "tokenizer.json"
+    written = json.loads(path.read_text())
+    written["normalizer"][option] = False
+    path.write_text(json.dumps(written))
+    with pytest.raises(ModelError, match=r"another normalizer and splits .* than the file"):
+        load(folder, "bert", 2)
+
+
+def qwen(folder, change):
+    """A Qwen 2, whose class builds normalizer and pre_tokenizer itself, and a changed file."""
+    edit(make(folder, "Qwen2Model"), "tokenizer.json", change)
+    return folder
+
+
+def numbers_by_three(content):
+    rule = content["pre_tokenizer"]["pretokenizers"][0]["pattern"]
+    rule["Regex"] = rule["Regex"].replace(r"\p{N}|", r"\p{N}{1,3}|")
+    content["model"]["vocab"] |= {"12": 257, "123": 258}
+    content["model"]["merges"] += [["1", "2"], ["12", "3"]]
+
+
+def accents_as_they_are(content):
+    content["normalizer"] = None
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (numbers_by_three, r"another pre_tokenizer and splits '12' .* \(2 tokens, not 1\)"),
+        (accents_as_they_are, r"another normalizer and splits 'cafe\u0301 "),
+    ],
+)
+def test_what_plain_sentences_do_not_show(tmp_path, change, message):
+    folder = qwen(tmp_path, change)
+    exact = tokenizers.Tokenizer.from_file(str(folder / "tokenizer.json"))
+    rebuilt = transformers.AutoTokenizer.from_pretrained(folder)
+    for text in module.PROBES[:2]:
+        assert exact.encode(text).ids == rebuilt(text)["input_ids"]
+    with pytest.raises(ModelError, match=message) as caught:
+        module.read(folder, 300)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_piece_that_is_written_otherwise_and_does_the_same(tmp_path):
+    def nest(content):
+        content["normalizer"] = {"type": "Sequence", "normalizers": [content["normalizer"]]}
+
+    folder = qwen(tmp_path, nest)
+    backbone = load(folder, "qwen2", 2)
+    (note,) = backbone.notes
+    assert "builds the tokenizer with a normalizer of its own" in note
+    assert load(make(tmp_path / "plain", "Qwen2Model"), "qwen2", 2).notes == ()
+
+
+def test_a_rule_of_the_vocabulary_that_long_words_show(tmp_path):
+    folder = bert(tmp_path)
+    edit(folder, "tokenizer.json", lambda c: c["model"].update(max_input_chars_per_word=50))
+    with pytest.raises(ModelError, match="another max_input_chars_per_word and splits 'aaaaaaa"):
+        load(folder, "bert", 2)
+
+
+def test_another_vocabulary_is_another_piece():
+    def made(words, lower=False):
+        model = tokenizers.models.WordPiece({word: id_ for id_, word in enumerate(words)})
+        built = tokenizers.Tokenizer(model)
+        built.normalizer = tokenizers.normalizers.Lowercase() if lower else None
+        return built
+
+    same = module._differing(made(["a", "b"]), made(["a", "b"]))
+    assert same == [] and module._differing(made(["a"]), made(["b"])) == ["vocabulary"]
+    assert module._differing(made(["a"]), made(["a"], lower=True)) == ["normalizer"]
+
+
+def flagged(folder, named, **flags):
+    """A Llama whose tokenizer.json puts a begin token before a text and nothing behind."""
+    llama(folder)
+    letters = ["<unk>", "<s>", "</s>", *(f"<0x{byte:02X}>" for byte in range(256))]
+    letters += ["\u2581", *"abcdefghijklmnopqrstuvwxyz0123456789"]
+    vocabulary = {token: id_ for id_, token in enumerate(letters)}
+    built = transformers.LlamaTokenizer(vocab=vocabulary, merges=[], add_bos_token=True)
+    built.save_pretrained(folder)
+    edit(folder, "tokenizer_config.json", lambda c: c.update(flags, tokenizer_class=named))
+    return module.read(folder, 1000)
+
+
+@pytest.mark.parametrize("named", ["LlamaTokenizerFast", "LlamaTokenizer"])
+@pytest.mark.parametrize("begin", [None, True, False])
+@pytest.mark.parametrize("end", [None, True, False])
+def test_flags_are_obeyed_where_the_named_class_obeys_them(tmp_path, named, begin, end):
+    """As transformers 4 does, for which such checkpoints were trained (e5-mistral is one)."""
+    flags = {"add_bos_token": begin, "add_eos_token": end}
+    flags = {name: value for name, value in flags.items() if value is not None}
+    tokenizer, notes = flagged(tmp_path, named, **flags)
+    (found,) = embeddings.tokenise(tokenizer, ["abc"], "{text}", 16, "mean")
+    plain = tokenizer("abc", add_special_tokens=False)["input_ids"]
+    first, last = ([] if begin is False else [1]), ([2] if end else [])
+    assert list(found) == [*first, *plain, *last]
+    assert len(notes) == (begin is False or end is True)
+    if end and begin is not False:
+        assert "says add_eos_token: true, tokenizer.json does otherwise: texts follow" in notes[0]
+
+
+def test_flags_of_a_class_that_reads_its_file_alone_are_told(tmp_path):
+    folder = llama(tmp_path)
+    assert load(folder, "llama", 2).notes == ()
+    edit(folder, "tokenizer_config.json", lambda c: c.update(add_eos_token=True))
+    backbone = load(folder, "llama", 2)
+    (found,) = embeddings.tokenise(backbone.tokenizer, ["w1"], "{text}", 16, "mean")
+    assert found[0] == 1 and 2 not in found
+    (note,) = backbone.notes
+    assert "says add_eos_token: true" in note and "the only one that TokenizersBackend" in note
+
+
+def test_a_special_token_behind_the_embedding_is_refused_in_a_text_alone(tmp_path):
+    """Gemma 3's tokenizers have one, for images; a padding token may be added behind, too."""
+    backbone = load(llama(tmp_path, pad="<pad>"), "llama", 2)
+    (note,) = backbone.notes
+    assert note.startswith("the model does not embed <pad>")
+    tokens = embeddings.tokenise(backbone.tokenizer, WORDS[:3], "{text}", 12, "mean")
+    assert len(list(embeddings.encode(backbone, tokens, "mean"))) == 1
+    tokens = embeddings.tokenise(backbone.tokenizer, ["w1 <pad>"], "{text}", 12, "mean")
+    with pytest.raises(WellspringError, match=r"holds the token '<pad>', id 65, .* embeds 65 ids"):
+        list(embeddings.encode(backbone, tokens, "mean"))
+    tokens = embeddings.tokenise(backbone.tokenizer, ["w1"], "{text}", 12, "last-position")
+    with pytest.raises(WellspringError, match="holds the token '<pad>'"):
+        list(embeddings.encode(backbone, tokens, "last-position", length=12))
