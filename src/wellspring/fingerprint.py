@@ -73,6 +73,7 @@ STEPS: dict[str, tuple[str, ...]] = {
     "model": (
         "randomness",
         "models.sources",
+        "models.conventions",
         "models.weights",
         "models.load",
         "models.tokenizer",

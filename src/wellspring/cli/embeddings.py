@@ -48,6 +48,8 @@ def embed(
     with step("embed", variant(encoding), code, log) as messages:
         source = shards.check(texts, step="texts")
         described = verify(description, encoding)
+        for line in _disagreements(described, encoding):
+            messages.say(line)
         backbone = load_backbone(described, encoding, threads)
         messages.device = str(backbone.device)
         for line in advice(encoding, backbone):
@@ -71,6 +73,20 @@ def embed(
         with shards.vectors(shard, *shape, identity, made) as writer:
             _fill(writer, backbone, texts, wanted, budget, messages)
         messages.counts(writer.facts)
+
+
+def _disagreements(described: Described, encoding: specs.EncodingSpec) -> Iterator[str]:
+    """Where the encoder's entry is not as the checkpoint's own files say."""
+    from wellspring.models import conventions
+
+    yield from conventions.disagreements(
+        conventions.read(described.checkpoint, described.adapter),
+        encoding.side,
+        encoding.pooling,
+        encoding.template,
+        encoding.length,
+        encoding.normalise,
+    )
 
 
 def load_backbone(described: Described, encoding: specs.EncodingSpec, threads: int) -> Backbone:
