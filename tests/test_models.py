@@ -120,7 +120,7 @@ def test_a_class_that_the_architecture_does_not_know(tmp_path):
         ({"model_type": "unheard-of"}, r"config\.json cannot be used \(The checkpoint you are"),
         ({"hidden_size": "wide"}, "config.json cannot be used .*expected int, got str"),
         ({"num_attention_heads": 5}, "the model cannot be built .*not a multiple"),
-        ({"architectures": None}, "names the class nothing"),
+        ({"architectures": None}, r"names no class: write the one .* knows [BL]"),
     ],
 )
 def test_a_config_that_cannot_be_used(tmp_path, values, message):

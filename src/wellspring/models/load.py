@@ -19,6 +19,10 @@ from wellspring.models.tokenizer import read as read_tokenizer
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
+NO_CLASS = (
+    'write the one that the weights were saved from into it, as "architectures": ["…"]; the '
+    "model's architecture knows"
+)
 LOCAL = {"local_files_only": True, "trust_remote_code": False}
 
 
@@ -69,7 +73,9 @@ def model_class(config: Any, architecture: Architecture | str) -> type:
     Raises ModelError for a class that the architecture does not know or refuses.
     """
     known = _resolved(architecture)
-    named = (config.architectures or ["nothing"])[0]
+    if not config.architectures:
+        raise ModelError(f"config.json names no class: {NO_CLASS} {', '.join(known.classes)}")
+    named = config.architectures[0]
     if named in known.refused:
         raise ModelError(f"config.json names the class {named}: {known.refused[named]}")
     if named not in known.classes:

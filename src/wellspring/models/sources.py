@@ -79,7 +79,7 @@ def files(folder: Path) -> Files:
     weights = sorted(folder.glob("*.safetensors"))
     if not weights:
         raise ModelError(f"{folder}: holds no *.safetensors weights")
-    _refuse_two(folder)
+    refuse_two(folder)
     tokenizer = [folder / name for name in TOKENIZER_FILES if (folder / name).is_file()]
     if not tokenizer:
         raise ModelError(f"{folder}: holds no tokenizer")
@@ -90,8 +90,8 @@ def files(folder: Path) -> Files:
     )
 
 
-def _refuse_two(folder: Path) -> None:
-    """Refuse a whole file of weights beside parts: transformers would read the whole one."""
+def refuse_two(folder: Path) -> None:
+    """Raise ModelError for a whole file of weights beside parts, which would go unread."""
     parts = sorted(path.name for path in folder.glob("model-*-of-*.safetensors"))
     if (folder / SINGLE).is_file() and parts:
         raise ModelError(
