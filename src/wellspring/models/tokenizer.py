@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +43,9 @@ PROBES = (
 )  # fmt: skip
 """Texts that tokenizers of different rules split differently."""
 
+FLAG_OPTIONS = frozenset({"lowercase", "strip_accents", "handle_chinese_chars", "add_prefix_space"})
+"""Options in tokenizer.json that a class sets by flags of its own, in every release."""
+
 FLAGGED = ("LlamaTokenizer", "CodeLlamaTokenizer", "GemmaTokenizer", "CohereTokenizer")
 """Classes that add the tokens that tokenizer_config.json names, whatever tokenizer.json says: the
 slow ones, and up to transformers 4 the fast ones of the same names."""
@@ -63,7 +67,7 @@ def read(folder: Path, embedded: int) -> tuple[Any, tuple[str, ...]]:
     # Without its vocabulary's file, transformers builds a tokenizer all the same.
     if len(tokenizer) <= len(tokenizer.all_special_ids):
         raise ModelError(f"{folder}: the tokenizer has no vocabulary: a file of it is missing")
-    notes = [*_check_pieces(folder / "tokenizer.json", tokenizer), *_settle(folder, tokenizer)]
+    notes = [*_obey(folder / "tokenizer.json", tokenizer), *_settle(folder, tokenizer)]
     if len(tokenizer) > embedded:
         notes.append(_check_size(tokenizer, embedded))
     return tokenizer, tuple(notes)
@@ -73,10 +77,12 @@ def _line(error: Exception) -> str:
     return next(iter(str(error).splitlines()), type(error).__name__)
 
 
-def _check_pieces(written: Path, tokenizer: Any) -> list[str]:
-    """Refuse a tokenizer that transformers rebuilt for the model's type against its own file.
+def _obey(written: Path, tokenizer: Any) -> list[str]:
+    """Have the tokenizer split texts as tokenizer.json says.
 
-    What it rebuilt alike, or so that every probe is split alike, may be used.
+    For some types of models transformers 5 builds the rules anew, not always as they are written;
+    transformers 4 took them from the file. They are put back. Where the file contradicts the flags
+    of tokenizer_config.json, which all releases obey, the tokenizer is refused.
     """
     if not written.is_file():
         return []
@@ -84,44 +90,64 @@ def _check_pieces(written: Path, tokenizer: Any) -> list[str]:
     exact.no_padding()
     exact.no_truncation()
     release = f"transformers {transformers.__version__}"
-    differing = _differing(exact, tokenizer.backend_tokenizer) if tokenizer.is_fast else ["class"]
-    pieces = " and ".join(differing)
     reads = f"{written}: {release} reads it as {type(tokenizer).__name__}"
-    mend = "use the tokenizer that the model was published with, or another release of transformers"
-    if {"vocabulary", "merges"} & {*differing}:
-        raise ModelError(f"{reads} with another {pieces}: {mend}")
+    differing = _differing(exact, tokenizer.backend_tokenizer) if tokenizer.is_fast else {}
+    if flags := sorted(FLAG_OPTIONS.intersection(frozenset().union(*differing.values()))):
+        raise ModelError(
+            f"{reads} with another {' and '.join(flags)}, by a flag of tokenizer_config.json or "
+            "for want of one: make the two files agree"
+        )
+    for piece in differing:
+        setattr(tokenizer.backend_tokenizer, piece, getattr(exact, piece))
     # Special tokens aside: which ones are added is settled below.
     options = {"add_special_tokens": False}
     for text in PROBES:
         found = tokenizer(text, **options)["input_ids"]
         if found != (expected := exact.encode(text, **options).ids):
             raise ModelError(
-                f"{reads} with another {pieces or 'rule'} and splits {text[:40]!r} otherwise than "
-                f"the file says ({len(found)} tokens, not {len(expected)}): {mend}"
+                f"{reads} and splits {text[:40]!r} otherwise than the file says ({len(found)} "
+                f"tokens, not {len(expected)}): use the tokenizer that the model was published "
+                "with, or another release of transformers"
             )
     if not differing:
         return []
     return [
-        f"{release} builds the tokenizer with a {pieces} of its own; it splits {len(PROBES)} "
-        "probing texts as tokenizer.json says"
+        f"{release} builds another {' and '.join(differing)} for {type(tokenizer).__name__} than "
+        "tokenizer.json has: the file's is used"
     ]
 
 
-def _differing(exact: tokenizers.Tokenizer, loaded: tokenizers.Tokenizer) -> list[str]:
-    """Names of the pieces that split text and differ between two tokenizers."""
-    names = ("normalizer", "pre_tokenizer")
-    states = [[_state(getattr(each, name)) for name in names] for each in (exact, loaded)]
-    found = [name for name, *pair in zip(names, *states, strict=True) if pair[0] != pair[1]]
-    models = [_state(each.model) for each in (exact, loaded)]
-    if models[0] != models[1]:
-        first, second = (json.loads(state) for state in models)
-        keys = sorted(key for key in {*first, *second} if first.get(key) != second.get(key))
-        found += ["vocabulary" if key == "vocab" else key for key in keys]
+def _differing(
+    exact: tokenizers.Tokenizer, loaded: tokenizers.Tokenizer
+) -> dict[str, frozenset[str]]:
+    """The pieces that split text and differ between two tokenizers, each with its options that do.
+
+    Post-processor and decoder split nothing.
+    """
+    found = {}
+    for piece in ("normalizer", "pre_tokenizer", "model"):
+        first, second = (_state(getattr(each, piece)) for each in (exact, loaded))
+        if first != second:
+            found[piece] = frozenset(_options(json.loads(first), json.loads(second)))
     return found
 
 
 def _state(piece: Any) -> bytes:
-    return b"" if piece is None else piece.__getstate__()
+    return b"null" if piece is None else piece.__getstate__()
+
+
+def _options(first: Any, second: Any) -> Iterator[str]:
+    """Keys with differing values, where two pieces are of the same type."""
+    if isinstance(first, list) and isinstance(second, list) and len(first) == len(second):
+        for pair in zip(first, second, strict=True):
+            yield from _options(*pair)
+    elif isinstance(first, dict) and isinstance(second, dict):
+        for key in first.keys() & second.keys() if first.get("type") == second.get("type") else ():
+            if first[key] != second[key]:
+                yield key
+                # What a vocabulary has are no options.
+                if key not in ("vocab", "merges"):
+                    yield from _options(first[key], second[key])
 
 
 def _settle(folder: Path, tokenizer: Any) -> list[str]:
