@@ -9,8 +9,10 @@ import pytest
 import tokenizers
 import transformers
 from checkpoints import WORDS, bert, llama, make, word_tokenizer
+from test_models_command import encoding
 
 from wellspring import embeddings
+from wellspring.cli.embeddings import advice
 from wellspring.errors import ModelError, WellspringError
 from wellspring.models import tokenizer as module
 from wellspring.models.load import load
@@ -209,6 +211,7 @@ def test_flags_of_a_class_that_reads_its_file_alone_are_told(tmp_path):
     assert found[0] == 1 and 2 not in found
     (note,) = backbone.notes
     assert "says add_eos_token: true" in note and "the only one that TokenizersBackend" in note
+    assert next(advice(encoding(), backbone)) == note
 
 
 def test_a_special_token_behind_the_embedding_is_refused_in_a_text_alone(tmp_path):
