@@ -234,8 +234,8 @@ def padded(
         place = slice(width - len(sequence), width) if padding.left else slice(len(sequence))
         ids[row, place] = torch.tensor(sequence)
         mask[row, place] = 1
-    embedded = backbone.model.get_input_embeddings().num_embeddings
-    if (highest := int(ids.max())) >= embedded:
+    highest, embedded = int(ids.max()), backbone.embedded
+    if embedded is not None and highest >= embedded:
         token = backbone.tokenizer.convert_ids_to_tokens(highest)
         raise WellspringError(
             f"a text holds the token {token!r}, id {highest}, and the model embeds {embedded} ids: "

@@ -47,6 +47,8 @@ class Backbone:
     adapter."""
     fresh: tuple[str, ...] = ()
     """Names of weights that are not the checkpoint's: of poolers, on which no state depends."""
+    embedded: int | None = None
+    """How many ids the model embeds. A tokenizer may know some more; None: not known."""
     notes: tuple[str, ...] = ()
     """What was decided about the tokenizer, in lines for the log."""
 
@@ -166,6 +168,7 @@ def load(
         merged=apart,
         device=place,
         fresh=fresh,
+        embedded=embedded,
         notes=notes,
     )
 
