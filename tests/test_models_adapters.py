@@ -3,38 +3,47 @@
 from __future__ import annotations
 
 import json
+import warnings
 
 import numpy as np
 import peft
 import pytest
 import torch
 import transformers
-from checkpoints import WORDS, bert, llama
+from checkpoints import WORDS, bert, llama, make
 from safetensors.torch import load_file, save_file
 
 from wellspring import embeddings
 from wellspring.errors import ModelError
-from wellspring.models import weights
-from wellspring.models.load import load
+from wellspring.models import adapters, weights
+from wellspring.models.architecture import builtin
+from wellspring.models.load import load, skeleton
 
 # RepLLaMA's: every projection but k.
 TARGETS = ["q_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
 TEXTS = [" ".join(WORDS[:9]), "w3", " ".join(WORDS[20:50])]
 
 
-def adapt(base, folder, head=False, zero=False, **options):
-    """A LoRA adapter with random weights on a base, as published ones lie in their folder."""
-    kind = transformers.AutoModelForCausalLM if head else transformers.AutoModel
-    settings = {"r": 4, "lora_alpha": 8, "lora_dropout": 0.1, "target_modules": TARGETS}
-    task = "CAUSAL_LM" if head else "FEATURE_EXTRACTION"
-    config = peft.LoraConfig(**{**settings, "task_type": task, **options})
+def adapt(base, folder, kind="AutoModel", zero=False, method=peft.LoraConfig, **options):
+    """An adapter with random weights, trained below that class, as published ones lie in their
+    folder; LoRA unless told."""
+    settings = {"target_modules": TARGETS}
+    if method is peft.LoraConfig:
+        settings |= {"r": 4, "lora_alpha": 8, "lora_dropout": 0.1}
     torch.manual_seed(3)
-    model = peft.get_peft_model(kind.from_pretrained(base), config)
-    for name, value in model.named_parameters():
-        if "lora_B" in name and not zero:
-            torch.nn.init.normal_(value, std=0.2)
-    model.save_pretrained(folder)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        model = peft.get_peft_model(whole(base, kind), method(**{**settings, **options}))
+        for name, value in model.named_parameters():
+            if value.requires_grad and not ("lora_A" in name or zero):
+                value.data.add_(torch.randn_like(value), alpha=0.2)
+        model.save_pretrained(folder)
     return folder
+
+
+def whole(base, kind):
+    options = {"pad_token_id": 0} if kind.startswith("Llama") else {}
+    return getattr(transformers, kind).from_pretrained(base, dtype=torch.float32, **options)
 
 
 def vectors(backbone):
@@ -45,40 +54,179 @@ def vectors(backbone):
     return tokens, found
 
 
-@pytest.mark.parametrize("head", [False, True], ids=["backbone", "below a head"])
-def test_a_merged_adapter_equals_peft_beside_the_weights(tmp_path, head):
-    base = llama(tmp_path / "base")
-    folder = adapt(base, tmp_path / "adapter", head)
-    tokens, found = vectors(load(base, "llama", 2, adapter=folder))
-    kind = transformers.AutoModelForCausalLM if head else transformers.AutoModel
-    oracle = peft.PeftModel.from_pretrained(kind.from_pretrained(base), folder).eval()
-    for row, ids in enumerate(tokens):
-        with torch.no_grad():
-            states = oracle(torch.tensor([ids]), output_hidden_states=True).hidden_states
-        expected = torch.stack([state[0, -1] for state in states]).numpy()
-        np.testing.assert_allclose(found[:, row], expected, atol=1e-5)
-    _, plain = vectors(load(base, "llama", 2))
-    assert np.abs(plain[-1] - found[-1]).max() > 0.1
+LLAMA, BERT, XLM = "LlamaForCausalLM", "BertForMaskedLM", "XLMRobertaForMaskedLM"
+QUERY = {"target_modules": ["query"]}
+DENSE = {"target_modules": ["query", "dense"]}
+CASES = {
+    "of a backbone": ("LlamaModel", {"alpha_pattern": {"layers.0.self_attn.q_proj": 64}}),
+    "below a head": (LLAMA, {"task_type": "CAUSAL_LM"}),
+    "below another head": ("LlamaForSequenceClassification", {"task_type": "SEQ_CLS"}),
+    "scale of a module": (LLAMA, {"alpha_pattern": {"model.layers.0.self_attn.q_proj": 64}}),
+    "scale by a pattern": (LLAMA, {"alpha_pattern": {r"^model\.layers\.[1]\.mlp\.up_proj": 64}}),
+    "scale of what is not adapted": (LLAMA, {"alpha_pattern": {"k_proj": 64, "q_proj": 32}}),
+    "rank of a module": (LLAMA, {"rank_pattern": {"model.layers.1.self_attn.v_proj": 2}}),
+    "modules by a pattern": (LLAMA, {"target_modules": r"model\.layers\.\d\.mlp\.(up|down)_proj"}),
+    "all linear modules": (LLAMA, {"target_modules": "all-linear"}),
+    "modules in full": (LLAMA, {"target_modules": ["model.layers.1.self_attn.q_proj", "up_proj"]}),
+    "some layers": (LLAMA, {"layers_to_transform": [1]}),
+    "some layers of a list": (LLAMA, {"layers_to_transform": [1], "layers_pattern": "layers"}),
+    "modules excluded": (LLAMA, {"exclude_modules": ["model.layers.0.self_attn.q_proj"]}),
+    "a head excluded": (LLAMA, {"exclude_modules": ["lm_head"]}),
+    "a layer excluded": (LLAMA, {"exclude_modules": r"model\.layers\.0\..*"}),
+    "parameters": (
+        LLAMA,
+        {
+            "target_modules": [],
+            "target_parameters": ["self_attn.q_proj.weight"],
+            "lora_dropout": 0,
+        },
+    ),
+    "the head, too": (
+        LLAMA,
+        {"target_modules": [*TARGETS, "lm_head"], "alpha_pattern": {"lm_head": 3}},
+    ),
+    "the embedding, too": (LLAMA, {"target_modules": [*TARGETS, "embed_tokens"]}),
+    "modules trained whole": (LLAMA, {"modules_to_save": ["lm_head", "embed_tokens", "norm"]}),
+    "single tokens": (LLAMA, {"trainable_token_indices": [5, 6]}),
+    "rank-stabilised": (LLAMA, {"use_rslora": True}),
+    "weight-decomposed": (LLAMA, {"use_dora": True}),
+    "LoHa": (
+        LLAMA,
+        {"method": peft.LoHaConfig, "alpha_pattern": {"model.layers.0.self_attn.q_proj": 64}},
+    ),
+    "LoKr": (LLAMA, {"method": peft.LoKrConfig}),
+    "IA3": (LLAMA, {"method": peft.IA3Config, "feedforward_modules": ["down_proj"]}),
+    "AdaLoRA": (LLAMA, {"method": peft.AdaLoraConfig, "init_r": 4, "total_step": 10}),
+    "BERT": (BERT, {**QUERY, "alpha_pattern": {"bert.encoder.layer.1.attention.self.query": 64}}),
+    "BERT without the pooler that we have": (BERT, DENSE),
+    "BERT with its biases": (BERT, {**DENSE, "bias": "all"}),
+    "BERT, its backbone": ("BertModel", DENSE),
+    "BERT below another head": ("BertForSequenceClassification", {**DENSE, "task_type": "SEQ_CLS"}),
+    "XLM-RoBERTa": (XLM, {**DENSE, "alpha_pattern": {"roberta.encoder.layer.1.output.dense": 64}}),
+    "T5 with its decoder": (
+        "T5ForConditionalGeneration",
+        {
+            "target_modules": ["q", "v"],
+            "alpha_pattern": {"decoder.block.0.layer.0.SelfAttention.q": 9},
+        },
+    ),
+    "DPR": ("DPRQuestionEncoder", QUERY),
+}
+FAMILIES = {
+    "Llama": ("llama", LLAMA),
+    "Bert": ("bert", BERT),
+    "XLMR": ("roberta", XLM),
+    "T5": ("t5", "T5ForConditionalGeneration"),
+    "DPR": ("dpr", "DPRQuestionEncoder"),
+}
+
+
+@pytest.fixture(scope="module")
+def bases(tmp_path_factory):
+    """Gives a tiny checkpoint with its head, made once, and its architecture."""
+    made = {}
+
+    def get(kind, **options):
+        family = next(name for name in FAMILIES if kind.startswith(name))
+        key = (family, *options)
+        if key not in made:
+            architecture, named = FAMILIES[family]
+            folder = make(tmp_path_factory.mktemp(family), named, **options)
+            made[key] = folder, architecture
+        return made[key]
+
+    return get
+
+
+def last_states(model, ids):
+    with torch.no_grad():
+        return model(ids, torch.ones_like(ids), output_hidden_states=True).hidden_states[-1]
+
+
+def check_against_peft(base, architecture, kind, folder):
+    """Our states are those of PEFT on the class that the adapter was trained below."""
+    ids = torch.tensor([[5, 6, 7, 8, 9, 10]])
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        oracle = peft.PeftModel.from_pretrained(whole(base, kind), folder).eval().get_base_model()
+    expected = last_states(oracle.get_encoder() if kind.startswith("T5") else oracle, ids)
+    found, bare = (
+        load(base, architecture, 2, adapter=adapter).states(ids, torch.ones_like(ids))[-1]
+        for adapter in (folder, None)
+    )
+    torch.testing.assert_close(found, expected, atol=1e-5, rtol=0)
+    assert (bare - expected).abs().max() > 0.05
+
+
+@pytest.mark.parametrize(("kind", "options"), CASES.values(), ids=CASES)
+def test_an_adapter_does_what_it_does_in_peft(tmp_path, bases, kind, options):
+    base, architecture = bases(kind)
+    folder = adapt(base, tmp_path, kind, **options)
+    check_against_peft(base, architecture, kind, folder)
+    # The step `model` checks the same without weights.
+    adapters.fit(skeleton(base, architecture), folder, builtin(architecture).unused)
+
+
+def test_an_adapted_embedding_that_the_head_shares(tmp_path, bases):
+    base, architecture = bases(LLAMA, tie_word_embeddings=True)
+    folder = adapt(base, tmp_path, LLAMA, target_modules=["q_proj", "embed_tokens"])
+    check_against_peft(base, architecture, LLAMA, folder)
+
+
+def test_a_scale_of_no_module_is_an_error(tmp_path, bases):
+    """Left out, it would give another model than the one that was trained."""
+    base, architecture = bases(LLAMA)
+    folder = adapt(base, tmp_path, LLAMA)
+    edit_adapter(folder, alpha_pattern={"model.layers.0.self_attn.q_prj": 64})
+    with pytest.raises(ModelError, match=r"alpha_pattern keys did not match .*q_prj") as caught:
+        load(base, architecture, 2, adapter=folder)
+    assert "\n" not in str(caught.value)
+
+
+def edit_adapter(folder, **values):
+    path = folder / "adapter_config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | values))
 
 
 @pytest.mark.parametrize(
-    "options",
+    ("values", "message"),
     [
-        {"target_modules": [*TARGETS, "lm_head"]},
-        {"modules_to_save": ["lm_head"]},
-        {"target_modules": ["model.layers.0.mlp.down_proj", "model.layers.1.self_attn.q_proj"]},
+        ({"init_lora_weights": "pissa"}, "init_lora_weights is 'pissa', which changes the base"),
+        ({"init_lora_weights": "olora"}, "init_lora_weights is 'olora', which changes the base"),
+        ({"peft_type": "ADALORA", "rank_pattern": {"a": [True]}}, "ranks were allocated"),
+        ({"alora_invocation_tokens": [5]}, "behind certain tokens alone"),
+        ({"layer_replication": [[0, 2], [0, 2]]}, "it repeats layers"),
+        ({"of_a_later_peft": 3}, r"cannot be read \(Unexpected keyword arguments .'of_a_later_p"),
+        ({"r": "four"}, "does not fit the model"),
+        ({"alpha_pattern": {"(": 3}}, r"does not fit the model \(missing \)"),
     ],
 )
-def test_what_an_adapter_changes_in_a_head_is_left_out(tmp_path, options):
-    base = llama(tmp_path / "base")
-    folder = adapt(base, tmp_path / "adapter", head=True, **options)
-    tokens, found = vectors(load(base, "llama", 2, adapter=folder))
-    oracle = peft.PeftModel.from_pretrained(
-        transformers.AutoModelForCausalLM.from_pretrained(base), folder
-    ).eval()
-    with torch.no_grad():
-        states = oracle(torch.tensor([tokens[0]]), output_hidden_states=True).hidden_states
-    np.testing.assert_allclose(found[-1, 0], states[-1][0, -1].numpy(), atol=1e-5)
+def test_an_adapter_that_cannot_be_used_is_one_line(tmp_path, bases, values, message):
+    base, architecture = bases(LLAMA)
+    folder = adapt(base, tmp_path, LLAMA)
+    edit_adapter(folder, **values)
+    with pytest.raises(ModelError, match=message) as caught:
+        load(base, architecture, 2, adapter=folder)
+    assert "\n" not in str(caught.value)
+
+
+def test_an_unset_option_of_a_later_peft_does_no_harm(tmp_path, bases):
+    base, architecture = bases(LLAMA)
+    folder = adapt(base, tmp_path, LLAMA)
+    edit_adapter(folder, of_a_later_peft=None)
+    assert load(base, architecture, 2, adapter=folder).merged < 1e-5
+
+
+def test_an_adapter_of_two_models(tmp_path, bases):
+    base, architecture = bases(LLAMA)
+    folder = adapt(base, tmp_path, LLAMA)
+
+    def double(held):
+        held |= {name.replace(".model.model", ".model.other"): held[name].clone() for name in held}
+
+    _edit(folder, double)
+    with pytest.raises(ModelError, match=r"changes several models: model, other"):
+        load(base, architecture, 2, adapter=folder)
 
 
 @pytest.mark.parametrize("content", ["{}", "[1]", "3", "{", '{"peft_type": "PREFIX_TUNING"}'])

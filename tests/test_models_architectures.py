@@ -310,11 +310,6 @@ def test_a_tokenizer_without_an_end_token_cannot_pool_at_it(tmp_path):
     assert embeddings.tokenise(backbone.tokenizer, TEXTS, "{text}", 12, "mean")
 
 
-def test_a_padding_token_that_was_added_behind_the_embedding(tmp_path):
-    with pytest.raises(ModelError, match="knows 66 tokens, the model embeds 65"):
-        load(llama(tmp_path, pad="<pad>"), "llama", 2)
-
-
 @pytest.mark.parametrize(
     ("named", "positions"),
     [("BertModel", 130), ("RobertaModel", 128), ("MPNetModel", 128), ("DistilBertModel", 130)],

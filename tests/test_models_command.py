@@ -194,7 +194,11 @@ def evil_weights(folder):
         (no_weights, {}, r"models.m: .* holds no \*\.safetensors weights"),
         (evil_weights, {}, "pytorch_model.bin: a is a int, not a tensor"),
         (lambda folder: (folder / "config.json").write_text("{"), {}, "models.m: .*config.json"),
-        (lambda folder: edit_config(folder, architectures=[]), {}, "names the class nothing"),
+        (
+            lambda folder: edit_config(folder, architectures=[]),
+            {},
+            r"names no class: write the one .* knows [BL]",
+        ),
         (
             lambda folder: edit_config(folder, quantization_config={"quant_method": "gptq"}),
             {},

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import subprocess
+import sys
 
 import numpy as np
 import pyarrow as pa
@@ -52,6 +53,42 @@ def test_vectors_come_back_at_every_layer(tmp_path):
         assert shards.provenance(path).facts == {"texts": 11}
     with pytest.raises(WellspringError, match="has no layer_03"):
         shards.read_vectors(path, 3)
+
+
+COLUMNS = [
+    (["a", "", "ü\0😀"], pa.string()),
+    (["a", None], pa.string()),
+    ([], pa.string()),
+    (np.arange(3, dtype=np.int32), pa.int32()),
+    (np.array([1.5, np.nan, -np.inf], np.float32), pa.float32()),
+    (np.arange(6, dtype=np.float16)[::2], pa.float16()),
+    (np.array([True, False]), pa.bool_()),
+    (np.array(["a", "b"]), pa.string()),
+    ([1, None], pa.int64()),
+]
+
+
+@pytest.mark.parametrize(("values", "kind"), COLUMNS)
+def test_a_streamed_column_is_what_arrow_makes_of_it(tmp_path, values, kind):
+    schema = pa.schema([("x", kind)])
+    with shards.stream(tmp_path / "x.parquet", schema, IDENTITY, {}) as writer:
+        writer.write([values])
+    column = shards.read(tmp_path / "x.parquet")["x"].combine_chunks()
+    assert str(column) == str(pa.array(values, kind)) and column.type == kind
+
+
+def test_vectors_are_written_and_read_without_pandas(tmp_path):
+    """Loading it takes half a second, and jobs by the thousand do this."""
+    code = """
+import sys, numpy as np
+from wellspring import shards
+with shards.vectors(shards.Path(sys.argv[1]), 2, 3, "float16", {}, {}) as writer:
+    writer.write(["a", "b"], np.ones((2, 2, 3), np.float32))
+ids, vectors = shards.read_vectors(shards.Path(sys.argv[1]), 1)
+assert ids == ["a", "b"] and vectors.shape == (2, 3)
+assert "pandas" not in sys.modules
+"""
+    subprocess.run([sys.executable, "-c", code, str(tmp_path / "x.parquet")], check=True)
 
 
 def test_equal_content_gives_equal_bytes(tmp_path):

@@ -20,7 +20,11 @@ import yaml
 from conftest import ROOT
 from hub import Hub
 from safetensors.torch import load_file, save_file
+from snakemake.utils import update_config
 from test_models_adapters import adapt
+
+from wellspring import specs
+from wellspring.config import parse
 
 PAPER = ("--configfile", "studies/paper.yaml")
 
@@ -93,6 +97,25 @@ def test_the_published_choices_reuse_what_they_share(clone):
     assert planned["probe"] == 1152
     # Each encoder under the one attribution that is its published one.
     assert planned["attribute"] == (5 * 12 + 2 * 32) * 2 * 2
+
+
+def test_published_attribution_reads_texts_otherwise_than_published_probing():
+    """No space before the end token, and queries cut at the passages' length."""
+    raw: dict = {}
+    for name in ("config.yaml", "studies/paper.yaml", "studies/published.yaml"):
+        update_config(raw, yaml.safe_load((ROOT / name).read_text()))
+    config = parse(raw)
+    for name, retriever in config.attributed():
+        for side, encoder in config.retrievers[retriever].encoders.items():
+            found = specs.attribution(config, name, encoder, "nq", side).encoding
+            assert found.length == 256
+            eos = name == "published-eos"
+            assert found.template == (f"{side}: {{text}}</s>" if eos else "{text}")
+            assert found.pooling == "last-position" or not eos
+    for side in ("query", "passage"):
+        probed = specs.encoding(config, "repllama-last", side)
+        assert probed.template == f"{side}: {{text}} </s>"
+        assert probed.length == {"query": 128, "passage": 512}[side]
 
 
 def test_the_artefact_adds_probes_alone(clone):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import TypeVar
 
 import numpy as np
@@ -37,9 +38,13 @@ def tokenise(
 ) -> list[Tokens]:
     """Token ids of each text, special tokens included, at most `length` of them.
 
-    The template's end token, and under `eos` pooling an end token in any case, survives
-    truncation: it is appended after the text was cut. Under `last-position` it is cut with the
-    text, as published.
+    Where they are too many the text is cut, on the tokenizer's own side, and never the template: a
+    cut text gives the tokens of the template with that much of the text in it. The template's end
+    token, and under `eos` pooling an end token in any case, stands behind the cut text. Under
+    `last-position` template and end token are cut with the text, as published.
+
+    Raises WellspringError for a template that is longer than `length`, and for `eos` pooling
+    without an end token.
     """
     before, _, after = template.partition("{text}")
     end, last = tokenizer.eos_token, tokenizer.eos_token_id
@@ -51,12 +56,80 @@ def tokenise(
         raise WellspringError("eos pooling: the tokenizer has no end token")
     if written_end and (appended or own == last):
         after = after.rstrip().removesuffix(end)
+    room = length - appended
     written = [before + text + after for text in texts]
-    ids = tokenizer(written, truncation=True, max_length=length - appended)["input_ids"]
+    if pooling == "last-position":
+        ids = tokenizer(written, truncation=True, max_length=room)["input_ids"]
+        return [tuple(row) or (last or 0,) for row in ids]
+    least = len(tokenizer(before + after)["input_ids"])
+    if least > room:
+        raise WellspringError(
+            f"the template {template!r} alone has {least + appended} tokens, the length is "
+            f"{length}: raise the encoder's query_length or passage_length, or shorten its "
+            "query_template or passage_template"
+        )
+    # Truncation takes tokens from one end. The template must not stand there.
+    exposed = after if tokenizer.truncation_side == "right" else before
+    encoded = tokenizer(written, truncation=True, max_length=room + bool(exposed))
+    ids = encoded["input_ids"]
+    long = {
+        row: _places(tokenizer, encoded, row, texts[row], before)
+        for row, tokens in enumerate(ids)
+        if len(tokens) > room
+    }
+    for row, tokens in _cut(tokenizer, texts, long, before, after, room):
+        ids[row] = tokens
     if appended:
         return [tuple(row) if row and row[-1] == last else (*row, last) for row in ids]
     # Without special tokens a text may have none at all, and a vector needs one.
     return [tuple(row) or (last or 0,) for row in ids]
+
+
+def _places(tokenizer, encoded, row: int, text: str, before: str) -> Sequence[int]:
+    """How many characters of a text so many of its tokens hold: none, one, and so on."""
+    if not tokenizer.is_fast:
+        # It does not tell. A character is about as good a step as a token.
+        return range(len(text) + 1)
+    start, spans = len(before), [span for span in encoded[row].offsets if span[0] < span[1]]
+    if tokenizer.truncation_side == "right":
+        edges = [last - start for _, last in spans]
+    else:
+        edges = [start + len(text) - first for first, _ in reversed(spans)]
+    edges = [edge for edge in edges if 0 < edge <= len(text)]
+    if edges[-1:] == [len(text)]:
+        edges.append(len(text) + 1)
+    places = [0]
+    for edge, following in pairwise(edges):
+        # Several tokens may make one character, which the last of them completes.
+        places.append(edge if edge < following else places[-1])
+    return places
+
+
+def _cut(
+    tokenizer,
+    texts: Sequence[str],
+    places: dict[int, Sequence[int]],
+    before: str,
+    after: str,
+    room: int,
+) -> Iterator[tuple[int, Sequence[int]]]:
+    """Token ids of the texts that have places to be cut at, each with as much as fits of it."""
+    pending = {row: len(kept) - 1 for row, kept in places.items()}
+    while pending:
+        written = []
+        for row, place in pending.items():
+            kept, text = places[row][place], texts[row]
+            text = text[:kept] if tokenizer.truncation_side == "right" else text[len(text) - kept :]
+            written.append(before + text + after)
+        # Written and split anew: at its end a cut text may meet the template in other tokens.
+        tried, pending = pending, {}
+        for (row, place), tokens in zip(
+            tried.items(), tokenizer(written)["input_ids"], strict=True
+        ):
+            if (excess := len(tokens) - room) > 0:
+                pending[row] = max(0, place - excess)
+            else:
+                yield row, tokens
 
 
 def _own_end(tokenizer) -> int | None:
@@ -150,7 +223,10 @@ def padding_of(backbone: Backbone, pooling: Pooling, least: int = 0) -> Padding:
 def padded(
     backbone: Backbone, batch: Sequence[Tokens], padding: Padding
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Ids and mask (1 = token, 0 = padding) [texts, positions], on the backbone's device."""
+    """Ids and mask (1 = token, 0 = padding) [texts, positions], on the backbone's device.
+
+    Raises WellspringError for an id that the model does not embed.
+    """
     width = max(padding.least, *map(len, batch))
     ids = torch.full((len(batch), width), padding.token, dtype=torch.long)
     mask = torch.zeros(len(batch), width, dtype=torch.long)
@@ -158,6 +234,13 @@ def padded(
         place = slice(width - len(sequence), width) if padding.left else slice(len(sequence))
         ids[row, place] = torch.tensor(sequence)
         mask[row, place] = 1
+    highest, embedded = int(ids.max()), backbone.embedded
+    if embedded is not None and highest >= embedded:
+        token = backbone.tokenizer.convert_ids_to_tokens(highest)
+        raise WellspringError(
+            f"a text holds the token {token!r}, id {highest}, and the model embeds {embedded} ids: "
+            "take the token out of the text"
+        )
     return ids.to(backbone.device), mask.to(backbone.device)
 
 

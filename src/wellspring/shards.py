@@ -93,7 +93,7 @@ def read(path: Path, columns: Sequence[str] | None = None, **expected: Any) -> p
     """
     check(path, **expected)
     with _mendable(path):
-        return pq.read_table(path, columns=list(columns) if columns is not None else None)
+        return _table(path, columns)
 
 
 def provenance(path: Path) -> Provenance:
@@ -150,8 +150,14 @@ def read_vectors(path: Path, layer: int) -> tuple[list[str], np.ndarray]:
     with _mendable(path):
         if name not in pq.read_schema(path).names:
             raise WellspringError(f"{path}: has no {name}")
-        table = pq.read_table(path, columns=["text_id", name])
+        table = _table(path, ["text_id", name])
     return table["text_id"].to_pylist(), matrix(table[name])
+
+
+def _table(path: Path, columns: Sequence[str] | None) -> pa.Table:
+    # Not pq.read_table, which reads whole datasets and loads pandas for that: half a second a job.
+    with pq.ParquetFile(path) as file:
+        return file.read(columns=list(columns) if columns is not None else None)
 
 
 class TableWriter:
@@ -174,10 +180,21 @@ class TableWriter:
 
 
 def _column(values: Any, kind: pa.DataType) -> pa.Array:
-    if not pa.types.is_fixed_size_list(kind):
-        return pa.array(values, kind)
-    flat = pa.array(np.ascontiguousarray(values).reshape(-1), kind.value_type)
-    return pa.FixedSizeListArray.from_arrays(flat, kind.list_size)
+    """The values as a column; [rows, width] becomes fixed-size lists."""
+    if pa.types.is_fixed_size_list(kind):
+        flat = _column(np.ascontiguousarray(values).reshape(-1), kind.value_type)
+        return pa.FixedSizeListArray.from_arrays(flat, kind.list_size)
+    # From buffers, because pa.array loads pandas to ask whether the values are a series.
+    number = pa.types.is_integer(kind) or pa.types.is_floating(kind)
+    if number and isinstance(values, np.ndarray) and pa.from_numpy_dtype(values.dtype) == kind:
+        numbers = np.ascontiguousarray(values)
+        return pa.Array.from_buffers(kind, len(numbers), [None, pa.py_buffer(numbers)])
+    if pa.types.is_string(kind) and None not in values:
+        encoded = [text.encode() for text in values]
+        ends = np.cumsum([0, *map(len, encoded)], dtype=np.int32)
+        parts = (pa.py_buffer(ends), pa.py_buffer(b"".join(encoded)))
+        return pa.StringArray.from_buffers(len(encoded), *parts)
+    return pa.array(values, kind)
 
 
 @contextmanager
@@ -204,7 +221,8 @@ def matrix(column: pa.Array | pa.ChunkedArray) -> np.ndarray:
     """[rows, width] of a column of fixed-size lists."""
     if isinstance(column, pa.ChunkedArray):
         column = column.combine_chunks()
-    return column.flatten().to_numpy(zero_copy_only=False).reshape(-1, column.type.list_size)
+    # Not to_numpy, which loads pandas.
+    return np.from_dlpack(column.flatten()).reshape(-1, column.type.list_size)
 
 
 class VectorWriter:

@@ -33,12 +33,10 @@ def fetch(fetched: Path, spec: str, log: Path | None) -> None:
     wanted = specs.FetchSpec.read(spec)
     with step(None, None, None, log) as messages:
         from wellspring.downloads import hub
-        from wellspring.models.sources import TOKENIZER_FILES
+        from wellspring.models import sources
 
         name, revision = _repository(wanted.source)
-        found = hub.checkpoint(
-            name, revision, fetched.parent, TOKENIZER_FILES, _megabytes(messages)
-        )
+        found = hub.checkpoint(name, revision, fetched.parent, sources.beside, _megabytes(messages))
         if found.commit != revision:
             messages.tell(
                 f"{revision} of {name} is commit {found.commit} today: pin it with "

@@ -48,6 +48,8 @@ def embed(
     with step("embed", variant(encoding), code, log) as messages:
         source = shards.check(texts, step="texts")
         described = verify(description, encoding)
+        for line in _disagreements(described, encoding):
+            messages.say(line)
         backbone = load_backbone(described, encoding, threads)
         messages.device = str(backbone.device)
         for line in advice(encoding, backbone):
@@ -71,6 +73,20 @@ def embed(
         with shards.vectors(shard, *shape, identity, made) as writer:
             _fill(writer, backbone, texts, wanted, budget, messages)
         messages.counts(writer.facts)
+
+
+def _disagreements(described: Described, encoding: specs.EncodingSpec) -> Iterator[str]:
+    """Where the encoder's entry is not as the checkpoint's own files say."""
+    from wellspring.models import conventions
+
+    yield from conventions.disagreements(
+        conventions.read(described.checkpoint, described.adapter),
+        encoding.side,
+        encoding.pooling,
+        encoding.template,
+        encoding.length,
+        encoding.normalise,
+    )
 
 
 def load_backbone(described: Described, encoding: specs.EncodingSpec, threads: int) -> Backbone:
@@ -103,6 +119,7 @@ def advice(encoding: specs.EncodingSpec, backbone: Backbone) -> Iterator[str]:
     """What the user should know about the model before waiting for it."""
     import torch
 
+    yield from backbone.notes
     able = torch.cpu.get_capabilities()
     fast = {
         "float32": True,
@@ -112,7 +129,9 @@ def advice(encoding: specs.EncodingSpec, backbone: Backbone) -> Iterator[str]:
     if backbone.device.type == "cpu" and not fast[encoding.dtype]:
         yield f"this processor has no {encoding.dtype} arithmetic: float32 would be faster"
     if backbone.merged is not None:
-        yield f"adapter merged: outputs are within {backbone.merged:.1e} of the unmerged ones"
+        yield (
+            f"adapter merged: rounding moved the outputs by {backbone.merged:.1e} of the largest"
+        )
     if spread := getattr(backbone.model, "hf_device_map", None):
         yield f"the model is spread over {', '.join(sorted({str(p) for p in spread.values()}))}"
 

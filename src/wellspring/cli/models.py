@@ -50,9 +50,10 @@ def model(description: Path, spec: str, code: str | None, log: Path | None) -> N
             for line in _make(wanted, folder):
                 messages.say(line)
             place, adapter = _places(wanted, folder)
-            layers, hidden = load.describe(place, architecture(wanted))
+            known = architecture(wanted)
+            layers, hidden = load.describe(place, known)
             if adapter:
-                adapters.fit(load.skeleton(place, architecture(wanted)), adapter)
+                adapters.fit(load.skeleton(place, known), adapter, known.unused)
             contents = _contents(place, adapter)
         except ModelError as error:
             raise ModelError(f"models.{folder.name}: {error}") from None
@@ -113,46 +114,56 @@ def variant(spec: specs.ModelSpec | specs.EncodingSpec) -> str | None:
 
 def _make(wanted: specs.ModelSpec, folder: Path) -> Iterator[str]:
     """Make what cannot be used where it lies, beside the description; gives lines for the log."""
-    from wellspring.models import adapters, sources, weights
+    from wellspring.models import adapters, conventions, sources, weights
 
     _clear(folder)
     if wanted.base is not None:
         base = _locate(wanted.base.source, folder)
+        try:
+            conventions.refuse(conventions.read(base), wanted.base.acknowledge)
+        except ModelError as error:
+            raise ModelError(f"the model that it copies ({wanted.base.source}): {error}") from None
         sources.make_random(base, folder, architecture(wanted), wanted.seed, wanted.kept)
         return
     place = _locate(wanted.source, folder)
     if (place / ADAPTER_CONFIG).is_file():
         # transformers would apply it unasked.
         raise ModelError(f"source: {place} holds an adapter: name that under adapter")
+    adapter = _locate(wanted.adapter, folder, ADAPTER_CONFIG) if wanted.adapter else None
+    found = conventions.read(place, adapter)
+    conventions.refuse(found, wanted.acknowledge)
+    yield from (f"the checkpoint's files say {line}" for line in found.summary())
     if not any(place.glob("model*.safetensors")):
         weights.convert(place, folder)
-    if wanted.adapter is None:
+    if adapter is None:
         return
-    place = _locate(wanted.adapter, folder, ADAPTER_CONFIG)
-    base = adapters.described(place).get("base_model_name_or_path")
+    base = adapters.described(adapter).get("base_model_name_or_path")
     yield f"the adapter names its base: {base}"
     source = wanted.source.removeprefix("hub:").rpartition("@")[0]
     # Paths tell nothing; of names the owner may have been left out.
     named = wanted.source.startswith("hub:") and base and not base.startswith((".", "/", "~"))
     if named and base.rpartition("/")[2].lower() != source.rpartition("/")[2].lower():
-        raise ModelError(f"adapter: {place} is for the base {base}, the source is {source}")
-    if not (place / adapters.WEIGHTS).is_file():
-        weights.convert(place, folder / ADAPTER)
+        raise ModelError(f"adapter: {adapter} is for the base {base}, the source is {source}")
+    if not (adapter / adapters.WEIGHTS).is_file():
+        weights.convert(adapter, folder / ADAPTER)
 
 
 def _clear(folder: Path) -> None:
     """Remove what an earlier source left, tokenizer included."""
-    from wellspring.models.sources import TOKENIZER_FILES
+    from wellspring.models.sources import small_files
 
     shutil.rmtree(folder / ADAPTER, ignore_errors=True)
-    names = ("config.json", "generation_config.json", ADAPTER_CONFIG, *TOKENIZER_FILES)
+    if not folder.is_dir():
+        return
     for path in (
         *folder.glob("*.safetensors"),
         *folder.glob(".*.safetensors.part"),
         *folder.glob("*.safetensors.index.json"),
-        *(folder / name for name in names),
+        *(folder / name for name in ("generation_config.json", *small_files(folder))),
     ):
         path.unlink(missing_ok=True)
+        if path.parent != folder:
+            path.parent.rmdir()
 
 
 def _places(spec: specs.ModelSpec, folder: Path) -> tuple[Path, Path | None]:

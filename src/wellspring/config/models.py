@@ -99,6 +99,10 @@ class Model(Strict):
     """Which classes and layers the checkpoint has: one under `architectures`, or a built-in name:
     bert, distilbert, dpr, gemma, gemma2, gemma3, llama, mistral, modernbert, mpnet, phi, phi3,
     qwen2, qwen3, roberta, t5."""
+    acknowledge: list[Literal["own-code", "dense", "modules"]] = Field(default=[])
+    """What of the checkpoint is knowingly left out, and is refused otherwise: `own-code` (code of
+    its own under auto_map: transformers' class of that name is loaded), `dense` (linear layers of
+    sentence-transformers behind the pooling) and `modules` (its other modules)."""
     layers: int = Field(ge=1, le=99)
     """Transformer blocks; checked against the checkpoint. Layer 0 is the embedding output. At most
     99: file names have two digits."""
@@ -138,9 +142,9 @@ class Encoder(Strict):
     passage_template: str = "{text}"
     """How a passage is written for the model."""
     query_length: int = Field(default=128, ge=3)
-    """Longest query in tokens, special tokens included."""
+    """Longest query in tokens, template and special tokens included; the text alone is cut."""
     passage_length: int = Field(default=512, ge=3)
-    """Longest passage in tokens, special tokens included."""
+    """Longest passage in tokens, template and special tokens included; the text alone is cut."""
     normalise: bool = False
     """Divide every vector by its L2 norm."""
     dtype: Literal["float32", "bfloat16", "float16"] = "float32"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import shutil
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -39,6 +39,9 @@ TOKENIZERS = frozenset({"tokenizer.json", "tokenizer_config.json"})
 ROWS = 16_384
 """Rows of a Parquet row group."""
 
+Small = Callable[[str], bool]
+"""Whether a path in a repository is of a small file that belongs to the weights."""
+
 
 @dataclass(frozen=True)
 class Checkpoint:
@@ -56,14 +59,13 @@ class Table:
     rows: int
 
 
-def checkpoint(
-    name: str, revision: str, folder: Path, tokenizer: Collection[str], track: Track
-) -> Checkpoint:
-    """Fetch a model's or an adapter's configuration, tokenizer and weights into `folder`.
+def checkpoint(name: str, revision: str, folder: Path, small: Small, track: Track) -> Checkpoint:
+    """Fetch a model's or an adapter's weights and the small files beside them into `folder`.
 
-    `tokenizer` names the files that one may have; sentencepiece models come with them. Weights are
-    the safetensors that transformers and peft load, and pickles only where the model, or the
-    adapter, has none; nothing else of the repository is fetched. What the user's own cache of the
+    `small` tells of a path whether it is one of those: configuration, tokenizer, and what says how
+    a text is read; sentencepiece models come with them. Weights are the safetensors that
+    transformers and peft load, and pickles only where the model, or the adapter, has none; nothing
+    else of the repository is fetched. What the user's own cache of the
     hub holds is linked from there: a commit that is named in full and cached needs no network.
     Files of the folder that are whole are kept, parts are continued, and what an earlier commit
     left is removed.
@@ -72,14 +74,15 @@ def checkpoint(
     in part and the hub is out of reach, does not fit on the disk, or where a file has not the
     digest that the hub names.
     """
-    repository = _whole_cached(name, revision, tokenizer) or resolve("model", name, revision)
-    wanted = _chosen(repository.files, tokenizer)
+    repository = _whole_cached(name, revision, small) or resolve("model", name, revision)
+    wanted = _chosen(repository.files, small)
     if repository.from_cache:
-        _refuse_partial(repository, wanted, tokenizer)
+        _refuse_partial(repository, wanted, small)
     _refuse_incomplete(repository, wanted)
     folder.mkdir(parents=True, exist_ok=True)
-    for path in folder.iterdir():
-        if _belongs(path.name, tokenizer) and path.name not in wanted:
+    for path in [*folder.glob("*"), *folder.glob("*/*")]:
+        file = path.relative_to(folder).as_posix()
+        if path.is_file() and _belongs(file, small) and file not in wanted:
             path.unlink()
     obtain(repository, wanted, folder, track)
     files = {
@@ -126,11 +129,11 @@ def table(
     return Table(commit, rows)
 
 
-def _whole_cached(name: str, commit: str, tokenizer: Collection[str]) -> Repository | None:
+def _whole_cached(name: str, commit: str, small: Small) -> Repository | None:
     """A commit of which the cache has noted what there is, and holds all that is wanted."""
     found = cached("model", name, commit) if COMMIT.fullmatch(commit) else None
     noted = _noted(found) if found is not None else None
-    if noted is None or not set(_chosen(noted, tokenizer)) <= set(found.files):
+    if noted is None or not set(_chosen(noted, small)) <= set(found.files):
         return None
     return found
 
@@ -144,12 +147,12 @@ def _noted(repository: Repository) -> list[str] | None:
     return [file.path for file in tree]
 
 
-def _chosen(names: Iterable[str], tokenizer: Collection[str]) -> list[str]:
-    """The files of a checkpoint, none of a subfolder.
+def _chosen(names: Iterable[str], small: Small) -> list[str]:
+    """The files of a checkpoint; of subfolders, the small ones alone.
 
     Safetensors go before pickles for the model and for the adapter, each by itself.
     """
-    names = [name for name in names if _belongs(name, tokenizer)]
+    names = [name for name in names if _belongs(name, small)]
     safe = {found["stem"] for name in names if (found := SAFETENSORS.fullmatch(name))}
 
     def wanted(name: str) -> bool:
@@ -167,11 +170,9 @@ def _holder(weights: re.Match[str]) -> str:
     return weights["stem"].removeprefix("pytorch_")
 
 
-def _belongs(name: str, tokenizer: Collection[str]) -> bool:
+def _belongs(name: str, small: Small) -> bool:
     patterns = (SAFETENSORS, PICKLES, INDEX, re.compile(r"[^/]+\.model"))
-    return (
-        name in CONFIGS or name in tokenizer or any(pattern.fullmatch(name) for pattern in patterns)
-    )
+    return small(name) or any(pattern.fullmatch(name) for pattern in patterns)
 
 
 def _shards(wanted: Iterable[str]) -> dict[str, list[int]]:
@@ -184,14 +185,12 @@ def _shards(wanted: Iterable[str]) -> dict[str, list[int]]:
     return shards
 
 
-def _refuse_partial(
-    repository: Repository, wanted: Collection[str], tokenizer: Collection[str]
-) -> None:
+def _refuse_partial(repository: Repository, wanted: Collection[str], small: Small) -> None:
     """Refuse a cached commit that may lack files: what runs without one of them runs otherwise."""
     noted, shards = _noted(repository), _shards(wanted)
     missing: list[str] = []
     if noted is not None:
-        missing = sorted(set(_chosen(noted, tokenizer)) - set(wanted))
+        missing = sorted(set(_chosen(noted, small)) - set(wanted))
     elif not shards:
         missing = ["weights"]
     elif "model" in shards and TOKENIZERS.isdisjoint(wanted):

@@ -84,6 +84,15 @@ def builtin(name: str) -> Architecture:
     return importlib.import_module(f"wellspring.models.{name}").ARCHITECTURE
 
 
+def knowing(named: str) -> str | None:
+    """The built-in architecture that knows a class, be it to refuse it; None where none does."""
+    for name in BUILTIN:
+        known = builtin(name)
+        if named in known.classes or named in known.refused:
+            return name
+    return None
+
+
 def blocks(model: nn.Module, architecture: Architecture) -> nn.ModuleList:
     """The model's transformer blocks, first to last; ModelError where the path leads elsewhere."""
     from torch import nn

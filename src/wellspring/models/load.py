@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import tokenizers
 import torch
 import transformers
 from huggingface_hub.errors import StrictDataclassError
@@ -16,15 +15,14 @@ from safetensors import SafetensorError
 
 from wellspring.errors import ModelError
 from wellspring.models.architecture import Architecture, blocks, builtin, check
+from wellspring.models.tokenizer import read as read_tokenizer
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
-SENTENCES = (
-    "where does the knowledge of a retriever come from?",
-    "Où  naît le SAVOIR, Dr. Épée? 42 % \n 知识 co-operate",
+NO_CLASS = (
+    'write the one that the weights were saved from into it, as "architectures": ["…"]; the '
+    "model's architecture knows"
 )
-"""Plain words; and capitals, accents, digits, white space and other scripts."""
-
 LOCAL = {"local_files_only": True, "trust_remote_code": False}
 
 
@@ -45,10 +43,14 @@ class Backbone:
     device: torch.device
     """Where inputs go, and where hidden states come back."""
     merged: float | None = None
-    """How far the merged adapter's outputs are from the unmerged one's, as a share of the largest;
-    None without an adapter."""
+    """How far merging the adapter moved the outputs, as a share of the largest; None without an
+    adapter."""
     fresh: tuple[str, ...] = ()
     """Names of weights that are not the checkpoint's: of poolers, on which no state depends."""
+    embedded: int | None = None
+    """How many ids the model embeds. A tokenizer may know some more; None: not known."""
+    notes: tuple[str, ...] = ()
+    """What was decided about the tokenizer, in lines for the log."""
 
     def states(self, ids: torch.Tensor, mask: torch.Tensor) -> tuple[torch.Tensor, ...]:
         """All hidden states [batch, tokens, hidden], embedding output first.
@@ -73,7 +75,9 @@ def model_class(config: Any, architecture: Architecture | str) -> type:
     Raises ModelError for a class that the architecture does not know or refuses.
     """
     known = _resolved(architecture)
-    named = (config.architectures or ["nothing"])[0]
+    if not config.architectures:
+        raise ModelError(f"config.json names no class: {NO_CLASS} {', '.join(known.classes)}")
+    named = config.architectures[0]
     if named in known.refused:
         raise ModelError(f"config.json names the class {named}: {known.refused[named]}")
     if named not in known.classes:
@@ -131,8 +135,7 @@ def load(
     memory; this is also done without it when the weights do not fit on one card.
 
     Raises ModelError when weights are missing, left over or of another shape, when the model does
-    not have `layers` blocks with the architecture's sub-layers, or when the tokenizer cannot be
-    read or knows more tokens than the model embeds.
+    not have `layers` blocks with the architecture's sub-layers, and as `tokenizer.read` does.
     """
     from wellspring.models import placement
 
@@ -147,11 +150,11 @@ def load(
     (model, fresh), apart = _model(folder, kind, dtype, known.unused), None
     check(model, known, layers)
     embedded = model.get_input_embeddings().num_embeddings
-    tokenizer = _tokenizer(folder, embedded)
+    tokenizer, notes = read_tokenizer(folder, embedded)
     if adapter is not None:
         from wellspring.models import adapters
 
-        model, apart = adapters.merge(model, adapter)
+        model, apart = adapters.merge(model, adapter, known.unused)
     model, place = placement.place(model.requires_grad_(False), known, device, device_map)
     padding = getattr(config, "pad_token_id", None)
     return Backbone(
@@ -165,6 +168,8 @@ def load(
         merged=apart,
         device=place,
         fresh=fresh,
+        embedded=embedded,
+        notes=notes,
     )
 
 
@@ -239,42 +244,6 @@ def _positions(model: Any) -> int | None:
                 0 if table.padding_idx is None else table.padding_idx + 1
             )
     return None
-
-
-def _tokenizer(folder: Path, embedded: int) -> Any:
-    try:
-        tokenizer = transformers.AutoTokenizer.from_pretrained(folder, **LOCAL)
-    except Exception as error:  # the tokenizers library raises nothing more precise
-        raise ModelError(f"{folder}: the tokenizer cannot be read ({_reason(error)})") from None
-    # Without its vocabulary's file, transformers builds a tokenizer all the same.
-    if len(tokenizer) <= len(tokenizer.all_special_ids):
-        raise ModelError(f"{folder}: the tokenizer has no vocabulary: a file of it is missing")
-    _check_tokens(folder / "tokenizer.json", tokenizer)
-    if len(tokenizer) > embedded:
-        raise ModelError(
-            f"the tokenizer knows {len(tokenizer)} tokens, the model embeds {embedded}"
-        )
-    return tokenizer
-
-
-def _check_tokens(written: Path, tokenizer: Any) -> None:
-    """Refuse a tokenizer that transformers rebuilt for the model's type against its own file."""
-    if not written.is_file():
-        return
-    exact = tokenizers.Tokenizer.from_file(str(written))
-    exact.no_padding()
-    exact.no_truncation()
-    # Special tokens aside: which ones are added is also said elsewhere.
-    options = {"add_special_tokens": False}
-    if any(
-        tokenizer(text, **options)["input_ids"] != exact.encode(text, **options).ids
-        for text in SENTENCES
-    ):
-        raise ModelError(
-            f"{written}: transformers {transformers.__version__} reads it as "
-            f"{type(tokenizer).__name__} and splits a text otherwise than the file says: use the "
-            "tokenizer that the model was published with, or another release of transformers"
-        )
 
 
 def _named(key: str | tuple[str, torch.Size, torch.Size]) -> str:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from wellspring.errors import ModelError
+from wellspring.models import conventions
 from wellspring.randomness import key
 
 if TYPE_CHECKING:
@@ -29,6 +30,9 @@ TOKENIZER_FILES = (
     "spiece.model",
     "sentencepiece.bpe.model",
 )
+
+"""What a tokenizer may be made of."""
+SINGLE, INDEX = "model.safetensors", "model.safetensors.index.json"
 
 
 @dataclass(frozen=True)
@@ -55,11 +59,27 @@ def locate(source: str, holds: str = "config.json") -> Path:
     return folder
 
 
+def beside(name: str) -> bool:
+    """Whether a path in a checkpoint's folder is of a small file that belongs to the weights."""
+    folder, _, file = name.rpartition("/")
+    if folder:
+        return file == "config.json" and conventions.FOLDER.fullmatch(folder) is not None
+    return name in ("config.json", "adapter_config.json", *TOKENIZER_FILES, *conventions.FILES)
+
+
+def small_files(folder: Path) -> list[str]:
+    """The paths in a checkpoint's folder for which `beside` holds."""
+    paths = (path.relative_to(folder).as_posix() for path in folder.glob("*/config.json"))
+    names = (path.name for path in folder.iterdir() if path.is_file())
+    return sorted(filter(beside, [*paths, *names]))
+
+
 def files(folder: Path) -> Files:
-    """Hash the checkpoint's files; ModelError where it has no safetensors weights."""
+    """Hash the checkpoint's files; ModelError where it has no safetensors weights, or two sets."""
     weights = sorted(folder.glob("*.safetensors"))
     if not weights:
         raise ModelError(f"{folder}: holds no *.safetensors weights")
+    refuse_two(folder)
     tokenizer = [folder / name for name in TOKENIZER_FILES if (folder / name).is_file()]
     if not tokenizer:
         raise ModelError(f"{folder}: holds no tokenizer")
@@ -68,6 +88,16 @@ def files(folder: Path) -> Files:
         tokenizer={path.name: _sha256(path) for path in tokenizer},
         config={"config.json": _sha256(folder / "config.json")},
     )
+
+
+def refuse_two(folder: Path) -> None:
+    """Raise ModelError for a whole file of weights beside parts, which would go unread."""
+    parts = sorted(path.name for path in folder.glob("model-*-of-*.safetensors"))
+    if (folder / SINGLE).is_file() and parts:
+        raise ModelError(
+            f"{folder}: holds {SINGLE} and {parts[0]} … ({len(parts)} files, with {INDEX}), and "
+            f"one of the two is older: remove {SINGLE}, or the {len(parts)} files and the index"
+        )
 
 
 def adapter_files(folder: Path) -> dict[str, str]:

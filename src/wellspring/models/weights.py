@@ -11,7 +11,7 @@ import torch
 from safetensors.torch import save_file
 
 from wellspring.errors import ModelError
-from wellspring.models.sources import TOKENIZER_FILES
+from wellspring.models.sources import small_files
 
 POINTER = b"version https://git-lfs"
 PATTERNS = ("pytorch_model*.bin", "adapter_model.bin")
@@ -20,7 +20,7 @@ PATTERNS = ("pytorch_model*.bin", "adapter_model.bin")
 def convert(folder: Path, target: Path) -> None:
     """Store the *.bin weights in `folder` as safetensors in `target`, a file at a time.
 
-    Config, tokenizer and index go with them. torch reads the files with
+    The small files and the index go with them. torch reads the files with
     `weights_only`, which runs no code of theirs. Raises ModelError where a file holds anything but
     tensors or cannot be read.
     """
@@ -41,9 +41,9 @@ def convert(folder: Path, target: Path) -> None:
         except (ValueError, KeyError, TypeError, AttributeError):
             raise ModelError(f"{index}: is no index of weights") from None
         (target / "model.safetensors.index.json").write_text(text, encoding="utf-8")
-    for name in ("config.json", "adapter_config.json", *TOKENIZER_FILES):
-        if (folder / name).is_file():
-            shutil.copyfile(folder / name, target / name)
+    for name in small_files(folder):
+        (target / name).parent.mkdir(exist_ok=True)
+        shutil.copyfile(folder / name, target / name)
 
 
 def _renamed(name: str) -> str:

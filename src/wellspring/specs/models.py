@@ -30,6 +30,7 @@ class ModelSpec(Spec):
     kept: int | None = None
     base: ModelSpec | None = None
     adapter: str | None = None
+    acknowledge: tuple[str, ...] = ()
 
 
 class EncodingSpec(Spec):
@@ -88,6 +89,7 @@ def model(config: Config, name: str) -> ModelSpec:
         kept=entry.kept if fresh else None,
         base=model(config, entry.place) if fresh else None,
         adapter=entry.adapter,
+        acknowledge=tuple(sorted(entry.acknowledge)),
     )
 
 
@@ -124,7 +126,7 @@ def checkpoint_files(config: Config, name: str) -> list[str]:
     entry = config.models[name]
     if entry.scheme == "random":
         entry = config.models[entry.place]
-    patterns = ("*.safetensors", "*.json", "*.txt", "*.model", "*.bin")
+    patterns = ("*.safetensors", "*.json", "*.txt", "*.model", "*.bin", "[0-9]*_*/config.json")
     found = []
     for source in filter(None, (entry.source, entry.adapter)):
         scheme, _, place = source.partition(":")
