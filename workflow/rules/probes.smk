@@ -12,6 +12,8 @@ rule probe:
         outcomes="results/probes/{retriever}/{dataset}/layer-{layer}/passages-{passages}.parquet",
         metrics="results/probes/{retriever}/{dataset}/layer-{layer}/passages-{passages}.metrics.parquet",
         curves="results/probes/{retriever}/{dataset}/layer-{layer}/passages-{passages}.curves.parquet",
+        codes="results/probes/{retriever}/{dataset}/layer-{layer}/passages-{passages}.codes.parquet",
+        sizes="results/probes/{retriever}/{dataset}/layer-{layer}/passages-{passages}.sizes.parquet",
     log:
         "results/logs/probe/{retriever}/{dataset}/layer-{layer}/passages-{passages}.log",
     conda:
@@ -27,6 +29,7 @@ rule probe:
         passage=of_job(inputs.side_folder, "retriever", "dataset", side="passage"),
     shell:
         "wellspring probe {input.samples} {input.bm25} {output.outcomes} {output.metrics} {output.curves}"
+        " {output.codes} {output.sizes}"
         " --query {params.query:q} --passage {params.passage:q}"
         " --layer {wildcards.layer} --passages {wildcards.passages}"
         " --spec {params.spec:q} --code {params.code} --log {log}"

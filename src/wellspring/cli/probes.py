@@ -20,6 +20,8 @@ from wellspring.cli.step import FILE, FOLDER, circumstances, options, step
 @click.argument("outcomes", type=FILE)
 @click.argument("metrics", type=FILE)
 @click.argument("curves", type=FILE)
+@click.argument("codes", type=FILE)
+@click.argument("sizes", type=FILE)
 @click.option("--query", type=FOLDER, required=True, help="Folder of the query shards.")
 @click.option("--passage", type=FOLDER, required=True, help="Folder of the passage shards.")
 @click.option("--layer", type=click.IntRange(min=0), required=True)
@@ -31,6 +33,8 @@ def probe(
     outcomes: Path,
     metrics: Path,
     curves: Path,
+    codes: Path,
+    sizes: Path,
     query: Path,
     passage: Path,
     layer: int,
@@ -39,7 +43,11 @@ def probe(
     code: str | None,
     log: Path | None,
 ) -> None:
-    """Fit the probes to SAMPLES (BM25 SCORES beside them) into OUTCOMES, METRICS and CURVES."""
+    """Fit the probes to SAMPLES (BM25 SCORES beside them).
+
+    OUTCOMES of the test samples, METRICS and CURVES of the fits, CODES (bits of the training
+    samples) and SIZES (accuracy over the size of the training split) are written.
+    """
     wanted = specs.ProbeSpec.read(spec)
     with step("probe", None, code, log) as messages:
         drawn = shards.check(
@@ -53,18 +61,20 @@ def probe(
 
         import torch
 
-        from wellspring.probes import ProbeSettings, assemble, run
+        from wellspring.probes import ProbeSettings, assemble, run, splits_of
 
         # Two threads are no faster, and jobs run side by side.
         torch.set_num_threads(1)
         settings = ProbeSettings(
             kinds=tuple(wanted.kinds),
             seeds=tuple(wanted.seeds),
+            portions=tuple(wanted.portions),
             **({"rank": wanted.rank} if wanted.rank else {}),
             **wanted.optimiser,
         )
         started = time.monotonic()
-        found = run(assemble(frame, lexical, queries, answers), passages, settings)
+        split = splits_of(frame, wanted.samples.splits, settings.seeds, wanted.redrawn)
+        found = run(assemble(frame, lexical, queries, answers, split), passages, settings)
         messages.cost["fitting"] = round(time.monotonic() - started, 2)
         for line in _summary(found.metrics):
             messages.say(line)
@@ -76,9 +86,15 @@ def probe(
             "passages": passages,
         }
         made = shards.Provenance(identity, circumstances("probe", None, "torch", "polars"))
-        shards.write(curves, found.curves.to_arrow(), made)
-        shards.write(metrics, found.metrics.to_arrow(), made)
-        shards.write(outcomes, found.samples.to_arrow(), made)
+        files = {
+            codes: found.codes,
+            sizes: found.sizes,
+            curves: found.curves,
+            metrics: found.metrics,
+            outcomes: found.samples,
+        }
+        for path, table in files.items():
+            shards.write(path, table.to_arrow(), made)
 
 
 def load_side(

@@ -44,6 +44,14 @@ class Splits(Strict):
     """Seed of the split."""
 
 
+class ProbedSplits(Splits):
+    """The same, and what the seeds of the probes do with it."""
+
+    redrawn: bool = True
+    """Each seed of the probes after the first draws its own split of the samples whose split the
+    source does not publish; false: one split for all seeds."""
+
+
 class Bm25(Strict):
     """The lexical scorer that mines negatives and serves as the `bm25` control."""
 
@@ -56,7 +64,7 @@ class Bm25(Strict):
 class _Dataset(Strict):
     negatives: Negatives = Negatives()
     """Which hard negatives a sample gets."""
-    splits: Splits = Splits()
+    splits: ProbedSplits = ProbedSplits()
     """How samples are split, where the source publishes no splits."""
     bm25: Bm25 = Bm25()
     """The lexical scorer that mines negatives and serves as a control."""

@@ -19,6 +19,7 @@ ROWS = pl.Schema(
     {
         "sample_id": pl.String,
         "split": pl.Enum(SPLITS),
+        "published": pl.Enum(SPLITS),
         "query_id": pl.String,
         "positive_id": pl.String,
         "negative_ids": pl.List(pl.String),
@@ -54,8 +55,9 @@ class Samples:
     """What a probe is trained and tested on."""
 
     frame: pl.DataFrame
-    """sample_id (16 hex digits), split ("train", "validation" or "test"), query_id, positive_id,
-    negative_ids (list, in random order; an oversampled one repeats), sorted by split, query_id and
+    """sample_id (16 hex digits), split ("train", "validation" or "test"), published (the source's
+    split under these names; null where it publishes none), query_id, positive_id, negative_ids
+    (list, in random order; an oversampled one repeats), sorted by split, query_id and
     positive_id."""
     counts: dict[str, int]
     """samples, train, validation, test; `given_negatives_not_used`, where others are mined; of
@@ -80,18 +82,18 @@ def make(texts: pl.DataFrame, judgements: pl.DataFrame, sampling: Sampling) -> S
     candidates = _mined(texts, named, sampling) if sampling.mined else _given(named)
     rows = []
     oversampled = 0
-    for query_id, positive_id, sample_id, split, query in pairs.iter_rows():
+    for query_id, positive_id, sample_id, split, query, published in pairs.iter_rows():
         found = candidates.get(query, [])
         drawn = negatives.draw(found, sampling.negatives, sampling.negatives_seed, sample_id)
         if drawn is not None:
             oversampled += len(found) < sampling.negatives
-            rows.append((sample_id, split, query_id, positive_id, drawn, query))
+            rows.append((sample_id, split, published, query_id, positive_id, drawn, query))
     frame = pl.DataFrame(rows, schema=ROWS, orient="row")
     sizes = {split: frame.filter(pl.col("split") == split).height for split in SPLITS}
     _check(sizes, sampling)
     shared = frame.group_by("query").agg(pl.col("split").n_unique() > 1)["split"].sum()
     return Samples(
-        frame=frame.drop("query").with_columns(pl.col("split").cast(pl.String)),
+        frame=frame.drop("query").with_columns(pl.col("split", "published").cast(pl.String)),
         counts={
             "samples": frame.height,
             **sizes,

@@ -6,8 +6,10 @@ negatives: new ones leave the test queries as they were.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal
 
+import numpy as np
 import polars as pl
 
 from wellspring import randomness
@@ -35,7 +37,34 @@ def splits(
     `query`, a sample is dropped when its query is in a published split that comes later.
     """
     pairs, _ = assigned(keyed(texts, judgements), by, test, validation, seed)
-    return pairs.drop("query").with_columns(pl.col("split").cast(pl.String))
+    return pairs.drop("query", "published").with_columns(pl.col("split").cast(pl.String))
+
+
+def redrawn(
+    published: Sequence[str | None],
+    units: Sequence[str],
+    test: float,
+    validation: float,
+    seed: int,
+) -> np.ndarray:
+    """The split of each of n samples, str [n], drawn anew where the source publishes none.
+
+    published: each sample's published split under our names; None counts as train. units: what
+    must not be torn apart, such as the ids of queries. A published test or validation split stays.
+    One that nothing has is taken from train: units in the order of a hash of (seed, unit), the
+    first `test` of all for the test split, the next `validation` of the rest for the validation
+    split, to the nearest whole number. Given every unit and the seed of the samples, the splits are
+    those of the samples.
+    """
+    split = np.array([name or "train" for name in published], dtype="<U10")
+    names = np.asarray(units, dtype=object)
+    for part, share in (("test", test), ("validation", validation)):
+        if not (split == part).any():
+            train = split == "train"
+            order = randomness.shuffled(seed, sorted(set(names[train])))
+            chosen = set(order[: int(share * len(order) + 0.5)])
+            split[[held and name in chosen for held, name in zip(train, names, strict=True)]] = part
+    return split
 
 
 def qrels(texts: pl.DataFrame, judgements: pl.DataFrame, splits: pl.DataFrame) -> pl.DataFrame:
@@ -92,9 +121,8 @@ def assigned(
     for name, share in (("test", test), ("validation", validation)):
         if not (pairs["split"] == name).any():
             pairs = _carved(pairs, "query" if by == "query" else "sample_id", name, share, seed)
-    pairs = pairs.select(
-        "query_id", pl.col("text_id").alias("positive_id"), "sample_id", "split", "query"
-    )
+    positive = pl.col("text_id").alias("positive_id")
+    pairs = pairs.select("query_id", positive, "sample_id", "split", "query", "published")
     return pairs.sort("split", "query_id", "positive_id"), counts
 
 
@@ -109,8 +137,8 @@ def _published(positives: pl.DataFrame) -> pl.DataFrame:
     names = dict(PUBLISHED)
     if not (positives["split"] == "test").any():
         names |= {"dev": "test", "validation": "test"}
-    split = pl.col("split").fill_null("train").replace_strict(names, return_dtype=pl.Enum(SPLITS))
-    return positives.with_columns(split)
+    published = pl.col("split").replace_strict(names, return_dtype=pl.Enum(SPLITS))
+    return positives.with_columns(split=published.fill_null("train"), published=published)
 
 
 def _carved(pairs: pl.DataFrame, unit: str, name: str, share: float, seed: int) -> pl.DataFrame:

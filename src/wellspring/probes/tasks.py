@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
+import numpy as np
 import torch
 from torch.nn.functional import embedding_bag
 
 Weights = dict[str, torch.Tensor]
-"""Name to a tensor [R, …]; a name `bias` is not penalised."""
+"""Name to a tensor [R, …]; names in FREE are not penalised."""
+FREE = ("bias", "cosine")
 
 _BLOCK = {"cpu": 2**23, "cuda": 2**30}
 """Bytes of gathered features at a time: memory does not grow with the samples, and on a CPU they
@@ -30,6 +32,11 @@ class Task:
     """int64 [R, S, N], passages in the order that the probe sees."""
     target: torch.Tensor
     """int64 [R, S], the slot to rank first."""
+    cosines: torch.Tensor | None = None
+    """float32 [R, S, N], of the raw vectors and scaled; for the kinds that read them."""
+    targets: int = 1
+    """How many targets the same lists have: seeds come once for each of them, and seeds r and
+    r + R / targets show the same queries and passages."""
 
     @property
     def sizes(self) -> tuple[int, int, int, int]:
@@ -43,6 +50,27 @@ class Task:
     def pick(self, values: torch.Tensor, samples: torch.Tensor) -> torch.Tensor:
         """Values [R, S, …] of each seed's own samples [R, B]."""
         return values[torch.arange(len(samples), device=samples.device)[:, None], samples]
+
+    def restricted(self, samples: np.ndarray) -> Task:
+        """The same for samples [R, n] alone: tables of the vectors that they use, where those are
+        less than half. What other samples are asked is then undefined."""
+        chosen = torch.from_numpy(samples).to(self.rows.device)
+        queries, query_rows = _used(self.queries, self.query_rows, chosen)
+        passages, rows = _used(self.passages, self.rows, chosen)
+        return replace(self, queries=queries, query_rows=query_rows, passages=passages, rows=rows)
+
+
+def _used(
+    table: torch.Tensor, rows: torch.Tensor, samples: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """The rows [R, S, …] of a table that samples [R, n] use, and where all rows are among them."""
+    runs = torch.arange(len(samples), device=samples.device)[:, None]
+    used = rows[runs, samples].unique()
+    if 2 * len(used) >= len(table):
+        return table, rows
+    places = torch.zeros(len(table), dtype=torch.int64, device=table.device)
+    places[used] = torch.arange(len(used), device=table.device)
+    return table[used], places[rows]
 
 
 @dataclass(frozen=True)
