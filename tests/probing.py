@@ -111,9 +111,7 @@ def permuted(given: ProbeData, seed: int = 0) -> ProbeData:
     )
 
 
-def question_of(
-    data: ProbeData, passages: int = 3, seeds: tuple[int, ...] = (0, 1)
-) -> Question:
+def question_of(data: ProbeData, passages: int = 3, seeds: tuple[int, ...] = (0, 1)) -> Question:
     """What probes of the vectors as they are, are asked."""
     keys = candidates.keys_of(seeds, data.sample_ids)
     queries, answers = (torch.nn.functional.normalize(x) for x in (data.queries, data.passages))

@@ -12,6 +12,7 @@ from scipy import stats
 from wellspring.errors import ConfigError
 from wellspring.probes import candidates
 
+
 def drawn(count=4000, negatives=4, passages=3, seeds=(0, 1)):
     rows = np.arange(count * (negatives + 1)).reshape(count, -1)
     ids = [f"s{number}" for number in range(count)]

@@ -1,4 +1,4 @@
-"""What ranking the wanted candidate first is worth, and what it is worth without anything to learn."""
+"""What ranking the wanted candidate first is worth, and what guessing earns."""
 
 from __future__ import annotations
 

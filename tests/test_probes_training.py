@@ -17,8 +17,10 @@ from wellspring.probes import concat, kinds, tasks, training
 TRAINED = {
     "concat": concat.ConcatByTable,
     "concat-direct": concat.ConcatDirect,
-    "passage-scorer": kinds.PassageScorer,
-    "interaction": kinds.Interaction,
+    "passage-scorer": kinds.ScorerByTable,
+    "passage-scorer-direct": kinds.ScorerDirect,
+    "interaction": lambda task: kinds.Interaction(task, kinds.ScorerByTable),
+    "interaction-direct": lambda task: kinds.Interaction(task, kinds.ScorerDirect),
     "bilinear": lambda task: kinds.Bilinear(task, 3),
 }
 
@@ -46,7 +48,7 @@ def to_the_end(kind, probe, question, rows, held, chosen):
 
 @pytest.fixture(scope="module")
 def shared_texts():
-    return relational(count=120, hidden=6)
+    return relational(count=120, hidden=6, noise=2.0)
 
 
 @pytest.mark.parametrize("name", TRAINED)
@@ -67,7 +69,7 @@ def test_logits_equal_their_definition(shared_texts, name):
             elif name == "bilinear":
                 matrix = weights["query"][seed].T @ weights["passage"][seed]
                 wanted = passages @ (query @ matrix)
-            elif name == "passage-scorer":
+            elif name.startswith("passage-scorer"):
                 wanted = passages @ weights["weight"][seed]
             else:
                 cosines = torch.cosine_similarity(passages, query[None])
@@ -97,26 +99,30 @@ def test_gradients_equal_autograd(shared_texts, name):
         torch.testing.assert_close(found[key], value.grad, rtol=1e-4, atol=1e-4)
 
 
-def test_both_ways_of_concat_are_chosen_by_the_sharing_of_texts():
+def test_both_ways_are_chosen_by_the_sharing_of_texts():
     shared, own = (question_of(data(200)).task() for data in (relational, marked))
     chosen = settings("concat")
     assert type(kinds.build("concat", shared, chosen, 120)) is concat.ConcatByTable
     assert type(kinds.build("concat", own, chosen, 120)) is concat.ConcatDirect
+    for task, way in ((shared, kinds.ScorerByTable), (own, kinds.ScorerDirect)):
+        assert type(kinds.build("passage-scorer", task, chosen, 120)) is way
+        assert type(kinds.build("shuffled-query", task, chosen, 120).scorer) is way
 
 
 @pytest.mark.parametrize("batch_size", [1000, 30])
-def test_both_ways_of_concat_train_alike(shared_texts, batch_size):
+@pytest.mark.parametrize("kind", ["concat", "passage-scorer", "interaction"])
+def test_both_ways_train_alike(shared_texts, kind, batch_size):
     question = question_of(shared_texts)
-    chosen = settings("concat", epochs=10, batch_size=batch_size)
+    chosen = settings(kind, epochs=10, batch_size=batch_size)
     fits = []
-    for way in (concat.ConcatByTable, concat.ConcatDirect):
-        probe, rows = way(question.task()), (np.arange(70), np.arange(70, 120))
-        fits.append(to_the_end("concat", probe, question, *rows, chosen)[1])
+    for way in (kind, f"{kind}-direct"):
+        probe, rows = TRAINED[way](question.task()), (np.arange(70), np.arange(70, 120))
+        fits.append(to_the_end(kind, probe, question, *rows, chosen)[1])
     np.testing.assert_allclose(fits[0].train_loss, fits[1].train_loss, rtol=1e-5)
     np.testing.assert_allclose(fits[0].validation_loss, fits[1].validation_loss, rtol=1e-5)
 
 
-@pytest.mark.parametrize("name", ["concat", "concat-direct", "interaction"])
+@pytest.mark.parametrize("name", [name for name in TRAINED if name != "bilinear"])
 def test_blocks_change_nothing(shared_texts, monkeypatch, name):
     question = question_of(shared_texts)
     chosen = settings("concat", epochs=5)

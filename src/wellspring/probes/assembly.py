@@ -60,9 +60,7 @@ def splits_of(
     published = samples["published"].to_list()
     units = samples["query_id" if splits.by == "query" else "sample_id"].to_list()
     drawn = [
-        redrawn(
-            published, units, splits.test, splits.validation, key(splits.seed, "split", seed)
-        )
+        redrawn(published, units, splits.test, splits.validation, key(splits.seed, "split", seed))
         for seed in seeds[1:]
     ]
     return np.stack([own, *drawn])

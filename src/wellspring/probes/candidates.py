@@ -75,8 +75,8 @@ def draw(candidate_rows: np.ndarray, keys: np.ndarray, passages: int) -> Draw:
 
 def _copies(rows: np.ndarray) -> np.ndarray:
     """bool of the shape of rows [..., N], whether an earlier place of the list holds the text."""
-    places = [(rows[..., :end] == rows[..., end : end + 1]).any(-1) for end in range(rows.shape[-1])]
-    return np.stack(places, axis=-1)
+    ends = range(rows.shape[-1])
+    return np.stack([(rows[..., :end] == rows[..., [end]]).any(-1) for end in ends], axis=-1)
 
 
 def repeats(rows: np.ndarray) -> np.ndarray:

@@ -8,33 +8,37 @@ in all three terms it is `shuffled-query`, which keeps what passages tell by the
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch.nn.functional import pad
 
-from wellspring.probes.scorer import PassageScorer
-from wellspring.probes.tasks import Sums, Task, Weights
+from wellspring.probes.scorer import ScorerByTable
+from wellspring.probes.tasks import Task, Weights, dots, weighted
 
 _BOUND, _STEPS, _EXACT = 100.0, 50, 1e-7
 
 Projected = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
-"""s [R], w [R, H], and the table of u·p."""
-Features = tuple[torch.Tensor, torch.Tensor, Sums]
-"""Cosines [R, B, N], products [R / targets, B (N−1), H], and where the table's entries go."""
+"""s [R], w [R, H], and what the scorer makes of u."""
+Features = tuple[torch.Tensor, torch.Tensor, Any]
+"""Cosines [R, B, N], products [R / targets, B (N−1), H], and the features of the scorer."""
 
 
 class Interaction:
     """s·cos(q, p_k) + w·(q ⊙ p_k) + u·p_k: the products differ by sample, so they are built."""
 
-    def __init__(self, task: Task) -> None:
-        self.task = task
+    def __init__(self, task: Task, scorer: type[ScorerByTable]) -> None:
+        """scorer: how u·p_k is made."""
+        self.task, self._scorer = task, scorer
         r, _, n, h = task.sizes
-        self.kept = 4 * r // task.targets * (n - 1) * h
-        self.block = task.block(self.kept)
+        products = 4 * r // task.targets * (n - 1) * h
+        self.kept = products + self.scorer.kept
+        self.block = task.block(products)
 
     @property
-    def scorer(self) -> PassageScorer:
+    def scorer(self) -> ScorerByTable:
         """What reads passages alone."""
-        return PassageScorer(self.task)
+        return self._scorer(self.task)
 
     def start(self) -> dict[str, tuple[tuple[int, ...], int]]:
         """w and u, one weight a dimension, and s."""
@@ -44,41 +48,29 @@ class Interaction:
     def features(self, samples: torch.Tensor) -> Features:
         """Of the products q ⊙ (p_k − p_N): a softmax sees differences alone."""
         task = self.task
-        once = samples[: len(samples) // task.targets]
-        passages = task.passages[task.pick(task.rows, once)]
-        differences = passages[:, :, :-1] - passages[:, :, -1:]
-        differences *= task.queries[task.pick(task.query_rows, once)][:, :, None]
+        products = task.differences(samples)
+        queries = task.pick(task.query_rows, samples[: len(products)])
+        products *= task.queries[queries][:, :, None]
         cosines = task.pick(task.cosines, samples)
-        return cosines, differences.flatten(1, 2), self.scorer.features(samples)
+        return cosines, products.flatten(1, 2), self.scorer.features(samples)
 
     def project(self, weights: Weights) -> Projected:
         """s and w as they are."""
-        table = self.scorer.project({"weight": weights["passage"]})
-        return weights["cosine"], weights["weight"], table
+        passage = self.scorer.project({"weight": weights["passage"]})
+        return weights["cosine"], weights["weight"], passage
 
     def logits(self, projected: Projected, features: Features) -> torch.Tensor:
         """[R, B, N]."""
-        (scale, weight, table), (cosines, products, passages) = projected, features
-        # A seed at a time: matrix-vector products read the features once and run at their speed.
-        parts = weight.unflatten(0, (-1, len(products))).transpose(0, 1)
-        scores = [
-            torch.stack([x @ w for w in part]) for x, part in zip(products, parts, strict=True)
-        ]
-        scores = torch.stack(scores, 1).view(*cosines.shape[:2], -1)
-        scores = pad(scores, (0, 1))
-        scores += self.scorer.logits(table, passages)
+        (scale, weight, passage), (cosines, products, passages) = projected, features
+        scores = dots(products, weight).unflatten(1, (-1, self.task.sizes[2] - 1))
+        scores = pad(scores, (0, 1)) + self.scorer.logits(passage, passages)
         return scores.addcmul_(cosines, scale[:, None, None])
 
     def gradient(self, projected: Projected, features: Features, slope: torch.Tensor) -> Weights:
-        """Of s, w and the table, from the slope of the loss in the logits [R, B, N]."""
+        """Of s, w and u (or its table), from the slope of the loss in the logits [R, B, N]."""
         cosines, products, passages = features
-        differences = slope[..., :-1].flatten(1).unflatten(0, (-1, len(products)))
-        rows = [
-            torch.stack([d @ x for d in part])
-            for part, x in zip(differences.transpose(0, 1), products, strict=True)
-        ]
         return {
-            "weight": torch.stack(rows, 1).flatten(0, 1),
+            "weight": weighted(slope[..., :-1].flatten(1), products),
             "passage": self.scorer.gradient(projected[-1], passages, slope)["weight"],
             "cosine": (slope * cosines).sum((1, 2)),
         }

@@ -15,7 +15,7 @@ import torch
 from wellspring.probes.concat import ConcatByTable, ConcatDirect
 from wellspring.probes.data import ProbeSettings
 from wellspring.probes.interaction import Interaction, best_scale
-from wellspring.probes.scorer import PassageScorer
+from wellspring.probes.scorer import ScorerByTable, ScorerDirect
 from wellspring.probes.tasks import Sums, Task, Weights, products
 from wellspring.randomness import generator
 
@@ -129,15 +129,16 @@ def form(name: str) -> str:
 def build(name: str, task: Task, settings: ProbeSettings, batch: int) -> Probe:
     """The probe of a trained kind; `batch` samples an optimiser step."""
     kind = form(name)
-    if kind == "passage-scorer":
-        return PassageScorer(task)
-    if kind == "interaction":
-        return Interaction(task)
     if kind == "bilinear":
         return Bilinear(task, settings.rank)
-    # Measured: a table row costs about half of what a sample's gathered features cost.
-    shared = len(task.passages) <= 2 * batch
-    return ConcatByTable(task) if shared else ConcatDirect(task)
+    if kind == "concat":
+        # Measured: a table row costs about half of what a sample's gathered features cost.
+        shared = len(task.passages) <= 2 * batch
+        return ConcatByTable(task) if shared else ConcatDirect(task)
+    # A score reads a vector once, in the table or in a sample's differences.
+    shared = len(task.passages) <= (task.sizes[2] - 1) * batch
+    scorer = ScorerByTable if shared else ScorerDirect
+    return scorer(task) if kind == "passage-scorer" else Interaction(task, scorer)
 
 
 def initial(

@@ -51,6 +51,12 @@ class Task:
         """Values [R, S, …] of each seed's own samples [R, B]."""
         return values[torch.arange(len(samples), device=samples.device)[:, None], samples]
 
+    def differences(self, samples: torch.Tensor) -> torch.Tensor:
+        """p_k − p_N of samples [R, B], float32 [R / targets, B, N−1, H]: once for all targets."""
+        once = samples[: len(samples) // self.targets]
+        passages = self.passages[self.pick(self.rows, once)]
+        return passages[:, :, :-1] - passages[:, :, -1:]
+
     def restricted(self, samples: np.ndarray) -> Task:
         """The same for samples [R, n] alone: tables of the vectors that they use, where those are
         less than half. What other samples are asked is then undefined."""
@@ -101,6 +107,22 @@ class Sums:
         ordered, order = flat.sort(stable=True)
         rows = torch.arange(self.size, device=flat.device)
         return order // self.entries.shape[1], torch.searchsorted(ordered, rows)
+
+
+def dots(features: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
+    """Features [R / targets, n, H] times weights [R, H], one after the other: [R, n]."""
+    # A matrix-vector product reads the features once at their speed; that of another target then
+    # finds them in the cache.
+    parts = weights.unflatten(0, (-1, len(features))).transpose(0, 1)
+    scores = [torch.stack([x @ w for w in part]) for x, part in zip(features, parts, strict=True)]
+    return torch.stack(scores, 1).flatten(0, 1)
+
+
+def weighted(slopes: torch.Tensor, features: torch.Tensor) -> torch.Tensor:
+    """Sums of features [R / targets, n, H], weighted by slopes [R, n]: [R, H]."""
+    parts = slopes.unflatten(0, (-1, len(features))).transpose(0, 1)
+    sums = [torch.stack([d @ x for d in part]) for x, part in zip(features, parts, strict=True)]
+    return torch.stack(sums, 1).flatten(0, 1)
 
 
 def products(vectors: torch.Tensor, layer: torch.Tensor) -> torch.Tensor:
