@@ -114,8 +114,9 @@ class _Best:
     def update(self, weights: Weights, score: np.ndarray, epoch: int, patience: int | None) -> None:
         """Take the weights of seeds whose score (less is better) is their best so far."""
         better = self.running & (score < self.score)
-        for name, value in weights.items():
-            self.weights[name][better] = value[better]
+        if better.any():
+            for name, value in weights.items():
+                self.weights[name][better] = value[better]
         self.score = np.where(better, score, self.score)
         self.epoch = np.where(better, epoch, self.epoch)
         if patience is not None:
