@@ -18,8 +18,11 @@ from wellspring.probes.interaction import best_scale
 
 
 def loss(scale, cosines, target):
+    """Cross-entropy over all lists, and one more of which any slot is the target."""
     scores = scale * cosines
-    return (logsumexp(scores, -1) - np.take_along_axis(scores, target[:, None], -1)[:, 0]).mean()
+    total = logsumexp(scores, -1)
+    given = (total - np.take_along_axis(scores, target[:, None], -1)[:, 0]).sum()
+    return (given + (total - scores.mean(-1)).mean()) / (len(target) + 1)
 
 
 @given(st.integers(0, 2**32), st.integers(2, 5), st.sampled_from([0.05, 1.0, 30.0]))
@@ -37,12 +40,15 @@ def test_the_start_has_the_scale_of_least_cross_entropy(seed, passages, unit):
         assert scale == pytest.approx(best.x, rel=1e-3, abs=1e-4 / unit)
 
 
-def test_a_scale_without_an_optimum_is_bounded():
-    """Cosines that rank every target first, every one last, or are all the same."""
+def test_a_scale_is_finite_where_all_lists_agree():
+    """Cosines that rank every target first, every one last, or are all the same. Of n lists of two
+    and one more that counts as half right, (2 n + 1) / (2 n + 2) are right: s is its log odds."""
     target = torch.zeros(3, 50, dtype=torch.int64)
     cosines = torch.tensor([[1.0, 0.9], [0.0, 1.0], [0.4, 0.4]])[:, None].expand(3, 50, 2)
     found = best_scale(cosines, target).tolist()
-    assert 20 < found[0] <= 100 and -100 <= found[1] < -5 and found[2] == 0
+    assert found == pytest.approx([np.log(101) / 0.1, -np.log(101), 0], rel=1e-5)
+    alone = best_scale(cosines[:, :1], target[:, :1]).tolist()
+    assert alone == pytest.approx([np.log(3) / 0.1, -np.log(3), 0], rel=1e-5)
 
 
 @pytest.mark.parametrize("noise", [0.3, 3.0])
@@ -104,7 +110,8 @@ def test_it_finds_what_there_is_and_never_less_than_the_cosine(case, weight_deca
         chosen = settings(*kinds, learning_rate=0.01, epochs=60, weight_decay=weight_decay)
         samples = run(given, 4, chosen).samples
         difference, error = contrast(samples, "interaction", "cosine")
-        assert difference >= -2 * error, (case, seed, difference, error)
+        # One-sided, 16 comparisons: .02 in all.
+        assert difference >= -3 * error, (case, seed, difference, error)
         for name, mean in samples.group_by("probe").agg(pl.col("correct").mean()).iter_rows():
             found.setdefault(name, []).append(mean)
         query, noise = contrast(samples, "interaction", "shuffled-query")

@@ -69,7 +69,9 @@ def unrelated(
     Returns float32 [R, n], the mean credit of _LISTS draws.
     """
     # A text's number in its list is the first slot that holds it.
-    places = (rows[..., :, None] == rows[..., None, :]).argmax(-1)
+    places = np.zeros_like(rows)
+    for slot in reversed(range(rows.shape[-1])):
+        places[rows == rows[..., slot : slot + 1]] = slot
     offsets = numbers(keys, UNRELATED, _LISTS)
     earned = np.zeros(target.shape)
     for lot in np.moveaxis(offsets, -1, 0):

@@ -16,7 +16,7 @@ from torch.nn.functional import pad
 from wellspring.probes.scorer import ScorerByTable
 from wellspring.probes.tasks import Task, Weights, dots, weighted
 
-_BOUND, _STEPS, _EXACT = 100.0, 50, 1e-7
+_BOUND, _STEPS, _EXACT = 1e4, 100, 1e-7
 
 Projected = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
 """s [R], w [R, H], and what the scorer makes of u."""
@@ -83,12 +83,15 @@ class Interaction:
 def best_scale(cosines: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
     """The s with the least cross-entropy of softmax(s·cosines), float32 [R].
 
-    cosines [R, n, N], target [R, n]. Newton's method on a convex function, kept inside an interval
-    that halves where a step would leave it. Within ±_BOUND, which only cosines reach that rank
-    every target first, or every one last.
+    cosines [R, n, N], target [R, n]. One more list counts whose target is any slot, as in Laplace's
+    rule: without it there is no optimum where cosines rank every target first, which in a few
+    lists they may do by chance. Newton's method on a convex function, kept inside an interval that
+    halves where a step would leave it.
     """
     cosines = cosines.double()
-    wanted = cosines.gather(-1, target[..., None])[..., 0].mean(-1)
+    lists = cosines.shape[1]
+    wanted = cosines.gather(-1, target[..., None])[..., 0].sum(-1) + cosines.mean((1, 2))
+    wanted /= lists + 1
     scale = cosines.new_zeros(len(cosines))
     low, high = scale - _BOUND, scale + _BOUND
     for _ in range(_STEPS):
