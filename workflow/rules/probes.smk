@@ -28,8 +28,7 @@ rule probe:
         query=of_job(inputs.side_folder, "retriever", "dataset", side="query"),
         passage=of_job(inputs.side_folder, "retriever", "dataset", side="passage"),
     shell:
-        "wellspring probe {input.samples} {input.bm25} {output.outcomes} {output.metrics} {output.curves}"
-        " {output.codes} {output.sizes}"
+        "wellspring probe {input.samples} {input.bm25} {output.outcomes}"
         " --query {params.query:q} --passage {params.passage:q}"
         " --layer {wildcards.layer} --passages {wildcards.passages}"
         " --spec {params.spec:q} --code {params.code} --log {log}"

@@ -18,10 +18,6 @@ from wellspring.cli.step import FILE, FOLDER, circumstances, options, step
 @click.argument("samples", type=FILE)
 @click.argument("scores", type=FILE)
 @click.argument("outcomes", type=FILE)
-@click.argument("metrics", type=FILE)
-@click.argument("curves", type=FILE)
-@click.argument("codes", type=FILE)
-@click.argument("sizes", type=FILE)
 @click.option("--query", type=FOLDER, required=True, help="Folder of the query shards.")
 @click.option("--passage", type=FOLDER, required=True, help="Folder of the passage shards.")
 @click.option("--layer", type=click.IntRange(min=0), required=True)
@@ -31,10 +27,6 @@ def probe(
     samples: Path,
     scores: Path,
     outcomes: Path,
-    metrics: Path,
-    curves: Path,
-    codes: Path,
-    sizes: Path,
     query: Path,
     passage: Path,
     layer: int,
@@ -43,10 +35,11 @@ def probe(
     code: str | None,
     log: Path | None,
 ) -> None:
-    """Fit the probes to SAMPLES (BM25 SCORES beside them).
+    """Fit the probes to SAMPLES (BM25 SCORES beside them) and write the OUTCOMES in test.
 
-    OUTCOMES of the test samples, METRICS and CURVES of the fits, CODES (bits of the training
-    samples) and SIZES (accuracy over the size of the training split) are written.
+    Beside NAME.parquet lie NAME.metrics.parquet and NAME.curves.parquet of the fits,
+    NAME.codes.parquet (bits of the training samples) and NAME.sizes.parquet (accuracy over the size
+    of the training split).
     """
     wanted = specs.ProbeSpec.read(spec)
     with step("probe", None, code, log) as messages:
@@ -86,15 +79,10 @@ def probe(
             "passages": passages,
         }
         made = shards.Provenance(identity, circumstances("probe", None, "torch", "polars"))
-        files = {
-            codes: found.codes,
-            sizes: found.sizes,
-            curves: found.curves,
-            metrics: found.metrics,
-            outcomes: found.samples,
-        }
-        for path, table in files.items():
-            shards.write(path, table.to_arrow(), made)
+        for name in ("sizes", "codes", "curves", "metrics"):
+            table = getattr(found, name)
+            shards.write(outcomes.with_suffix(f".{name}.parquet"), table.to_arrow(), made)
+        shards.write(outcomes, found.samples.to_arrow(), made)
 
 
 def load_side(
