@@ -7,8 +7,8 @@ and explains. What is run comes from the study's files; models are shapes withou
 from __future__ import annotations
 
 import argparse
-import math
 from functools import cache
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +40,7 @@ from wellspring.config import Config
 from wellspring.models.architecture import builtin
 from wellspring.models.load import Backbone
 from wellspring.pooling import pool
+from wellspring.probes import names
 
 ROOT = Path(__file__).parents[1]
 WIDTHS = (16, 128, 512)
@@ -103,15 +104,23 @@ def probes(config: Config, retriever: str, dataset: str) -> tuple[Any, ...]:
     probing, entry, known = config.study.probe, config.datasets[dataset], fact(dataset)
     name, texts = config.retrievers[retriever].query, known.texts(entry)
     hidden = fact(config.models[config.encoders[name].model].source).sizes[1]
-    # The validation samples take a forward pass alone.
-    train = known.questions[0] * known.positives[0] * (1 - entry.splits.validation / 2)
-    scorer = 2 * texts["passage"] * math.ceil(train / probing.optimiser.batch_size)
-    layers, runs, adds = len(config.layers(retriever)), len(probing.seeds), 0
-    for n in probing.passages:
-        each = {"concat": 2 * (n * n - 1) * train, "interaction": 3 * (n - 1) * train}
-        each |= {"random-label": each["concat"], "shuffled-query": each["interaction"]}
-        adds += sum((each | {"passage-scorer": scorer}).get(kind, 0) for kind in probing.kinds)
-    gflop = 2e-9 * adds * hidden * layers * runs * probing.optimiser.epochs
+    samples, shares = known.questions[0] * known.positives[0], (1, *probing.portions)
+    layers, adds = len(config.layers(retriever)), 0
+    for n, share in product(probing.passages, shares):
+        # The validation samples take a forward pass alone.
+        train = samples * (share * (1 - entry.splits.validation) + entry.splits.validation / 2)
+        scorer = 2 * (n - 1) * train
+        each = {"concat": 2 * (n * n - 1) * train, "passage-scorer": scorer}
+        each["interaction"] = each["shuffled-query"] = 3 * (n - 1) * train + scorer
+        # All seeds are fitted to the whole split, and to random targets; the first to portions.
+        if share == 1:
+            each["random-label"] = each["concat"]
+            # It shares the products that `interaction` builds.
+            each["random-label-interaction"] = 2 * (n - 1) * train + scorer
+            each["random-label-passage-scorer"] = scorer
+        runs = len(probing.seeds) if share == 1 else 1
+        adds += runs * sum(each.get(name, 0) for name in names(tuple(probing.kinds)))
+    gflop = 2e-9 * adds * hidden * layers * probing.optimiser.epochs
     jobs, vectors = layers * len(probing.passages), 4e-9 * hidden * sum(texts.values())
     beside = jobs * (GIVEN.start + GIVEN.gigabyte * vectors)
     hours = [(gflop / rate + beside) / 3600 for rate in reversed(GIVEN.fit)]

@@ -202,8 +202,8 @@ def jobs(config: Config) -> list[tuple[str, int]]:
     found = Counter(
         attribute=sum(len(inputs.attribution_files(config, *p)) for p in places(config))
     )
-    for path in targets.activation_files(config):
-        found["activations" if path.startswith("results/activations/") else "ablate"] += 1
+    found["activations"] = len(targets.activation_files(config))
+    found["ablate"] = len(targets.ablation_files(config))
     compared = [
         inputs.agreement_files(config, retriever, dataset)
         for retriever in config.agreeing()

@@ -191,6 +191,11 @@ def test_the_default_study_is_valid_and_small():
             {"by": "sample", "passages": "disjoint"},
             "datasets.pydocs.splits: passages: disjoint needs by: query",
         ),
+        (
+            "datasets/pydocs/splits",
+            {"passages": "disjoint"},
+            "datasets.pydocs.splits: passages: disjoint needs redrawn: false",
+        ),
         ("datasets/a", JSONL | {"source": {"eval": "x"}}, "datasets.a.source.eval: no split"),
         ("datasets/a", JSONL | {"sha256": {"train": SHA}}, "datasets.a.sha256: names splits"),
         (

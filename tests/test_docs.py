@@ -29,12 +29,13 @@ def test_every_column_is_documented():
     from wellspring.findings import cautions, claims, decentralisation
     from wellspring.findings.table import SCHEMA
     from wellspring.probes.metrics import METRICS
+    from wellspring.probes.portions import CODES, SIZES
 
     text = (ROOT / "results" / "README.md").read_text()
     columns = {*SCHEMA, *METRICS, *SIMILARITY, *SCORERS, "judgements", "negative_ids"}
     columns |= {*activations.COUNTS, *activations.TEXTS, *activations.HOLDERS, *AGREEMENT}
     columns |= {*decentralisation.SCHEMA, *claims.SCHEMA, *cautions.SCHEMA}
-    columns |= {*ABLATIONS, *REMOVALS}
+    columns |= {*ABLATIONS, *REMOVALS, *CODES, *SIZES}
     assert not {name for name in columns if not re.search(rf"\b{name}\b", text)}
 
 

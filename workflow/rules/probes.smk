@@ -12,6 +12,8 @@ rule probe:
         outcomes="results/probes/{retriever}/{dataset}/layer-{layer}/passages-{passages}.parquet",
         metrics="results/probes/{retriever}/{dataset}/layer-{layer}/passages-{passages}.metrics.parquet",
         curves="results/probes/{retriever}/{dataset}/layer-{layer}/passages-{passages}.curves.parquet",
+        codes="results/probes/{retriever}/{dataset}/layer-{layer}/passages-{passages}.codes.parquet",
+        sizes="results/probes/{retriever}/{dataset}/layer-{layer}/passages-{passages}.sizes.parquet",
     log:
         "results/logs/probe/{retriever}/{dataset}/layer-{layer}/passages-{passages}.log",
     conda:
@@ -26,7 +28,7 @@ rule probe:
         query=of_job(inputs.side_folder, "retriever", "dataset", side="query"),
         passage=of_job(inputs.side_folder, "retriever", "dataset", side="passage"),
     shell:
-        "wellspring probe {input.samples} {input.lexical} {output.outcomes} {output.metrics} {output.curves}"
+        "wellspring probe {input.samples} {input.lexical} {output.outcomes}"
         " --query {params.query:q} --passage {params.passage:q}"
         " --layer {wildcards.layer} --passages {wildcards.passages}"
         " --spec {params.spec:q} --code {params.code} --log {log}"

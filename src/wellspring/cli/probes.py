@@ -18,8 +18,6 @@ from wellspring.cli.step import FILE, FOLDER, circumstances, options, step
 @click.argument("samples", type=FILE)
 @click.argument("scores", type=FILE)
 @click.argument("outcomes", type=FILE)
-@click.argument("metrics", type=FILE)
-@click.argument("curves", type=FILE)
 @click.option("--query", type=FOLDER, required=True, help="Folder of the query shards.")
 @click.option("--passage", type=FOLDER, required=True, help="Folder of the passage shards.")
 @click.option("--layer", type=click.IntRange(min=0), required=True)
@@ -29,8 +27,6 @@ def probe(
     samples: Path,
     scores: Path,
     outcomes: Path,
-    metrics: Path,
-    curves: Path,
     query: Path,
     passage: Path,
     layer: int,
@@ -39,7 +35,12 @@ def probe(
     code: str | None,
     log: Path | None,
 ) -> None:
-    """Fit the probes to SAMPLES (lexical SCORES beside them) into OUTCOMES, METRICS and CURVES."""
+    """Fit the probes to SAMPLES (lexical SCORES beside them) and write the OUTCOMES in test.
+
+    Beside NAME.parquet lie NAME.metrics.parquet and NAME.curves.parquet of the fits,
+    NAME.codes.parquet (bits of the training samples) and NAME.sizes.parquet (accuracy over the size
+    of the training split).
+    """
     wanted = specs.ProbeSpec.read(spec)
     with step("probe", None, code, log) as messages:
         drawn = shards.check(
@@ -54,18 +55,20 @@ def probe(
 
         import torch
 
-        from wellspring.probes import ProbeSettings, assemble, run
+        from wellspring.probes import ProbeSettings, assemble, run, splits_of
 
         # Two threads are no faster, and jobs run side by side.
         torch.set_num_threads(1)
         settings = ProbeSettings(
             kinds=tuple(wanted.kinds),
             seeds=tuple(wanted.seeds),
+            portions=tuple(wanted.portions),
             **({"rank": wanted.rank} if wanted.rank else {}),
             **wanted.optimiser,
         )
         started = time.monotonic()
-        found = run(assemble(frame, lexical, queries, answers), passages, settings)
+        split = splits_of(frame, wanted.samples.splits, settings.seeds, wanted.redrawn)
+        found = run(assemble(frame, lexical, queries, answers, split), passages, settings)
         messages.cost["fitting"] = round(time.monotonic() - started, 2)
         for line in _summary(found.metrics):
             messages.say(line)
@@ -77,8 +80,9 @@ def probe(
             "passages": passages,
         }
         made = shards.Provenance(identity, circumstances("probe", None, "torch", "polars"))
-        shards.write(curves, found.curves.to_arrow(), made)
-        shards.write(metrics, found.metrics.to_arrow(), made)
+        for name in ("sizes", "codes", "curves", "metrics"):
+            table = getattr(found, name)
+            shards.write(outcomes.with_suffix(f".{name}.parquet"), table.to_arrow(), made)
         shards.write(outcomes, found.samples.to_arrow(), made)
 
 

@@ -64,6 +64,22 @@ class Splits(Strict):
         return self
 
 
+class ProbedSplits(Splits):
+    """The same, and what the seeds of the probes do with it."""
+
+    redrawn: bool = True
+    """Each seed of the probes after the first draws its own split of the samples whose split the
+    source does not publish; false: one split for all seeds, as `passages: disjoint` needs."""
+
+    @model_validator(mode="after")
+    def _one_split(self) -> ProbedSplits:
+        if self.passages == "disjoint" and self.redrawn:
+            raise ValueError(
+                "passages: disjoint needs redrawn: false, because negatives belong to one split"
+            )
+        return self
+
+
 class Bm25(Strict):
     """Settings of BM25, over words and over characters."""
 
@@ -76,7 +92,7 @@ class Bm25(Strict):
 class _Dataset(Strict):
     negatives: Negatives = Negatives()
     """Which hard negatives a sample gets."""
-    splits: Splits = Splits()
+    splits: ProbedSplits = ProbedSplits()
     """How samples are split, where the source publishes no splits."""
     bm25: Bm25 = Bm25()
     """Settings of BM25, which mines negatives and serves as a control."""

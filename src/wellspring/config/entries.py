@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field, PrivateAttr
+from pydantic import Field, PrivateAttr, field_validator
 
 from wellspring.config.attributions import Attributing, Attribution
 from wellspring.config.base import Fraction, Slug, Strict
@@ -49,10 +49,11 @@ class Optimiser(Strict):
     select: Literal["loss", "accuracy"] = "loss"
     """The best epoch is the one with the best validation value of this."""
     initial: Literal["zero", "uniform"] = "zero"
-    """Starting weights; `uniform` is what a fresh linear layer gets, and the published way."""
+    """Starting weights; `uniform` is what a fresh linear layer gets, and the published way. An
+    `interaction` always starts as the cosine."""
     order: Literal["fixed", "redrawn"] = "fixed"
-    """Of a sample's candidates: one order a seed, or a new one in every epoch and evaluation, the
-    published way."""
+    """Of a sample's candidates: one draw a seed, or new negatives in a new order in every epoch and
+    in every evaluation of one, the published way."""
     patience: int | None = Field(default=None, ge=1)
     """Stop when so many epochs brought no better validation value."""
 
@@ -86,11 +87,21 @@ class Probing(Strict):
     """The published probe (`concat`) and its controls. `lexical` is the lexical scorer of the
     dataset that ranks its validation samples best."""
     seeds: list[int] = Field(default=[0, 1, 2], min_length=1)
-    """Each draws its own negatives, orders and starts."""
+    """Each draws its own negatives, orders and starts, and splits (see a dataset's `splits`)."""
     rank: int = Field(default=16, ge=1)
     """Rank of the `bilinear` probe."""
+    portions: list[Fraction] = Field(default=[0.03125, 0.0625, 0.125, 0.25, 0.5])
+    """Rising shares of the training split where the blocks of the online code end; the probes are
+    fitted to each share, too. An empty list: no code length and no curve over the size."""
     optimiser: Optimiser = Optimiser()
     """How the trained probes are fitted."""
+
+    @field_validator("portions")
+    @classmethod
+    def _rising(cls, portions: list[float]) -> list[float]:
+        if portions != sorted(set(portions)):
+            raise ValueError(f"{portions} do not rise: name each share once, the smallest first")
+        return portions
 
 
 class Findings(Strict):

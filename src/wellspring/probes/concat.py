@@ -77,6 +77,10 @@ class ConcatByTable:
         )
         return {"weight": _with_last(slots.transpose(1, 2)), "bias": _with_last(slope.sum(1))}
 
+    def collect(self, slopes: Weights) -> Weights:
+        """The slopes are those of the weights."""
+        return slopes
+
 
 class ConcatDirect(ConcatByTable):
     """The same probe from gathered features: for batches that use few of the passages."""

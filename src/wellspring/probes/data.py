@@ -25,7 +25,20 @@ Kind = Literal[
     "lexical",
 ]
 KINDS: tuple[str, ...] = get_args(Kind)
+TRAINED = ("concat", "passage-scorer", "interaction", "bilinear")
+"""Kinds that are fitted, and that have a random-label task beside them."""
 SPLITS = ("train", "validation", "test")
+
+
+def names(kinds: tuple[str, ...]) -> tuple[str, ...]:
+    """The probes of these kinds, by the names that outcomes have.
+
+    `random-label` is `concat` on random targets, and brings random-label-interaction and the like
+    for every other trained kind among them.
+    """
+    others = [kind for kind in kinds if kind in TRAINED and kind != "concat"]
+    random = [f"random-label-{kind}" for kind in others] if "random-label" in kinds else []
+    return (*kinds, *random)
 
 
 @dataclass(frozen=True)
@@ -49,7 +62,7 @@ class ProbeData:
     query_ids: list[str]
     """[S], the unit that intervals resample and that shuffled queries swap."""
     split: np.ndarray
-    """str [S], train, validation or test."""
+    """str [R, S], train, validation or test, under each seed of the probes."""
     lexical: dict[str, np.ndarray]
     """Of each lexical scorer float32 [S, K+1], its score of every candidate."""
 
@@ -63,11 +76,11 @@ class ProbeData:
             candidate_rows=self.candidate_rows[order],
             sample_ids=[self.sample_ids[place] for place in order],
             query_ids=[self.query_ids[place] for place in order],
-            split=self.split[order],
+            split=self.split[:, order],
             lexical={scorer: scores[order] for scorer, scores in self.lexical.items()},
         )
 
-    def check(self, passages: int, kinds: tuple[str, ...]) -> None:
+    def check(self, passages: int, settings: ProbeSettings) -> None:
         """Raise ConfigError or ModelError, one line, where no probe can be trained on this."""
         negatives = self.candidate_rows.shape[1] - 1
         if not 2 <= passages <= negatives + 1:
@@ -75,10 +88,14 @@ class ProbeData:
                 f"passages: {passages} is outside 2 to {negatives + 1}: every sample has "
                 f"{negatives} negatives; ask for fewer passages or sample more negatives"
             )
-        for name in SPLITS:
-            if not (self.split == name).any():
-                raise ConfigError(f"splits: no sample is left for {name}; give it a larger share")
-        for kind in kinds:
+        for seed, split in zip(settings.seeds, self.split, strict=True):
+            for name in SPLITS:
+                if not (split == name).any():
+                    raise ConfigError(
+                        f"splits: no sample is left for {name} under seed {seed}; "
+                        "give it a larger share"
+                    )
+        for kind in settings.kinds:
             missing = not self.lexical if kind == "lexical" else kind not in self.lexical
             if kind in LAYERLESS and missing:
                 raise ConfigError(f"kinds: {kind} needs lexical scores that this dataset lacks")
@@ -103,7 +120,8 @@ class ProbeSettings:
     kinds: tuple[str, ...]
     """Which probes and controls, of KINDS."""
     seeds: tuple[int, ...]
-    """One repetition a seed: it draws negatives, their order, swaps, labels and batches."""
+    """One repetition a seed: it draws negatives, their order, swaps, labels and batches; the
+    splits of ProbeData are one a seed."""
     learning_rate: float
     """Adam's peak step size (published: 1e-4); betas 0.9 and 0.999, epsilon 1e-8."""
     epochs: int
@@ -125,11 +143,14 @@ class ProbeSettings:
     rank: int = 16
     """Rank of `bilinear`."""
     order: Literal["fixed", "redrawn"] = "fixed"
-    """Of a sample's candidates: the same throughout, or a new one in every epoch and in every
-    evaluation of one (the published way, there from a global state)."""
+    """Of a sample's candidates: the same throughout, or new negatives in a new order in every
+    epoch and in every evaluation of one (the published way, there from a global state)."""
     initial: Literal["zero", "uniform"] = "zero"
     """Starting weights: zero, or uniform within ±1/√fan-in (published: torch.nn.Linear's own).
-    `bilinear` always starts uniform: zero is a stationary point of it."""
+    `bilinear` always starts uniform: zero is a stationary point of it. `interaction` always
+    starts as the cosine."""
+    portions: tuple[float, ...] = ()
+    """Rising shares of the training split below 1, where the blocks of the online code end."""
 
 
 @dataclass(frozen=True)
@@ -137,9 +158,16 @@ class ProbeResult:
     """What a job found; every frame has a row order of its own, free of the order of the input."""
 
     samples: pl.DataFrame
-    """Test split: probe, seed, sample_id, query_id, correct (credit 0 to 1), chance."""
+    """Test samples of each seed: probe, seed, sample_id, query_id, correct (credit 0 to 1), chance
+    (what guessing earns)."""
     metrics: pl.DataFrame
     """A row per probe and seed, see wellspring.probes.metrics.METRICS."""
     curves: pl.DataFrame
     """Trained probes: probe, seed, epoch (from 1), train_loss (mean over the epoch's steps of what
     is minimised, penalty included), validation_loss (cross-entropy), validation_accuracy."""
+    codes: pl.DataFrame
+    """Trained probes, first seed: probe, seed, sample_id, query_id, bits, see
+    wellspring.probes.portions."""
+    sizes: pl.DataFrame
+    """Trained probes, first seed: a row per portion of the training split, see
+    wellspring.probes.portions.SIZES."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
 from functools import cached_property
 
 import numpy as np
@@ -10,21 +11,16 @@ import torch
 from torch.nn.functional import normalize
 
 from wellspring.config import LAYERLESS
-from wellspring.probes import candidates, metrics, training
-from wellspring.probes.data import ProbeData, ProbeResult, ProbeSettings
+from wellspring.probes import candidates, frames, portions, training
+from wellspring.probes.data import TRAINED, ProbeData, ProbeResult, ProbeSettings, names
 from wellspring.probes.features import moments
-from wellspring.probes.kinds import build, initial
-from wellspring.probes.tasks import Task
+from wellspring.probes.frames import Found
+from wellspring.probes.grading import Grading
+from wellspring.probes.kinds import form
+from wellspring.probes.questions import Question
+from wellspring.randomness import generator
 
 _BLOCK = 2048  # samples at a time whose products with their candidates are built
-_CURVES = {
-    "probe": pl.String,
-    "seed": pl.Int64,
-    "epoch": pl.Int64,
-    "train_loss": pl.Float64,
-    "validation_loss": pl.Float64,
-    "validation_accuracy": pl.Float64,
-}
 Vectors = tuple[torch.Tensor, torch.Tensor]
 
 
@@ -44,15 +40,27 @@ def run(
             queries to shuffle.
         ModelError: vectors that are not finite, or not as wide on both sides.
     """
-    data.check(passages, settings.kinds)
+    data.check(passages, settings)
+    found: dict[str, ProbeResult] = {}
     with torch.inference_mode():
         job = _Job(data.by_id(), passages, settings, torch.device(device))
-        found = [job.outcome(kind) for kind in settings.kinds]
-    return ProbeResult(
-        samples=pl.concat(frame for outcome in found for frame in outcome[0]),
-        metrics=pl.DataFrame([row for _, rows, _ in found for row in rows], metrics.METRICS),
-        curves=pl.concat([pl.DataFrame(schema=_CURVES), *(f for *_, fs in found for f in fs)]),
-    )
+        for group in _groups(names(settings.kinds)):
+            found |= zip(group, job.outcomes(group), strict=True)
+    ordered = [found[name] for name in names(settings.kinds)]
+    parts = ([getattr(part, field.name) for part in ordered] for field in fields(ProbeResult))
+    return ProbeResult(*map(pl.concat, parts))
+
+
+def _groups(wanted: tuple[str, ...]) -> list[tuple[str, ...]]:
+    """The names that are fitted together: those that read the same features.
+
+    Not so `concat`, whose fit is the published one whatever else is fitted.
+    """
+    groups: dict[str, list[str]] = {}
+    for name in wanted:
+        alone = name == "shuffled-query" or form(name) == "concat"
+        groups.setdefault(name if alone else form(name), []).append(name)
+    return [tuple(group) for group in groups.values()]
 
 
 class _Job:
@@ -62,15 +70,130 @@ class _Job:
         self, data: ProbeData, passages: int, settings: ProbeSettings, device: torch.device
     ) -> None:
         self.data, self.settings, self.device = data, settings, device
-        self.draw = candidates.draw(data.candidate_rows, data.sample_ids, settings.seeds, passages)
-        self.chance = candidates.chance(self.draw.rows)
+        self.keys = candidates.keys_of(settings.seeds, data.sample_ids)
+        self.draw = candidates.draw(data.candidate_rows, self.keys, passages)
+        self.train, self.validation = (
+            candidates.as_many(data.split == name, self.keys) for name in ("train", "validation")
+        )
+        self.everyone = np.tile(np.arange(len(data.sample_ids)), (len(self.keys), 1))
         self.raw: Vectors = (data.queries.to(device), data.passages.to(device))
-        train = data.split == "train"
+        # One map for all seeds, which sees no label: the first seed's training split gives it.
+        first = data.split[0] == "train"
         self.moments = [
-            moments(vectors, rows[train])
+            moments(vectors, rows[first])
             for vectors, rows in zip(self.raw, (data.query_rows, data.candidate_rows), strict=True)
         ]
         self.constant = [int(side.constant.sum()) for side in self.moments]
+
+    def outcomes(self, group: tuple[str, ...]) -> list[ProbeResult]:
+        """All that the probes of these names tell, which differ in their targets alone."""
+        gradings = [Grading(name, self._question(name), self._pools) for name in group]
+        kind = form(group[0])
+        if kind not in LAYERLESS and self.constant[1] == self.raw[1].shape[1]:
+            found = [self._alike(grading) for grading in gradings]
+        elif kind in TRAINED:
+            found = self._trained(gradings)
+        else:
+            found = [self._untrained(grading) for grading in gradings]
+        constant = self.constant[1] if kind == "passage-scorer" else sum(self.constant)
+        constant = 0 if kind in LAYERLESS else constant
+        return [frames.result(each, constant, self.data, self.settings) for each in found]
+
+    def _alike(self, grading: Grading) -> Found:
+        """Where all passages look alike, nothing tells candidates apart. Training would fit slots;
+        scores would differ by rounding."""
+        chance, code = grading.chance(self.everyone), None
+        if self._is_coded(grading.name):
+            code = portions.uniform(self._portions, self.draw.rows.shape[-1])
+        return Found(grading.name, chance, chance, "constant", code=code)
+
+    def _untrained(self, grading: Grading) -> Found:
+        """A score of every candidate."""
+        name, scorer = grading.name, None
+        if name in LAYERLESS:
+            scorer = self._lexical(grading) if name == "lexical" else name
+        scores = self.data.lexical[scorer] if scorer else self._scores(name)
+        credit = grading.credit(self._drawn(scores), self.everyone)
+        return Found(name, credit, grading.chance(self.everyone), scorer=scorer)
+
+    def _lexical(self, grading: Grading) -> str:
+        """The lexical scorer that ranks the validation samples of all seeds best."""
+        validation = self.data.split == "validation"
+        accuracies = {
+            scorer: grading.credit(self._drawn(scores), self.everyone)[validation].mean()
+            for scorer, scores in sorted(self.data.lexical.items())
+        }
+        return max(accuracies, key=accuracies.get)
+
+    def _drawn(self, scores: np.ndarray) -> np.ndarray:
+        """Scores of all candidates [S, K+1] to those drawn, [R, S, N]."""
+        return np.take_along_axis(scores[None], self.draw.columns, -1)
+
+    def _trained(self, gradings: list[Grading]) -> list[Found]:
+        """Fits to the training split, and to portions of the first seed's."""
+        data, settings, everyone = self.data, self.settings, self.everyone
+        questions = [grading.question for grading in gradings]
+        fits = training.fit(gradings[0].name, questions, self.train, self.validation, settings)
+        tested, found = np.flatnonzero((data.split == "test").any(0)), []
+        for grading, fit in zip(gradings, fits, strict=True):
+            credit = grading.credit(fit.scores(everyone), everyone)
+            chance = grading.chance(everyone)
+            chance[:, tested] = grading.chance(everyone[:, tested], fit)
+            code = None
+            if self._is_coded(grading.name):
+                test = np.flatnonzero(data.split[0] == "test")
+                samples = self.validation[:1], test, np.asarray(data.query_ids)
+                code = portions.measure(grading.first(), self._portions, *samples, settings)
+            found.append(Found(grading.name, credit, chance, fit=fit, code=code))
+        return found
+
+    def _is_coded(self, name: str) -> bool:
+        """Whether a code length is asked of a probe: of trained ones, but not on random targets."""
+        trained = form(name) in TRAINED and not name.startswith("random-label")
+        return trained and bool(self._portions)
+
+    def _question(self, name: str) -> Question:
+        """What the probes of a name are asked."""
+        data, seeds, cosines = self.data, self.settings.seeds, None
+        query_rows = np.tile(data.query_rows, (len(seeds), 1))
+        if name == "shuffled-query":
+            query_rows = candidates.swapped_queries(
+                data.query_rows, data.query_ids, data.split, seeds
+            )
+            cosines = self._cosine(self.raw, query_rows) / self._unit
+        elif form(name) == "interaction":
+            cosines = self._raw_cosines / self._unit
+        return Question(
+            *(self.standard if self.settings.standardise else self.raw),
+            query_rows=query_rows,
+            candidate_rows=data.candidate_rows,
+            seeds=seeds,
+            keys=self.keys,
+            draw=self.draw,
+            cosines=cosines,
+            lots=(self._lots if name.startswith("random-label") else None,),
+        )
+
+    def _scores(self, name: str) -> np.ndarray:
+        """Of a cosine, for all candidates: [S, K+1]."""
+        if name == "cosine":
+            return self._raw_cosines[0].cpu().numpy()
+        return self._cosine(self.standard, self.data.query_rows[None])[0].cpu().numpy()
+
+    def _cosine(self, vectors: Vectors, query_rows: np.ndarray) -> torch.Tensor:
+        """Of queries [R, S] and their samples' candidates, [R, S, K+1]; 0 where a vector is 0."""
+        queries, passages = (normalize(side, dim=1, eps=1e-30) for side in vectors)
+        blocks = zip(
+            torch.from_numpy(query_rows).to(self.device).split(_BLOCK, dim=1),
+            torch.from_numpy(self.data.candidate_rows).to(self.device).split(_BLOCK),
+            strict=True,
+        )
+        # Products and sums, not a matrix product: equal texts get equal bits, so that ties show.
+        found = [
+            torch.stack([(queries[row][:, None] * passages[p]).sum(-1) for row in q])
+            for q, p in blocks
+        ]
+        return torch.cat(found, dim=1)
 
     @cached_property
     def standard(self) -> Vectors:
@@ -78,114 +201,37 @@ class _Job:
         sides = zip(self.moments, self.raw, strict=True)
         return tuple(side.standardise(vectors) for side, vectors in sides)
 
-    def outcome(self, kind: str) -> tuple[list[pl.DataFrame], list[dict], list[pl.DataFrame]]:
-        """Test samples, rows of metrics and curves of one kind, one of each a seed."""
-        target, fit, label = self.draw.target, None, "ok"
-        if kind == "random-label":
-            target = candidates.random_targets(
-                self.draw, self.data.candidate_rows, self.data.sample_ids
-            )
-        scorer = self._scorer(kind)
-        constant = self.constant[1] if kind == "passage-scorer" else sum(self.constant)
-        constant = 0 if scorer else constant
-        if scorer is None and self.constant[1] == self.raw[1].shape[1]:
-            # Only passages tell candidates apart. Training would fit slots; scores would differ
-            # by rounding.
-            credit, label = self.chance, "constant"
-        else:
-            if scorer:
-                scores = self._ordered(self.data.lexical[scorer])
-            elif kind.startswith("cosine"):
-                scores = self._ordered(self._cosine(kind))
-            else:
-                fit, scores = self._trained(kind, target)
-            credit = candidates.credit(scores, self.draw.rows, target)
-        rows = [row | {"scorer": scorer} for row in self._rows(kind, credit, fit, constant, label)]
-        return self._samples(kind, credit), rows, self._curves(kind, fit) if fit else []
+    @cached_property
+    def _raw_cosines(self) -> torch.Tensor:
+        """float32 [1, S, K+1], of the vectors as they are."""
+        return self._cosine(self.raw, self.data.query_rows[None])
 
-    def _trained(self, kind: str, target: np.ndarray) -> tuple[training.Fit, np.ndarray]:
-        """The fit of a trained kind, and its logits for all samples, [R, S, N]."""
-        data, settings, device = self.data, self.settings, self.device
-        query_rows = np.tile(data.query_rows, (len(settings.seeds), 1))
-        if kind == "shuffled-query":
-            query_rows = candidates.swapped_queries(
-                data.query_rows, data.query_ids, data.split, settings.seeds
-            )
-        task = Task(
-            *(self.standard if settings.standardise else self.raw),
-            *(torch.from_numpy(a).to(device) for a in (query_rows, self.draw.rows, target)),
-        )
-        train, validation = (np.flatnonzero(data.split == s) for s in ("train", "validation"))
-        probe = build(kind, task, settings, min(settings.batch_size, len(train)))
-        weights = initial(probe, kind, settings)
-        fit = training.train(probe, weights, train, validation, self.draw.keys, settings)
-        return fit, training.scores(probe, fit.weights)
+    @cached_property
+    def _unit(self) -> float:
+        """How far cosines deviate from their list's mean in the first training split (root mean
+        square): in this unit an optimiser's step means as much for them as for other features."""
+        lists = self._raw_cosines[0][torch.from_numpy(self.data.split[0] == "train")]
+        return float((lists - lists.mean(-1, keepdim=True)).square().mean().sqrt()) or 1.0
 
-    def _scorer(self, kind: str) -> str | None:
-        """The lexical scorer of a kind; of `lexical` the one that ranks validation samples best."""
-        if kind != "lexical":
-            return kind if kind in LAYERLESS else None
-        accuracies = {}
-        for scorer, scores in sorted(self.data.lexical.items()):
-            credit = candidates.credit(self._ordered(scores), self.draw.rows, self.draw.target)
-            validation = np.broadcast_to(self.data.split == "validation", credit.shape)
-            accuracies[scorer] = credit[validation].mean()
-        return max(accuracies, key=accuracies.get)
+    @cached_property
+    def _lots(self) -> np.ndarray:
+        """uint64 [R, Up], of the random-label tasks."""
+        data = self.data
+        return candidates.passage_lots(self.keys, data.candidate_rows, data.sample_ids)
 
-    def _cosine(self, kind: str) -> np.ndarray:
-        """Of every sample's query and candidates, [S, K+1]; 0 where a vector is 0."""
-        vectors = self.standard if kind == "cosine-standardised" else self.raw
-        queries, passages = (normalize(side, dim=1, eps=1e-30) for side in vectors)
-        blocks = zip(
-            torch.from_numpy(self.data.query_rows).to(self.device).split(_BLOCK),
-            torch.from_numpy(self.data.candidate_rows).to(self.device).split(_BLOCK),
-            strict=True,
-        )
-        # Products and sums, not a matrix product: equal texts get equal bits, so that ties show.
-        found = [(queries[q][:, None] * passages[p]).sum(-1) for q, p in blocks]
-        return torch.cat(found).cpu().numpy()
+    @cached_property
+    def _portions(self) -> list[portions.Portion]:
+        """Of the first seed's training split."""
+        samples, seed = self.train[0], self.settings.seeds[0]
+        query_ids = np.asarray(self.data.query_ids)[samples]
+        return portions.cut(samples, query_ids, seed, self.settings.portions)
 
-    def _ordered(self, scores: np.ndarray) -> np.ndarray:
-        """Scores of all candidates [S, K+1] to those drawn, [R, S, N]."""
-        return np.take_along_axis(scores[None], self.draw.columns, -1)
-
-    def _samples(self, kind: str, credit: np.ndarray) -> list[pl.DataFrame]:
-        """The test samples' credit, a frame a seed."""
-        test = np.flatnonzero(self.data.split == "test")
-        ids = {
-            "sample_id": [self.data.sample_ids[place] for place in test],
-            "query_id": [self.data.query_ids[place] for place in test],
-        }
-        return [
-            pl.DataFrame(ids | {"correct": credit[r, test], "chance": self.chance[r, test]}).select(
-                pl.lit(kind).alias("probe"), pl.lit(seed, pl.Int64).alias("seed"), pl.all()
-            )
-            for r, seed in enumerate(self.settings.seeds)
-        ]
-
-    def _rows(
-        self, kind: str, credit: np.ndarray, fit: training.Fit | None, constant: int, label: str
-    ) -> list[dict[str, object]]:
-        """The metrics of each seed."""
-        query = np.asarray(self.data.query_ids)
-        return [
-            metrics.row(
-                credit[r], self.chance[r], self.data.split, query, fit.curve(r) if fit else {}
-            )
-            | {"probe": kind, "seed": seed, "constant_features": constant, "label": label}
-            for r, seed in enumerate(self.settings.seeds)
-        ]
-
-    def _curves(self, kind: str, fit: training.Fit) -> list[pl.DataFrame]:
-        """The training curve of each seed."""
-        return [
-            pl.DataFrame(
-                {
-                    "epoch": np.arange(1, end + 1),
-                    "train_loss": fit.train_loss[r, :end],
-                    "validation_loss": fit.validation_loss[r, :end],
-                    "validation_accuracy": fit.validation_accuracy[r, :end],
-                }
-            ).select(pl.lit(kind).alias("probe"), pl.lit(seed, pl.Int64).alias("seed"), pl.all())
-            for r, (seed, end) in enumerate(zip(self.settings.seeds, fit.epochs, strict=True))
-        ]
+    @cached_property
+    def _pools(self) -> list[np.ndarray]:
+        """For each seed the texts of its test lists, in an order of chance."""
+        pools = []
+        for seed, split in zip(self.settings.seeds, self.data.split, strict=True):
+            rows = self.data.candidate_rows[split == "test"]
+            listed, first = np.unique(rows, return_index=True)
+            pools.append(generator(seed, "unrelated").permutation(listed[first.argsort()]))
+        return pools

@@ -2,7 +2,7 @@
 
 All seeds are stacked: R seeds, S samples, N candidates, B samples of a batch, H dimensions.
 Every kind is linear (or bilinear) in its vectors, so gradients are one line each and no graph is
-recorded. `concat` and `random-label` have a module of their own.
+recorded. `concat` and `interaction` have modules of their own.
 """
 
 from __future__ import annotations
@@ -11,10 +11,11 @@ from typing import Any, Protocol
 
 import numpy as np
 import torch
-from torch.nn.functional import pad
 
 from wellspring.probes.concat import ConcatByTable, ConcatDirect
 from wellspring.probes.data import ProbeSettings
+from wellspring.probes.interaction import Interaction, best_scale
+from wellspring.probes.scorer import ScorerByTable, ScorerDirect
 from wellspring.probes.tasks import Sums, Task, Weights, products
 from wellspring.randomness import generator
 
@@ -41,80 +42,10 @@ class Probe(Protocol):
         """[R, B, N], up to one number a sample."""
 
     def gradient(self, projected: Any, features: Any, slope: torch.Tensor) -> Weights:
-        """Of the weights, from the slope of the loss in the logits [R, B, N]."""
+        """Slopes that add up over blocks, from the slope of the loss in the logits [R, B, N]."""
 
-
-class PassageScorer:
-    """w·p_k, one w for all slots. A bias would add the same to every candidate: there is none."""
-
-    def __init__(self, task: Task) -> None:
-        self.task = task
-        self.block, self.kept = task.sizes[1], 0
-
-    def start(self) -> dict[str, tuple[tuple[int, ...], int]]:
-        """One weight a dimension."""
-        h = self.task.sizes[-1]
-        return {"weight": ((h,), h)}
-
-    def features(self, samples: torch.Tensor) -> Sums:
-        """The table's rows are (passage, seed), its one column the score."""
-        task, r = self.task, len(samples)
-        seed = torch.arange(r, device=samples.device)[:, None, None]
-        entries = task.pick(task.rows, samples) * r + seed
-        return Sums(entries.view(-1, 1), len(task.passages) * r)
-
-    def project(self, weights: Weights) -> torch.Tensor:
-        """The table."""
-        return products(self.task.passages, weights["weight"]).view(-1, 1)
-
-    def logits(self, projected: torch.Tensor, features: Sums) -> torch.Tensor:
-        """[R, B, N]."""
-        r, _, n, _ = self.task.sizes
-        return features.gather(projected).view(r, -1, n)
-
-    def gradient(self, projected: torch.Tensor, features: Sums, slope: torch.Tensor) -> Weights:
-        """Of the weights, from the slope of the loss in the logits [R, B, N]."""
-        scores = features.scatter(slope.reshape(-1, 1)).view(-1, len(slope))
-        return {"weight": scores.T @ self.task.passages}
-
-
-class Interaction:
-    """w·(q ⊙ p_k), one w for all slots: the products differ by sample, so they are built."""
-
-    def __init__(self, task: Task) -> None:
-        self.task = task
-        r, _, n, h = task.sizes
-        self.kept = 4 * r * (n - 1) * h
-        self.block = task.block(self.kept)
-
-    def start(self) -> dict[str, tuple[tuple[int, ...], int]]:
-        """One weight a dimension."""
-        h = self.task.sizes[-1]
-        return {"weight": ((h,), h)}
-
-    def features(self, samples: torch.Tensor) -> torch.Tensor:
-        """float32 [R, B (N−1), H], q ⊙ (p_k − p_N)."""
-        task = self.task
-        passages = task.passages[task.pick(task.rows, samples)]
-        differences = passages[:, :, :-1] - passages[:, :, -1:]
-        differences *= task.queries[task.pick(task.query_rows, samples)][:, :, None]
-        return differences.flatten(1, 2)
-
-    def project(self, weights: Weights) -> Weights:
-        """The weights as they are."""
-        return weights
-
-    def logits(self, projected: Weights, features: torch.Tensor) -> torch.Tensor:
-        """[R, B, N], the last 0."""
-        # A seed at a time: matrix-vector products read the features once and run at their speed.
-        scores = [x @ w for x, w in zip(features, projected["weight"], strict=True)]
-        return pad(torch.stack(scores).view(len(scores), -1, self.task.sizes[2] - 1), (0, 1))
-
-    def gradient(self, projected: Weights, features: torch.Tensor, slope: torch.Tensor) -> Weights:
-        """Of the weights, from the slope of the loss in the logits [R, B, N]."""
-        slope = slope[..., :-1].flatten(1)
-        rows = [d @ x for d, x in zip(slope, features, strict=True)]
-        return {"weight": torch.stack(rows)}
+    def collect(self, slopes: Weights) -> Weights:
+        """The gradient of the weights, from the sums of those slopes."""
 
 
 class Bilinear:
@@ -170,42 +101,65 @@ class Bilinear:
         features: tuple[Sums, Sums],
         slope: torch.Tensor,
     ) -> Weights:
-        """Of the weights, from the slope of the loss in the logits [R, B, N]."""
-        task, r, h = self.task, len(slope), self.task.sizes[-1]
+        """Of both tables, from the slope of the loss in the logits [R, B, N]."""
         query, passage = self._gathered(projected, features)
         slopes = ((passage * slope[..., None]).sum(2), query * slope[..., None])
-        tables = [
-            sums.scatter(part.reshape(-1, self.rank)).view(-1, r * self.rank)
+        tables = (
+            sums.scatter(part.reshape(-1, self.rank)).view(-1, len(slope) * self.rank)
             for sums, part in zip(features, slopes, strict=True)
-        ]
+        )
+        return dict(zip(("query", "passage"), tables, strict=True))
+
+    def collect(self, slopes: Weights) -> Weights:
+        """Of both factors, from the tables' slopes."""
+        task = self.task
+        shape = -1, self.rank, task.sizes[-1]
         return {
-            "query": (tables[0].T @ task.queries).view(r, self.rank, h),
-            "passage": (tables[1].T @ task.passages).view(r, self.rank, h),
+            "query": (slopes["query"].T @ task.queries).view(shape),
+            "passage": (slopes["passage"].T @ task.passages).view(shape),
         }
 
 
-def build(kind: str, task: Task, settings: ProbeSettings, batch: int) -> Probe:
+def form(name: str) -> str:
+    """The kind whose logits an outcome's name has: with other queries or targets they are these."""
+    named = {"random-label": "concat", "shuffled-query": "interaction"}
+    return named.get(name, name.removeprefix("random-label-"))
+
+
+def build(name: str, task: Task, settings: ProbeSettings, batch: int) -> Probe:
     """The probe of a trained kind; `batch` samples an optimiser step."""
-    if kind == "passage-scorer":
-        return PassageScorer(task)
-    if kind in ("interaction", "shuffled-query"):
-        return Interaction(task)
+    kind = form(name)
     if kind == "bilinear":
         return Bilinear(task, settings.rank)
-    # Measured: a table row costs about half of what a sample's gathered features cost.
-    shared = len(task.passages) <= 2 * batch
-    return ConcatByTable(task) if shared else ConcatDirect(task)
+    if kind == "concat":
+        # Measured: a table row costs about half of what a sample's gathered features cost.
+        shared = len(task.passages) <= 2 * batch
+        return ConcatByTable(task) if shared else ConcatDirect(task)
+    # A score reads a vector once, in the table or in a sample's differences.
+    shared = len(task.passages) <= (task.sizes[2] - 1) * batch
+    scorer = ScorerByTable if shared else ScorerDirect
+    return scorer(task) if kind == "passage-scorer" else Interaction(task, scorer)
 
 
-def initial(probe: Probe, kind: str, settings: ProbeSettings) -> Weights:
-    """The weights before training, on the task's device."""
+def initial(
+    name: str, probe: Probe, settings: ProbeSettings, seeds: tuple[int, ...], samples: torch.Tensor
+) -> Weights:
+    """The weights before training, on the task's device.
+
+    samples: int64 [R, n], the training samples, at whose best scale an `interaction` starts.
+    """
+    zero = settings.initial == "zero" or form(name) == "interaction"
     weights = {}
-    for name, (shape, inputs) in probe.start().items():
-        if settings.initial == "zero" and kind != "bilinear":
-            values = np.zeros((len(settings.seeds), *shape))
+    for part, (shape, inputs) in probe.start().items():
+        if zero and form(name) != "bilinear":
+            values = np.zeros((len(seeds), *shape))
         else:
             bound = inputs**-0.5
-            draws = [generator(seed, "initial", kind, name) for seed in settings.seeds]
+            draws = [generator(seed, "initial", name, part) for seed in seeds]
             values = np.stack([draw.uniform(-bound, bound, shape) for draw in draws])
-        weights[name] = torch.from_numpy(values.astype(np.float32)).to(probe.task.passages.device)
+        weights[part] = torch.from_numpy(values.astype(np.float32)).to(probe.task.passages.device)
+    if isinstance(probe, Interaction):
+        task = probe.task
+        chosen = (task.pick(values, samples) for values in (task.cosines, task.target))
+        weights["cosine"] = best_scale(*chosen)
     return weights

@@ -20,6 +20,8 @@ METRICS = {
     "validation_accuracy": pl.Float64,
     "best_epoch": pl.Int64,
     "epochs": pl.Int64,
+    "code_length": pl.Float64,
+    "uniform_length": pl.Float64,
     "final_train_loss": pl.Float64,
     "train_loss_change": pl.Float64,
     "converged": pl.Boolean,
@@ -29,13 +31,14 @@ METRICS = {
 }
 """Columns of the metrics: probe and seed; test samples and their mean accuracy and chance;
 above_chance (accuracy − chance) / (1 − chance); the 95 % interval of the accuracy; accuracy on the
-other splits; the epoch tested (from 1) and how many were run; the penalised training loss of the
-last epoch, and what share of its whole decrease fell in the last quarter of the learning rate spent
-(steady progress: 0.25, settled: 0); converged, whether that is below 0.1 or validation stopped the
-run; constant dimensions among the vectors that the probe reads; label, `constant` where every
-passage looks alike, so that nothing can rank them (credit is then chance), else `ok`; scorer, the
-lexical scorer of a lexical kind, else null. Kinds without
-training have 0 epochs, no loss, and count as converged."""
+other splits; the epoch tested (from 1; 0: the start) and how many were run; the mean bits of a
+training sample under the online code, and with all slots alike (first seed of trained probes, see
+wellspring.probes.portions); the penalised training loss of the last epoch, and what share of its
+whole decrease fell in the last quarter of the learning rate spent (steady progress: 0.25, settled:
+0); converged, whether that is below 0.1 or validation stopped the run; constant dimensions among
+the vectors that the probe reads; label, `constant` where every passage looks alike, so that nothing
+can rank them (credit is then chance), else `ok`; scorer, the lexical scorer of a lexical kind, else
+null. Kinds without training have 0 epochs, no loss, and count as converged."""
 
 _Z = 1.959964  # 97.5 % point of the normal distribution
 
@@ -65,6 +68,22 @@ def interval(credit: np.ndarray, query: np.ndarray) -> tuple[float, float]:
     return max(0.0, float(centre - half)), min(1.0, float(centre + half))
 
 
+def tested(credit: np.ndarray, chance: np.ndarray, query: np.ndarray) -> dict[str, object]:
+    """Samples, accuracy, chance, above_chance, low and high, from what n samples earn."""
+    accuracy = float(credit.mean(dtype=np.float64))
+    guessed = float(chance.mean(dtype=np.float64))
+    low, high = interval(credit, query)
+    return {
+        "samples": len(credit),
+        "accuracy": accuracy,
+        "chance": guessed,
+        # Where every list holds one distinct text, chance is 1 and nothing can be above it.
+        "above_chance": (accuracy - guessed) / (1 - guessed) if guessed < 1 else 0.0,
+        "low": low,
+        "high": high,
+    }
+
+
 def row(
     credit: np.ndarray,
     chance: np.ndarray,
@@ -78,17 +97,8 @@ def row(
     probe, or nothing.
     """
     test = split == "test"
-    accuracy = float(credit[test].mean(dtype=np.float64))
-    guessed = float(chance[test].mean(dtype=np.float64))
-    low, high = interval(credit[test], query[test])
     return {
-        "samples": int(test.sum()),
-        "accuracy": accuracy,
-        "chance": guessed,
-        # Where every list holds one distinct text, chance is 1 and nothing can be above it.
-        "above_chance": (accuracy - guessed) / (1 - guessed) if guessed < 1 else 0.0,
-        "low": low,
-        "high": high,
+        **tested(credit[test], chance[test], query[test]),
         "train_accuracy": float(credit[split == "train"].mean(dtype=np.float64)),
         "validation_accuracy": float(credit[split == "validation"].mean(dtype=np.float64)),
         **(curve or {"best_epoch": 0, "epochs": 0, "converged": True}),

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
+import numpy as np
 import torch
 from torch.nn.functional import embedding_bag
 
 Weights = dict[str, torch.Tensor]
-"""Name to a tensor [R, …]; a name `bias` is not penalised."""
+"""Name to a tensor [R, …]; names in FREE are not penalised."""
+FREE = ("bias", "cosine")
 
 _BLOCK = {"cpu": 2**23, "cuda": 2**30}
 """Bytes of gathered features at a time: memory does not grow with the samples, and on a CPU they
@@ -30,6 +32,11 @@ class Task:
     """int64 [R, S, N], passages in the order that the probe sees."""
     target: torch.Tensor
     """int64 [R, S], the slot to rank first."""
+    cosines: torch.Tensor | None = None
+    """float32 [R, S, N], of the raw vectors and scaled; for the kinds that read them."""
+    targets: int = 1
+    """How many targets the same lists have: seeds come once for each of them, and seeds r and
+    r + R / targets show the same queries and passages."""
 
     @property
     def sizes(self) -> tuple[int, int, int, int]:
@@ -43,6 +50,33 @@ class Task:
     def pick(self, values: torch.Tensor, samples: torch.Tensor) -> torch.Tensor:
         """Values [R, S, …] of each seed's own samples [R, B]."""
         return values[torch.arange(len(samples), device=samples.device)[:, None], samples]
+
+    def differences(self, samples: torch.Tensor) -> torch.Tensor:
+        """p_k − p_N of samples [R, B], float32 [R / targets, B, N−1, H]: once for all targets."""
+        once = samples[: len(samples) // self.targets]
+        passages = self.passages[self.pick(self.rows, once)]
+        return passages[:, :, :-1] - passages[:, :, -1:]
+
+    def restricted(self, samples: np.ndarray) -> Task:
+        """The same for samples [R, n] alone: tables of the vectors that they use, where those are
+        less than half. What other samples are asked is then undefined."""
+        chosen = torch.from_numpy(samples).to(self.rows.device)
+        queries, query_rows = _used(self.queries, self.query_rows, chosen)
+        passages, rows = _used(self.passages, self.rows, chosen)
+        return replace(self, queries=queries, query_rows=query_rows, passages=passages, rows=rows)
+
+
+def _used(
+    table: torch.Tensor, rows: torch.Tensor, samples: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """The rows [R, S, …] of a table that samples [R, n] use, and where all rows are among them."""
+    runs = torch.arange(len(samples), device=samples.device)[:, None]
+    used = rows[runs, samples].unique()
+    if 2 * len(used) >= len(table):
+        return table, rows
+    places = torch.zeros(len(table), dtype=torch.int64, device=table.device)
+    places[used] = torch.arange(len(used), device=table.device)
+    return table[used], places[rows]
 
 
 @dataclass(frozen=True)
@@ -73,6 +107,22 @@ class Sums:
         ordered, order = flat.sort(stable=True)
         rows = torch.arange(self.size, device=flat.device)
         return order // self.entries.shape[1], torch.searchsorted(ordered, rows)
+
+
+def dots(features: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
+    """Features [R / targets, n, H] times weights [R, H], one after the other: [R, n]."""
+    # A matrix-vector product reads the features once at their speed; that of another target then
+    # finds them in the cache.
+    parts = weights.unflatten(0, (-1, len(features))).transpose(0, 1)
+    scores = [torch.stack([x @ w for w in part]) for x, part in zip(features, parts, strict=True)]
+    return torch.stack(scores, 1).flatten(0, 1)
+
+
+def weighted(slopes: torch.Tensor, features: torch.Tensor) -> torch.Tensor:
+    """Sums of features [R / targets, n, H], weighted by slopes [R, n]: [R, H]."""
+    parts = slopes.unflatten(0, (-1, len(features))).transpose(0, 1)
+    sums = [torch.stack([d @ x for d in part]) for x, part in zip(features, parts, strict=True)]
+    return torch.stack(sums, 1).flatten(0, 1)
 
 
 def products(vectors: torch.Tensor, layer: torch.Tensor) -> torch.Tensor:

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from copy import copy
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
 import torch
 
-from wellspring.probes.candidates import BATCHES, numbers, redrawn
+from wellspring.probes.candidates import BATCHES, numbers
 from wellspring.probes.data import ProbeSettings
-from wellspring.probes.kinds import Probe
-from wellspring.probes.tasks import Weights
+from wellspring.probes.interaction import Interaction
+from wellspring.probes.kinds import Probe, build, initial
+from wellspring.probes.questions import Question, together
+from wellspring.probes.tasks import FREE, Task, Weights
 from wellspring.randomness import key
 
 _KEPT = 512 * 2**20
@@ -28,10 +30,13 @@ _SETTLED = 0.1
 class Fit:
     """R trained probes of one kind. Arrays over epochs are NaN after a seed's last epoch."""
 
+    probe: Probe
+    """What the weights are of, on the standing draw of its samples."""
     weights: Weights
     """Of each seed's best epoch."""
     best_epoch: np.ndarray
-    """int64 [R], from 1; 0 where no epoch had a finite validation loss."""
+    """int64 [R], from 1; 0: the start, where no epoch was better than that of an `interaction` or
+    none had a finite validation loss."""
     epochs: np.ndarray
     """int64 [R], how many were run."""
     train_loss: np.ndarray
@@ -45,6 +50,15 @@ class Fit:
     """float64 [R], the curve's end; see `curve_end`."""
     converged: np.ndarray
     """bool [R], the loss has settled, or validation stopped the seed before the last epoch."""
+
+    def scores(self, samples: np.ndarray) -> np.ndarray:
+        """Logits of samples [R, n], float32 [R, n, N]."""
+        return logits(self.probe, self.weights, samples)
+
+    def of(self, seeds: slice, probe: Probe) -> Fit:
+        """The fits of some of the seeds, to score what `probe` is asked."""
+        arrays = (getattr(self, field.name)[seeds] for field in fields(self)[2:])
+        return Fit(probe, {name: value[seeds] for name, value in self.weights.items()}, *arrays)
 
     def curve(self, r: int) -> dict[str, object]:
         """One seed's part of a row of metrics."""
@@ -62,7 +76,7 @@ class Adam:
 
     def __init__(self, weights: Weights, weight_decay: float) -> None:
         self.weights = weights
-        self.decay = {name: 0.0 if name == "bias" else weight_decay for name in weights}
+        self.decay = {name: 0.0 if name in FREE else weight_decay for name in weights}
         self.first = {name: torch.zeros_like(value) for name, value in weights.items()}
         self.second = {name: torch.zeros_like(value) for name, value in weights.items()}
         self.steps = 0
@@ -72,6 +86,7 @@ class Adam:
         return sum(
             0.5 * self.decay[name] * value.flatten(1).square().sum(1)
             for name, value in self.weights.items()
+            if name not in FREE
         )
 
     def step(self, gradients: Weights, rate: float) -> None:
@@ -99,8 +114,9 @@ class _Best:
     def update(self, weights: Weights, score: np.ndarray, epoch: int, patience: int | None) -> None:
         """Take the weights of seeds whose score (less is better) is their best so far."""
         better = self.running & (score < self.score)
-        for name, value in weights.items():
-            self.weights[name][better] = value[better]
+        if better.any():
+            for name, value in weights.items():
+                self.weights[name][better] = value[better]
         self.score = np.where(better, score, self.score)
         self.epoch = np.where(better, epoch, self.epoch)
         if patience is not None:
@@ -131,49 +147,76 @@ class Batches:
     """The batches of each epoch: the whole training split, or parts in an order of their own."""
 
     def __init__(
-        self, probe: Probe, samples: np.ndarray, keys: np.ndarray, settings: ProbeSettings
+        self, probe: Probe, question: Question, samples: np.ndarray, settings: ProbeSettings
     ) -> None:
-        self.probe, self.samples, self.keys, self.settings = probe, samples, keys, settings
-        full = settings.batch_size >= len(samples) and settings.order == "fixed"
-        self._whole = Batch(probe, _tiled(samples, probe), keep=True) if full else None
+        self.probe, self.question, self.samples, self.settings = probe, question, samples, settings
+        full = settings.batch_size >= samples.shape[1] and settings.order == "fixed"
+        self._whole = Batch(probe, _moved(samples, probe.task), keep=True) if full else None
 
     def of(self, epoch: int) -> Iterator[tuple[float, Batch]]:
         """Where in the epoch it starts, from 0 to 1, and the batch; order by (seed, epoch, id)."""
         if self._whole is not None:
             yield 0.0, self._whole
             return
-        probe = self.probe
+        probe, question = self.probe, self.question
         if self.settings.order == "redrawn":
-            probe = _reordered(probe, self.keys, 2 * epoch)
-        seeds, size, count = self.settings.seeds, self.settings.batch_size, len(self.samples)
-        turn = np.array([[key(seed, "epoch", epoch)] for seed in seeds], dtype=np.uint64)
-        order = numbers(self.keys[:, self.samples] ^ turn, BATCHES, 1)[..., 0].argsort(-1)
-        shuffled = torch.from_numpy(self.samples[order]).to(self.probe.task.rows.device)
+            probe = _redrawn(probe, question, 2 * epoch)
+        size, count = self.settings.batch_size, self.samples.shape[1]
+        turn = np.array([[key(seed, "epoch", epoch)] for seed in question.seeds], dtype=np.uint64)
+        keys = np.take_along_axis(question.keys, self.samples, 1)
+        order = numbers(keys ^ turn, BATCHES, 1)[..., 0].argsort(-1)
+        shuffled = _moved(np.take_along_axis(self.samples, order, 1), probe.task)
         for start in range(0, count, size):
-            part = shuffled[:, start : start + size]
-            yield start / count, Batch(probe, part, keep=False)
+            yield start / count, Batch(probe, shuffled[:, start : start + size], keep=False)
+
+
+def fit(
+    name: str,
+    questions: Sequence[Question],
+    train_samples: np.ndarray,
+    validation_samples: np.ndarray,
+    settings: ProbeSettings,
+) -> list[Fit]:
+    """The trained probes of a name, one a question, all seeds at once: each one's best epochs.
+
+    questions: differ in their targets alone, so that features are built and read once for all.
+    train_samples [R, n], validation_samples [R, m]: int64, places among the questions' S samples.
+    """
+    question, count = together(questions), len(questions)
+    parts = [np.tile(samples, (count, 1)) for samples in (train_samples, validation_samples)]
+    task, batch = question.task(), min(settings.batch_size, train_samples.shape[1])
+    if settings.order == "fixed":
+        task = task.restricted(np.concatenate(parts, axis=1))
+    probe = build(name, task, settings, batch)
+    weights = initial(name, probe, settings, question.seeds, _moved(parts[0], task))
+    found = train(probe, weights, question, *parts, settings)
+    seeds = len(train_samples)
+    return [
+        found.of(slice(start, start + seeds), build(name, own.task(), settings, batch))
+        for start, own in zip(range(0, count * seeds, seeds), questions, strict=True)
+    ]
 
 
 def train(
     probe: Probe,
     weights: Weights,
+    question: Question,
     train_samples: np.ndarray,
     validation_samples: np.ndarray,
-    keys: np.ndarray,
     settings: ProbeSettings,
 ) -> Fit:
-    """Fit all seeds of a probe; `weights` change in place, to those of the last epoch.
-
-    train_samples, validation_samples: int64, indices into the task's S samples; keys: uint64
-    [R, S], from which the order of mini-batches is drawn.
-    """
-    batches = Batches(probe, train_samples, keys, settings)
-    validation = Batch(probe, _tiled(validation_samples, probe), keep=True)
+    """Fit all seeds of a probe; `weights` change in place, to those of the last epoch."""
+    batches = Batches(probe, question, train_samples, settings)
+    held = _moved(validation_samples, probe.task)
+    validation = Batch(probe, held, keep=True)
     optimiser = Adam(weights, settings.weight_decay)
-    best = _Best(weights, len(keys))
-    curves = np.full((3, len(keys), settings.epochs), np.nan)
-    epochs = np.zeros(len(keys), dtype=np.int64)
+    best = _Best(weights, len(question.seeds))
+    curves = np.full((3, len(question.seeds), settings.epochs), np.nan)
+    epochs = np.zeros(len(question.seeds), dtype=np.int64)
     projected = probe.project(weights)
+    if isinstance(probe, Interaction):
+        loss, accuracy = evaluate(probe, projected, validation)
+        best.update(weights, loss if settings.select == "loss" else -accuracy, 0, None)
     for epoch in range(settings.epochs):
         running, losses = best.running.copy(), []
         for part, batch in batches.of(epoch):
@@ -181,8 +224,7 @@ def train(
             losses.append(_step(probe, projected, optimiser, batch, rate))
             projected = probe.project(weights)
         if settings.order == "redrawn":
-            again = _reordered(probe, keys, 2 * epoch + 1)
-            validation = Batch(again, _tiled(validation_samples, probe), keep=False)
+            validation = Batch(_redrawn(probe, question, 2 * epoch + 1), held, keep=False)
         loss, accuracy = evaluate(probe, projected, validation)
         found = np.stack([np.mean(losses, axis=0), loss, accuracy])
         curves[:, running, epoch] = found[:, running]
@@ -194,8 +236,9 @@ def train(
     change = np.array(
         [curve_end(line[:end], settings) for line, end in zip(curves[0], epochs, strict=True)]
     )
-    settled = (np.abs(change) <= _SETTLED) | ((epochs < settings.epochs) & (best.epoch > 0))
-    return Fit(best.weights, best.epoch, epochs, *curves, change, settled)
+    stopped = (epochs < settings.epochs) & np.isfinite(best.score)
+    settled = (np.abs(change) <= _SETTLED) | stopped
+    return Fit(probe, best.weights, best.epoch, epochs, *curves, change, settled)
 
 
 def curve_end(losses: np.ndarray, settings: ProbeSettings) -> float:
@@ -224,11 +267,11 @@ def evaluate(probe: Probe, projected: Any, batch: Batch) -> tuple[np.ndarray, np
     return (loss / batch.count).cpu().numpy(), (hits / batch.count).cpu().numpy()
 
 
-def scores(probe: Probe, weights: Weights) -> np.ndarray:
-    """Logits of all samples, float32 [R, S, N]."""
-    everyone = Batch(probe, _tiled(np.arange(probe.task.sizes[1]), probe), keep=False)
+def logits(probe: Probe, weights: Weights, samples: np.ndarray) -> np.ndarray:
+    """Of samples [R, n], float32 [R, n, N]."""
+    blocks = Batch(probe, _moved(samples, probe.task), keep=False)
     projected = probe.project(weights)
-    found = [probe.logits(projected, features) for features, *_ in everyone]
+    found = [probe.logits(projected, features) for features, *_ in blocks]
     return torch.cat(found, dim=1).cpu().numpy()
 
 
@@ -241,7 +284,7 @@ def _step(probe: Probe, projected: Any, optimiser: Adam, batch: Batch, rate: flo
         slope = slope.exp_().scatter_add_(-1, target, slope.new_full(target.shape, -1.0))
         for name, part in probe.gradient(projected, features, slope.div_(batch.count)).items():
             total[name] = total[name] + part if name in total else part
-    optimiser.step(total, rate)
+    optimiser.step(probe.collect(total), rate)
     return loss.double().cpu().numpy()
 
 
@@ -250,13 +293,10 @@ def _log_softmax(logits: torch.Tensor) -> torch.Tensor:
     return logits.transpose(1, 2).contiguous().log_softmax(1).transpose(1, 2)
 
 
-def _reordered(probe: Probe, keys: np.ndarray, turn: int) -> Probe:
-    """The same probe on the same samples, their candidates in the order of a turn."""
-    task = probe.task
-    order = torch.from_numpy(redrawn(keys, turn, task.sizes[2])).to(task.rows.device)
-    target = (order == task.target[..., None]).int().argmax(-1)
+def _redrawn(probe: Probe, question: Question, turn: int) -> Probe:
+    """The same probe on the same samples, their negatives and orders those of a turn."""
     again = copy(probe)
-    again.task = replace(task, rows=task.rows.gather(-1, order), target=target)
+    again.task = question.task(turn)
     return again
 
 
@@ -267,7 +307,6 @@ def _rate(settings: ProbeSettings, epoch: float) -> float:
     return settings.learning_rate * 0.5 * (1 + math.cos(math.pi * epoch / settings.epochs))
 
 
-def _tiled(samples: np.ndarray, probe: Probe) -> torch.Tensor:
-    """The same samples for every seed, [R, n], on the probe's device."""
-    rows = probe.task.rows
-    return torch.from_numpy(samples).to(rows.device).expand(len(rows), -1)
+def _moved(samples: np.ndarray, task: Task) -> torch.Tensor:
+    """Samples [R, n] on the task's device."""
+    return torch.from_numpy(samples).to(task.rows.device)

@@ -17,6 +17,9 @@ class ProbeSpec(Spec):
     kinds: list[str]
     seeds: list[int]
     rank: int | None
+    portions: list[float]
+    redrawn: bool
+    """Whether seeds after the first draw their own splits."""
     optimiser: dict[str, Any]
     samples: SamplesSpec
     lexical: LexicalSpec
@@ -118,6 +121,8 @@ def probe(config: Config, retriever: str, dataset: str) -> ProbeSpec:
         kinds=probing.kinds,
         seeds=probing.seeds,
         rank=probing.rank if "bilinear" in probing.kinds else None,
+        portions=probing.portions,
+        redrawn=config.datasets[dataset].splits.redrawn and len(probing.seeds) > 1,
         optimiser=probing.optimiser.model_dump(mode="json"),
         samples=samples(config, dataset),
         lexical=lexical(config, dataset),
