@@ -15,7 +15,7 @@ from wellspring.config import Config, parse
 from wellspring.config.attributions import THRESHOLDS
 from wellspring.errors import ConfigError
 
-ENTRY, ATTRIBUTE = "attributions/norm-16", "study/attribute"
+ENTRY, ATTRIBUTE = "attributions/norm", "study/attribute"
 
 
 def attributing(**changes: object) -> Config:
@@ -55,23 +55,23 @@ def test_an_editor_takes_every_form_of_ablation() -> None:
             "study.attribute.thresholds: sublayer-max: a quotient never exceeds 1",
         ),
         (f"{ATTRIBUTE}/thresholds", {"sublayer-mean": [float("inf")]}, "should be a finite number"),
-        (f"{ENTRY}/padding", {}, "attributions.norm-16.padding: must have either batch or length"),
+        (f"{ENTRY}/padding", {}, "attributions.norm.padding: must have either batch or length"),
         (
             f"{ENTRY}/padding",
             {"batch": 8, "length": 16},
-            "attributions.norm-16.padding: must have either batch or length",
+            "attributions.norm.padding: must have either batch or length",
         ),
         (
             f"{ENTRY}/padding",
             {"batch": 8},
-            "attributions.norm-16.padding: no score of 'minilm' depends on it",
+            "attributions.norm.padding: no score of 'minilm' depends on it",
         ),
         (
             f"{ENTRY}/text",
             "paraphrase",
-            "attributions.norm-16.text: dataset 'pydocs' has no paraphrases (format jsonl may have",
+            "attributions.norm.text: dataset 'pydocs' has no paraphrases (format jsonl may have",
         ),
-        (f"{ENTRY}/quiet", 1, "attributions.norm-16.quiet: Input should be less than 1"),
+        (f"{ENTRY}/quiet", 1, "attributions.norm.quiet: Input should be less than 1"),
     ],
 )
 def test_what_cannot_be_attributed_is_refused(path: str, value: object, message: str) -> None:
@@ -90,7 +90,7 @@ def test_thresholds_are_multiples_of_the_mean_and_shares_of_the_rest() -> None:
 
 def test_relevance_patching_is_for_built_in_architectures() -> None:
     raw = edited(f"{ENTRY}/method", "relp")
-    assert parse(raw).attributions["norm-16"].method == "relp"
+    assert parse(raw).attributions["norm"].method == "relp"
     raw["architectures"] = {"electra": FAMILY}
     for model in raw["models"].values():
         model["architecture"] = "electra"
@@ -103,8 +103,8 @@ def test_removal_has_one_partner_an_encoder() -> None:
     assert parse(raw).attributed_partners("minilm", "query") == ["minilm"]
     raw["retrievers"]["mixed"] = {"query": "minilm", "passage": "minilm-random"}
     raw["study"]["attribute"]["retrievers"] = ["minilm", "minilm-random", "mixed"]
-    raw["attributions"]["norm-16"]["partners"] = {}
-    raw["study"]["attribute"]["only"] = {"norm-16": ["minilm", "minilm-random"]}
+    raw["attributions"]["norm"]["partners"] = {}
+    raw["study"]["attribute"]["only"] = {"norm": ["minilm", "minilm-random"]}
     with pytest.raises(ConfigError, match="encoder 'minilm' has the partners minilm, minilm-ran"):
         parse(raw)
 
@@ -114,7 +114,7 @@ def test_the_slices_of_ablation_and_removal() -> None:
         ablate={"by": ["mean"], "match": "magnitude", "draws": 1, "neurons": [9, 3]},
         removal={"texts": 4, "passage_length": 32, "similarity": "dot"},
     )
-    ablate = specs.ablate(config, "norm-16", "minilm", "pydocs", "query")
+    ablate = specs.ablate(config, "norm", "minilm", "pydocs", "query")
     assert (ablate.neurons, ablate.by, ablate.match, ablate.draws) == (
         [3, 9],
         ["mean"],
@@ -138,7 +138,7 @@ def test_the_slices_of_ablation_and_removal() -> None:
 def test_padding_is_part_of_a_slice_where_scores_depend_on_it() -> None:
     def padding(path: str, value: object, side: str = "passage") -> object:
         config = parse(edited(path, value))
-        return specs.attribution(config, "norm-16", "minilm", "pydocs", side).padding
+        return specs.attribution(config, "norm", "minilm", "pydocs", side).padding
 
     assert padding(f"{ENTRY}/target", "norm") is None
     padded = {"target": "padded-mean-norm", "texts": 16}
@@ -149,7 +149,7 @@ def test_padding_is_part_of_a_slice_where_scores_depend_on_it() -> None:
 
 def test_the_limit_of_quiet_texts_plans_no_attribution() -> None:
     plain, more = parse(DEFAULT), parse(edited(f"{ENTRY}/quiet", 0.5))
-    given = ("norm-16", "minilm", "pydocs", "query")
+    given = ("norm", "minilm", "pydocs", "query")
     assert specs.attribute(plain, *given, 1, 0) == specs.attribute(more, *given, 1, 0)
     assert specs.ablate(plain, *given) == specs.ablate(more, *given)
     assert specs.activations(more, *given).quiet == 0.5
@@ -160,7 +160,7 @@ def test_a_paraphrase_is_of_queries_alone() -> None:
     raw["datasets"]["pydocs"] = {"format": "jsonl", "source": "questions.jsonl"}
     config = parse(raw)
     texts = {
-        side: specs.attribution(config, "norm-16", "minilm", "pydocs", side).text
+        side: specs.attribution(config, "norm", "minilm", "pydocs", side).text
         for side in ("query", "passage")
     }
     assert texts == {"query": "paraphrase", "passage": "original"}
