@@ -1,4 +1,4 @@
-"""Over how many neurons a text is spread, layer by layer, and whether that hangs on a setting."""
+"""Over how many neurons a text is spread, layer by layer, and whether that depends on a setting."""
 
 from __future__ import annotations
 

@@ -58,7 +58,7 @@ class ProbeData:
     candidate_rows: np.ndarray
     """int64 [S, K+1], column 0 the positive, then the hard negatives (oversampled ones repeat)."""
     sample_ids: list[str]
-    """[S], unique: every random choice hangs on them."""
+    """[S], unique: every random choice depends on them."""
     query_ids: list[str]
     """[S], the unit that intervals resample and that shuffled queries swap."""
     split: np.ndarray
