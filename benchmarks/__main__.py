@@ -1,5 +1,22 @@
 """`python -m benchmarks`: every benchmark, in one table."""
 
-from benchmarks import attributions, embeddings, measure, probes, workflow
+from benchmarks import (
+    attributions,
+    calibration,
+    embeddings,
+    measure,
+    probes,
+    validity,
+    workflow,
+)
 
-measure.show([*embeddings.main(), *attributions.main(), *probes.main(), *workflow.main(whole=True)])
+measure.show(
+    [
+        *embeddings.main(),
+        *attributions.main(),
+        *probes.main(),
+        *workflow.main(whole=True),
+        *validity.main(),
+        *calibration.main(),
+    ]
+)

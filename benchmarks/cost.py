@@ -16,8 +16,6 @@ import numpy as np
 import polars as pl
 import polars.selectors as cs
 import torch
-import yaml
-from snakemake.utils import update_config
 from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks import cost_attributions
@@ -33,7 +31,7 @@ from benchmarks.cost_facts import (
     model,
     stored,
 )
-from wellspring import config as configuration
+from benchmarks.studies import ROOT, read
 from wellspring import embeddings, specs
 from wellspring.cli.embeddings import TOKENS, WINDOW
 from wellspring.config import Config
@@ -42,20 +40,11 @@ from wellspring.models.load import Backbone
 from wellspring.pooling import pool
 from wellspring.probes import names
 
-ROOT = Path(__file__).parents[1]
 WIDTHS = (16, 128, 512)
 EMBEDDINGS = """encoder, dataset, jobs, texts, tokens a text, padding %, PFLOP, 2PT, \
 GPU h min, GPU h max, shard GB"""
 PROBES = "retriever, dataset, probe jobs, probe PFLOP, core h min, core h max, GB in memory"
 FETCHED, GIVENS = "source, fetched GB, kept GB", "assumption, value, meaning"
-
-
-def read(studies: list[Path]) -> Config:
-    """config.yaml and the studies, merged as Snakemake does."""
-    files, merged = [ROOT / "config.yaml", *(study.resolve() for study in studies)], {}
-    for file in files:
-        update_config(merged, yaml.safe_load(file.read_text(encoding="utf-8")))
-    return configuration.parse(configuration.anchor(merged, files))
 
 
 @cache

@@ -45,24 +45,40 @@ def matmul_peak(size: int = 2048, repeats: int = 7, dtype: torch.dtype = torch.f
 
 
 def row(
-    benchmark: str, measure: str, value: float, unit: str, target: str = ""
+    benchmark: str,
+    measure: str,
+    value: float | None,
+    unit: str,
+    target: str = "",
+    *,
+    interval: tuple[float, float] | None = None,
+    before: str = "",
+    digits: int = 3,
 ) -> dict[str, object]:
-    """One line of the table of results."""
+    """One line of the table of results.
+
+    value: None where there is none; `target` then says why. interval: of 95 %. before: what the
+    first release gave.
+    """
+    ends = [f"{end:.{digits}f}" for end in interval or ()]
     return {
         "benchmark": benchmark,
         "measure": measure,
-        "value": round(value, 3),
+        "value": "–" if value is None else f"{round(value, digits):,}",
+        "95 % interval": f"[{', '.join(ends)}]" if ends else "",
         "unit": unit,
+        "first release": before,
         "target": target,
     }
 
 
 def show(rows: list[dict[str, object]]) -> None:
-    """Print results as a table."""
+    """Print results as a table, without the columns in which nothing stands."""
     from rich.console import Console
     from rich.table import Table
 
-    table = Table("benchmark", "measure", "value", "unit", "target")
+    names = [name for name in rows[0] if any(line[name] != "" for line in rows)]
+    table = Table(*names)
     for line in rows:
-        table.add_row(*(f"{line[key]:,}" if key == "value" else str(line[key]) for key in line))
-    Console(width=110).print(table)
+        table.add_row(*(str(line[name]) for name in names))
+    Console(width=140 if "first release" in names else 110, markup=False).print(table)

@@ -16,6 +16,7 @@ from torch.utils.data import DataLoader, Dataset
 from benchmarks import measure
 from wellspring.config import SCORERS
 from wellspring.probes import KINDS, ProbeData, ProbeSettings, run
+from wellspring.randomness import generator
 
 HIDDEN, NEGATIVES, PASSAGES, SEEDS = 384, 4, 5, (0, 1, 2)
 TRAIN = 0.7
@@ -48,6 +49,30 @@ def planted(samples: int) -> ProbeData:
         lexical={
             scorer: rng.random((samples, NEGATIVES + 1)).astype(np.float32) for scorer in SCORERS
         },
+    )
+
+
+def without_signal(patterns: list[tuple[int, ...]], count: int, hidden: int = 8) -> ProbeData:
+    """Independent vectors: no text is in two samples, and nothing tells a positive.
+
+    A pattern names the text of each negative. One split, a fifth of it for training, for one seed.
+    """
+    rng = generator(0, "without signal")
+    shapes = np.array(patterns)[rng.integers(len(patterns), size=count)]
+    texts = shapes.shape[1] + 1
+    first = np.arange(count)[:, None] * texts
+    rows = np.concatenate([first, first + 1 + shapes], axis=1)
+    vectors = rng.normal(size=(count, hidden)), rng.normal(size=(texts * count, hidden))
+    places = np.arange(count) / count
+    split = np.where(places < 0.2, "train", np.where(places < 0.3, "validation", "test"))
+    return ProbeData(
+        *(torch.tensor(side, dtype=torch.float32) for side in vectors),
+        query_rows=np.arange(count),
+        candidate_rows=rows,
+        sample_ids=[f"s{number:05d}" for number in range(count)],
+        query_ids=[f"q{number:05d}" for number in range(count)],
+        split=split[None],
+        lexical={scorer: rng.random(texts * count)[rows] for scorer in SCORERS},
     )
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from benchmarks.calibration import activity_pair, probing_pair
+from benchmarks.calibration import BLOCKS, activity_pair, probing_pair
 from wellspring.findings import activity, consistency
 from wellspring.findings.claims import CLAIMS, SCHEMA, Claim, Pair, gathered, row, untested
 from wellspring.findings.outcomes import above_chance
@@ -19,7 +19,7 @@ BY_NUMBER = {claim.number: claim for claim in CLAIMS}
 MEAN = ("network-max", 0, 0.1)
 
 
-def measured(number: int, pair: list[pl.DataFrame], setting: tuple = MEAN, depth: int = 4):
+def measured(number: int, pair: list[pl.DataFrame], setting: tuple = MEAN, depth: int = BLOCKS):
     return activity.measured(BY_NUMBER[number], *pair, depth, setting, RULES, "a test")
 
 

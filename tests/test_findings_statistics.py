@@ -89,11 +89,22 @@ def test_six_clusters_cannot_have_a_p_value_below_one_in_32() -> None:
 
 def test_what_repetitions_add_makes_a_difference_less_sure() -> None:
     differences = generator(4, "reliability").normal(0.4, 1, (60, 1))
-    sure, less = (
-        sign_flip_max_t(differences, permutations=2_000, rng=generator(1), reliability=share)
-        for share in (1.0, 0.6)
+
+    def p_value(**known: float) -> float:
+        rng = generator(1)
+        return sign_flip_max_t(differences, permutations=2_000, rng=rng, **known).p_value[0]
+
+    assert p_value(reliability=0.7) > 2 * p_value()
+    # Of few repetitions one knows less surely how much they add.
+    assert p_value(reliability=0.7, freedom=8.0) > 1.3 * p_value(reliability=0.7)
+    assert p_value(reliability=0.7, freedom=1e9) == p_value(reliability=0.7)
+
+
+def test_a_difference_in_every_cluster_is_significant_whatever_repetitions_add() -> None:
+    found = sign_flip_max_t(
+        np.ones((3_000, 1)), permutations=999, rng=generator(0), reliability=0.99
     )
-    assert less.p_value[0] > 2 * sure.p_value[0]
+    assert found.p_value[0] == 1 / 1000
 
 
 @settings(max_examples=25, deadline=None)

@@ -14,6 +14,8 @@ from wellspring import intervals
 from wellspring.intervals import Estimate, interval, mean, ratio
 from wellspring.randomness import generator
 
+ONE = np.ones((1, 1, 1))
+
 
 def by_hall(values: np.ndarray) -> tuple[float, float]:
     """Hall's interval of a mean: the transform is inverted by a root finder."""
@@ -141,7 +143,7 @@ def test_cells_that_vary_alike_tell_of_repetitions_but_once() -> None:
 
 def test_d_z_and_its_interval() -> None:
     differences = generator(11, "d_z").normal([0.0, 0.5], 1, (600, 2))
-    found = interval(intervals.cohen_d_z(differences))
+    found = interval(intervals.cohen_d_z(differences[:, None], ONE))
     expected = differences.mean(0) / differences.std(0, ddof=1)
     np.testing.assert_allclose(found.estimate, expected, rtol=1e-9)
     # Large-sample standard error: sqrt(1/n + d²/2n).
@@ -149,9 +151,35 @@ def test_d_z_and_its_interval() -> None:
     np.testing.assert_allclose(found.high - found.low, width, rtol=0.08)
 
 
+def test_the_influences_on_d_z_are_a_slow_jackknife_s() -> None:
+    """To first order, of 200 clusters that have a repetition or more each."""
+    rng = generator(12, "d_z")
+    counts = rng.integers(0, 3, (200, 3, 1)).astype(float)
+    counts[:, 0] = 1
+    numerators = counts * rng.normal(0.4, 1, (200, 3, 2))
+    found = intervals.cohen_d_z(numerators, counts)
+    np.testing.assert_allclose(found.influence.sum((0, 1)), 0, atol=1e-12)
+    left_out = [
+        intervals.cohen_d_z(*(np.delete(part, row, 0) for part in (numerators, counts))).value
+        for row in range(200)
+    ]
+    expected = 199 / 200 * (found.value - left_out)
+    np.testing.assert_allclose(found.influence.sum(1), expected, atol=2e-3)
+
+
+def test_d_z_varies_with_its_repetitions_as_the_mean_does() -> None:
+    rng = generator(13, "d_z")
+    values = rng.normal(size=(400, 3, 6)) + 0.3 * rng.normal(size=(1, 3, 6))
+    effect, mean_ = intervals.cohen_d_z(values, np.ones((400, 3, 1))), ratio(values, np.ones(1))
+    shares = [
+        found.repetitions / found.clusters for found in map(intervals.spread, (effect, mean_))
+    ]
+    np.testing.assert_allclose(*shares, rtol=0.05)
+
+
 def test_d_z_of_constant_differences() -> None:
     differences = np.stack([np.zeros(30), np.full(30, 0.25)], 1)
-    found = interval(intervals.cohen_d_z(differences))
+    found = interval(intervals.cohen_d_z(differences[:, None], ONE))
     assert found.estimate[0] == 0 and np.isnan(found.estimate[1])
     assert np.isnan([*found.low, *found.high]).all()
 

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
-from probing import data, run, settings
+from probing import run, settings
 
-from wellspring.config import SCORERS
+from benchmarks.probes import without_signal
 from wellspring.probes import KINDS, credit, names
 
 LISTS = st.integers(1, 6).flatmap(
@@ -102,18 +102,6 @@ PATTERNS = {
     "both twice": [(0, 0, 1, 1)],
     "all of these": [(0, 0, 0, 0), (0, 1, 1, 1), (0, 0, 1, 1), (0, 1, 2, 2), (0, 1, 2, 3)],
 }
-
-
-def without_signal(patterns, count, hidden=8, seed=0):
-    """Independent vectors: no text is in two samples, and nothing tells a positive. A pattern names
-    the text of each negative."""
-    rng = np.random.default_rng(seed)
-    shapes = np.array(patterns)[rng.integers(len(patterns), size=count)]
-    first = np.arange(count)[:, None] * 5
-    rows = np.concatenate([first, first + 1 + shapes], axis=1)
-    vectors = rng.normal(size=(count, hidden)), rng.normal(size=(5 * count, hidden))
-    lexical = {scorer: rng.random(5 * count)[rows] for scorer in SCORERS}
-    return data(*vectors, rows, shares=(0.2, 0.1), lexical=lexical)
 
 
 @pytest.mark.parametrize(("name", "passages"), [*zip(PATTERNS, (5, 3, 4, 5), strict=True)])

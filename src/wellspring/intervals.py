@@ -85,11 +85,13 @@ class Spread:
         clusters: variance from the choice of clusters.
         repetitions: what repetitions add to it; 0 with one of them.
         freedom: degrees of freedom of their sum.
+        of_repetitions: those that few repetitions alone would leave it; ∞ where they add nothing.
     """
 
     clusters: np.ndarray
     repetitions: np.ndarray
     freedom: np.ndarray
+    of_repetitions: np.ndarray
 
     @property
     def error(self) -> np.ndarray:
@@ -132,20 +134,26 @@ def mean(values: np.ndarray, over: np.ndarray | None = None) -> Estimate:
     return Estimate(found.value, found.influence, present.sum(0))
 
 
-def cohen_d_z(differences: np.ndarray) -> Estimate:
+def cohen_d_z(numerators: np.ndarray, denominators: np.ndarray) -> Estimate:
     """Cohen's d_z: mean over standard deviation of the clusters' differences (Lakens 2013).
 
-    differences: [Q, C]. 0 where no cluster differs, NaN where all differ alike. The standard
-    deviation belongs to differences that are averages over these repetitions.
+    numerators, denominators: as for `ratio`; a cluster's difference is the sum of its numerators
+    over that of its denominators, which is above 0. 0 where no cluster differs, NaN where all
+    differ alike. The standard deviation belongs to differences that are averages over these
+    repetitions.
     """
-    clusters = len(differences)
+    clusters, total = len(numerators), denominators.sum(1)
+    differences = numerators.sum(1) / total
     centre, spread = differences.mean(0), differences.std(0, ddof=1 if clusters > 1 else 0)
     constant = spread <= 1e-5 * np.abs(differences).max(0, initial=0)
     with np.errstate(divide="ignore", invalid="ignore"):
         away = (differences - centre) / spread
         value = np.where(constant, np.where(centre == 0, 0.0, np.nan), centre / spread)
-        influence = (away - value / 2 * (np.square(away) - np.square(away).mean(0))) / clusters
-    influence = np.where(constant, 0, influence)[:, None]
+        curved = value / 2 * (np.square(away) - np.square(away).mean(0))
+        # Each repetition moves the mean by its own differences, and the deviation by its share.
+        moved = (numerators - denominators * centre) / spread - denominators * curved[:, None]
+        influence = moved / total[:, None] / clusters
+    influence = np.where(constant, 0, influence)
     return Estimate(value, influence, np.full(len(value), clusters))
 
 
@@ -155,35 +163,30 @@ def spread(estimate: Estimate) -> Spread:
     Clusters carry their own variance through all repetitions. What repetitions add (other splits,
     negatives, starts) is what their totals vary beyond what independent clusters explain. Few
     repetitions are a rough estimate of it: as a share of the clusters' variance it is taken from
-    all cells together, and the degrees of freedom say how many of them tell it independently.
+    all cells together. Cells may all deviate alike, so the degrees of freedom count repetitions
+    alone.
     """
     clusters, repetitions = estimate.clusters, estimate.influence.shape[1]
     of_clusters = _inflation(clusters) * np.square(estimate.influence.sum(1)).sum(0)
-    share, sources = _of_repetitions(estimate, of_clusters) if repetitions > 1 else (0.0, 1.0)
+    share = _of_repetitions(estimate, of_clusters) if repetitions > 1 else 0.0
+    weight = share / (1 + share)
+    of_repetitions = np.full(len(clusters), (repetitions - 1) / weight**2 if weight else np.inf)
     with np.errstate(divide="ignore", invalid="ignore"):
-        parts = 1 / (clusters - 1)
-        if repetitions > 1:
-            parts = parts + share**2 / ((repetitions - 1) * sources)
-        freedom = (1 + share) ** 2 / parts
+        freedom = 1 / ((1 - weight) ** 2 / (clusters - 1) + 1 / of_repetitions)
     freedom = np.where(clusters > 1, freedom, 1)
-    return Spread(of_clusters, share * of_clusters, freedom)
+    return Spread(of_clusters, share * of_clusters, freedom, of_repetitions)
 
 
-def _of_repetitions(estimate: Estimate, of_clusters: np.ndarray) -> tuple[float, float]:
-    """The variance that repetitions add, as a share of the clusters'; and how many independent
-    cells stand behind that."""
+def _of_repetitions(estimate: Estimate, of_clusters: np.ndarray) -> float:
+    """The variance that repetitions add, as a share of the clusters'."""
     repetitions = estimate.influence.shape[1]
     away = estimate.influence - estimate.influence.mean(1, keepdims=True)
     beyond = np.square(away.sum(0)).sum(0) - np.square(away).sum((0, 1))
     varies = of_clusters > 0
     if not varies.any():
-        return 0.0, 1.0
+        return 0.0
     shares = repetitions / (repetitions - 1) * beyond[varies] / of_clusters[varies]
-    flat = away[..., varies].reshape(-1, varies.sum())
-    lengths = np.linalg.norm(flat, axis=0)
-    alike = np.square((flat.T @ flat) / np.where(lengths > 0, np.outer(lengths, lengths), 1))
-    sources = len(shares) ** 2 / max(alike.sum(), len(shares))
-    return max(0.0, float(shares.mean())), sources
+    return max(0.0, float(shares.mean()))
 
 
 def interval(

@@ -72,6 +72,7 @@ def sign_flip_max_t(
     permutations: int,
     rng: np.random.Generator,
     reliability: np.ndarray | float = 1.0,
+    freedom: np.ndarray | float = np.inf,
 ) -> Significance:
     """Paired sign-flip test over clusters with single-step max-T over the cells.
 
@@ -86,6 +87,8 @@ def sign_flip_max_t(
         differences: [Q, C] summed difference of a cluster's samples.
         reliability: [C] share of the estimate's standard error that clusters explain, 1 where
             nothing else varies it. The rest (repetitions of the probes) makes t smaller.
+        freedom: [C] degrees of freedom with which that rest is known: few of them give t heavier
+            tails.
 
     Returns:
         [C] p-values; 1 in a cell without any difference.
@@ -94,7 +97,7 @@ def sign_flip_max_t(
     columns = np.divide(differences, norms, out=np.zeros(differences.shape), where=norms > TIE)
     columns = columns.astype(np.float32)
     total = columns.sum(0)
-    observed = np.abs(total) * reliability
+    observed = _discounted(np.abs(total), reliability, freedom)
     threshold = observed - TIE * np.maximum(1, observed)
     alone, family, count = np.zeros(total.size), np.zeros(total.size), 0
     for kept in _flips(len(columns), permutations, rng):
@@ -103,6 +106,13 @@ def sign_flip_max_t(
         family += (flipped.max(1, keepdims=True) >= threshold).sum(0)
         count += len(kept)
     return Significance(alone / count, family / count)
+
+
+def _discounted(
+    t: np.ndarray, reliability: np.ndarray | float, freedom: np.ndarray | float
+) -> np.ndarray:
+    """The |t| [C] of clusters alone that is as unlikely as this one, once repetitions count."""
+    return np.minimum(t, stats.norm.isf(stats.t.sf(t * reliability, freedom)))
 
 
 def mcnemar(a: np.ndarray, b: np.ndarray) -> float | None:

@@ -96,11 +96,13 @@ class _Study:
 
     def flipped(self, units: np.ndarray, estimate: Estimate, *names: str) -> Significance:
         """The sign-flip test of the clusters' contributions [Q, C] to an estimate."""
+        spread = intervals.spread(estimate)
         return statistics.sign_flip_max_t(
             units,
             permutations=self.settings.permutations,
             rng=generator(self.settings.seed, "sign-flip", self.dataset, *names),
-            reliability=intervals.spread(estimate).reliability,
+            reliability=spread.reliability,
+            freedom=spread.of_repetitions,
         )
 
 
@@ -254,7 +256,7 @@ def _comparison(study: _Study, where: Where, a: Outcomes, b: Outcomes) -> Iterat
     above = outcomes.above_chance(a, study.samples) - outcomes.above_chance(b, study.samples)
     lifted = intervals.interval(above, -2, 2)
     yield _rows(study, where, a, "above_chance_difference", lifted)
-    effect = intervals.cohen_d_z(units / study.samples.counts.sum(1, keepdims=True))
+    effect = intervals.cohen_d_z(a.correct - b.correct, study.samples.counts[..., None])
     yield _rows(study, where, a, "d_z", intervals.interval(effect))
     if where["finding"] == "difference":
         yield from _trend(study, where, a, above, names)

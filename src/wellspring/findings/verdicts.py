@@ -221,11 +221,13 @@ def _flipped(effects: Estimate, rules: Rules, *ids: str) -> np.ndarray:
     p = np.ones(len(known))
     if known.any():
         kept = effects.kept(known)
+        spread = intervals.spread(kept)
         found = statistics.sign_flip_max_t(
             kept.contributions(),
             permutations=rules.permutations,
             rng=generator(rules.seed, *ids),
-            reliability=intervals.spread(kept).reliability,
+            reliability=spread.reliability,
+            freedom=spread.of_repetitions,
         )
         p[known] = found.p_adjusted
     return p
