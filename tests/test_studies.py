@@ -60,6 +60,8 @@ def test_the_papers_grid_is_planned_exactly(clone):
         "ablate": 7 * 2 * 2,
         "agreement": 4 * 2,
         "decentralisation": 1,
+        "claims": 1,
+        "cautions": 1,
         "heatmap": 4 * 2 * 2 * 2,
         "attribution_figure": 4 * 2 * 3,
         "probe": probes,
@@ -121,24 +123,28 @@ def test_published_attribution_reads_texts_otherwise_than_published_probing():
 def test_the_artefact_adds_probes_alone(clone):
     default = clone.planned()
     artefact = clone.planned("--configfile", "studies/artefact.yaml")
-    assert artefact["embed"] == default["embed"] == 4
-    assert artefact["probe"] == 2 * default["probe"] == 4 * 7 * 4
-    assert artefact["attribute"] == default["attribute"] == 2 * 2 * 6
+    # MiniLM and two draws of its twin; a composition with a twin has as many draws.
+    assert artefact["embed"] == default["embed"] == 3 * 2
+    assert default["probe"] == 3 * 7 * 2 and artefact["probe"] == (3 + 2 * 2) * 7 * 2
+    assert artefact["attribute"] == default["attribute"] == 3 * 2 * 6
+    assert (default["controls"], artefact["controls"]) == (1, 2)
 
 
-def test_the_methods_are_attributed_in_two_blocks_of_one_pair(clone):
+def test_the_methods_are_attributed_in_two_blocks(clone):
     methods = clone.planned("--configfile", "studies/methods.yaml")
-    # Eight of two encoders; the default study's own of a third one, too.
-    assert methods["attribute"] == 8 * 2 * 2 * 2 + 3 * 2 * 2
+    # Eight attributions of MiniLM and two draws of its twin, and one of a fourth encoder, too.
+    assert methods["attribute"] == (8 * 3 + 4) * 2 * 2
     # What removal does is measured once, whatever the number of attributions.
-    assert methods["remove"] == 3 * 2
+    assert methods["remove"] == 4 * 2
+    # The two retrievers that have a counterpart of their own have figures.
+    assert methods["fidelity"] == 2
 
 
 def test_three_kinds_of_negatives_are_probed_in_three_layers(clone):
     planned = clone.planned("--configfile", "studies/negatives.yaml")
     assert planned["samples"] == planned["lexical"] == 3
-    assert planned["embed"] == 2 * 2 * 3
-    assert planned["probe"] == 2 * 3 * 3 * 2
+    assert planned["embed"] == 3 * 2 * 3
+    assert planned["probe"] == 3 * 3 * 3 * 2
     assert "attribute" not in planned
 
 
