@@ -120,6 +120,46 @@ def test_every_row_is_tidy() -> None:
     assert (inside["estimate"] <= inside["high"]).all()
 
 
+def coded(saved: float, queries: int = 40) -> pl.DataFrame:
+    """Codes of two samples a query where `tuned` saves bits with half of the queries."""
+    rng = np.random.default_rng(3)
+    rows = []
+    for name, probe in product(PAIRS, ("interaction", "shuffled-query")):
+        for place in range(2 * queries):
+            helped = name == "tuned" and probe == "interaction" and place % 4 < 2
+            bits = 2 - saved * helped + 0.1 * rng.normal()
+            cell = (name, "toy", 1, 4, probe, 0, f"s{place:03}", f"q{place // 2:03}")
+            rows.append((*cell, bits))
+    names = ["retriever", "dataset", "layer", "passages", "probe", "seed", "sample_id", "query_id"]
+    return pl.DataFrame(rows, [*names, "bits"], orient="row")
+
+
+def test_code_lengths_are_means_of_bits_with_their_differences() -> None:
+    codes = coded(1.0)
+    table = build(by_hand(), None, PAIRS, QUICK, codes.sample(fraction=1, shuffle=True, seed=1))
+    means = codes.group_by("retriever", "probe").agg(pl.col("bits").mean())
+    mean = {(name, probe): bits for name, probe, bits in means.iter_rows()}
+    where = {"retriever": "tuned", "probe": "interaction", "layer": 1, "passages": 4}
+    own = pick(table, finding="code", **where)
+    found = dict(own.select("measure", "estimate").iter_rows())
+    length = mean["tuned", "interaction"]
+    assert found == pytest.approx({"code_length": length, "compression": 2 / length})
+    assert (own["low"] < own["estimate"]).all() and (own["estimate"] < own["high"]).all()
+    for finding, named, other in (
+        ("difference", {"compared_with": "plain"}, ("plain", "interaction")),
+        ("control", {"compared_probe": "shuffled-query"}, ("tuned", "shuffled-query")),
+    ):
+        row = pick(table, finding=finding, **named, **where).row(0, named=True)
+        assert row["measure"] == "code_length_difference"
+        assert row["estimate"] == pytest.approx(length - mean[other])
+        assert row["high"] < 0 and row["significant"]
+        assert (row["samples"], row["queries"], row["seeds"]) == (80, 40, 1)
+    nothing = build(by_hand(), None, PAIRS, QUICK, coded(0.0))
+    nothing = pick(nothing, measure="code_length_difference")
+    assert nothing.height == 4 and not nothing["significant"].any()
+    assert ((nothing["low"] < 0) & (nothing["high"] > 0)).all()
+
+
 def test_order_of_rows_and_laziness_change_nothing() -> None:
     levels = {(name, probe): 0.5 for name in PAIRS for probe in ("concat", "cosine", "lexical")}
     frame = outcomes(levels, samples=2)

@@ -189,7 +189,7 @@ def test_one_vector_for_every_text_is_labelled_constant(noise):
     assert set(found["constant_features"]) == {16, 8}
     assert (found["accuracy"] == found["chance"]).all()
     assert (found["epochs"] == 0).all()
-    assert (found["low"] == found["high"]).all()
+    assert (found["low"] < found["accuracy"]).all() and (found["accuracy"] < found["high"]).all()
     credit = result.samples.filter(~pl.col("probe").is_in(LAYERLESS))
     assert (credit["correct"] == credit["chance"]).all()
     for probe in LAYERLESS:
@@ -277,6 +277,11 @@ def test_frames_have_their_columns(by_relation):
     assert run(relational(300), 2, settings("cosine")).curves.is_empty()
 
 
+def interval(credit, queries):
+    found = metrics.tested(credit, np.zeros_like(credit), queries)
+    return found["low"], found["high"]
+
+
 def test_intervals_cover_the_truth_with_dependent_samples():
     """Queries of five samples that share a query-level ease: the plain interval would fail."""
     rng = np.random.default_rng(0)
@@ -285,9 +290,9 @@ def test_intervals_cover_the_truth_with_dependent_samples():
     for _ in range(400):
         ease = rng.beta(0.6, 0.4, size=120)
         credit = (rng.random(600) < ease[query]).astype(np.float32)
-        low, high = metrics.interval(credit, query.astype(str))
+        low, high = interval(credit, query.astype(str))
         covered += low <= 0.6 <= high
-        low, high = metrics.interval(credit, np.arange(600).astype(str))
+        low, high = interval(credit, np.arange(600).astype(str))
         plain += low <= 0.6 <= high
     assert 0.92 <= covered / 400 <= 0.98
     assert plain / 400 < 0.85
@@ -295,14 +300,14 @@ def test_intervals_cover_the_truth_with_dependent_samples():
 
 def test_intervals_at_the_edges():
     queries = np.arange(50).astype(str)
-    low, high = metrics.interval(np.ones(50, np.float32), queries)
+    low, high = interval(np.ones(50, np.float32), queries)
     assert 0.9 < low < 1
     assert high == pytest.approx(1)
-    low, high = metrics.interval(np.zeros(50, np.float32), queries)
+    low, high = interval(np.zeros(50, np.float32), queries)
     assert low == 0
     assert 0 < high < 0.1
-    third = np.full(50, np.float32(1 / 3))
-    assert metrics.interval(third, queries) == pytest.approx((1 / 3, 1 / 3))
+    low, high = interval(np.full(50, np.float32(1 / 3)), queries)
+    assert 0.28 < low < 1 / 3 < high < 0.4
 
 
 @pytest.mark.parametrize(
@@ -323,12 +328,13 @@ def test_what_cannot_be_probed_is_one_clear_line(change, passages, error, messag
     assert "\n" not in str(caught.value)
 
 
-def test_a_job_imports_neither_compiler_nor_scipy():
+def test_a_job_imports_neither_compiler_nor_the_whole_of_scipy():
     script = (
         "import sys; from probing import relational, run, settings\n"
         "from wellspring.probes import KINDS\n"
         "run(relational(60), 3, settings(*KINDS, epochs=2))\n"
-        "print([name for name in ('torch._dynamo', 'scipy', 'sklearn') if name in sys.modules])"
+        "unwanted = ('torch._dynamo', 'scipy.stats', 'sklearn')\n"
+        "print([name for name in unwanted if name in sys.modules])"
     )
     done = subprocess.run(
         [sys.executable, "-c", script],

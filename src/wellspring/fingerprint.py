@@ -95,6 +95,7 @@ STEPS: dict[str, tuple[str, ...]] = {
     ),
     "probe": (
         "randomness",
+        "intervals",
         "datasets.splits",
         "probes",
         "probes.assembly",

@@ -20,7 +20,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import stats
+from scipy import special
 
 CONFIDENCE = 0.95
 POWER = 0.8
@@ -202,7 +202,7 @@ def interval(
     """
     value, variance = estimate.value, spread(estimate)
     error, freedom = variance.error, variance.freedom
-    quantile = stats.t.ppf((1 + confidence) / 2, freedom)
+    quantile = special.stdtrit(freedom, (1 + confidence) / 2)
     if proportion:
         low, high = _wilson(value, error, quantile)
     else:
@@ -221,7 +221,7 @@ def interval(
 def detectable(estimate: Estimate, confidence: float = CONFIDENCE) -> np.ndarray:
     """[C]: the smallest true effect for which such an interval excludes 0 at 80 % power."""
     variance = spread(estimate)
-    tails = [stats.t.ppf(share, variance.freedom) for share in ((1 + confidence) / 2, POWER)]
+    tails = [special.stdtrit(variance.freedom, share) for share in ((1 + confidence) / 2, POWER)]
     found = sum(tails) * variance.error
     return np.where(found > 0, found, np.nan)
 
@@ -270,9 +270,8 @@ def _hull(
         skewness = root * np.power(moved, 3).sum(0) / np.square(moved).sum(0) ** 1.5
         skewness *= (variance.clusters / np.square(error)) ** 1.5
     skewness = np.nan_to_num(skewness)
-    far = stats.t.ppf(
-        np.array([(1 + confidence) / 2, (1 - confidence) / 2]), variance.freedom[:, None]
-    )
+    tails = np.array([(1 + confidence) / 2, (1 - confidence) / 2])
+    far = special.stdtrit(variance.freedom[:, None], tails)
     ends = estimate.value - error * root * _unskewed(far.T / root, skewness, clusters)
     half = quantile * error
     return np.minimum(ends[0], estimate.value - half), np.maximum(ends[1], estimate.value + half)

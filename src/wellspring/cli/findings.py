@@ -131,7 +131,13 @@ def findings(
             # Lazy: a retriever's outcomes are read when their turn comes.
             outcomes = pl.concat([grids.located(path, **where) for path, where in cells])
             of_dataset = None if compared is None else compared.filter(dataset=dataset)
-            tables.append(build(outcomes, of_dataset, wanted.pairs, settings))
+            codes = pl.concat(
+                [
+                    grids.located(path.with_suffix(".codes.parquet"), **where)
+                    for path, where in cells
+                ]
+            )
+            tables.append(build(outcomes, of_dataset, wanted.pairs, settings, codes))
             fits.extend(_metrics(path, where) for path, where in cells)
             messages.say(f"{dataset}: {len(cells)} probe jobs, {len(tables[-1])} findings")
         table = pl.concat(tables)

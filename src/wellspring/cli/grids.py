@@ -10,6 +10,9 @@ import polars as pl
 
 from wellspring import shards, specs
 
+BESIDE = ("metrics", "codes")
+"""What lies beside a probe job's outcomes and is read with them."""
+
 
 def probe_files(
     probes: Path,
@@ -29,7 +32,7 @@ def probe_files(
             for count in passages:
                 folder = probes / retriever / dataset / f"layer-{layer:02d}"
                 path = folder / f"passages-{count}.parquet"
-                for file in (path, path.with_suffix(".metrics.parquet")):
+                for file in (path, *(path.with_suffix(f".{name}.parquet") for name in BESIDE)):
                     shards.check(file, digest, step="probes", layer=layer, passages=count)
                 yield path, {**where, "layer": layer, "passages": count}
 

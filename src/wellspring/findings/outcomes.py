@@ -149,6 +149,26 @@ def above_chance(found: Outcomes, samples: Samples) -> Estimate:
     return intervals.ratio(found.correct - found.chance, counts - found.chance)
 
 
+def codes_of(frame: pl.DataFrame, samples: Samples, name: str) -> Outcomes:
+    """The code of one retriever, dataset and probe: bits stand for credit, and `chance` is what a
+    sample costs where all slots are alike, log2 of the passages.
+
+    frame: as for `outcomes_of`, with `bits` in place of correct and chance.
+    """
+    bits = pl.col("passages").log(2).alias("chance")
+    return outcomes_of(frame.rename({"bits": "correct"}).with_columns(bits), samples, name)
+
+
+def code_length(found: Outcomes, samples: Samples) -> Estimate:
+    """Bits a sample, of `codes_of`, at every cell."""
+    return accuracy(found, samples)
+
+
+def compression(found: Outcomes, samples: Samples) -> Estimate:
+    """How many times longer the code is where all slots are alike (Voita & Titov 2020)."""
+    return intervals.ratio(found.chance, found.correct)
+
+
 def aligned(a: Outcomes, b: Outcomes) -> tuple[Outcomes, Outcomes]:
     """Both sides at the cells that they share."""
     layers = b.layers if a.layers == (None,) else a.layers

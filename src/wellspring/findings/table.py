@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Literal, get_args
 
@@ -16,6 +16,7 @@ from wellspring.findings.outcomes import (
     Outcomes,
     Samples,
     aligned,
+    codes_of,
     outcomes_of,
     samples_of,
 )
@@ -23,14 +24,18 @@ from wellspring.findings.statistics import Significance
 from wellspring.intervals import Estimate, Interval
 from wellspring.randomness import generator
 
-Finding = Literal["accuracy", "trend", "difference", "control", "similarity"]
+Finding = Literal["accuracy", "trend", "code", "difference", "control", "similarity"]
 Test = Literal["sign-flip max-T", "t-test Bonferroni", "McNemar"]
 
 # A probe and what it is set against within one retriever: what each comparison asks.
 CONTROLS = (
     ("interaction", "shuffled-query"),  # does the query matter?
     ("concat", "passage-scorer"),  # does the published probe find more than passages alone?
-    ("concat", "random-label"),  # selectivity (Hewitt & Liang 2019)
+    # Does it read the relation, or remember texts? Selectivity (Hewitt & Liang 2019).
+    ("concat", "random-label"),
+    ("passage-scorer", "random-label-passage-scorer"),
+    ("interaction", "random-label-interaction"),
+    ("bilinear", "random-label-bilinear"),
     ("interaction", "cosine"),  # what does training the probe add?
     ("cosine", "lexical"),  # what do vectors add to words?
     ("interaction", "lexical"),  # and trained ones?
@@ -99,11 +104,18 @@ class _Study:
         )
 
 
+Probes = dict[tuple[str, str], Outcomes]
+"""By retriever and probe."""
+Read = Callable[[pl.DataFrame, Samples, str], Outcomes]
+Report = Callable[[_Study, Where, Outcomes, Outcomes | None], Iterator[pl.DataFrame]]
+
+
 def build(
     credits: pl.DataFrame | pl.LazyFrame,
     similarity: pl.DataFrame | None,
     pairs: Mapping[str, str | None],
     settings: Settings,
+    codes: pl.DataFrame | pl.LazyFrame | None = None,
 ) -> pl.DataFrame:
     """All findings of a study, one row a number.
 
@@ -116,6 +128,8 @@ def build(
             known low, high, samples; NaN means not defined.
         pairs: each retriever's `compared_with`, None where it has none.
         settings: how to test.
+        codes: retriever, dataset, layer, passages, probe, seed, sample_id, query_id, bits of the
+            training samples, where probes were coded.
 
     Returns:
         The columns of SCHEMA, sorted by KEYS. Accuracies and differences are shares, not per
@@ -125,54 +139,83 @@ def build(
         comparison for "sign-flip max-T" and "McNemar" (Bonferroni), the passages of a trend, the
         layers of one panel for "t-test Bonferroni", which is computed on the first seed alone, as
         published. A trend is the slope of (accuracy − chance) / (1 − chance) over the layers, as
-        the change from the first to the last one.
+        the change from the first to the last one. Intervals of code lengths take the fits as given
+        and say what other questions would cost.
 
     Raises:
         StaleArtefact: samples are missing, doubled or not the same for all retrievers.
     """
-    lazy = credits.lazy()
-    held = lazy.select("dataset", "retriever").unique().collect()
     frames = [pl.DataFrame(schema=SCHEMA)]
-    for (dataset,), group in held.sort("dataset", "retriever").group_by(
-        "dataset", maintain_order=True
-    ):
-        of_dataset = lazy.filter(pl.col("dataset") == dataset)
-        frames.extend(_dataset(of_dataset, dataset, group["retriever"], pairs, settings))
+    for read, table, report in ((outcomes_of, credits, _credit), (codes_of, codes, _code)):
+        if table is not None:
+            for study, probes in _datasets(table.lazy(), read, settings):
+                frames.extend(_findings(study, probes, pairs, report))
     if similarity is not None:
         frames.append(_tidy(similarity.with_columns(finding=pl.lit("similarity"))))
     order = pl.col("finding").cast(pl.Enum(get_args(Finding)))
     return pl.concat(frames).sort(order, *KEYS[1:])
 
 
-def _dataset(
-    credits: pl.LazyFrame,
-    dataset: str,
-    retrievers: Iterable[str],
-    pairs: Mapping[str, str | None],
-    settings: Settings,
+def _datasets(
+    lazy: pl.LazyFrame, read: Read, settings: Settings
+) -> Iterator[tuple[_Study, Probes]]:
+    """What each dataset's probes earned or cost, one retriever of a lazy frame at a time."""
+    held = lazy.select("dataset", "retriever").unique().collect().sort("dataset", "retriever")
+    for (dataset,), group in held.group_by("dataset", maintain_order=True):
+        of_dataset = lazy.filter(pl.col("dataset") == dataset)
+        study, probes = None, {}
+        for retriever in group["retriever"]:
+            frame = of_dataset.filter(pl.col("retriever") == retriever).collect()
+            if study is None:
+                study = _Study(dataset, samples_of(frame), settings)
+            for (probe,), part in frame.partition_by("probe", as_dict=True).items():
+                name = f"dataset {dataset}, retriever {retriever}, probe {probe}"
+                probes[retriever, probe] = read(part, study.samples, name)
+        yield study, probes
+
+
+def _findings(
+    study: _Study, probes: Probes, pairs: Mapping[str, str | None], report: Report
 ) -> Iterator[pl.DataFrame]:
     """The findings on one dataset; a pair counts where both of its retrievers were probed."""
-    probes: dict[tuple[str, str], Outcomes] = {}
-    study = None
-    for retriever in retrievers:
-        frame = credits.filter(pl.col("retriever") == retriever).collect()
-        if study is None:
-            study = _Study(dataset, samples_of(frame), settings)
-        for (probe,), part in frame.partition_by("probe", as_dict=True).items():
-            name = f"dataset {dataset}, retriever {retriever}, probe {probe}"
-            probes[retriever, probe] = outcomes_of(part, study.samples, name)
     for (retriever, probe), found in probes.items():
-        where = {"dataset": dataset, "retriever": retriever, "probe": probe}
-        yield from _accuracies(study, where, found)
+        where = {"dataset": study.dataset, "retriever": retriever, "probe": probe}
+        yield from report(study, where, found, None)
         other = pairs.get(retriever)
         if probe not in LAYERLESS and (other, probe) in probes:
-            where = {**where, "finding": "difference", "compared_with": other}
-            yield from _comparison(study, where, found, probes[other, probe])
+            there = {**where, "finding": "difference", "compared_with": other}
+            yield from report(study, there, found, probes[other, probe])
         for compared in (second for first, second in CONTROLS if first == probe):
             if (retriever, compared) in probes:
-                where = {**where, "finding": "control", "compared_probe": compared}
-                where["compared_with"] = None
-                yield from _comparison(study, where, found, probes[retriever, compared])
+                there = {**where, "finding": "control", "compared_probe": compared}
+                yield from report(study, there, found, probes[retriever, compared])
+
+
+def _credit(study: _Study, where: Where, a: Outcomes, b: Outcomes | None) -> Iterator[pl.DataFrame]:
+    """What a probe earns, or how much more than another."""
+    return _accuracies(study, where, a) if b is None else _comparison(study, where, a, b)
+
+
+def _code(study: _Study, where: Where, a: Outcomes, b: Outcomes | None) -> Iterator[pl.DataFrame]:
+    """What a probe's targets cost, or how much more than another's."""
+    if b is None:
+        there = {**where, "finding": "code"}
+        for measure in (outcomes.code_length, outcomes.compression):
+            points = intervals.interval(measure(a, study.samples), 0)
+            yield _rows(study, there, a, measure.__name__, points)
+        return
+    a, b = aligned(a, b)
+    longer = outcomes.code_length(a, study.samples) - outcomes.code_length(b, study.samples)
+    flipped = study.flipped((a.correct - b.correct).sum(1), longer, "code", *_names(where))
+    visible, points = intervals.detectable(longer), intervals.interval(longer)
+    measure = "code_length_difference"
+    yield _rows(study, where, a, measure, points, "sign-flip max-T", flipped, visible)
+
+
+def _names(where: Where) -> list[str]:
+    """What a comparison is of."""
+    names = ("retriever", "compared_with", "probe", "compared_probe")
+    return [str(where.get(name)) for name in names]
 
 
 def _accuracies(study: _Study, where: Where, found: Outcomes) -> Iterator[pl.DataFrame]:
@@ -193,8 +236,7 @@ def _accuracies(study: _Study, where: Where, found: Outcomes) -> Iterator[pl.Dat
 
 def _comparison(study: _Study, where: Where, a: Outcomes, b: Outcomes) -> Iterator[pl.DataFrame]:
     """The difference a − b at every cell that both have, its tests and its effect sizes."""
-    names = [str(where.get(key)) for key in ("retriever", "compared_with", "probe")]
-    names.append(str(where.get("compared_probe")))
+    names = _names(where)
     a, b = aligned(a, b)
     units = (a.correct - b.correct).sum(1)
     difference = outcomes.accuracy(a, study.samples) - outcomes.accuracy(b, study.samples)

@@ -7,6 +7,8 @@ from collections.abc import Mapping
 import numpy as np
 import polars as pl
 
+from wellspring import intervals
+
 METRICS = {
     "probe": pl.String,
     "seed": pl.Int64,
@@ -30,57 +32,36 @@ METRICS = {
     "scorer": pl.String,
 }
 """Columns of the metrics: probe and seed; test samples and their mean accuracy and chance;
-above_chance (accuracy − chance) / (1 − chance); the 95 % interval of the accuracy; accuracy on the
-other splits; the epoch tested (from 1; 0: the start) and how many were run; the mean bits of a
-training sample under the online code, and with all slots alike (first seed of trained probes, see
-wellspring.probes.portions); the penalised training loss of the last epoch, and what share of its
-whole decrease fell in the last quarter of the learning rate spent (steady progress: 0.25, settled:
-0); converged, whether that is below 0.1 or validation stopped the run; constant dimensions among
-the vectors that the probe reads; label, `constant` where every passage looks alike, so that nothing
-can rank them (credit is then chance), else `ok`; scorer, the lexical scorer of a lexical kind, else
-null. Kinds without training have 0 epochs, no loss, and count as converged."""
-
-_Z = 1.959964  # 97.5 % point of the normal distribution
-
-
-def interval(credit: np.ndarray, query: np.ndarray) -> tuple[float, float]:
-    """95 % interval of the mean credit [n], where the samples of a query [n] are not independent.
-
-    Wilson's interval at the effective sample size p(1−p)/v, v the cluster-robust variance of the
-    mean (Korn & Graubard 1998 with Wilson's bounds; Dean & Pagano 2015): it stays within 0 and 1
-    and has a width where every sample is right. Where no credit varies between 0 and 1 exclusive
-    (every sample at chance) there is nothing to estimate, and it is that value.
-    """
-    mean = float(credit.mean(dtype=np.float64))
-    _, member = np.unique(query, return_inverse=True)
-    clusters = int(member.max()) + 1
-    if mean <= 0 or mean >= 1 or clusters < 2:
-        size = float(clusters)
-    else:
-        sums = np.bincount(member, weights=credit - mean)
-        variance = clusters / (clusters - 1) * np.square(sums).sum() / len(credit) ** 2
-        # Equal credits leave rounding, not variance.
-        if variance <= 1e-12:
-            return mean, mean
-        size = mean * (1 - mean) / variance
-    centre = (mean + _Z**2 / (2 * size)) / (1 + _Z**2 / size)
-    half = _Z / (1 + _Z**2 / size) * np.sqrt(mean * (1 - mean) / size + _Z**2 / (4 * size**2))
-    return max(0.0, float(centre - half)), min(1.0, float(centre + half))
+above_chance (accuracy − chance) / (1 − chance); the 95 % interval of the accuracy, not a number
+where one query was tested; accuracy on the other splits; the epoch tested (from 1; 0: the start)
+and how many were run; the mean bits of a training sample under the online code, and with all slots
+alike (first seed of trained probes, see wellspring.probes.portions); the penalised training loss of
+the last epoch, and what share of its whole decrease fell in the last quarter of the learning rate
+spent (steady progress: 0.25, settled: 0); converged, whether that is below 0.1 or validation
+stopped the run; constant dimensions among the vectors that the probe reads; label, `constant` where
+every passage looks alike, so that nothing can rank them (credit is then chance), else `ok`; scorer,
+the lexical scorer of a lexical kind, else null. Kinds without training have 0 epochs, no loss, and
+count as converged."""
 
 
 def tested(credit: np.ndarray, chance: np.ndarray, query: np.ndarray) -> dict[str, object]:
-    """Samples, accuracy, chance, above_chance, low and high, from what n samples earn."""
+    """Samples, accuracy, chance, above_chance, low and high, from what n samples earn.
+
+    query: str [n], whose samples are not independent of one another.
+    """
     accuracy = float(credit.mean(dtype=np.float64))
     guessed = float(chance.mean(dtype=np.float64))
-    low, high = interval(credit, query)
+    _, member = np.unique(query, return_inverse=True)
+    sums, counts = (np.bincount(member, weights)[:, None, None] for weights in (credit, None))
+    share = intervals.interval(intervals.ratio(sums, counts), 0, 1, proportion=True)
     return {
         "samples": len(credit),
         "accuracy": accuracy,
         "chance": guessed,
         # Where every list holds one distinct text, chance is 1 and nothing can be above it.
         "above_chance": (accuracy - guessed) / (1 - guessed) if guessed < 1 else 0.0,
-        "low": low,
-        "high": high,
+        "low": share.low.item(),
+        "high": share.high.item(),
     }
 
 
