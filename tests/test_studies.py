@@ -151,28 +151,36 @@ def test_published_attribution_reads_texts_otherwise_than_published_probing():
 def test_the_artefact_adds_probes_alone(clone):
     default = clone.planned()
     artefact = clone.planned("--configfile", "studies/artefact.yaml")
-    # MiniLM and two draws of its twin; a composition with a twin has as many draws.
-    assert artefact["embed"] == default["embed"] == 3 * 2
-    assert default["probe"] == 3 * 7 * 2 and artefact["probe"] == (3 + 2 * 2) * 7 * 2
-    assert artefact["attribute"] == default["attribute"] == 3 * 2 * 6
+    assert artefact["embed"] == default["embed"] == 2 * 2
+    assert default["probe"] == 2 * 7 * 2 and artefact["probe"] == 4 * 7 * 2
+    assert artefact["attribute"] == default["attribute"] == 2 * 2 * 6
     assert (default["controls"], artefact["controls"]) == (1, 2)
 
 
-def test_the_methods_are_attributed_in_two_blocks(clone):
+def test_twins_multiply_the_jobs_and_leave_the_figures(clone):
+    planned = clone.planned("--configfile", "studies/artefact.yaml", "studies/twins.yaml")
+    # MiniLM and four twins of it; two compositions with each twin.
+    assert planned["model"] == 5 and planned["embed"] == 5 * 2
+    assert planned["probe"] == (1 + 4 + 2 * 4) * 7 * 2
+    assert planned["attribute"] == 5 * 2 * 6
+    assert (planned["controls"], planned["heatmap"], planned["attribution_figure"]) == (2, 4, 3)
+
+
+def test_the_methods_are_attributed_in_two_blocks_of_one_pair(clone):
     methods = clone.planned("--configfile", "studies/methods.yaml")
-    # Eight attributions of MiniLM and two draws of its twin, and one of a fourth encoder, too.
-    assert methods["attribute"] == (8 * 3 + 4) * 2 * 2
+    # Eight of two encoders, and one of a third one, too.
+    assert methods["attribute"] == 8 * 2 * 2 * 2 + 3 * 2 * 2
     # What removal does is measured once, whatever the number of attributions.
-    assert methods["remove"] == 4 * 2
-    # The two retrievers that have a counterpart of their own have figures.
+    assert methods["remove"] == 3 * 2
+    # Those with a counterpart.
     assert methods["fidelity"] == 2
 
 
 def test_three_kinds_of_negatives_are_probed_in_three_layers(clone):
     planned = clone.planned("--configfile", "studies/negatives.yaml")
     assert planned["samples"] == planned["lexical"] == 3
-    assert planned["embed"] == 3 * 2 * 3
-    assert planned["probe"] == 3 * 3 * 3 * 2
+    assert planned["embed"] == 2 * 2 * 3
+    assert planned["probe"] == 2 * 3 * 3 * 2
     assert "attribute" not in planned
 
 

@@ -211,16 +211,6 @@ def test_a_retriever_without_counterpart_has_the_figures_that_need_none(study):
 
 PACKAGE = "src/wellspring"
 EDITS_OF_CODE = [
-    # A comment, a docstring, a log line: nothing.
-    (f"{PACKAGE}/pooling.py", "import torch\n", "import torch  # a comment\n", {}),
-    (f"{PACKAGE}/embeddings.py", '"""Texts to vectors', '"""Text to vectors', {}),
-    (
-        f"{PACKAGE}/cli/embeddings.py",
-        "messages.counts(",
-        "messages.say('!')\n        messages.counts(",
-        {},
-    ),
-    # A step of the science, and what follows.
     (
         f"{PACKAGE}/pooling.py",
         "mask.float().unsqueeze(1)",
@@ -275,12 +265,17 @@ EDITS_OF_CODE = [
         "import torch\n\nREAL_CHANGE = 1\n",
         ABLATED,
     ),
-    # A method that the study does not use.
     (
-        f"{PACKAGE}/attributions/methods.py",
-        "import torch\n",
-        "import torch\n\nREAL_CHANGE = 1\n",
-        {},
+        f"{PACKAGE}/findings/claims.py",
+        "import polars as pl\n",
+        "import polars as pl\n\nREAL_CHANGE = 1\n",
+        {"claims": 1},
+    ),
+    (
+        f"{PACKAGE}/findings/cautions.py",
+        "import polars as pl\n",
+        "import polars as pl\n\nREAL_CHANGE = 1\n",
+        CAUTIONED,
     ),
     (
         f"{PACKAGE}/datasets/samples.py",
@@ -294,7 +289,7 @@ EDITS_OF_CODE = [
         "import torch\n\nREAL_CHANGE = 1\n",
         {"model": 2, "embed": 4, "similarity": 1, "probe": PROBES, **PROBED, **ATTRIBUTED},
     ),
-    # A format or architecture that is used, and one that is not.
+    # A format and an architecture that are used.
     (
         f"{PACKAGE}/datasets/jsonl.py",
         "def read(",
@@ -307,9 +302,22 @@ EDITS_OF_CODE = [
         "REAL_CHANGE = 1\nARCHITECTURE =",
         {"model": 2, "embed": 4, "similarity": 1, "probe": PROBES, **PROBED, **ATTRIBUTED},
     ),
-    (f"{PACKAGE}/datasets/beir.py", "import", "REAL_CHANGE = 1\nimport", {}),
-    (f"{PACKAGE}/downloads/http.py", "import re\n", "import re\n\nREAL_CHANGE = 1\n", {}),
-    (f"{PACKAGE}/models/llama.py", "ARCHITECTURE =", "REAL_CHANGE = 1\nARCHITECTURE =", {}),
+]
+"""Each is a step of the science, and what follows."""
+SILENT_EDITS = [
+    # A comment, a docstring, a log line.
+    (f"{PACKAGE}/pooling.py", "import torch\n", "import torch  # a comment\n"),
+    (f"{PACKAGE}/embeddings.py", '"""Texts to vectors', '"""Text to vectors'),
+    (
+        f"{PACKAGE}/cli/embeddings.py",
+        "messages.counts(",
+        "messages.say('!')\n        messages.counts(",
+    ),
+    # A method, a format, an architecture and a source that the study does not use.
+    (f"{PACKAGE}/attributions/methods.py", "import torch\n", "import torch\n\nREAL_CHANGE = 1\n"),
+    (f"{PACKAGE}/datasets/beir.py", "import", "REAL_CHANGE = 1\nimport"),
+    (f"{PACKAGE}/models/llama.py", "ARCHITECTURE =", "REAL_CHANGE = 1\nARCHITECTURE ="),
+    (f"{PACKAGE}/downloads/http.py", "import re\n", "import re\n\nREAL_CHANGE = 1\n"),
 ]
 
 
@@ -319,13 +327,13 @@ def test_an_edit_of_the_code_reruns_what_it_touches(study, file, old, new, jobs)
     assert study.planned() == jobs
 
 
-def test_a_new_format_and_a_new_architecture_rerun_nothing(study):
-    shutil.copyfile(
-        study.folder / PACKAGE / "datasets/jsonl.py", study.folder / PACKAGE / "datasets/new.py"
-    )
-    shutil.copyfile(
-        study.folder / PACKAGE / "models/bert.py", study.folder / PACKAGE / "models/new.py"
-    )
+def test_what_changes_no_number_reruns_nothing(study):
+    for edit in SILENT_EDITS:
+        study.rewrite(*edit)
+    # A new format and a new architecture.
+    for folder, name in (("datasets", "jsonl"), ("models", "bert")):
+        place = study.folder / PACKAGE / folder
+        shutil.copyfile(place / f"{name}.py", place / "new.py")
     assert study.planned() == {}
 
 
