@@ -182,7 +182,9 @@ EDITS_OF_CONFIG = [
 ]
 
 
-@pytest.mark.parametrize(("edit", "jobs"), EDITS_OF_CONFIG, ids=lambda value: str(value)[:30])
+@pytest.mark.parametrize(
+    ("edit", "jobs"), EDITS_OF_CONFIG, ids=[edit.__name__ for edit, _ in EDITS_OF_CONFIG]
+)
 def test_an_edit_of_the_configuration_reruns_what_it_touches(study, edit, jobs):
     study.configure(edit)
     assert study.planned() == jobs
@@ -321,7 +323,9 @@ SILENT_EDITS = [
 ]
 
 
-@pytest.mark.parametrize(("file", "old", "new", "jobs"), EDITS_OF_CODE, ids=lambda v: str(v)[-30:])
+@pytest.mark.parametrize(
+    ("file", "old", "new", "jobs"), EDITS_OF_CODE, ids=[file for file, *_ in EDITS_OF_CODE]
+)
 def test_an_edit_of_the_code_reruns_what_it_touches(study, file, old, new, jobs):
     study.rewrite(file, old, new)
     assert study.planned() == jobs
