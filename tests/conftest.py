@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 from hypothesis import settings
 
 # Shared machines stall: a slow example is no failure.
@@ -54,12 +56,18 @@ def loaded(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def finished(tmp_path_factory):
-    """A study that has run from nothing to its figures."""
+    """A study that has run from nothing to its figures, once for all workers. Tests read it."""
     import study as studies
 
-    study = studies.make(tmp_path_factory.mktemp("finished"))
-    study.run()
-    return study
+    base = tmp_path_factory.getbasetemp()
+    # A worker's folder lies in the folder of the run.
+    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "finished"
+    with FileLock(f"{folder}.lock"):
+        if not (folder / "done").exists():
+            shutil.rmtree(folder, ignore_errors=True)
+            studies.make(folder).run()
+            (folder / "done").touch()
+    return studies.Study(folder)
 
 
 @pytest.fixture

@@ -91,11 +91,11 @@ def test_an_error_is_one_line_and_status_1(tmp_path):
 
 
 def test_an_embedding_job_that_is_killed_leaves_nothing_and_comes_back_the_same(tmp_path, tiny):
-    """SIGKILL at ten random moments, then a rerun: byte for byte an undisturbed run's shard."""
+    """SIGKILL at six random moments, then a rerun: byte for byte an undisturbed run's shard."""
     texts, out = tmp_path / "texts.parquet", tmp_path / "out" / "shard-000.parquet"
     chance = random.Random(1)
     words = [f"word{number}" for number in range(500)]
-    write_texts(texts, [" ".join(chance.choices(words, k=60)) for _ in range(6000)])
+    write_texts(texts, [" ".join(chance.choices(words, k=20)) for _ in range(6000)])
     command = [*WELLSPRING, "embed", texts, tiny, out, "--threads", "1"]
     command = [*map(str, command), "--spec", embed_spec().canonical()]
     part = out.with_name(f".{out.name}.part")
@@ -106,7 +106,7 @@ def test_an_embedding_job_that_is_killed_leaves_nothing_and_comes_back_the_same(
     undisturbed = out.read_bytes()
     out.unlink()
     torn = 0
-    for attempt in range(10):
+    for attempt in range(6):
         job = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         # Every other kill falls between the first row group and the end.
         wait_for(part, size=100_000 * (attempt % 2))

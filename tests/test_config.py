@@ -387,13 +387,29 @@ def test_draws_multiply_what_stands_on_a_random_model():
 def test_a_further_draw_changes_no_slice_of_the_others():
     from wellspring import specs
 
-    one, three = parse(DEFAULT), parse(drawn())
+    one, three = parse(edited("models/minilm-random/draws", 1)), parse(drawn())
     assert one.twins() == {}
     for retriever in ("minilm", "minilm-random"):
         assert specs.probe(one, retriever, "pydocs") == specs.probe(three, retriever, "pydocs")
     assert specs.model(one, "minilm-random") == specs.model(three, "minilm-random")
     assert specs.model(three, "minilm-random.2").seed == 1
     assert {pair.retriever for pair in specs.claims(three).pairs} == {"minilm"}
+
+
+def test_further_draws_take_no_figure_from_the_first():
+    """The first draw is their counterpart, and they have no figures that it could stand in."""
+    from wellspring.targets import attribution_figure_files, figure_files
+
+    config = drawn()
+    config["retrievers"] |= {"mixed": {"query": "minilm", "passage": "minilm-random"}}
+    config["study"]["probe"]["retrievers"] = ["mixed"]
+    config["study"]["attribute"]["retrievers"] = ["minilm-random"]
+    found = parse(config)
+    assert found.pairs() == {"mixed.2": "mixed", "mixed.3": "mixed"}
+    folder = "results/studies/default/figures/pydocs"
+    assert f"{folder}/controls/mixed.png" in figure_files(found)
+    drawings = {f"{folder}/norm/minilm-random/{name}.png" for name in ("concentration", "reality")}
+    assert {name for name in attribution_figure_files(found) if name.endswith("png")} == drawings
 
 
 def test_compositions_take_draws_that_belong_together():

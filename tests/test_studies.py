@@ -29,6 +29,28 @@ from wellspring.config import parse
 PAPER = ("--configfile", "studies/paper.yaml")
 
 
+# The whole takes hundreds of jobs. The part has every kind of job, of format and of checkpoint.
+GRIDS = {
+    "part": {
+        "probe": {"datasets": ["nq"], "layers": [1]},
+        "attribute": {
+            "retrievers": ["bert-cls", "dpr-question", "llama", "repllama"],
+            "only": {"norm": ["bert-cls", "dpr-question"]},
+        },
+        "outcome": {"datasets": ["nq"], "layers": 1, "pairs": {"dpr-question", "repllama"}},
+    },
+    "whole": {
+        "probe": {},
+        "attribute": {},
+        "outcome": {
+            "datasets": ["nq", "msmarco"],
+            "layers": 2,
+            "pairs": {"dpr-question", "dpr-context", "contriever", "repllama"},
+        },
+    },
+}
+
+
 @pytest.fixture(scope="module")
 def clone(tmp_path_factory):
     """The workflow with the default study and all shipped ones, and no results."""
@@ -41,11 +63,18 @@ def clone(tmp_path_factory):
     return studies.Study(folder)
 
 
-def test_the_papers_grid_is_planned_exactly(clone):
+@pytest.fixture(scope="module")
+def plan(clone):
+    """What Snakemake says of a dry run of the paper's grid."""
+    return clone.run("-n", *PAPER).stdout
+
+
+def test_the_papers_grid_is_planned_exactly(plan):
     # Layers: 13 of six retrievers and 33 of two; the probes are as many as the published points.
     probes = (6 * 13 + 2 * 33) * 4 * 2
     assert probes == 1152
-    assert clone.planned(*PAPER) == {
+    # A dry run prints the table of jobs twice.
+    assert studies.jobs_by_rule(plan) == {
         "download": 4,
         "fetch": 6,
         "model": 6,
@@ -60,6 +89,8 @@ def test_the_papers_grid_is_planned_exactly(clone):
         "ablate": 7 * 2 * 2,
         "agreement": 4 * 2,
         "decentralisation": 1,
+        "claims": 1,
+        "cautions": 1,
         "heatmap": 4 * 2 * 2 * 2,
         "attribution_figure": 4 * 2 * 3,
         "probe": probes,
@@ -71,13 +102,12 @@ def test_the_papers_grid_is_planned_exactly(clone):
     }
 
 
-def test_every_text_is_encoded_once_by_every_encoder(clone):
+def test_every_text_is_encoded_once_by_every_encoder(plan):
     """Each (encoder, dataset, side, shard) is one job: compositions, layers and N add none.
 
     Within a job each distinct text is one forward pass: tests/test_embeddings.py counts them.
     """
-    done = clone.run("-n", "--dry-run", *PAPER)
-    found = re.findall(r"output: results/embeddings/(\S+)\.parquet", done.stdout)
+    found = re.findall(r"output: results/embeddings/(\S+)\.parquet", plan)
     encoders = set(yaml.safe_load((ROOT / "studies/paper.yaml").read_text())["encoders"])
     shards = {
         f"{encoder}/{dataset}/{side}/shard-{shard:03d}"
@@ -121,17 +151,29 @@ def test_published_attribution_reads_texts_otherwise_than_published_probing():
 def test_the_artefact_adds_probes_alone(clone):
     default = clone.planned()
     artefact = clone.planned("--configfile", "studies/artefact.yaml")
-    assert artefact["embed"] == default["embed"] == 4
-    assert artefact["probe"] == 2 * default["probe"] == 4 * 7 * 4
+    assert artefact["embed"] == default["embed"] == 2 * 2
+    assert default["probe"] == 2 * 7 * 2 and artefact["probe"] == 4 * 7 * 2
     assert artefact["attribute"] == default["attribute"] == 2 * 2 * 6
+    assert (default["controls"], artefact["controls"]) == (1, 2)
+
+
+def test_twins_multiply_the_jobs_and_leave_the_figures(clone):
+    planned = clone.planned("--configfile", "studies/artefact.yaml", "studies/twins.yaml")
+    # MiniLM and four twins of it; two compositions with each twin.
+    assert planned["model"] == 5 and planned["embed"] == 5 * 2
+    assert planned["probe"] == (1 + 4 + 2 * 4) * 7 * 2
+    assert planned["attribute"] == 5 * 2 * 6
+    assert (planned["controls"], planned["heatmap"], planned["attribution_figure"]) == (2, 4, 3)
 
 
 def test_the_methods_are_attributed_in_two_blocks_of_one_pair(clone):
     methods = clone.planned("--configfile", "studies/methods.yaml")
-    # Eight of two encoders; the default study's own of a third one, too.
+    # Eight of two encoders, and one of a third one, too.
     assert methods["attribute"] == 8 * 2 * 2 * 2 + 3 * 2 * 2
     # What removal does is measured once, whatever the number of attributions.
     assert methods["remove"] == 3 * 2
+    # Those with a counterpart.
+    assert methods["fidelity"] == 2
 
 
 def test_three_kinds_of_negatives_are_probed_in_three_layers(clone):
@@ -263,11 +305,9 @@ def publish(hub: Hub, config: dict, folder) -> None:
     commit(hub, config["models"]["repllama"]["adapter"], adapter)
 
 
-def check_attributions(results) -> None:
+def check_attributions(results, pairs: set[str]) -> None:
     table = pl.read_parquet(results / "findings" / "decentralisation.parquet")
-    assert set(table.filter(finding="change")["retriever"]) == {
-        *("dpr-question", "dpr-context", "contriever", "repllama")
-    }
+    assert set(table.filter(finding="change")["retriever"]) == pairs
     assert set(table["sublayer"]) == {"intermediate", "output"}
     claims = pl.read_csv(results / "findings" / "claims.csv")
     published = claims.filter(pl.col("as_published"))
@@ -277,7 +317,8 @@ def check_attributions(results) -> None:
         assert (figures / f"{name}.pdf").stat().st_size > 5000
 
 
-def test_the_papers_grid_runs_end_to_end(clone, tmp_path):
+@pytest.mark.parametrize("grid", ["part", pytest.param("whole", marks=pytest.mark.slow)])
+def test_the_papers_grid_runs_end_to_end(clone, tmp_path, grid):
     """Real classes, file formats and downloads; tiny weights and slices of made-up text."""
     folder = tmp_path / "paper"
     shutil.copytree(clone.folder, folder)
@@ -308,12 +349,17 @@ def test_the_papers_grid_runs_end_to_end(clone, tmp_path):
             },
             "attributions": {"norm": {"texts": 4}, "norm-float32": {"texts": 4}},
             "study": {
-                "attribute": {"datasets": ["nq"], "ablate": {"neurons": [2], "draws": 1}},
+                "attribute": {
+                    "datasets": ["nq"],
+                    "ablate": {"neurons": [2], "draws": 1},
+                    **GRIDS[grid]["attribute"],
+                },
                 "probe": {
                     "passages": [2],
                     "kinds": ["concat", "interaction", "shuffled-query", "cosine", "lexical"],
                     "seeds": [0],
                     "optimiser": {"epochs": 3},
+                    **GRIDS[grid]["probe"],
                 },
                 "findings": {"permutations": 100},
             },
@@ -321,24 +367,25 @@ def test_the_papers_grid_runs_end_to_end(clone, tmp_path):
         (folder / "small.yaml").write_text(yaml.safe_dump(small))
         study = studies.Study(folder, hub.environment(tmp_path / "home"))
         arguments = (*PAPER, "small.yaml")
-        study.run(*arguments)
-        assert study.planned(*arguments) == {}
-        check_outcome(folder)
+        wanted = ("all", "results/datasets/msmarco/lexical.parquet")
+        study.run(*wanted, *arguments)
+        assert study.planned(*wanted, *arguments) == {}
+        check_outcome(folder, **GRIDS[grid]["outcome"])
         study.run("--report", str(folder / "report.html"), *arguments)
 
 
-def check_outcome(folder) -> None:
+def check_outcome(folder, datasets: list[str], layers: int, pairs: set[str]) -> None:
     results = folder / "results" / "studies" / "paper"
     table = pl.read_parquet(results / "findings" / "findings.parquet")
     rows = table.filter(finding="accuracy", measure="accuracy", probe="concat")
     assert rows.select("dataset", "retriever", "layer").is_unique().all()
-    assert len(rows) == 2 * 8 * 2
+    assert len(rows) == len(datasets) * 8 * layers
     published = pl.read_csv(results / "findings" / "published.csv")
-    assert len(published) == 2 * 8
-    for dataset in ("nq", "msmarco"):
+    assert len(published) == len(datasets) * 8
+    for dataset in datasets:
         for group in ("cls", "mean", "eos"):
             assert (results / "figures" / dataset / f"layer-accuracy.{group}.pdf").is_file()
-    check_attributions(results)
+    check_attributions(results, pairs)
     # Weights that came as *.bin are read as safetensors; the context encoder's are its own.
     models = folder / "results" / "models"
     stored = load_file(models / "dpr-context" / "model.safetensors")

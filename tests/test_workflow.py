@@ -14,14 +14,14 @@ PROBES = 2 * 2 * 2
 """Retrievers × layers × passage counts of the small study."""
 
 
-def test_the_study_ends_with_figures_and_a_report(finished):
-    folder = finished.folder / "results" / "studies" / "small"
+def test_the_study_ends_with_figures_and_a_report(study):
+    folder = study.folder / "results" / "studies" / "small"
     table = pl.read_parquet(folder / "findings" / "findings.parquet")
     assert {"accuracy", "difference", "control", "similarity"} <= set(table["finding"])
     for name in ("layer-accuracy", "similarity", "controls/tiny"):
         for kind in ("png", "pdf"):
             assert (folder / "figures" / "questions" / f"{name}.{kind}").stat().st_size > 5000
-    finished.run("--report", str(folder / "report.html"))
+    study.run("--report", str(folder / "report.html"))
     assert (folder / "report.html").stat().st_size > 100_000
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from wellspring import specs
 from wellspring.config import Config
@@ -102,9 +102,10 @@ def figure_files(config: Config) -> list[str]:
     """The figures of the study, by dataset."""
     pairs, probing = config.pairs(), config.study.probe
     shown = [name for name in probing.retrievers if not config.is_further_draw(name)]
+    counterparts = _counterparts(config, pairs)
     names = [f"layer-accuracy.{group}" for group in config.groups()] or ["layer-accuracy"]
     # A counterpart stands in the figure of the retriever that is set against it.
-    alone = [name for name in shown if name not in pairs.values()]
+    alone = [name for name in shown if name not in counterparts]
     names += [f"controls/{name}" for name in alone]
     if pairs:
         names.append("similarity")
@@ -116,15 +117,21 @@ def figure_files(config: Config) -> list[str]:
     ]
 
 
+def _counterparts(config: Config, pairs: Mapping[str, str]) -> set[str]:
+    """The retrievers that stand in another one's figures. Further draws of a twin have none."""
+    return {other for name, other in pairs.items() if not config.is_further_draw(name)}
+
+
 def attribution_figure_files(config: Config) -> list[str]:
     """The figures of the study's attributions. A counterpart stands in those of the retriever that
     is set against it, and so do further draws of a twin; those of a change need a counterpart."""
     wanted, pairs = config.study.attribute, config.attributed_pairs()
+    counterparts = _counterparts(config, pairs)
     shown = [
         (attribution, retriever)
         for attribution, retriever in config.attributed()
         if not config.is_further_draw(retriever)
-        and (retriever not in pairs.values() or retriever in pairs)
+        and (retriever not in counterparts or retriever in pairs)
     ]
     compared = [*(f"{kind}/{side}" for kind in ("heat", "change") for side in SIDES), "sweep"]
     names = [
