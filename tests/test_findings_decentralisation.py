@@ -155,12 +155,12 @@ def test_a_neighbour_changes_no_number() -> None:
 def test_sides_and_attributions_are_groups_of_their_own() -> None:
     query = texts_frame(noise)
     passage = texts_frame(noise, encoders=("tuned-p", "plain-e"), side="passage", texts=20)
-    other = query.with_columns(attribution=pl.lit("margin"), value=pl.col("value") * 2)
+    other = query.with_columns(attribution=pl.lit("margin"), value=pl.col("value") / 2)
     table = made(pl.concat([query, passage, other]))
     assert pick(table, side="query", attribution="norm").equals(made(query))
     assert pick(table, side="passage").equals(made(passage))
-    doubled = pick(table, attribution="margin", finding="level")["estimate"]
-    assert np.allclose(doubled, 2 * pick(made(query), finding="level")["estimate"])
+    halved = pick(table, attribution="margin", finding="level")["estimate"]
+    assert np.allclose(2 * halved, pick(made(query), finding="level")["estimate"])
 
 
 def test_both_sides_of_a_pair_are_compared_text_by_text() -> None:
@@ -170,7 +170,7 @@ def test_both_sides_of_a_pair_are_compared_text_by_text() -> None:
     """
 
     def value(encoder: str, text: int, layer: int, name: str) -> float:
-        return noise("same", text, layer, name) * (3 if encoder == "tuned-q" else 1)
+        return noise("same", text, layer, name) / (1 if encoder == "tuned-q" else 3)
 
     relative = pick(made(texts_frame(value)), finding="relative_change")
     np.testing.assert_allclose(relative["estimate"], 2, rtol=1e-9)

@@ -202,7 +202,12 @@ def interval(
     Args:
         lower, upper: what the quantity cannot fall below or exceed, [C] or one for all.
         proportion: the quantity is a share of successes between 0 and 1.
+
+    Raises ValueError where an estimate lies outside its bounds.
     """
+    room = ROUNDING + 1e-6 * np.abs(np.nan_to_num(estimate.value))
+    if np.any(estimate.value < lower - room) or np.any(estimate.value > upper + room):
+        raise ValueError("an estimate lies outside the bounds that it cannot exceed")
     value, variance = estimate.value, spread(estimate)
     error, freedom = variance.error, variance.freedom
     quantile = special.stdtrit(freedom, (1 + confidence) / 2)

@@ -14,7 +14,15 @@ from typing import Literal
 import polars as pl
 
 from wellspring.findings.cells import Region
-from wellspring.findings.verdicts import NOT_TESTABLE, Above, Below, Hypothesis, Judgement, Within
+from wellspring.findings.verdicts import (
+    NOT_TESTABLE,
+    Above,
+    Below,
+    Comparable,
+    Hypothesis,
+    Judgement,
+    Within,
+)
 from wellspring.intervals import Interval
 
 SCHEMA = {
@@ -44,8 +52,6 @@ SCHEMA = {
 }
 DECODERS = {"eos", "last-position"}
 """Poolings of decoders: by the end token, and the published way."""
-MARGIN = 0.05
-"""Of (accuracy − chance) / (1 − chance): retrievers this close count as comparable."""
 
 
 @dataclass(frozen=True)
@@ -123,15 +129,13 @@ class Claim:
         return pooling == self.pooling or {pooling, self.pooling} <= DECODERS
 
 
-COMPARABLE = Within(-MARGIN, MARGIN)
-
 CLAIMS = (
     Claim(
         number=1,
         statement="the counterpart ranks the positive first a little above chance, "
         "and the retriever is comparable to it",
         parts=(
-            Accuracy("difference", COMPARABLE),
+            Accuracy("difference", Comparable()),
             Accuracy("counterpart", Within(0, 0.2)),
         ),
         pooling="cls",
@@ -165,7 +169,7 @@ CLAIMS = (
     Claim(
         number=5,
         statement="the retriever is comparable to its counterpart (published of mean pooling)",
-        parts=(Accuracy("difference", COMPARABLE),),
+        parts=(Accuracy("difference", Comparable()),),
         pooling="mean",
         pair=("contriever", "bert-mean"),
     ),
@@ -302,8 +306,8 @@ def row(
         "reason": judgement.reason,
     }
     if pair.fresh:
-        fresh = " and ".join(pair.fresh)
-        reason = f"the claim is about what fine-tuning changes, and {fresh} was never trained"
+        fresh = " and ".join(pair.fresh) + (" were" if len(pair.fresh) > 1 else " was")
+        reason = f"the claim is about what fine-tuning changes, and {fresh} never trained"
         return made | {"verdict": NOT_TESTABLE, "reason": reason}
     return made
 

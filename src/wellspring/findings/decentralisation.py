@@ -65,13 +65,13 @@ BOUNDS = {
     "signal": (0.0, np.inf),
     "change": (0.0, 2.0),
     "length_change": (-1.0, np.inf),
-    "margin_change": (-4.0, 4.0),
+    "margin_change": (-np.inf, np.inf),
     "first_change": (-1.0, 1.0),
     "correlation": (-1.0, 1.0),
     "correlation_shifted": (-1.0, 1.0),
     "correlation_excess": (-2.0, 2.0),
 }
-"""What a text's number cannot fall below or exceed (a margin's by cosine)."""
+"""What a text's number cannot fall below or exceed."""
 DIFFERENCES = ("change", "contrast")
 """Findings that subtract two numbers of a text."""
 

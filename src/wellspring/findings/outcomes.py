@@ -143,6 +143,11 @@ def accuracy(found: Outcomes, samples: Samples) -> Estimate:
     return intervals.ratio(found.correct, samples.counts[..., None])
 
 
+def excess(found: Outcomes, samples: Samples) -> Estimate:
+    """Accuracy − chance, at every cell."""
+    return intervals.ratio(found.correct - found.chance, samples.counts[..., None])
+
+
 def above_chance(found: Outcomes, samples: Samples) -> Estimate:
     """(accuracy − chance) / (1 − chance) of sums over samples and seeds, at every cell."""
     counts = samples.counts[..., None]

@@ -14,6 +14,8 @@ from scipy import stats
 
 # Sums run in float32: this much of rounding still counts as a tie, which is the careful side.
 TIE = 1e-5
+# A cell whose differences are this small beside the largest ones differs by rounding.
+ROUNDING = 1e-7
 # Numbers held at once while flips meet differences: 64 MB in float32.
 BLOCK = 16_000_000
 
@@ -73,6 +75,7 @@ def sign_flip_max_t(
     rng: np.random.Generator,
     reliability: np.ndarray | float = 1.0,
     freedom: np.ndarray | float = np.inf,
+    floor: float = 0.0,
 ) -> Significance:
     """Paired sign-flip test over clusters with single-step max-T over the cells.
 
@@ -89,12 +92,15 @@ def sign_flip_max_t(
             nothing else varies it. The rest (repetitions of the probes) makes t smaller.
         freedom: [C] degrees of freedom with which that rest is known: few of them give t heavier
             tails.
+        floor: the root of a cell's sum of squares below which its differences are rounding, where
+            their unit is known. Else rounding is what is small beside the other cells.
 
     Returns:
         [C] p-values; 1 in a cell without any difference.
     """
     norms = np.sqrt(np.square(differences).sum(0))
-    columns = np.divide(differences, norms, out=np.zeros(differences.shape), where=norms > TIE)
+    there = norms > max(floor, ROUNDING * norms.max(initial=0))
+    columns = np.divide(differences, norms, out=np.zeros(differences.shape), where=there)
     columns = columns.astype(np.float32)
     total = columns.sum(0)
     observed = _discounted(np.abs(total), reliability, freedom)

@@ -103,6 +103,7 @@ class _Study:
             rng=generator(self.settings.seed, "sign-flip", self.dataset, *names),
             reliability=spread.reliability,
             freedom=spread.of_repetitions,
+            floor=statistics.TIE,
         )
 
 
@@ -240,9 +241,12 @@ def _comparison(study: _Study, where: Where, a: Outcomes, b: Outcomes) -> Iterat
     """The difference a − b at every cell that both have, its tests and its effect sizes."""
     names = _names(where)
     a, b = aligned(a, b)
-    units = (a.correct - b.correct).sum(1)
-    difference = outcomes.accuracy(a, study.samples) - outcomes.accuracy(b, study.samples)
-    points = intervals.interval(difference, -1, 1)
+    excess = (a.correct - a.chance) - (b.correct - b.chance)
+    units = excess.sum(1)
+    difference = outcomes.excess(a, study.samples) - outcomes.excess(b, study.samples)
+    # Where texts repeat, kinds of probes differ in what guessing earns.
+    apart = (a.chance - b.chance).sum((0, 1)) / study.samples.counts.sum()
+    points = intervals.interval(difference, -1 - apart, 1 - apart)
     flipped = study.flipped(units, difference, *names)
     visible = intervals.detectable(difference)
     yield _rows(study, where, a, "difference", points, "sign-flip max-T", flipped, visible)
@@ -256,7 +260,7 @@ def _comparison(study: _Study, where: Where, a: Outcomes, b: Outcomes) -> Iterat
     above = outcomes.above_chance(a, study.samples) - outcomes.above_chance(b, study.samples)
     lifted = intervals.interval(above, -2, 2)
     yield _rows(study, where, a, "above_chance_difference", lifted)
-    effect = intervals.cohen_d_z(a.correct - b.correct, study.samples.counts[..., None])
+    effect = intervals.cohen_d_z(excess, study.samples.counts[..., None])
     yield _rows(study, where, a, "d_z", intervals.interval(effect))
     if where["finding"] == "difference":
         yield from _trend(study, where, a, above, names)
@@ -303,8 +307,9 @@ def _published(a: Outcomes, b: Outcomes) -> Significance:
 
 
 def _mcnemar(study: _Study, a: Outcomes, b: Outcomes) -> Significance | None:
-    """McNemar's test at every cell, NaN where credits were shared; None where samples depend."""
-    if not study.samples.are_independent:
+    """McNemar's test at every cell, NaN where credits were shared; None where samples depend, or
+    where guessing earns one side more."""
+    if not study.samples.are_independent or not np.allclose(a.chance, b.chance):
         return None
     sides = (side.correct[:, 0].T for side in (a, b))
     found = [statistics.mcnemar(one, other) for one, other in zip(*sides, strict=True)]

@@ -56,7 +56,12 @@ class Within:
     high: float
 
 
-Hypothesis = Above | Below | Within
+@dataclass(frozen=True)
+class Comparable:
+    """The quantity lies within the margin of 0."""
+
+
+Hypothesis = Above | Below | Within | Comparable
 
 
 @dataclass(frozen=True)
@@ -147,7 +152,7 @@ def judge(family: Family, rules: Rules, *ids: str) -> Judgement:
     if choices:
         return Judgement(DEPENDS + " and the ".join(choices), None, states)
     if states.min() < 0 < states.max():
-        reason = "settings decide against each other, but their effects do not differ for certain"
+        reason = "settings decide against each other, but their effects do not differ significantly"
         return Judgement(NO_EVIDENCE, reason, states)
     return Judgement(SUPPORTED if states.max() > 0 else CONTRADICTED, None, states)
 
@@ -164,6 +169,8 @@ def _states(family: Family, rules: Rules, *ids: str) -> np.ndarray:
         sure = (p <= rules.alpha).reshape(decided.shape)
         decided += np.where(sure, np.sign(_values(family)) * signs, 0).astype(int)
     for place, part in enumerate(family.parts):
+        if isinstance(part, Comparable):
+            part = Within(-rules.margin, rules.margin)
         if isinstance(part, Within):
             column = family.effects.kept(np.arange(len(decided)) * parts + place)
             decided[:, place] = _within(column, part, rules.alpha / len(decided))
@@ -185,7 +192,7 @@ def _within(effects: Estimate, part: Within, alpha: float) -> np.ndarray:
 
 def _undecided(family: Family, rules: Rules, states: np.ndarray) -> Judgement:
     """Whether nothing is there, or nothing is known."""
-    if all(isinstance(part, Within) for part in family.parts):
+    if all(isinstance(part, Within | Comparable) for part in family.parts):
         return Judgement(NO_EVIDENCE, None, states)
     within = _within(family.compared, Within(-rules.margin, rules.margin), rules.alpha)
     known = np.isfinite(family.compared.value)
