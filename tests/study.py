@@ -62,7 +62,7 @@ class Study:
 
     def planned(self, *arguments: str) -> dict[str, int]:
         """Rule to number of jobs that a dry run plans, the target rule aside."""
-        done = self.run("-n", "--quiet", "rules", *arguments)
+        done = self.run(*arguments, "-n", "--quiet", "rules")
         return jobs_by_rule(done.stdout + done.stderr)
 
     def configure(self, edit) -> None:
