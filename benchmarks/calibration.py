@@ -161,7 +161,8 @@ def probing_verdicts(number: int, trials: int, **effect: object) -> Counter[str]
     claim, rules = BY_NUMBER[number], Rules(margin=MARGIN / 2, permutations=500)
     found = Counter()
     for trial in range(trials):
-        made = consistency.measured(claim, *probing_pair(trial, **effect), rules, str(trial))
+        pair = probing_pair(trial, **effect)
+        made = consistency.measured(claim, *pair, BLOCKS, rules, str(trial))
         found[made.judgement.verdict] += 1
     return found
 

@@ -120,6 +120,25 @@ def test_every_row_is_tidy() -> None:
     assert (inside["estimate"] <= inside["high"]).all()
 
 
+def test_probes_are_compared_above_their_own_chance() -> None:
+    """Where a negative repeats, slots and texts differ in what guessing earns."""
+    rng = np.random.default_rng(5)
+    rows = []
+    for probe, chance in (("concat", 0.2), ("passage-scorer", 0.5), ("interaction", 0.5)):
+        hits = rng.random(1500) < chance
+        rows += [
+            ("plain", "toy", 1, 5, probe, 0, f"s{i:04}", f"q{i:04}", float(hit), chance)
+            for i, hit in enumerate(hits)
+        ]
+    frame = pl.DataFrame(rows, outcomes({("plain", "concat"): 0.5}).schema, orient="row")
+    table = build(frame, None, {"plain": None}, QUICK)
+    controls = pick(table, finding="control", measure="difference")
+    assert set(controls["compared_probe"]) == {"passage-scorer", "interaction"}
+    assert set(controls["test"]) == {"sign-flip max-T"}  # McNemar's compares bare accuracies
+    assert controls["estimate"].abs().max() < 0.06 and not controls["significant"].any()
+    assert ((controls["low"] < 0) & (controls["high"] > 0)).all()
+
+
 def coded(saved: float, queries: int = 40) -> pl.DataFrame:
     """Codes of two samples a query where `tuned` saves bits with half of the queries."""
     rng = np.random.default_rng(3)

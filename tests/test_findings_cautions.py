@@ -5,6 +5,7 @@ from __future__ import annotations
 import polars as pl
 import pytest
 
+from wellspring.cli.figures import _sentences
 from wellspring.findings import cautions, decentralisation, table
 
 SAMPLES = {
@@ -122,3 +123,22 @@ def test_the_table_holds_each_caution_once() -> None:
     assert found.schema == pl.Schema(cautions.SCHEMA)
     assert found["caution"].to_list() == ["few-questions", "random-counterpart"]
     assert cautions.gathered([]).height == 0
+
+
+def test_who_mined_the_negatives() -> None:
+    (row,) = cautions.of_mining({"toy": "bm25"})
+    assert row["caution"] == "mined-negatives" and "mined by bm25" in row["sentence"]
+
+
+def test_figures_show_the_cautions_of_their_dataset_and_those_of_all(tmp_path) -> None:
+    """Also where a dataset's name is a number."""
+    rows = [
+        *cautions.of_mining({"2024": "bm25", "other": "bm25"}),
+        *cautions.of_pairs({"tuned": "plain"}),
+    ]
+    path = tmp_path / "cautions.csv"
+    path.write_text(cautions.gathered(rows).write_csv())
+    lines = _sentences(path, "2024")
+    assert len(lines) == 2 and "mined by bm25" in lines[0] and "never trained" in lines[1]
+    assert len(_sentences(path, "2024", "norm", "tuned")) == 1
+    assert _sentences(path, "2024", "norm", "plain") == []

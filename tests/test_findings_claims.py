@@ -106,7 +106,7 @@ def test_the_published_setting() -> None:
 
 def probed(number: int, **effect: object):
     pair = probing_pair(11, **effect)
-    return consistency.measured(BY_NUMBER[number], *pair, Rules(0.05, 0.05, 500), "a test")
+    return consistency.measured(BY_NUMBER[number], *pair, BLOCKS, Rules(0.05, 0.05, 500), "a test")
 
 
 @pytest.mark.parametrize(
@@ -130,7 +130,7 @@ def test_planted_accuracies(number: int, effect: dict[str, object], verdict: str
 
 def test_claim_6_looks_at_deep_layers_and_reports_the_published_probe() -> None:
     own, theirs, samples = probing_pair(12, difference=0.1, probe="concat")
-    found = consistency.measured(BY_NUMBER[6], own, theirs, samples, RULES, "a test")
+    found = consistency.measured(BY_NUMBER[6], own, theirs, samples, BLOCKS, RULES, "a test")
     cells = [
         above_chance(side["concat"], samples).value.reshape(7, 2)[3:] for side in (own, theirs)
     ]
@@ -140,11 +140,53 @@ def test_claim_6_looks_at_deep_layers_and_reports_the_published_probe() -> None:
 def test_what_cannot_be_probed_says_why() -> None:
     own, theirs, samples = probing_pair(13)
     others = [{"cosine": side["cosine"]} for side in (own, theirs)]
-    answer = consistency.measured(BY_NUMBER[3], *others, samples, RULES, "a test")
+    answer = consistency.measured(BY_NUMBER[3], *others, samples, BLOCKS, RULES, "a test")
     assert answer == "the study does not probe with concat"
     single = [{"concat": side["concat"].at(side["concat"].layers, (2,))} for side in (own, theirs)]
-    answer = consistency.measured(BY_NUMBER[2], *single, samples, RULES, "a test")
+    answer = consistency.measured(BY_NUMBER[2], *single, samples, BLOCKS, RULES, "a test")
     assert "does not probe what this needs" in answer
+
+
+def test_deep_layers_are_a_share_of_the_network_not_of_what_is_probed() -> None:
+    own, theirs, samples = probing_pair(12, difference=0.1)
+    answer = consistency.measured(BY_NUMBER[6], own, theirs, samples, 32, RULES, "a test")
+    assert "does not probe what this needs" in answer
+
+
+def test_the_margin_of_the_study_says_what_comparable_means() -> None:
+    pair = probing_pair(11, difference=0.14)
+    verdicts = [
+        consistency.measured(
+            BY_NUMBER[5], *pair, BLOCKS, Rules(margin=margin, permutations=500), "a test"
+        ).judgement.verdict
+        for margin in (0.05, 0.25)
+    ]
+    assert verdicts == ["contradicted", "supported"]
+
+
+def test_outcomes_that_are_alike_have_an_interval() -> None:
+    own, _, samples = probing_pair(3)
+    found = consistency.measured(BY_NUMBER[5], own, own, samples, BLOCKS, RULES, "a test")
+    assert found.interval.estimate[0] == 0
+    assert found.interval.low[0] < 0 < found.interval.high[0]
+
+
+@pytest.mark.parametrize("scale", [1, 0.05, 1e-3])
+def test_an_effect_has_no_size_of_its_own(scale: float) -> None:
+    """Shares of a large network are small: the same relative change gives the same verdict."""
+    pair = activity_pair(1, 48, effect=-1.0)
+    scaled = [side.with_columns(pl.col("value") * scale) for side in pair]
+    found, same = measured(9, pair), measured(9, scaled)
+    assert same.judgement.verdict == found.judgement.verdict == "supported"
+    assert same.at_setting.verdict == found.at_setting.verdict
+    assert same.interval.estimate == pytest.approx(found.interval.estimate)
+
+
+def test_a_fluctuation_that_cannot_be_measured_says_why() -> None:
+    own, _, samples = probing_pair(13)
+    assert "does not probe with concat" in consistency.fluctuation_of({}, samples)
+    one = {"concat": own["concat"].at((3,), own["concat"].passages)}
+    assert "one layer" in consistency.fluctuation_of(one, samples)
 
 
 def curves(questions: int, seed: int, swing: float = 0.0) -> Estimate:

@@ -281,6 +281,19 @@ def test_ablations_and_their_contrasts() -> None:
     assert set(pick(table, finding="contrast")["measure"]) == measures
 
 
+def test_margins_by_dot_product_lie_in_their_intervals() -> None:
+    """They have no bound: a vector may have any length."""
+    rng = np.random.default_rng(2)
+    rows = ablation_rows(texts=12)
+    large = rows.with_columns(
+        margin=pl.Series(60 + rng.normal(size=rows.height)), margin_before=pl.lit(80.0)
+    )
+    table = pick(made(texts_frame(noise), ablations=large), measure="margin_change")
+    ablated = pick(table, finding="ablation")
+    assert (ablated["estimate"] < -15).all()
+    assert (table["low"] < table["estimate"]).all() and (table["estimate"] < table["high"]).all()
+
+
 def test_ablations_without_any_candidate_are_null() -> None:
     alone = ablation_rows().filter(pl.col("margin").is_null())
     table = made(texts_frame(noise), ablations=alone)

@@ -166,6 +166,22 @@ def test_the_floor_is_the_scorer_that_ranks_validation_best():
     assert 0.55 < accuracy(result, "lexical") < 0.75
 
 
+def test_each_seed_has_the_scorer_that_is_best_on_its_own_validation_samples():
+    given = relational(count=400)
+    first = given.split[0] == "validation"
+    split = np.stack([given.split[0], np.roll(given.split[0], 160)])
+    second = split[1] == "validation"
+    assert not (first & second).any()
+    right = np.zeros((400, 4), np.float32)
+    right[:, 0] = 1
+    lexical = {
+        name: np.where(good[:, None], right, -right)
+        for name, good in (("bm25", first), ("word-tfidf", second))
+    }
+    result = run(replace(given, split=split, lexical=lexical), 4, settings("lexical"))
+    assert result.metrics["scorer"].to_list() == ["bm25", "word-tfidf"]
+
+
 def test_repeated_negatives_raise_chance():
     given = relational(count=200)
     given.candidate_rows[:, 2:] = given.candidate_rows[:, 1:2]

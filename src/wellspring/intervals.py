@@ -231,7 +231,7 @@ def detectable(estimate: Estimate, confidence: float = CONFIDENCE) -> np.ndarray
     variance = spread(estimate)
     tails = [special.stdtrit(variance.freedom, share) for share in ((1 + confidence) / 2, POWER)]
     found = sum(tails) * variance.error
-    return np.where(found > 0, found, np.nan)
+    return np.where(found > ROUNDING * np.maximum(np.abs(estimate.value), 1e-6), found, np.nan)
 
 
 def _inflation(clusters: np.ndarray) -> np.ndarray:

@@ -87,10 +87,8 @@ def compared_files(config: Config) -> list[str]:
 
 
 def samples_files(config: Config) -> list[str]:
-    """The samples of every probed dataset."""
-    return [
-        f"results/datasets/{dataset}/samples.parquet" for dataset in config.study.probe.datasets
-    ]
+    """The samples of every dataset."""
+    return [f"results/datasets/{dataset}/samples.parquet" for dataset in config.datasets_used()]
 
 
 def published_files(config: Config) -> list[str]:
@@ -165,8 +163,8 @@ def twin_options(config: Config) -> str:
 def map_options(config: Config, retriever: str, *names: str) -> str:
     """The options of `wellspring heatmap` that say which activity is drawn, or these of them."""
     maps = config.study.attribute.maps.model_dump()
-    if threshold := maps.pop("threshold_of").get(retriever):
-        maps["threshold"] = threshold
+    threshold_of = maps.pop("threshold_of")
+    maps["threshold"] = threshold_of.get(retriever, maps["threshold"])
     maps = {key: value for key, value in maps.items() if not names or key in names}
     options = ((f"--{key.replace('_', '-')}", str(value)) for key, value in maps.items())
     return shlex.join(word for option in options for word in option)

@@ -89,7 +89,9 @@ rule heatmap:
         code=fingerprint.code("heatmap"),
     shell:
         "wellspring heatmap {wildcards.map} {input.own} {input.other} {output.pdf} {output.png}"
-        " --names {params.names} {params.options} --code {params.code} --log {log}"
+        " --names {params.names} {params.options}"
+        " --about 'dataset {wildcards.dataset}, {wildcards.side} side, attribution {wildcards.attribution}'"
+        " --code {params.code} --log {log}"
 
 
 rule attribution_figure:

@@ -51,11 +51,16 @@ def _rows(
     for dataset in wanted.datasets:
         facts = dict(shards.check(datasets / dataset / "samples.parquet", step="samples").facts)
         yield from science.of_samples(dataset, facts, facts.pop("source"))
+    yield from science.of_mining(wanted.miners)
     table = pl.from_arrow(shards.read(findings / "findings.parquet", step="findings"))
-    training = pl.read_csv(findings / "training.csv", infer_schema_length=None)
+    named = {"dataset": pl.String, "retriever": pl.String}
+    training = pl.read_csv(
+        findings / "training.csv", infer_schema_length=None, schema_overrides=named
+    )
     yield from science.of_probes(table, training)
     if wanted.published:
-        compared = pl.read_csv(findings / "published.csv", infer_schema_length=None)
+        path = findings / "published.csv"
+        compared = pl.read_csv(path, infer_schema_length=None, schema_overrides=named)
         yield from science.of_published(compared)
     if wanted.grid:
         path = findings / "decentralisation.parquet"

@@ -90,7 +90,7 @@ def _of_probes(probes: Path, wanted: specs.ClaimsSpec) -> Iterator[dict[str, obj
                 if found is None:
                     held = held or _outcomes(probes, dataset, pair, wanted)
                     ids = (dataset, *pair.names, str(claim.number))
-                    found = measured(claim, *held, rules, *ids)
+                    found = measured(claim, *held, wanted.blocks[pair.names[0]], rules, *ids)
                 yield row(claim, pair, {"dataset": dataset}, found)
     yield from _fluctuations(probes, pairs, wanted)
 
@@ -101,7 +101,6 @@ def _fluctuations(
     """The rows of the claim that compares the published datasets."""
     from wellspring.findings import consistency
     from wellspring.findings.claims import CLAIMS, Fluctuation, row
-    from wellspring.findings.outcomes import above_chance
 
     claim = next(claim for claim in CLAIMS if isinstance(claim.parts[0], Fluctuation))
     for pair in pairs:
@@ -112,10 +111,10 @@ def _fluctuations(
             sides = []
             for dataset in reversed(DATASETS):
                 own, _, samples = _outcomes(probes, dataset, pair, wanted)
-                curve = own[consistency.PROBES[0]]
-                cells = above_chance(curve, samples)
-                sides.append(consistency.fluctuation(cells, len(curve.layers)))
-            found = consistency.fluctuates_more(*sides, _rules(wanted, wanted.margin / 2))
+                sides.append(consistency.fluctuation_of(own, samples))
+            found = next((side for side in sides if isinstance(side, str)), None)
+            rules = _rules(wanted, wanted.margin / 2)
+            found = found or consistency.fluctuates_more(*sides, rules)
         yield row(claim, pair, {}, found)
 
 
@@ -165,6 +164,8 @@ def _of_activity(activations: Path, wanted: specs.ClaimsSpec) -> Iterator[dict[s
                 found = _other_pooling(claim, pair)
                 if found is None and attribution not in wanted.comparable:
                     found = "the attribution measures something else than the published one"
+                if found is None and not wanted.whole:
+                    found = "the study attributes some of the blocks alone"
                 if found is None:
                     held = held or [
                         grids.activation_texts(activations, cell)

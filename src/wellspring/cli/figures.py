@@ -120,6 +120,7 @@ def figure(
 @click.argument("pdf", type=FILE)
 @click.argument("png", type=FILE)
 @click.option("--names", required=True, help="The retriever and its counterpart, with a comma.")
+@click.option("--about", default="", help="What was attributed, for the small print.")
 @setting
 @click.option("--bins", type=click.IntRange(min=1), default=10, show_default=True)
 @click.option("--statistic", type=click.Choice(["max", "mean"]), default="max", show_default=True)
@@ -131,6 +132,7 @@ def heatmap(
     pdf: Path,
     png: Path,
     names: str,
+    about: str,
     normaliser: str,
     left_out: int,
     threshold: float,
@@ -155,7 +157,8 @@ def heatmap(
 
         draw = heatmaps.heat_maps if name == "heat" else heatmaps.change_map
         retriever, _, other = names.partition(",")
-        drawn = draw(*tables, (retriever, other), **drawn_setting, bins=bins, statistic=statistic)
+        options = {**drawn_setting, "bins": bins, "statistic": statistic, "about": about}
+        drawn = draw(*tables, (retriever, other), **options)
         _save(drawn, pdf, png)
 
 
@@ -183,12 +186,17 @@ def _sentences(path: Path | None, dataset: str, *names: str | None) -> list[str]
     """
     if path is None:
         return []
-    table = pl.read_csv(path, infer_schema_length=None).filter(dataset=dataset)
+    from wellspring.findings.cautions import SCHEMA
+
+    table = pl.read_csv(path, schema_overrides=SCHEMA)
+    # A caution without a dataset or an attribution holds on all.
+    table = table.filter(pl.col("dataset").is_null() | (pl.col("dataset") == dataset))
     if names:
         attribution, retriever = names
         chosen = table.filter(retriever=retriever)
         if attribution is not None:
-            chosen = chosen.filter(attribution=attribution)
+            about = pl.col("attribution")
+            chosen = chosen.filter(about.is_null() | (about == attribution))
     else:
         chosen = table.filter(pl.col("attribution").is_null())
     side = (

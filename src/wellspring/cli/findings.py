@@ -118,11 +118,7 @@ def findings(
 
     wanted = specs.FindingsSpec.read(spec)
     with step("findings", None, code, log) as messages:
-        settings = Settings(
-            alpha=wanted.settings.alpha,
-            permutations=wanted.settings.permutations,
-            seed=wanted.settings.seed,
-        )
+        settings = Settings(wanted.alpha, wanted.permutations, wanted.seed)
         compared = _similarities(similarities, wanted)
         tables, fits = [], []
         for dataset in wanted.datasets:

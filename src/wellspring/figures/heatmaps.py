@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from wellspring.figures.binning import Binned, Statistic, paired
-from wellspring.figures.style import DOUBLE_COLUMN, GREY, NORMALISED, theme
+from wellspring.figures.style import DOUBLE_COLUMN, GREY, NORMALISED, note, theme
 
 # Dark is more in print, too; zero is the middle of the one, and no colour of the other.
 TINTS = sns.color_palette("mako_r", as_cmap=True)
@@ -36,6 +36,7 @@ def heat_maps(
     threshold: float = 0.1,
     bins: int = 10,
     statistic: Statistic = "max",
+    about: str = "",
 ) -> Figure:
     """Active neurons of the counterpart (left) and of the retriever, one scale for both.
 
@@ -46,6 +47,7 @@ def heat_maps(
         counts: the retriever's; see `binned` for these and for the options.
         counterpart: its counterpart's on the same side.
         names: the titles: the retriever's and the counterpart's.
+        about: what was attributed, for the small print.
 
     Raises:
         ConfigError: the counts hold no such setting, or the two differ in their sub-layers.
@@ -65,6 +67,7 @@ def heat_maps(
     never = "; white: none" if (both == 0).any() else ""
     label = f"percentage of texts above threshold{never}"
     _bar(figure, mesh, axes, f"{label}\n{_meaning(**setting, statistic=statistic)}")
+    note(figure, [_print(about, counts)])
     return figure
 
 
@@ -78,6 +81,7 @@ def change_map(
     threshold: float = 0.1,
     bins: int = 10,
     statistic: Statistic = "max",
+    about: str = "",
 ) -> Figure:
     """What the retriever's map has more (or less) than its counterpart's, in percentage points.
 
@@ -103,7 +107,13 @@ def change_map(
     _bars(margin, ours.active.astype(int) - theirs.active.astype(int))
     label = "change in the percentage of texts above threshold, in points"
     _bar(figure, mesh, [ax, margin], f"{label}\n{_meaning(**setting, statistic=statistic)}")
+    note(figure, [_print(about, counts)])
     return figure
+
+
+def _print(about: str, counts: pl.DataFrame) -> str:
+    """What was attributed, and of how many texts."""
+    return "; ".join(filter(None, (about, f"{counts['texts'].max():,} texts")))
 
 
 def _panels(map_: Binned, *widths: float) -> tuple[Figure, list[Axes]]:

@@ -52,12 +52,8 @@ def range_of(table: pl.DataFrame, twins: Twins, *cell: str) -> pl.DataFrame:
     return (
         drawn.with_columns(first)
         .group_by(keys, maintain_order=True)
-        .agg(low=pl.col("estimate").min(), high=pl.col("estimate").max(), draws=pl.len())
+        .agg(low=pl.col("estimate").min(), high=pl.col("estimate").max())
     )
-
-
-FEW = 30
-"""Test questions below which a figure says so."""
 
 
 def counted(rows: pl.DataFrame) -> str:
@@ -65,9 +61,8 @@ def counted(rows: pl.DataFrame) -> str:
     samples, queries, seeds = (rows[name].max() for name in ("samples", "queries", "seeds"))
     if samples is None or queries is None:
         return ""
-    few = "only " if queries < FEW else ""
     spread = f" (over {seeds} seeds)" if seeds and seeds > 1 else ""
-    return f"; {few}{samples:,} test samples of {queries:,} questions{spread}"
+    return f"; {samples:,} test samples of {queries:,} questions{spread}"
 
 
 def pair_of(

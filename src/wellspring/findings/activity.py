@@ -119,7 +119,11 @@ def _setting(choice: Choice, choices: Sequence[Choice]) -> Setting:
     swept = sorted({other[2] for other in choices if other[:2] == choice[:2]})
     return Setting(
         _label(choice),
-        {"normaliser": (normaliser, left_out), "threshold": swept.index(threshold)},
+        {
+            "normaliser": normaliser,
+            "outliers left out": left_out,
+            "threshold": swept.index(threshold),
+        },
     )
 
 

@@ -88,6 +88,16 @@ def of_samples(dataset: str, facts: Facts, source: Facts) -> Iterator[Row]:
         )
 
 
+def of_mining(miners: Mapping[str, str]) -> Iterator[Row]:
+    """Of datasets whose negatives a lexical scorer chose: which one.
+
+    miners: dataset to scorer.
+    """
+    for dataset, miner in miners.items():
+        sentence = f"negatives were mined by {miner}: it ranks badly among them by construction"
+        yield _row("mined-negatives", None, None, sentence, dataset=dataset)
+
+
 def of_probes(findings: pl.DataFrame, training: pl.DataFrame) -> Iterator[Row]:
     """From a study's table and its fits: few questions, selected negatives, unsettled fits.
 

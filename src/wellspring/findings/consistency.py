@@ -32,6 +32,7 @@ def measured(
     own: Mapping[str, Outcomes],
     theirs: Mapping[str, Outcomes],
     samples: Samples,
+    depth: int,
     rules: Rules,
     *ids: str,
 ) -> Measured | str:
@@ -41,6 +42,7 @@ def measured(
         own, theirs: outcomes of the retriever's and of its counterpart's probes, by probe, at the
             same cells.
         samples: of the dataset.
+        depth: the retriever's number of blocks.
         rules: how the family is judged; ids: what names it for its random flips.
     """
     probes = [name for name in PROBES if name in own and name in theirs]
@@ -51,7 +53,7 @@ def measured(
         layers, passages = own[probe].layers, own[probe].passages
         sides = [above_chance(side[probe], samples) for side in (own, theirs)]
         for part in claim.parts:
-            weights = _weights(part, layers, passages)
+            weights = _weights(part, layers, passages, depth)
             if weights is None:
                 return f"the study does not probe what this needs: {part}"
             cells = {"retriever": sides[0], "counterpart": sides[1]}.get(part.whose)
@@ -61,7 +63,7 @@ def measured(
     first = family.effects.kept([0])
     return Measured(
         setting=probes[0],
-        interval=intervals.interval(first),
+        interval=intervals.interval(first, -2, 2),
         detectable=intervals.detectable(first).item(),
         clusters=int(first.clusters[0]),
         at_setting=judge(family.alone(), rules, *ids, "alone"),
@@ -89,6 +91,19 @@ def fluctuation(cells: Estimate, layers: int) -> Estimate:
     return Estimate(np.array([value]), influence[..., None], cells.clusters[:1])
 
 
+def fluctuation_of(own: Mapping[str, Outcomes], samples: Samples) -> Estimate | str:
+    """The fluctuation of the published probe on one dataset, or why there is none.
+
+    own: outcomes of a retriever's probes, by probe.
+    """
+    if PROBES[0] not in own:
+        return f"the study does not probe with {PROBES[0]}"
+    curve = own[PROBES[0]]
+    if len(curve.layers) < 2:
+        return "the study probes one layer"
+    return fluctuation(above_chance(curve, samples), len(curve.layers))
+
+
 def fluctuates_more(first: Estimate, second: Estimate, rules: Rules) -> Measured:
     """Whether the first quantity is above the second; they come from different questions."""
     questions = sum(len(side.influence) for side in (first, second))
@@ -111,9 +126,11 @@ def fluctuates_more(first: Estimate, second: Estimate, rules: Rules) -> Measured
     )
 
 
-def _weights(part: Accuracy, layers: Sequence[int], passages: Sequence[int]) -> np.ndarray | None:
+def _weights(
+    part: Accuracy, layers: Sequence[int], passages: Sequence[int], depth: int
+) -> np.ndarray | None:
     """[L × P] weights of a part's cells; None where there is none."""
-    chosen = np.array([part.layers == "all" or layer >= DEEP * layers[-1] for layer in layers])
+    chosen = np.array([part.layers == "all" or layer >= DEEP * depth for layer in layers])
     of_passages = np.full(len(passages), 1 / len(passages))
     if part.over == "change":
         of_passages = np.zeros(len(passages))

@@ -59,7 +59,7 @@ class Outcomes:
         passages: the P numbers of passages.
         correct: [Q, S, C] credit, summed over the tested samples of a question.
         chance: [Q, S, C] credit that guessing would earn.
-        first_seed: moments [C] of the samples' credit under the first seed.
+        first_seed: moments [C] of the samples' credit under the smallest seed.
     """
 
     layers: tuple[int | None, ...]

@@ -140,9 +140,11 @@ def build(
         difference that such an interval excludes 0 for, at 80 % power. `test` is null in rows
         without p-values. The families that `p_adjusted` corrects for: layers × passages of one
         comparison for "sign-flip max-T" and "McNemar" (Bonferroni), the passages of a trend, the
-        layers of one panel for "t-test Bonferroni", which is computed on the first seed alone, as
-        published. A trend is the slope of (accuracy − chance) / (1 − chance) over the layers, as
-        the change from the first to the last one. Intervals of code lengths take the fits as given
+        layers of one panel for "t-test Bonferroni", which is computed on the smallest seed alone,
+        as published. A `difference` is one of accuracy − chance: where texts repeat, kinds of
+        probes differ in what guessing earns. A trend is the slope of (accuracy − chance) /
+        (1 − chance) over the layers, as the change from the first to the last one. Intervals of
+        code lengths take the fits as given
         and say what other questions would cost.
 
     Raises:

@@ -45,8 +45,8 @@ class Found:
     """Of a trained kind."""
     code: Measured | None = None
     """The first seed's online code, where one was asked for."""
-    scorer: str | None = None
-    """The lexical scorer of a lexical kind."""
+    scorers: list[str] | None = None
+    """The lexical scorer of each seed, of a lexical kind."""
 
 
 def result(found: Found, constant: int, data: ProbeData, settings: ProbeSettings) -> ProbeResult:
@@ -62,7 +62,8 @@ def result(found: Found, constant: int, data: ProbeData, settings: ProbeSettings
         columns = ids[0][test], ids[1][test], credit[test], chance[test]
         samples.append(_frame(SAMPLES, found.name, seed, *columns))
         row = metrics.row(credit, chance, split, ids[1], fit.curve(r) if fit else {})
-        told = {"constant_features": constant, "label": found.label, "scorer": found.scorer}
+        scorer = found.scorers[r] if found.scorers else None
+        told = {"constant_features": constant, "label": found.label, "scorer": scorer}
         rows.append({"probe": found.name, "seed": seed} | row | told)
         if fit:
             end = fit.epochs[r]

@@ -109,21 +109,29 @@ class _Job:
 
     def _untrained(self, grading: Grading) -> Found:
         """A score of every candidate."""
-        name, scorer = grading.name, None
-        if name in LAYERLESS:
-            scorer = self._lexical(grading) if name == "lexical" else name
-        scores = self.data.lexical[scorer] if scorer else self._scores(name)
-        credit = grading.credit(self._drawn(scores), self.everyone)
-        return Found(name, credit, grading.chance(self.everyone), scorer=scorer)
+        chance = grading.chance(self.everyone)
+        if grading.name not in LAYERLESS:
+            scores = self._drawn(self._scores(grading.name))
+            return Found(grading.name, grading.credit(scores, self.everyone), chance)
+        scorers = [grading.name] if grading.name != "lexical" else sorted(self.data.lexical)
+        credits = np.stack(
+            [
+                grading.credit(self._drawn(self.data.lexical[scorer]), self.everyone)
+                for scorer in scorers
+            ]
+        )
+        best = self._best_on_validation(credits)
+        credit = np.take_along_axis(credits, best[None, :, None], 0)[0]
+        return Found(grading.name, credit, chance, scorers=[scorers[place] for place in best])
 
-    def _lexical(self, grading: Grading) -> str:
-        """The lexical scorer that ranks the validation samples of all seeds best."""
+    def _best_on_validation(self, credits: np.ndarray) -> np.ndarray:
+        """Under each seed the place of what earns most, of credits [scorers, R, S]: [R].
+
+        Validation samples of one seed may be test samples of another: each seed has its own.
+        """
         validation = self.data.split == "validation"
-        accuracies = {
-            scorer: grading.credit(self._drawn(scores), self.everyone)[validation].mean()
-            for scorer, scores in sorted(self.data.lexical.items())
-        }
-        return max(accuracies, key=accuracies.get)
+        means = (credits * validation).sum(-1, dtype=np.float64) / validation.sum(-1)
+        return means.argmax(0)
 
     def _drawn(self, scores: np.ndarray) -> np.ndarray:
         """Scores of all candidates [S, K+1] to those drawn, [R, S, N]."""

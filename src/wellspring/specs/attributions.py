@@ -336,11 +336,19 @@ def depths(config: Config) -> dict[str, int]:
     return {name: config.models[config.encoders[name].model].layers for name in names}
 
 
+def attributes_all(config: Config) -> bool:
+    """Whether a study attributes every block of its encoders."""
+    wanted = config.study.attribute
+    if wanted is None or wanted.layers == "all":
+        return wanted is not None
+    return all({*range(1, depth + 1)} <= {*wanted.layers} for depth in depths(config).values())
+
+
 def comparable(config: Config) -> list[str]:
     """The attributions whose largest score in the network is the published normaliser: of weights,
-    towards a length, in both sub-layers of every layer."""
+    towards a length, in both sub-layers."""
     wanted = config.study.attribute
-    if wanted is None or wanted.layers != "all":
+    if wanted is None:
         return []
     entries = {name: config.attributions[name] for name in wanted.attributions}
     return [

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from wellspring.config import Config, Findings, Probing
-from wellspring.specs.attributions import Counted, comparable, counted, depths
+from wellspring.config import SCORERS, Config, Probing
+from wellspring.specs.attributions import Counted, attributes_all, comparable, counted, depths
 from wellspring.specs.base import Spec
 from wellspring.specs.datasets import LexicalSpec, SamplesSpec, lexical, samples
 from wellspring.specs.models import EncodingSpec, encoding
@@ -45,7 +45,9 @@ class FindingsSpec(Spec):
     """The grid of a study's probes and the settings of its tests."""
 
     study: str
-    settings: Findings
+    alpha: float
+    permutations: int
+    seed: int
     layers: dict[str, list[int]]
     """Retriever to the layers that were probed."""
     datasets: list[str]
@@ -80,6 +82,8 @@ class ClaimsSpec(Spec):
     pairs: list[Compared]
     layers: dict[str, list[int]]
     """Probed retriever to its layers."""
+    blocks: dict[str, int]
+    """Probed retriever to its number of blocks."""
     datasets: list[str]
     passages: list[int]
     probes: dict[str, dict[str, str]]
@@ -88,6 +92,8 @@ class ClaimsSpec(Spec):
     depths: dict[str, int]
     comparable: list[str]
     """Attributions that measure what the paper does."""
+    whole: bool
+    """Whether every block is attributed."""
 
 
 class CautionsSpec(Spec):
@@ -95,7 +101,9 @@ class CautionsSpec(Spec):
 
     study: str
     datasets: list[str]
-    """Those that are probed."""
+    """Those that are probed or attributed."""
+    miners: dict[str, str]
+    """Dataset to the lexical scorer that chose its negatives."""
     published: bool
     """Whether it is set against published curves."""
     grid: list[Counted]
@@ -151,11 +159,13 @@ def similarity(config: Config, retriever: str, dataset: str) -> SimilaritySpec:
 
 def findings(config: Config) -> FindingsSpec:
     """The slice that the study's table depends on."""
-    probing = config.study.probe
+    probing, settings = config.study.probe, config.study.findings
     names = probing.datasets
     return FindingsSpec(
         study=config.study.name,
-        settings=config.study.findings,
+        alpha=settings.alpha,
+        permutations=settings.permutations,
+        seed=settings.seed,
         layers={name: config.layers(name) for name in probing.retrievers},
         datasets=names,
         passages=sorted(probing.passages),
@@ -195,12 +205,14 @@ def claims(config: Config) -> ClaimsSpec:
             if not config.is_further_draw(name)
         ],
         layers=whole.layers,
+        blocks={name: config.depth(name) for name in whole.layers},
         datasets=whole.datasets,
         passages=whole.passages,
         probes=whole.probes,
         grid=counted(config),
         depths=depths(config),
         comparable=comparable(config),
+        whole=attributes_all(config),
     )
 
 
@@ -209,7 +221,12 @@ def cautions(config: Config) -> CautionsSpec:
     pairs = {**config.pairs(), **config.attributed_pairs()}
     return CautionsSpec(
         study=config.study.name,
-        datasets=config.study.probe.datasets,
+        datasets=config.datasets_used(),
+        miners={
+            name: config.datasets[name].negatives.mined
+            for name in config.datasets_used()
+            if config.datasets[name].negatives.mined in SCORERS
+        },
         published=config.study.published is not None,
         grid=counted(config),
         fresh={
