@@ -351,8 +351,9 @@ def test_scores_are_set_against_what_removal_does(checked, tmp_path):
     for name in ("plain", "margin"):
         setting.scored(folder / name / place, name)
     removed = setting.remove(tmp_path).filter(pl.col("neurons").list.len() > 0)
-    digest = specs.remove(setting.config, "tiny", "questions", "query").digest
-    rows, _ = setting.agree(folder, ("plain", "margin"), tmp_path, removals={"query": digest})
+    removal = specs.remove(setting.config, "tiny", "questions", "query")
+    removals = {"removals": {"query": removal.digest}, "readings": {"query": removal.reading}}
+    rows, _ = setting.agree(folder, ("plain", "margin"), tmp_path, **removals)
     found = rows.filter(comparison="removal")
     effects = {"change", "margin_change", "length_change"}
     assert set(found.filter(attribution="margin")["other"]) == effects
@@ -370,5 +371,10 @@ def test_scores_are_set_against_what_removal_does(checked, tmp_path):
         assert row["correlation"] == pytest.approx(expected, abs=1e-9)
     shares = set(removed["text_id"]) & set(setting.shard(folder / "plain" / place, 1)["text_id"])
     assert found["text_id"].n_unique() == len(shares) > 2
+    # The effects of a whole text say nothing of the scores of a shorter one.
+    others = removals | {"readings": {"query": removal.reading.replace("tokens", "more tokens")}}
+    rows, log = setting.agree(folder, ("plain", "margin"), tmp_path, **others)
+    assert rows.filter(comparison="removal").is_empty()
+    assert "plain and removal read other texts on the query side: " in log
     with pytest.raises(WellspringError, match=r"query\.parquet: was made with another spec"):
         setting.agree(folder, ("plain",), tmp_path, removals={"query": "0" * 16})

@@ -105,7 +105,11 @@ class Setting:
     def held(self, name: str) -> specs.Held:
         spec = specs.attribution(self.config, name, "tiny", "questions", "query")
         return specs.Held(
-            spec=spec.digest, target=spec.target, sublayers=spec.sublayers, shards=spec.shards
+            spec=spec.digest,
+            reading=spec.reading,
+            target=spec.target,
+            sublayers=spec.sublayers,
+            shards=spec.shards,
         )
 
     def agree(
@@ -116,7 +120,13 @@ class Setting:
             **{
                 "encoders": {"query": "tiny"},
                 "attributions": {name: {"query": self.held(name)} for name in names},
-                **{"counterpart": None, "others": {}, "counterparts": {}, "removals": {}},
+                **{
+                    "counterpart": None,
+                    "others": {},
+                    "counterparts": {},
+                    "removals": {},
+                    "readings": {},
+                },
                 **{"layers": [1, 2], "texts": 10, "seed": 0},
                 **changes,
             }

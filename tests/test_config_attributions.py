@@ -109,6 +109,16 @@ def test_removal_has_one_partner_an_encoder() -> None:
         parse(raw)
 
 
+def test_further_draws_of_a_twin_are_partners_of_their_own() -> None:
+    raw = edited(f"{ENTRY}/target", "cosine")
+    raw["models"]["minilm-random"]["draws"] = 2
+    raw["retrievers"]["mixed"] = {"query": "minilm", "passage": "minilm-random"}
+    raw["study"]["attribute"]["retrievers"] = ["mixed"]
+    raw["attributions"]["norm"]["partners"] = {"minilm": "minilm-random", "minilm-random": "minilm"}
+    with pytest.raises(ConfigError, match=r"partners: must have .*minilm-random\.2"):
+        parse(raw)
+
+
 def test_the_slices_of_ablation_and_removal() -> None:
     config = attributing(
         ablate={"by": ["mean"], "match": "magnitude", "draws": 1, "neurons": [9, 3]},

@@ -67,9 +67,23 @@ def test_given_negatives_that_are_the_query_are_left_out() -> None:
         assert chosen[f"q{n}"] == {f"q{n}-n{m}" for m in range(6)}
     assert made.counts["given_negatives_that_are_their_query"] == 3
     assert made.counts["given_negatives_that_are_positives"] == 1
-    # "q1" is the query's id and not its text.
     assert made.counts["own_documents_by_id"] == 1
     assert made.counts["own_documents_by_text"] == 3
+
+
+def test_sides_that_are_both_counted_from_0_share_no_document() -> None:
+    """As in FiQA and MS MARCO: a passage with the query's number is another text."""
+    texts, judgements = tables(many(20))
+    renamed = {f"q{n}-n0": f"q{n}" for n in range(20)}
+    passage = pl.col("side") == "passage"
+    texts = texts.with_columns(
+        text_id=pl.when(passage).then(pl.col("text_id").replace(renamed)).otherwise("text_id"),
+        text=pl.when(passage).then(pl.format("body {} here", "text_id")).otherwise("text"),
+    )
+    judgements = judgements.with_columns(pl.col("text_id").replace(renamed))
+    made = make(texts, judgements, replace(PLAIN, negatives=6))
+    assert made.counts["own_documents_by_id"] == made.counts["oversampled"] == 0
+    assert all(f"q{n}" in negatives_of(made)[f"q{n}"] for n in range(20))
 
 
 def test_a_positive_that_is_the_query_stays_a_positive() -> None:

@@ -250,9 +250,9 @@ def ablation_rows(texts: int = 4) -> pl.DataFrame:
     for text, by, (choice, draw) in product(range(texts), ("zero", "mean"), changes):
         change = (changes[choice, draw] + text / 100) * (1 if by == "zero" else 2)
         ranked = (0.1, 0.4, 0.0, 1.0) if text < texts - 1 else (None,) * 4
-        rows.append((f"t{text}", "output", 10, by, choice, draw, change, -change / 2, *ranked))
+        rows.append((f"t{text}", "output", 10, by, choice, draw, change, -change / 2, *ranked, 0.0))
     names = ["text_id", "sublayer", "neurons", "by", "choice", "draw", "change", "length_change"]
-    names += ["margin", "margin_before", "first", "first_before"]
+    names += ["margin", "margin_before", "first", "first_before", "shared"]
     frame = pl.DataFrame(rows, names, orient="row", infer_schema_length=None)
     fixed = {**WHERE, "encoder": "tuned-q", "side": "query"}
     return frame.with_columns(**{name: pl.lit(value) for name, value in fixed.items()})

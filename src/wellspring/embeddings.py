@@ -237,6 +237,11 @@ def padded(
     highest, embedded = int(ids.max()), backbone.embedded
     if embedded is not None and highest >= embedded:
         token = backbone.tokenizer.convert_ids_to_tokens(highest)
+        if highest == padding.token and not any(highest in sequence for sequence in batch):
+            raise WellspringError(
+                f"the padding token {token!r}, id {highest}, lies beyond the {embedded} ids that "
+                "the model embeds: name another pad_token in the checkpoint's tokenizer_config.json"
+            )
         raise WellspringError(
             f"a text holds the token {token!r}, id {highest}, and the model embeds {embedded} ids: "
             "take the token out of the text"

@@ -125,7 +125,13 @@ def _side(
         if removed is None:
             continue
         here = removed.filter(layer=layer)
-        for name, (absolute, effect, other) in _predictions(mine, layer):
+        alike = {}
+        for name, each in mine.items():
+            if each.held.reading == wanted.readings[side]:
+                alike[name] = each
+            else:
+                left_out[f"{name} and removal read other texts on the {side} side"] += 1
+        for name, (absolute, effect, other) in _predictions(alike, layer):
             pair = _paired(absolute, here, effect)
             for found in _compared(*pair, wanted.seed, left_out, (name, "removal")):
                 yield _rows(found, where, "removal", name, other)

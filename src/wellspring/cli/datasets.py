@@ -38,7 +38,8 @@ def texts(texts: Path, judgements: Path, spec: str, code: str | None, log: Path 
             messages.tell(warning)
         digests = {side: _digest(found.texts, side) for side in ("query", "passage")}
         made = circumstances("texts", wanted.format, "polars")
-        said = hashlib.sha256(found.judgements.write_csv().encode()).hexdigest()
+        ordered = found.judgements.sort(found.judgements.columns)
+        said = hashlib.sha256(ordered.write_csv().encode()).hexdigest()
         identity = {"step": "judgements", "texts": digests, "judgements": said}
         provenance = shards.Provenance(identity, made, found.counts)
         shards.write(judgements, found.judgements.to_arrow(), provenance)
@@ -115,7 +116,12 @@ def qrels(
         )
         frame = splits.qrels(*tables, splits.splits(*tables, _splitting(wanted.splits)))
         messages.counts({"judgements": len(frame)})
-        identity = {"step": "qrels", "spec": wanted.model_dump(mode="json"), "texts": digests}
+        identity = {
+            "step": "qrels",
+            "spec": wanted.model_dump(mode="json"),
+            "texts": digests,
+            "judgements": shards.provenance(judgements).identity["judgements"],
+        }
         made = shards.Provenance(identity, circumstances("qrels", None, "polars"))
         shards.write(qrels, frame.to_arrow(), made)
 

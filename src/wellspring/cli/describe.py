@@ -70,7 +70,8 @@ def description(folder: Path) -> dict[str, Any]:
         for name, keys in SIZES.items()
     }
     if architecture in BEHIND_PADDING and sizes["positions"]:
-        sizes["positions"] -= config.get("pad_token_id", 1) + 1
+        pad = config.get("pad_token_id")
+        sizes["positions"] -= (pad if isinstance(pad, int) else 1) + 1
     tokenizer = _tokenizer(folder)
     return {
         "folder": str(folder),
@@ -169,7 +170,7 @@ def _entries(
         encoder[f"{side}_template"] = prompt + "{text}"
     longest = min(filter(None, (tokenizer["longest"], sizes["positions"])), default=512)
     for side, usual in (("query", 128), ("passage", 512)):
-        tokens = said.longest.get(side) or min(usual, longest)
+        tokens = min(said.longest.get(side) or usual, longest)
         if tokens != usual:
             encoder[f"{side}_length"] = tokens
     if said.normalise:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -83,7 +83,9 @@ def figure(
             from wellspring.figures.reality import reality
 
             whose = (table, dataset, attribution, retriever)
-            lines = _sentences(cautions, dataset, attribution, retriever)
+            beside = table.filter(retriever=retriever)["compared_with"].drop_nulls().unique()
+            drawn_names = [retriever, *beside, *draws.get(retriever, [])]
+            lines = _sentences(cautions, dataset, attribution, drawn_names)
             if name == "concentration":
                 drawn = concentration(*whose, normaliser, left_out, threshold, draws, lines)
             elif name == "sweep":
@@ -179,10 +181,15 @@ def _beside(published: Path, curves: str | None) -> pl.DataFrame:
     return named(read_published(published), _json(dict[str, str], "--curves", curves))
 
 
-def _sentences(path: Path | None, dataset: str, *names: str | None) -> list[str]:
+def _sentences(
+    path: Path | None,
+    dataset: str,
+    attribution: str | None = None,
+    retrievers: Sequence[str] = (),
+) -> list[str]:
     """A study's cautions on a dataset, for one line each below a figure.
 
-    names: the attribution and the retriever, of figures of attributions.
+    attribution, retrievers: what a figure of attributions shows; without an attribution all.
     """
     if path is None:
         return []
@@ -191,20 +198,25 @@ def _sentences(path: Path | None, dataset: str, *names: str | None) -> list[str]
     table = pl.read_csv(path, schema_overrides=SCHEMA)
     # A caution without a dataset or an attribution holds on all.
     table = table.filter(pl.col("dataset").is_null() | (pl.col("dataset") == dataset))
-    if names:
-        attribution, retriever = names
-        chosen = table.filter(retriever=retriever)
-        if attribution is not None:
-            about = pl.col("attribution")
-            chosen = chosen.filter(about.is_null() | (about == attribution))
+    about = pl.col("attribution")
+    if not retrievers:
+        chosen = table.filter(about.is_null())
     else:
-        chosen = table.filter(pl.col("attribution").is_null())
-    side = (
-        pl.when(pl.col("side").is_null())
-        .then(pl.lit(""))
-        .otherwise(pl.format(" ({} side)", "side"))
+        whose = pl.col("retriever")
+        chosen = table.filter(whose.is_null() | whose.is_in(list(retrievers)))
+        if attribution is not None:
+            chosen = chosen.filter(about.is_null() | (about == attribution))
+        # What concerns the drawn scores comes first.
+        chosen = chosen.sort(about.is_null(), maintain_order=True)
+    named = len(retrievers) > 1
+    place = pl.concat_str(
+        pl.col("retriever") if named else pl.lit(None, pl.String),
+        pl.format("{} side", "side"),
+        separator=", ",
+        ignore_nulls=True,
     )
-    lines = chosen.select(pl.format("caution{}: {}", side, "sentence")).to_series().to_list()
+    where = pl.when(place == "").then(pl.lit("")).otherwise(pl.format(" ({})", place))
+    lines = chosen.select(pl.format("caution{}: {}", where, "sentence")).to_series().to_list()
     more = len(lines) - SHOWN
     return lines[:SHOWN] + ([f"{more} more cautions: findings/cautions.csv"] if more > 0 else [])
 

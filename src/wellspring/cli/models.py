@@ -134,6 +134,7 @@ def _make(wanted: specs.ModelSpec, folder: Path) -> Iterator[str]:
     conventions.refuse(found, wanted.acknowledge)
     yield from (f"the checkpoint's files say {line}" for line in found.summary())
     if not any(place.glob("model*.safetensors")):
+        sources.refuse_two(place)
         weights.convert(place, folder)
     if adapter is None:
         return

@@ -166,7 +166,8 @@ class Removal(Strict):
     passage_length: int | None = Field(default=None, ge=3)
     """Longest passage in tokens; the encoder's where left out."""
     seed: int = 42
-    """Chooses texts and neurons. Attributions of the same seed have the same texts."""
+    """Chooses texts and neurons. Attributions of the same seed have the same texts, but for queries
+    that have no sample."""
 
 
 class Maps(Strict):

@@ -32,7 +32,11 @@ def parse(raw: Mapping[str, Any]) -> Config:
     problems = list(_problems(config))
     if problems:
         raise ConfigError("\n".join(problems))
-    return expanded(config)
+    whole = expanded(config)
+    # Further draws of a twin may be partners that the written configuration does not name.
+    if problems := [line for line in _problems(whole) if line.startswith("attributions.")]:
+        raise ConfigError("\n".join(problems))
+    return whole
 
 
 def _describe(detail: Mapping[str, Any]) -> str:
@@ -56,7 +60,7 @@ def _describe(detail: Mapping[str, Any]) -> str:
         )
         return f"{where}: must be {schemes}, got {detail['input']!r}"
     message = detail["msg"].removeprefix("Value error, ")
-    # Of a whole entry the keys above say more than its text.
+    # A whole entry is too long to print.
     got = "" if isinstance(detail["input"], Mapping) else f" (got {detail['input']!r})"
     return f"{where}: {message}{got}"[:300]
 

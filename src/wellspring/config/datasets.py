@@ -84,7 +84,7 @@ class Bm25(Strict):
     """Settings of BM25, over words and over characters."""
 
     k1: float = Field(default=0.9, gt=0)
-    """How soon repeating a word stops to count."""
+    """How fast further repetitions of a word lose weight; a low k1: at once."""
     b: float = Field(default=0.4, ge=0, le=1)
     """How much length is held against a passage: a low b prefers long ones."""
 

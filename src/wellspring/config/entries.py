@@ -278,7 +278,8 @@ class Config(Strict):
         return [
             name
             for name in wanted.retrievers
-            if wanted.removal or name in pairs or len(self.attributions_of(name)) > 1
+            if (count := len(self.attributions_of(name)))
+            and (wanted.removal or name in pairs or count > 1)
         ]
 
     def _pairs(self, retrievers: list[str]) -> dict[str, str]:

@@ -135,7 +135,7 @@ class Encoder(Strict):
     """A name under `models`."""
     pooling: Literal["cls", "mean", "eos", "last-position"]
     """First token, mean over the tokens, or end token; padding never counts. `last-position` is
-    the published way of decoders: the last position of a text that was cut without minding its end
+    the published way of decoders: the last position of a text whose end token may have been cut
     token and padded to the full length, on the side that the tokenizer says."""
     query_template: str = "{text}"
     """How a query is written for the model."""

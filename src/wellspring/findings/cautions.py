@@ -25,6 +25,7 @@ OVERSAMPLED = 0.1
 SEEN = 0.1
 UNSETTLED = 0.05
 WEAK = 0.05
+SHARED = 0.05
 """Above (or for counts and signals below) these a caution is given."""
 
 Row = dict[str, object]
@@ -171,6 +172,17 @@ def of_attributions(table: pl.DataFrame, quiet: Mapping[tuple[str, ...], int]) -
         quiet: attribution, dataset, retriever and side to the number of texts left out as quiet.
     """
     names = ("attribution", "dataset", "retriever", "side")
+    shared = table.filter(pl.col("finding") == "ablation", pl.col("measure") == "shared")
+    for key, rows in shared.group_by(names, maintain_order=True):
+        if (most := rows["estimate"].max() or 0) > SHARED:
+            yield _row(
+                "shared-neurons",
+                most,
+                SHARED,
+                f"up to {100 * most:.0f} % of the random neurons are among those that they are "
+                "compared with, which makes contrasts smaller",
+                **dict(zip(names, key, strict=True)),
+            )
     levels = table.filter(pl.col("finding") == "level", pl.col("region") == "all")
     for key, rows in levels.group_by(names, maintain_order=True):
         where = dict(zip(names, key, strict=True))

@@ -54,6 +54,7 @@ ABLATED = {
     "length_change": pl.col("length_change"),
     "margin_change": pl.col("margin") - pl.col("margin_before"),
     "first_change": pl.col("first") - pl.col("first_before"),
+    "shared": pl.col("shared"),
 }
 
 
@@ -67,6 +68,7 @@ BOUNDS = {
     "length_change": (-1.0, np.inf),
     "margin_change": (-np.inf, np.inf),
     "first_change": (-1.0, 1.0),
+    "shared": (0.0, 1.0),
     "correlation": (-1.0, 1.0),
     "correlation_shifted": (-1.0, 1.0),
     "correlation_excess": (-2.0, 2.0),
@@ -239,8 +241,10 @@ def _ablations(group: _Group, rows: pl.DataFrame, retriever: str) -> Iterator[pl
     cells = averaged(cells_of(long, keys, name), "draw")
     where = {"retriever": retriever}
     yield group.rows("ablation", where, cells)
+    changed = (cells.keys["measure"] != "shared").to_numpy()
+    changes = Cells(cells.texts, cells.keys.filter(changed), cells.values[:, changed])
     for choice, other in MATCHED.items():
-        own, random = common(_chosen(cells, choice), _chosen(cells, other), name)
+        own, random = common(_chosen(changes, choice), _chosen(changes, other), name)
         contrast = Cells(own.texts, own.keys, own.values - random.values)
         yield group.rows("contrast", {**where, "choice": choice, "other": other}, contrast)
 

@@ -77,8 +77,8 @@ def fit(
     """The model with places for the adapter's weights, and those weights, not yet in their places.
 
     model: changed; one on the meta device will do. unused: regular expressions, searched in the
-    names of the adapter's modules, of what the model has not and no hidden state depends on.
-    Raises ModelError where the adapter names modules or shapes that the model has not, where a
+    names of the adapter's modules, of what the model lacks and no hidden state depends on. Raises
+    ModelError where the adapter names modules or shapes that the model lacks, where a
     weight is missing or left over, and with whatever PEFT warns about.
     """
     from peft import get_peft_model, get_peft_model_state_dict

@@ -184,7 +184,8 @@ def _modules(path: Path) -> Iterator[tuple[str, str]]:
         kind, place = (
             entry.get(key) if isinstance(entry, dict) else None for key in ("type", "path")
         )
-        if not isinstance(kind, str) or not re.fullmatch(r"\w[\w.-]*|", place or ""):
+        named = place is None or isinstance(place, str)
+        if not (isinstance(kind, str) and named and re.fullmatch(r"\w[\w.-]*|", place or "")):
             raise ModelError(f"{path}: is no list of modules of sentence-transformers")
         yield kind, place or ""
 

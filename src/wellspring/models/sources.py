@@ -92,12 +92,17 @@ def files(folder: Path) -> Files:
 
 def refuse_two(folder: Path) -> None:
     """Raise ModelError for a whole file of weights beside parts, which would go unread."""
-    parts = sorted(path.name for path in folder.glob("model-*-of-*.safetensors"))
-    if (folder / SINGLE).is_file() and parts:
-        raise ModelError(
-            f"{folder}: holds {SINGLE} and {parts[0]} … ({len(parts)} files, with {INDEX}), and "
-            f"one of the two is older: remove {SINGLE}, or the {len(parts)} files and the index"
-        )
+    for single, pattern in (
+        (SINGLE, "model-*-of-*.safetensors"),
+        ("pytorch_model.bin", "pytorch_model-*-of-*.bin"),
+    ):
+        parts = sorted(path.name for path in folder.glob(pattern))
+        if (folder / single).is_file() and parts:
+            raise ModelError(
+                f"{folder}: holds {single} and {parts[0]} … ({len(parts)} files, with an index), "
+                f"and one of the two is older: remove {single}, or the {len(parts)} files and the "
+                "index"
+            )
 
 
 def adapter_files(folder: Path) -> dict[str, str]:

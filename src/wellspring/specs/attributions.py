@@ -41,6 +41,12 @@ class AttributionSpec(Spec):
     """The same with negatives, where the target needs them."""
     shards: int
 
+    @property
+    def reading(self) -> str:
+        """What becomes of a text."""
+        padded = self.padding.model_dump(mode="json") if self.padding else None
+        return _reading(self.encoding, self.text, padded)
+
 
 class AttributeSpec(Spec):
     """One shard of one layer."""
@@ -94,12 +100,23 @@ class RemoveSpec(Spec):
     similarity: Literal["cosine", "dot"]
     seed: int
 
+    @property
+    def reading(self) -> str:
+        """What becomes of a text, as of `AttributionSpec`."""
+        return _reading(self.encoding, "original", None)
+
+
+def _reading(encoding: EncodingSpec, wording: str, padded: dict[str, int | None] | None) -> str:
+    return f"{encoding.length} tokens of {encoding.template!r}, {wording}, padded to {padded}"
+
 
 class Held(Spec):
     """A side's scores, where their slice itself would be too long."""
 
     spec: str
     """The digest of its AttributionSpec."""
+    reading: str
+    """What becomes of a text: lengths, template, wording, padding."""
     target: str
     sublayers: list[Literal["intermediate", "output", "up"]]
     shards: int
@@ -116,6 +133,8 @@ class AgreementSpec(Spec):
     counterparts: dict[str, dict[Side, Held]]
     removals: dict[Side, str]
     """The digest of each side's RemoveSpec; empty where nothing is removed."""
+    readings: dict[Side, str]
+    """What becomes of a text whose neurons are removed, as `Held.reading`."""
     layers: list[int]
     texts: int
     seed: int
@@ -273,6 +292,10 @@ def agreement(config: Config, retriever: str, dataset: str) -> AgreementSpec:
             side: remove(config, encoder, dataset, side).digest
             for side, encoder in (mine if wanted.removal else {}).items()
         },
+        readings={
+            side: remove(config, encoder, dataset, side).reading
+            for side, encoder in (mine if wanted.removal else {}).items()
+        },
         layers=sorted(set(blocks[0]).intersection(*blocks[1:])),
         texts=wanted.checked_texts,
         seed=wanted.seed,
@@ -392,6 +415,7 @@ def _held(
             spec = attribution(config, name, encoder, dataset, side)
             held = Held(
                 spec=spec.digest,
+                reading=spec.reading,
                 target=spec.target,
                 sublayers=spec.sublayers,
                 shards=spec.shards,
