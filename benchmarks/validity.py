@@ -170,8 +170,8 @@ def _where_made(rows: Callable[[], Iterator[Row]], what: str) -> list[Row]:
     """The rows, or one that says what to run first."""
     try:
         return list(rows())
-    except (WellspringError, FileNotFoundError):
-        return [measure.row("validity", what, None, "", "run `make run` first")]
+    except WellspringError as error:
+        return [measure.row("validity", f"{what}: {error}", None, "", "`make run` first")]
 
 
 def main(results: Path = studies.ROOT / "results", quick: bool = False) -> list[Row]:

@@ -163,7 +163,7 @@ def splits(study: Study, count: int = 9) -> Iterator[dict[str, object]]:
     cells, size = [int(found.sum()) for found in alone], len(alone[0])
     yield _counted(f"one split, {DRAWS} draws: each of {count}", cells, size, "0 to 3 of 28")
     steady = int(np.all(alone, axis=0).sum())
-    yield measure.row("validity", f"the same {size} cells in every one of them", steady, "cells")
+    yield measure.row("validity", f"cells significant in each of {count} splits", steady, "cells")
     together = []
     for first in range(0, count - DRAWS + 1, DRAWS):
         chosen = [DRAWS * place for place in range(first, first + DRAWS)]
