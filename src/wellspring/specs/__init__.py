@@ -8,11 +8,8 @@ from wellspring.specs.attributions import (
     AblateSpec,
     ActivationsSpec,
     AgreementSpec,
-    Attributed,
     AttributeSpec,
     AttributionSpec,
-    Counted,
-    DecentralisationSpec,
     Held,
     RemoveSpec,
     ablate,
@@ -20,7 +17,6 @@ from wellspring.specs.attributions import (
     agreement,
     attribute,
     attribution,
-    decentralisation,
     remove,
 )
 from wellspring.specs.base import Side, Spec
@@ -36,6 +32,12 @@ from wellspring.specs.datasets import (
     samples,
     source_files,
     texts,
+)
+from wellspring.specs.decentralisation import (
+    Attributed,
+    Counted,
+    DecentralisationSpec,
+    decentralisation,
 )
 from wellspring.specs.findings import (
     CautionsSpec,

@@ -5,9 +5,15 @@ from __future__ import annotations
 from typing import Any
 
 from wellspring.config import SCORERS, Config, Probing
-from wellspring.specs.attributions import Counted, attributes_all, comparable, counted, depths
 from wellspring.specs.base import Spec
 from wellspring.specs.datasets import LexicalSpec, SamplesSpec, lexical, samples
+from wellspring.specs.decentralisation import (
+    Counted,
+    attributes_all,
+    comparable,
+    counted,
+    depths,
+)
 from wellspring.specs.models import EncodingSpec, encoding
 
 
