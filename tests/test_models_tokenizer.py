@@ -225,5 +225,5 @@ def test_a_special_token_behind_the_embedding_is_refused_in_a_text_alone(tmp_pat
     with pytest.raises(WellspringError, match=r"holds the token '<pad>', id 65, .* embeds 65 ids"):
         list(embeddings.encode(backbone, tokens, "mean"))
     tokens = embeddings.tokenise(backbone.tokenizer, ["w1"], "{text}", 12, "last-position")
-    with pytest.raises(WellspringError, match="holds the token '<pad>'"):
+    with pytest.raises(WellspringError, match="the padding token '<pad>', id 65, lies beyond"):
         list(embeddings.encode(backbone, tokens, "last-position", length=12))
