@@ -202,3 +202,18 @@ def test_a_difference_of_estimates_is_that_of_the_values() -> None:
     found, expected = interval(mean(a) - mean(b)), interval(mean(a - b))
     assert isinstance(mean(a) - mean(b), Estimate)
     np.testing.assert_allclose(found.low, expected.low)
+
+
+def test_seeds_that_test_the_same_samples_have_intervals() -> None:
+    """One split for all seeds: repetitions add nothing, or next to nothing."""
+    rng = np.random.default_rng(4)
+    once = (rng.random((400, 1, 3)) < 0.6).astype(np.float64)
+    for flips in (0.0, 0.02, 0.5):
+        credit = np.repeat(once, 3, axis=1)
+        credit = np.where(rng.random(credit.shape) < flips, 1 - credit, credit)
+        for estimate, bounds in (
+            (intervals.ratio(credit, np.ones((400, 3, 1))), (0, 1)),
+            (intervals.ratio(credit - 0.5, np.full((400, 3, 1), 0.5)), (-1, 1)),
+        ):
+            found = intervals.interval(estimate, *bounds)
+            assert (found.low < found.estimate).all() and (found.estimate < found.high).all()
