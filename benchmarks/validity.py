@@ -175,7 +175,7 @@ def _where_made(rows: Callable[[], Iterator[Row]], what: str) -> list[Row]:
 
 
 def main(results: Path = studies.ROOT / "results", quick: bool = False) -> list[Row]:
-    """Every row: about four minutes on one core, quickly one."""
+    """Every row: about five minutes on one core, quickly one."""
     few, many = (50, 1_000) if quick else (400, 10_000)
 
     def study() -> validity_study.Study:
@@ -191,6 +191,7 @@ def main(results: Path = studies.ROOT / "results", quick: bool = False) -> list[
         *copies(many),
         *_where_made(lambda: validity_study.splits(study(), 3 if quick else 9), "splits"),
         *_where_made(lambda: validity_study.added(study()), "interaction − cosine"),
+        *_where_made(lambda: validity_study.codes(study(), 2 if quick else 12), "code lengths"),
         *published(many),
     ]
     torch.set_num_threads(threads)

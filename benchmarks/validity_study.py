@@ -14,7 +14,7 @@ from tempfile import TemporaryDirectory
 import numpy as np
 import polars as pl
 
-from benchmarks import measure, studies
+from benchmarks import calibration, measure, studies
 from wellspring import intervals, shards, specs
 from wellspring.cli.datasets import lexical, samples, texts
 from wellspring.cli.probes import load_side
@@ -47,10 +47,12 @@ characters in runs of 3 to 5."""
 Outcome = tuple[Outcomes, Samples]
 
 
-def settings(kinds: Sequence[str], seeds: Sequence[int]) -> ProbeSettings:
-    """The study's, for these kinds and seeds."""
+def settings(
+    kinds: Sequence[str], seeds: Sequence[int], portions: Sequence[float] = ()
+) -> ProbeSettings:
+    """The study's, for these kinds, seeds and portions."""
     optimiser = PROBING.optimiser.model_dump(mode="json")
-    return ProbeSettings(kinds=tuple(kinds), seeds=tuple(seeds), **optimiser)
+    return ProbeSettings(tuple(kinds), tuple(seeds), portions=tuple(portions), **optimiser)
 
 
 def floors() -> Iterator[dict[str, object]]:
@@ -207,6 +209,30 @@ def added(study: Study) -> Iterator[dict[str, object]]:
         last = layer == trained.layers[-1]
         before = "−.024 to −.073" if last else ""
         yield _row(f"interaction − cosine, layer {layer}, N = {passages}", points, cell, before)
+
+
+def codes(study: Study, pairs: int = 12) -> Iterator[dict[str, object]]:
+    """How often the code lengths of one layer's probes differ where their seeds alone do: other
+    negatives, orders and blocks, on the same vectors and samples."""
+    layer, passages = CONFIG.layers(RETRIEVER)[-1], max(PROBING.passages)
+    kinds = ("concat", "passage-scorer", "interaction", "shuffled-query")
+    none = study.frame.select("sample_id")
+    data = assemble(study.frame, none, *study.vectors(RETRIEVER, layer), study.split([0]))
+    made = [
+        run(data, passages, settings(kinds, [seed], PROBING.portions)).codes
+        for seed in range(2 * pairs)
+    ]
+    differing = 0
+    for place, (one, other) in enumerate(zip(made[::2], made[1::2], strict=True)):
+        both = one.join(other, on=["probe", "sample_id", "query_id"], suffix="_other")
+        bits = pl.col("bits").cast(pl.Float64) - pl.col("bits_other")
+        sums = both.group_by("probe", "query_id").agg(bits.sum()).sort("query_id", "probe")
+        units = sums.pivot("probe", index="query_id", values="bits").drop("query_id").to_numpy()
+        flips = generator(0, "codes", place)
+        found = sign_flip_max_t(units, permutations=10_000, rng=flips)
+        differing += int((found.p_value <= CONFIG.study.findings.alpha).sum())
+    measured = f"code lengths of two fits with other seeds, layer {layer}: they differ"
+    yield calibration.rate(measured, differing, pairs * len(kinds)) | {"benchmark": "validity"}
 
 
 def _row(what: str, points: Interval, cell: int, before: str = "") -> dict[str, object]:

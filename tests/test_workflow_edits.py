@@ -8,12 +8,12 @@ import pytest
 
 PROBES = 2 * 2 * 2
 """Retrievers × layers × passage counts of the small study."""
-CAUTIONED = {"cautions": 1, "figure": 2, "controls": 1, "attribution_figure": 3}
+CAUTIONED = {"cautions": 1, "figure": 2, "controls": 1, "attribution_figure": 3, "heatmap": 4}
 """The cautions, and every figure that they stand below."""
 REPORTED = {"findings": 1, **CAUTIONED}
 PROBED = {"claims": 1, **REPORTED}
 DECENTRALISED = {"decentralisation": 1, **CAUTIONED}
-COUNTED = {"activations": 4, "heatmap": 4, "claims": 1, **DECENTRALISED}
+COUNTED = {"activations": 4, "claims": 1, **DECENTRALISED}
 ABLATED = {"ablate": 4, **DECENTRALISED}
 ATTRIBUTED = {"attribute": 8, "agreement": 1, **ABLATED, **COUNTED}
 """Encoders × sides × layers of the small study, and what follows."""
@@ -151,7 +151,7 @@ EDITS_OF_CONFIG = [
         {
             **{"embed": 1, "similarity": 1, "probe": PROBES // 2, **PROBED},
             # The query side's ranking is among passages.
-            **{"attribute": 2, "activations": 1, "ablate": 2, "agreement": 1, "heatmap": 2},
+            **{"attribute": 2, "activations": 1, "ablate": 2, "agreement": 1},
             **DECENTRALISED,
         },
     ),
@@ -159,7 +159,7 @@ EDITS_OF_CONFIG = [
         set_pooling,
         {
             **{"embed": 2, "similarity": 1, "probe": PROBES // 2, **PROBED},
-            **{"attribute": 4, "activations": 2, "ablate": 2, "agreement": 1, "heatmap": 4},
+            **{"attribute": 4, "activations": 2, "ablate": 2, "agreement": 1},
             **DECENTRALISED,
         },
     ),

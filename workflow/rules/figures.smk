@@ -67,6 +67,7 @@ rule heatmap:
     input:
         own=of_job(inputs.side_activations, *DRAWN),
         other=of_job(inputs.side_activations, *DRAWN, other=True),
+        cautions="results/studies/{study}/findings/cautions.csv",
     output:
         pdf="results/studies/{study}/figures/{dataset}/{attribution}/{retriever}/{map}/{side}.pdf",
         png=report(
@@ -90,7 +91,8 @@ rule heatmap:
     shell:
         "wellspring heatmap {wildcards.map} {input.own} {input.other} {output.pdf} {output.png}"
         " --names {params.names} {params.options}"
-        " --about 'dataset {wildcards.dataset}, {wildcards.side} side, attribution {wildcards.attribution}'"
+        " --dataset {wildcards.dataset} --attribution {wildcards.attribution} --side {wildcards.side}"
+        " --cautions {input.cautions}"
         " --code {params.code} --log {log}"
 
 

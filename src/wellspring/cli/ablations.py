@@ -15,7 +15,7 @@ from wellspring import shards, specs
 from wellspring.cli import chosen, scores
 from wellspring.cli.embeddings import TOKENS
 from wellspring.cli.models import variant, verify
-from wellspring.cli.step import FILE, FOLDER, circumstances, options, step
+from wellspring.cli.step import FILE, FOLDER, batched, circumstances, options, step
 from wellspring.errors import WellspringError
 
 if TYPE_CHECKING:
@@ -48,10 +48,7 @@ ABLATIONS = {
 @click.argument("description", type=FILE)
 @click.argument("candidates", type=FILE)
 @click.argument("table", type=FILE)
-@click.option("--threads", type=click.IntRange(min=1), default=1, show_default=True)
-@click.option(
-    "--tokens", type=click.IntRange(min=0), default=0, help="Tokens a batch; 0: by device."
-)
+@batched
 @options
 def ablate(
     folder: Path,

@@ -16,7 +16,7 @@ from wellspring.cli import chosen as texts_of
 from wellspring.cli import scores
 from wellspring.cli.embeddings import TOKENS, advice, load_backbone
 from wellspring.cli.models import Described, variant, verify
-from wellspring.cli.step import FILE, Log, circumstances, options, step
+from wellspring.cli.step import FILE, Log, batched, circumstances, options, step
 from wellspring.errors import WellspringError
 
 if TYPE_CHECKING:
@@ -52,10 +52,7 @@ COMPARED = 4
 @click.argument("description", type=FILE)
 @click.argument("partner", type=FILE)
 @click.argument("shard", type=FILE)
-@click.option("--threads", type=click.IntRange(min=1), default=1, show_default=True)
-@click.option(
-    "--tokens", type=click.IntRange(min=0), default=0, help="Tokens × points a pass; 0: by device."
-)
+@batched
 @options
 def attribute(
     texts: Path,

@@ -10,7 +10,7 @@ import click
 
 from wellspring import shards, specs
 from wellspring.cli.models import Described, architecture, variant, verify
-from wellspring.cli.step import FILE, Log, circumstances, options, step
+from wellspring.cli.step import FILE, Log, batched, circumstances, options, step
 from wellspring.errors import ModelError
 
 if TYPE_CHECKING:
@@ -27,10 +27,7 @@ TOKENS = {"cpu": 2048, "cuda": 65536}
 @click.argument("texts", type=FILE)
 @click.argument("description", type=FILE)
 @click.argument("shard", type=FILE)
-@click.option("--threads", type=click.IntRange(min=1), default=1, show_default=True)
-@click.option(
-    "--tokens", type=click.IntRange(min=0), default=0, help="Tokens a batch; 0: by device."
-)
+@batched
 @options
 def embed(
     texts: Path,

@@ -122,7 +122,10 @@ def figure(
 @click.argument("pdf", type=FILE)
 @click.argument("png", type=FILE)
 @click.option("--names", required=True, help="The retriever and its counterpart, with a comma.")
-@click.option("--about", default="", help="What was attributed, for the small print.")
+@click.option("--dataset", required=True)
+@click.option("--attribution", required=True)
+@click.option("--side", type=click.Choice(["query", "passage"]), required=True)
+@click.option("--cautions", type=FILE, help="The study's cautions (CSV), to print below.")
 @setting
 @click.option("--bins", type=click.IntRange(min=1), default=10, show_default=True)
 @click.option("--statistic", type=click.Choice(["max", "mean"]), default="max", show_default=True)
@@ -134,7 +137,10 @@ def heatmap(
     pdf: Path,
     png: Path,
     names: str,
-    about: str,
+    dataset: str,
+    attribution: str,
+    side: str,
+    cautions: Path | None,
     normaliser: str,
     left_out: int,
     threshold: float,
@@ -159,7 +165,9 @@ def heatmap(
 
         draw = heatmaps.heat_maps if name == "heat" else heatmaps.change_map
         retriever, _, other = names.partition(",")
-        options = {**drawn_setting, "bins": bins, "statistic": statistic, "about": about}
+        small = [f"dataset {dataset}, {side} side, attribution {attribution}"]
+        small += _sentences(cautions, dataset, attribution, [retriever, other], side)
+        options = {**drawn_setting, "bins": bins, "statistic": statistic, "small": small}
         drawn = draw(*tables, (retriever, other), **options)
         _save(drawn, pdf, png)
 
@@ -186,10 +194,12 @@ def _sentences(
     dataset: str,
     attribution: str | None = None,
     retrievers: Sequence[str] = (),
+    side: str | None = None,
 ) -> list[str]:
     """A study's cautions on a dataset, for one line each below a figure.
 
-    attribution, retrievers: what a figure of attributions shows; without an attribution all.
+    attribution, retrievers, side: what a figure of attributions shows; without an attribution, or
+    a side, all of them.
     """
     if path is None:
         return []
@@ -206,6 +216,8 @@ def _sentences(
         chosen = table.filter(whose.is_null() | whose.is_in(list(retrievers)))
         if attribution is not None:
             chosen = chosen.filter(about.is_null() | (about == attribution))
+        if side is not None:
+            chosen = chosen.filter(pl.col("side").is_null() | (pl.col("side") == side))
         # What concerns the drawn scores comes first.
         chosen = chosen.sort(about.is_null(), maintain_order=True)
     named = len(retrievers) > 1

@@ -13,7 +13,7 @@ from wellspring import shards, specs
 from wellspring.cli import chosen
 from wellspring.cli.embeddings import TOKENS
 from wellspring.cli.models import variant, verify
-from wellspring.cli.step import FILE, circumstances, options, step
+from wellspring.cli.step import FILE, batched, circumstances, options, step
 
 if TYPE_CHECKING:
     from wellspring.models.load import Backbone
@@ -36,10 +36,7 @@ REMOVALS = {
 @click.argument("description", type=FILE)
 @click.argument("candidates", type=FILE)
 @click.argument("table", type=FILE)
-@click.option("--threads", type=click.IntRange(min=1), default=1, show_default=True)
-@click.option(
-    "--tokens", type=click.IntRange(min=0), default=0, help="Tokens a batch; 0: by device."
-)
+@batched
 @options
 def remove(
     texts: Path,

@@ -40,6 +40,21 @@ def options(command: Callable) -> Callable:
     return spec(logged(command))
 
 
+def batched(command: Callable) -> Callable:
+    """--threads and --tokens of a step that runs a model."""
+    for option in (
+        click.option(
+            "--tokens",
+            type=click.IntRange(min=0),
+            default=0,
+            help="Tokens a forward pass (of attributions × points); 0: by device.",
+        ),
+        click.option("--threads", type=click.IntRange(min=1), default=1, show_default=True),
+    ):
+        command = option(command)
+    return command
+
+
 class _File(io.FileIO):
     """A log's bytes: what the disk refuses is the user's to mend, whoever writes."""
 

@@ -36,7 +36,7 @@ def heat_maps(
     threshold: float = 0.1,
     bins: int = 10,
     statistic: Statistic = "max",
-    about: str = "",
+    small: Sequence[str] = (),
 ) -> Figure:
     """Active neurons of the counterpart (left) and of the retriever, one scale for both.
 
@@ -47,7 +47,7 @@ def heat_maps(
         counts: the retriever's; see `binned` for these and for the options.
         counterpart: its counterpart's on the same side.
         names: the titles: the retriever's and the counterpart's.
-        about: what was attributed, for the small print.
+        small: the lines of small print, the first of which says what was attributed.
 
     Raises:
         ConfigError: the counts hold no such setting, or the two differ in their sub-layers.
@@ -67,7 +67,7 @@ def heat_maps(
     never = "; white: none" if (both == 0).any() else ""
     label = f"percentage of texts above threshold{never}"
     _bar(figure, mesh, axes, f"{label}\n{_meaning(**setting, statistic=statistic)}")
-    note(figure, [_print(about, counts)])
+    note(figure, _counted(small, counts))
     return figure
 
 
@@ -81,7 +81,7 @@ def change_map(
     threshold: float = 0.1,
     bins: int = 10,
     statistic: Statistic = "max",
-    about: str = "",
+    small: Sequence[str] = (),
 ) -> Figure:
     """What the retriever's map has more (or less) than its counterpart's, in percentage points.
 
@@ -107,13 +107,14 @@ def change_map(
     _bars(margin, ours.active.astype(int) - theirs.active.astype(int))
     label = "change in the percentage of texts above threshold, in points"
     _bar(figure, mesh, [ax, margin], f"{label}\n{_meaning(**setting, statistic=statistic)}")
-    note(figure, [_print(about, counts)])
+    note(figure, _counted(small, counts))
     return figure
 
 
-def _print(about: str, counts: pl.DataFrame) -> str:
-    """What was attributed, and of how many texts."""
-    return "; ".join(filter(None, (about, f"{counts['texts'].max():,} texts")))
+def _counted(small: Sequence[str], counts: pl.DataFrame) -> list[str]:
+    """The small print, with how many texts were counted."""
+    first, *others = small or ("",)
+    return ["; ".join(filter(None, (first, f"{counts['texts'].max():,} texts"))), *others]
 
 
 def _panels(map_: Binned, *widths: float) -> tuple[Figure, list[Axes]]:

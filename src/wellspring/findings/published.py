@@ -147,9 +147,14 @@ def compare(
             above_difference=pl.col("ours_above") - (pl.col("accuracy") - chance) / (1 - chance),
         )
     )
+    return _summed(points).select(pl.col(name).cast(kind) for name, kind in SCHEMA.items())
+
+
+def _summed(points: pl.DataFrame) -> pl.DataFrame:
+    """The points of each curve in one row."""
     worst = pl.col("difference").abs().arg_max()
     correlation = pl.corr("ours", "accuracy", method="spearman").fill_nan(None)
-    compared = points.group_by(_CURVE, maintain_order=True).agg(
+    return points.group_by(_CURVE, maintain_order=True).agg(
         layers=pl.len(),
         published_layers=pl.col("published_layers").first(),
         samples=pl.col("ours_samples").first(),
@@ -171,7 +176,6 @@ def compare(
             )
         },
     )
-    return compared.select(pl.col(name).cast(kind) for name, kind in SCHEMA.items())
 
 
 def _starred(

@@ -9,15 +9,19 @@ import polars as pl
 
 from wellspring import intervals
 
-METRICS = {
-    "probe": pl.String,
-    "seed": pl.Int64,
+TESTED = {
     "samples": pl.Int64,
     "accuracy": pl.Float64,
     "chance": pl.Float64,
     "above_chance": pl.Float64,
     "low": pl.Float64,
     "high": pl.Float64,
+}
+"""What `tested` tells."""
+METRICS = {
+    "probe": pl.String,
+    "seed": pl.Int64,
+    **TESTED,
     "train_accuracy": pl.Float64,
     "validation_accuracy": pl.Float64,
     "best_epoch": pl.Int64,
@@ -45,7 +49,7 @@ count as converged."""
 
 
 def tested(credit: np.ndarray, chance: np.ndarray, query: np.ndarray) -> dict[str, object]:
-    """Samples, accuracy, chance, above_chance, low and high, from what n samples earn.
+    """The columns of TESTED, from what n samples earn.
 
     query: str [n], whose samples are not independent of one another.
     """

@@ -36,12 +36,7 @@ SIZES = {
     "seed": pl.Int64,
     "portion": pl.Float64,
     "train_samples": pl.Int64,
-    "samples": pl.Int64,
-    "accuracy": pl.Float64,
-    "chance": pl.Float64,
-    "above_chance": pl.Float64,
-    "low": pl.Float64,
-    "high": pl.Float64,
+    **metrics.TESTED,
 }
 """Columns of the sizes: share of the training split and its samples; the test samples and what
 they earn, as in metrics.METRICS."""
