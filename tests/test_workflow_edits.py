@@ -177,6 +177,7 @@ EDITS_OF_CONFIG = [
             # The fresh one, too, has two attributions to correlate now.
             "agreement": 2,
             "attribution_figure": 6,
+            "heatmap": 8,
         },
     ),
 ]
