@@ -30,7 +30,7 @@ from wellspring.models import sources
 from wellspring.models.load import Backbone, load
 
 sys.path.insert(0, str(ROOT / "tests"))
-from attributing import loop
+from tests.support.attributing import loop
 
 NAME = "attributions"
 SUBLAYERS = ("intermediate", "output")
@@ -263,8 +263,9 @@ def on_processor(texts: int, checked: int, repeats: int) -> list[dict[str, objec
 
 def on_card(texts: int, repeats: int) -> list[dict[str, object]]:
     """A BERT-base with fresh weights on this machine's GPU."""
-    import checkpoints
     import transformers
+
+    from tests.support import checkpoints
 
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)

@@ -39,8 +39,10 @@ BLOCKS = CONFIG.depth(PROBING.retrievers[0])
 LAYERS = len(CONFIG.layers(PROBING.retrievers[0]))
 SWEEP = ATTRIBUTING.thresholds
 SETTINGS = [
-    (name, left_out, threshold)
-    for (name, thresholds), left_out in product(SWEEP.items(), ATTRIBUTING.left_out)
+    (name, excluded_outliers, threshold)
+    for (name, thresholds), excluded_outliers in product(
+        SWEEP.items(), ATTRIBUTING.excluded_outliers
+    )
     for threshold in thresholds
 ]
 MARGIN = CONFIG.study.findings.margin

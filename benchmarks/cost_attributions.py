@@ -176,7 +176,7 @@ def stored(neurons: int, sublayers: int) -> int:
 def tabled(config: Config, texts: int, layers: int, sublayers: int, neurons: int) -> float:
     """Bytes of a side's counts and measures; neurons: of a layer's sub-layers together."""
     wanted = config.study.attribute
-    settings = len(wanted.left_out) * sum(map(len, wanted.thresholds.values()))
+    settings = len(wanted.excluded_outliers) * sum(map(len, wanted.thresholds.values()))
     # Beside the shares: effective number, Gini coefficient, residual, signal.
     rows = layers * neurons * settings, texts * layers * sublayers * (settings + 4)
     return float(np.dot(rows, GIVEN.rows))

@@ -87,7 +87,7 @@ def streamed(count: int) -> None:
     from wellspring.cli import cli
 
     sys.path.insert(0, str(ROOT / "tests"))
-    import checkpoints
+    from tests.support import checkpoints
 
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)

@@ -11,12 +11,13 @@ import pytest
 from filelock import FileLock
 from hypothesis import settings
 
+from tests.support import study as studies
+from tests.support.checkpoints import make
+from tests.support.paths import SHARED
+
 # Shared machines stall: a slow example is no failure.
 settings.register_profile("steady", deadline=None)
 settings.load_profile("steady")
-
-ROOT = Path(__file__).parents[1]
-SHARED = ROOT.parent / "shared"
 
 
 @pytest.fixture(scope="session")
@@ -36,7 +37,6 @@ def shared() -> Callable[[str], Path]:
 def loaded(tmp_path_factory):
     """Gives a tiny model of an architecture, made once; in float64 unless told."""
     import torch
-    from checkpoints import make
 
     from wellspring.models.architecture import builtin
     from wellspring.models.load import load
@@ -57,8 +57,6 @@ def loaded(tmp_path_factory):
 @pytest.fixture(scope="session")
 def finished(tmp_path_factory):
     """A study that has run from nothing to its figures, once for all workers. Tests read it."""
-    import study as studies
-
     base = tmp_path_factory.getbasetemp()
     # A worker's folder lies in the folder of the run.
     folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "finished"

@@ -1,4 +1,4 @@
-"""Active neurons, measures and holders, against loops and cases whose answers are known."""
+"""Active neurons, measures and top_neurons, against loops and cases whose answers are known."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from polars.testing import assert_frame_equal
 
-from wellspring.activations import COUNTS, HOLDERS, TEXTS, Activations, Chunk, Chunks, measure
+from wellspring.activations import COUNTS, TEXTS, TOP_NEURONS, Activations, Chunk, Chunks, measure
 from wellspring.errors import WellspringError
 from wellspring.randomness import generator
 
@@ -74,11 +74,11 @@ def slow_outliers(scores: Scores, count: int) -> set:
     return {member for unit in first for member in units[unit]}
 
 
-def slow(scores: Scores, thresholds: dict, left_out: Sequence[int]) -> Activations:
+def slow(scores: Scores, thresholds: dict, excluded_outliers: Sequence[int]) -> Activations:
     counts, texts = [], []
     for (layer, name), found in sorted(scores.items()):
         for normaliser, values in thresholds.items():
-            for left in left_out:
+            for left in excluded_outliers:
                 out = slow_outliers(scores, left)
                 for threshold in values:
                     active = np.zeros(found.shape, bool)
@@ -123,11 +123,11 @@ def slow_holders(scores: Scores) -> pl.DataFrame:
             for scope in scopes if score else []:
                 held[scope, *key, neuron] = held.get((scope, *key, neuron), 0) + 1
     rows = [(*holder, texts, count) for holder, texts in held.items()]
-    return pl.DataFrame(rows, HOLDERS, orient="row")
+    return pl.DataFrame(rows, TOP_NEURONS, orient="row")
 
 
 def assert_same(found: Activations, expected: Activations) -> None:
-    for name in ("counts", "texts", "holders"):
+    for name in ("counts", "texts", "top_neurons"):
         assert_frame_equal(
             getattr(found, name), getattr(expected, name), check_row_order=False, abs_tol=1e-12
         )
@@ -156,10 +156,15 @@ ANY = st.floats(0, 1e6, width=32, allow_subnormal=False)
 @given(
     scores=networks(EXACT),
     sizes=st.lists(st.integers(0, 3), max_size=4),
-    left_out=st.sampled_from([[0], [1], [0, 1], [2, 0]]),
+    excluded_outliers=st.sampled_from([[0], [1], [0, 1], [2, 0]]),
 )
-def test_a_slow_loop_finds_the_same(scores: Scores, sizes: list[int], left_out: list[int]) -> None:
-    assert_same(measure(chunked(scores, sizes), EVERY, left_out), slow(scores, EVERY, left_out))
+def test_a_slow_loop_finds_the_same(
+    scores: Scores, sizes: list[int], excluded_outliers: list[int]
+) -> None:
+    assert_same(
+        measure(chunked(scores, sizes), EVERY, excluded_outliers),
+        slow(scores, EVERY, excluded_outliers),
+    )
 
 
 @settings(max_examples=60, deadline=None)
@@ -167,7 +172,7 @@ def test_a_slow_loop_finds_the_same(scores: Scores, sizes: list[int], left_out: 
 def test_chunks_change_nothing(scores: Scores, sizes: list[int], left: int) -> None:
     whole = measure(chunked(scores), EVERY, [0, left])
     parts = measure(chunked(scores, sizes), EVERY, [0, left])
-    for name in ("counts", "texts", "holders"):
+    for name in ("counts", "texts", "top_neurons"):
         assert getattr(whole, name).equals(getattr(parts, name))
 
 
@@ -181,7 +186,7 @@ def test_chunks_change_nothing_for_wide_layers() -> None:
     whole = measure(chunked(scores), EVERY, [0, 2])
     for sizes in ([1] * 39, [7, 20], [39]):
         parts = measure(chunked(scores, sizes), EVERY, [0, 2])
-        for name in ("counts", "texts", "holders"):
+        for name in ("counts", "texts", "top_neurons"):
             assert getattr(whole, name).equals(getattr(parts, name))
 
 
@@ -222,30 +227,30 @@ def active(found: Activations, **where: object) -> list[int]:
 def test_one_dimension_that_holds_every_maximum() -> None:
     thresholds = {"network-max": [0.1, 0.5], "sublayer-max": [0.5], "share-of-sum": [0.15]}
     found = measure(chunked(outlier_network(), [2, 2]), thresholds, [0, 1])
-    held = found.holders.filter(scope="network")
+    held = found.top_neurons.filter(scope="network")
     assert held.rows() == [("network", 2, "output", 3, 7, 7)]
     for layer in (1, 2):
         inner = {"layer": layer, "sublayer": "intermediate"}
         outer = {"layer": layer, "sublayer": "output"}
         # Against 100 only the dimension itself is seen, in both layers.
-        network = {"normaliser": "network-max", "threshold": 0.1, "left_out": 0}
+        network = {"normaliser": "network-max", "threshold": 0.1, "excluded_outliers": 0}
         assert active(found, **inner, **network) == [0, 0, 0, 0]
         assert active(found, **outer, **network) == [0, 0, 0, 7, 0]
         # Without it the largest is 4: it is left out of the maximum in both layers, yet counted.
-        network["left_out"] = 1
+        network["excluded_outliers"] = 1
         assert active(found, **inner, **network) == [7, 7, 7, 7]
         assert active(found, **outer, **network) == [7, 7, 7, 7, 7]
         network["threshold"] = 0.5
         assert active(found, **inner, **network) == [0, 0, 7, 7]
         assert active(found, **outer, **network) == [0, 0, 0, 7, 0]
-        sub = {"normaliser": "sublayer-max", "left_out": 0}
+        sub = {"normaliser": "sublayer-max", "excluded_outliers": 0}
         assert active(found, **inner, **sub) == [0, 0, 7, 7]
         assert active(found, **outer, **sub) == [0, 0, 0, 7, 0]
-        assert active(found, **outer, **sub | {"left_out": 1}) == [7, 7, 7, 7, 7]
+        assert active(found, **outer, **sub | {"excluded_outliers": 1}) == [7, 7, 7, 7, 7]
         share = {"normaliser": "share-of-sum"}
-        assert active(found, **inner, **share, left_out=0) == [0, 7, 7, 7]
-        assert active(found, **outer, **share, left_out=0) == [0, 0, 0, 7, 0]
-        assert active(found, **outer, **share, left_out=1) == [7, 7, 7, 7, 7]
+        assert active(found, **inner, **share, excluded_outliers=0) == [0, 7, 7, 7]
+        assert active(found, **outer, **share, excluded_outliers=0) == [0, 0, 0, 7, 0]
+        assert active(found, **outer, **share, excluded_outliers=1) == [7, 7, 7, 7, 7]
 
 
 def test_multiples_of_the_mean_are_alike_in_networks_of_any_width() -> None:
@@ -270,9 +275,9 @@ def test_an_outlier_is_left_out_of_the_mean_and_of_its_count() -> None:
     scores = {(1, "output"): np.array([[1, 2, 3, 94]], np.float32)}
     found = measure(chunked(scores), {"sublayer-mean": [0.9, 1]}, [0, 1])
     # The mean is 25, and 2 without the largest.
-    assert active(found, left_out=0, threshold=1) == [0, 0, 0, 1]
-    assert active(found, left_out=1, threshold=0.9) == [0, 1, 1, 1]
-    assert active(found, left_out=1, threshold=1) == [0, 0, 1, 1]
+    assert active(found, excluded_outliers=0, threshold=1) == [0, 0, 0, 1]
+    assert active(found, excluded_outliers=1, threshold=0.9) == [0, 1, 1, 1]
+    assert active(found, excluded_outliers=1, threshold=1) == [0, 0, 1, 1]
 
 
 def test_outside_the_outputs_a_unit_is_one_neuron_of_one_layer() -> None:
@@ -332,14 +337,16 @@ def test_a_text_without_any_score_in_a_sublayer() -> None:
     for name in ("effective_number", "gini"):
         assert silent.filter(measure=name)["value"].to_list() == [None]
     assert not found.texts["value"].is_nan().any()
-    assert found.holders.filter(scope="network").rows() == [
+    assert found.top_neurons.filter(scope="network").rows() == [
         ("network", 1, "intermediate", 1, 1, 2),
         ("network", 1, "output", 1, 1, 2),
     ]
 
 
 def test_a_maximum_must_be_left() -> None:
-    with pytest.raises(WellspringError, match=r"study\.attribute\.left_out: 9 .* intermediate"):
+    with pytest.raises(
+        WellspringError, match=r"study\.attribute\.excluded_outliers: 9 .* intermediate"
+    ):
         measure(chunked(outlier_network()), EVERY, [0, 9])
     two = {(1, "output"): np.ones((2, 2), np.float32), (1, "up"): np.zeros((2, 9), np.float32)}
     measure(chunked(two), EVERY, [1])
@@ -348,9 +355,9 @@ def test_a_maximum_must_be_left() -> None:
 
 
 def test_no_texts_is_an_error() -> None:
-    for left_out in ([0], [1]):
+    for excluded_outliers in ([0], [1]):
         with pytest.raises(WellspringError, match="no text has a signal in every layer"):
-            measure(lambda: iter([]), EVERY, left_out)
+            measure(lambda: iter([]), EVERY, excluded_outliers)
 
 
 def test_no_thresholds_leave_the_measures_without_one() -> None:

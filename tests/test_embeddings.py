@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 import torch
 import transformers
-from checkpoints import WORDS, bert, llama, make
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tokenizers import Tokenizer, processors
 from transformers.models.bert.tokenization_bert_legacy import BertTokenizerLegacy
 
+from tests.support.checkpoints import WORDS, bert, llama, make
 from wellspring import embeddings
 from wellspring.errors import WellspringError
 from wellspring.models import sources

@@ -24,14 +24,14 @@ from scipy.special import entr
 from wellspring.errors import WellspringError
 
 Normaliser = Literal["network-max", "sublayer-max", "sublayer-mean", "share-of-sum"]
-Sublayer = tuple[int, str]
+Location = tuple[int, str]
 """Layer (1 … L) and name of a sub-layer."""
 
 PLACE = {"layer": pl.Int64, "sublayer": pl.String}
-SETTING = {"normaliser": pl.String, "left_out": pl.Int64, "threshold": pl.Float64}
+SETTING = {"normaliser": pl.String, "excluded_outliers": pl.Int64, "threshold": pl.Float64}
 COUNTS = {**PLACE, "neuron": pl.Int64, **SETTING, "texts": pl.Int64, "active": pl.Int64}
 TEXTS = {"text_id": pl.String, **PLACE, "measure": pl.String, **SETTING, "value": pl.Float64}
-HOLDERS = {"scope": pl.String, **PLACE, "neuron": pl.Int64, "texts": pl.Int64, "of": pl.Int64}
+TOP_NEURONS = {"scope": pl.String, **PLACE, "neuron": pl.Int64, "texts": pl.Int64, "of": pl.Int64}
 
 # Sums over texts are of whole numbers of this part, so that no order of texts changes them.
 PART = 2.0**-32
@@ -42,7 +42,7 @@ class Chunk:
     """Some texts with their scores in every sub-layer of the network."""
 
     text_ids: Sequence[str]
-    scores: Mapping[Sublayer, np.ndarray]
+    scores: Mapping[Location, np.ndarray]
     """Absolute scores [texts, neurons] float32, finite and at least 0."""
 
 
@@ -61,37 +61,39 @@ class Activations:
     without one `effective_number` (exponential of the entropy of score / sum; 1 … neurons) and
     `gini` (0: all equal, 1 − 1 / neurons: one holds all). The last two are null for a text without
     any score in the sub-layer; no neuron is active there."""
-    holders: pl.DataFrame
-    """HOLDERS; `texts` of the `of` texts have their largest score, in the network or in that
+    top_neurons: pl.DataFrame
+    """TOP_NEURONS; `texts` of the `of` texts have their largest score, in the network or in that
     sub-layer, in this neuron; the first one, by layer, sub-layer and neuron, of equals."""
 
 
 def measure(
-    chunks: Chunks, thresholds: Mapping[Normaliser, Sequence[float]], left_out: Sequence[int]
+    chunks: Chunks,
+    thresholds: Mapping[Normaliser, Sequence[float]],
+    excluded_outliers: Sequence[int],
 ) -> Activations:
-    """Counts, measures and holders of all texts; a second pass where outlier units are left out.
+    """Counts, measures and top neurons of all texts; two passes where outliers are excluded.
 
     Memory is that of the frames, of one chunk and of a few float64 copies of one of its sub-layers.
 
     Args:
         thresholds: at least 0, of each normaliser: the text's largest score in the network or in
             the sub-layer, or its mean or its sum in the sub-layer.
-        left_out: how many outlier units the maximum, mean and sum pass over; they still count as
-            neurons. The units with the largest sums over texts of (largest score of the unit /
-            largest score in the network) come first, ties by sub-layer, layer and neuron.
+        excluded_outliers: how many outlier units the maximum, mean and sum pass over; they still
+            count as neurons. The units with the largest sums over texts of (largest score of the
+            unit / largest score in the network) come first, ties by sub-layer, layer and neuron.
 
     Raises:
         WellspringError: where there are no texts, or no neuron of a sub-layer is left.
     """
-    places = _places(chunks) if any(left_out) else {}
-    _check(places, left_out)
+    places = _places(chunks) if any(excluded_outliers) else {}
+    _check(places, excluded_outliers)
     settings = [
         (normaliser, left, threshold)
-        for normaliser, left in product(thresholds, left_out)
+        for normaliser, left in product(thresholds, excluded_outliers)
         for threshold in thresholds[normaliser]
     ]
     ids: list[str] = []
-    tallies: dict[Sublayer, _Tally] = {}
+    tallies: dict[Location, _Tally] = {}
     for chunk in chunks():
         scores = _scores(chunk)
         if not tallies:
@@ -99,7 +101,7 @@ def measure(
                 sublayer: _Tally.empty(len(settings), found.shape[1])
                 for sublayer, found in scores.items()
             }
-        normalisers = _normalisers(scores, places, {0, *left_out})
+        normalisers = _normalisers(scores, places, {0, *excluded_outliers})
         _count(tallies, scores, normalisers, settings)
         _hold(tallies, scores)
         ids.extend(chunk.text_ids)
@@ -130,7 +132,7 @@ class _Tally:
         return cls(np.zeros((settings, neurons), np.int64), held, [])
 
 
-def _scores(chunk: Chunk) -> dict[Sublayer, np.ndarray]:
+def _scores(chunk: Chunk) -> dict[Location, np.ndarray]:
     """By layer and sub-layer, each text's scores side by side: a sum then adds in one order."""
     return {
         sublayer: np.ascontiguousarray(chunk.scores[sublayer], np.float32)
@@ -138,10 +140,10 @@ def _scores(chunk: Chunk) -> dict[Sublayer, np.ndarray]:
     }
 
 
-def _places(chunks: Chunks) -> dict[Sublayer, np.ndarray]:
+def _places(chunks: Chunks) -> dict[Location, np.ndarray]:
     """[neurons] of each sub-layer: the place of the neuron's unit among all units, 0 the first."""
     sums: dict[tuple[str, int], np.ndarray] = {}
-    layers: set[Sublayer] = set()
+    layers: set[Location] = set()
     for chunk in chunks():
         scores = _scores(chunk)
         network = np.max([found.max(axis=1) for found in scores.values()], axis=0)[:, None]
@@ -165,26 +167,28 @@ def _places(chunks: Chunks) -> dict[Sublayer, np.ndarray]:
     return {sublayer: of_unit[_unit(sublayer)] for sublayer in sorted(layers)}
 
 
-def _unit(sublayer: Sublayer) -> tuple[str, int]:
+def _unit(sublayer: Location) -> tuple[str, int]:
     """The group of units that a sub-layer's neurons are: one for the outputs of all layers."""
     layer, name = sublayer
     return (name, 0) if name == "output" else (name, layer)
 
 
-def _check(places: Mapping[Sublayer, np.ndarray], left_out: Sequence[int]) -> None:
+def _check(places: Mapping[Location, np.ndarray], excluded_outliers: Sequence[int]) -> None:
     for (layer, name), place in places.items():
-        if max(left_out) > place.max():
+        if max(excluded_outliers) > place.max():
             raise WellspringError(
-                f"study.attribute.left_out: {max(left_out)} outlier units are all {len(place)} "
-                f"neurons of layer {layer}, {name}, which leaves no maximum: leave out fewer"
+                "study.attribute.excluded_outliers: "
+                f"{max(excluded_outliers)} outlier units are all "
+                f"{len(place)} neurons of layer {layer}, {name}, "
+                "which leaves no maximum: leave out fewer"
             )
 
 
 def _normalisers(
-    scores: Mapping[Sublayer, np.ndarray], places: Mapping[Sublayer, np.ndarray], lefts: set[int]
-) -> dict[tuple[Sublayer, Normaliser, int], np.ndarray]:
+    scores: Mapping[Location, np.ndarray], places: Mapping[Location, np.ndarray], lefts: set[int]
+) -> dict[tuple[Location, Normaliser, int], np.ndarray]:
     """[texts] float64 for each sub-layer, normaliser and number of units left out."""
-    found: dict[tuple[Sublayer, Normaliser, int], np.ndarray] = {}
+    found: dict[tuple[Location, Normaliser, int], np.ndarray] = {}
     for left in sorted(lefts):
         for sublayer, given in scores.items():
             rest, neurons = given, given.shape[1]
@@ -201,9 +205,9 @@ def _normalisers(
 
 
 def _count(
-    tallies: Mapping[Sublayer, _Tally],
-    scores: Mapping[Sublayer, np.ndarray],
-    normalisers: Mapping[tuple[Sublayer, Normaliser, int], np.ndarray],
+    tallies: Mapping[Location, _Tally],
+    scores: Mapping[Location, np.ndarray],
+    normalisers: Mapping[tuple[Location, Normaliser, int], np.ndarray],
     settings: Sequence[_Setting],
 ) -> None:
     """Add a chunk's active neurons and its texts' measures."""
@@ -247,22 +251,22 @@ def _gini(scores: np.ndarray, total: np.ndarray) -> np.ndarray:
         return weighted / (neurons * total)
 
 
-def _hold(tallies: Mapping[Sublayer, _Tally], scores: Mapping[Sublayer, np.ndarray]) -> None:
+def _hold(tallies: Mapping[Location, _Tally], scores: Mapping[Location, np.ndarray]) -> None:
     """Add who holds each text's maximum, in each sub-layer and in the network."""
     largest = np.stack([found.max(axis=1) for found in scores.values()])
     winner = largest.argmax(axis=0)
     for number, (sublayer, found) in enumerate(scores.items()):
-        holders = found.argmax(axis=1)
+        top_neurons = found.argmax(axis=1)
         scored = largest[number] > 0
         for scope, chosen in (("sublayer", scored), ("network", scored & (winner == number))):
-            held = np.bincount(holders[chosen], minlength=found.shape[1])
+            held = np.bincount(top_neurons[chosen], minlength=found.shape[1])
             tallies[sublayer].held[scope] += held
 
 
 def _frames(
-    tallies: Mapping[Sublayer, _Tally], ids: Sequence[str], settings: Sequence[_Setting]
+    tallies: Mapping[Location, _Tally], ids: Sequence[str], settings: Sequence[_Setting]
 ) -> tuple[pl.DataFrame, pl.DataFrame, pl.DataFrame]:
-    """COUNTS, TEXTS and HOLDERS."""
+    """COUNTS, TEXTS and TOP_NEURONS."""
     of_counts = pl.DataFrame(settings, SETTING, orient="row")
     of_texts = pl.concat(
         [
@@ -271,7 +275,7 @@ def _frames(
         ],
         how="diagonal",
     )
-    counts, texts, holders = [], [], []
+    counts, texts, top_neurons = [], [], []
     for (layer, name), tally in tallies.items():
         where = {"layer": layer, "sublayer": name, "texts": len(ids), "of": len(ids)}
         neurons = pl.Series("neuron", np.arange(tally.active.shape[1]))
@@ -281,8 +285,8 @@ def _frames(
         texts.append(_shaped(grid.with_columns(pl.col("value").fill_nan(None)), TEXTS, where))
         for scope, held in tally.held.items():
             frame = pl.DataFrame({"neuron": neurons, "texts": held}).filter(pl.col("texts") > 0)
-            holders.append(_shaped(frame, HOLDERS, where | {"scope": scope}))
-    in_order = pl.concat(holders).sort("scope", maintain_order=True)
+            top_neurons.append(_shaped(frame, TOP_NEURONS, where | {"scope": scope}))
+    in_order = pl.concat(top_neurons).sort("scope", maintain_order=True)
     return pl.concat(counts), pl.concat(texts), in_order
 
 

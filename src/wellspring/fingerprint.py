@@ -157,7 +157,7 @@ STEPS: dict[str, tuple[str, ...]] = {
         "figures.attributions",
         "figures.correlations",
         "figures.fidelity",
-        "figures.reality",
+        "figures.sanity_checks",
         "figures.tables",
         "figures.style",
     ),

@@ -135,7 +135,7 @@ def attribution_figure_files(config: Config) -> list[str]:
     names = [
         f"{attribution}/{retriever}/{name}"
         for attribution, retriever in shown
-        for name in (*(compared if retriever in pairs else []), "concentration", "reality")
+        for name in (*(compared if retriever in pairs else []), "concentration", "sanity-checks")
     ]
     if wanted and wanted.removal:
         names += dict.fromkeys(f"fidelity/{retriever}" for _, retriever in shown)
@@ -150,8 +150,8 @@ def attribution_figure_files(config: Config) -> list[str]:
 def drawing_options(config: Config, drawing: str, retriever: str) -> str:
     """The options of `wellspring figure` for a figure of attributions."""
     setting = ""
-    if drawing != "reality":
-        setting = map_options(config, retriever, "normaliser", "left_out", "threshold")
+    if drawing != "sanity-checks":
+        setting = map_options(config, retriever, "normaliser", "excluded_outliers", "threshold")
     return f"{setting} {twin_options(config)}".strip()
 
 

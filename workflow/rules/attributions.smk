@@ -37,7 +37,7 @@ rule activations:
     output:
         counts="results/activations/{attribution}/{encoder}/{dataset}/{side}.parquet",
         texts="results/activations/{attribution}/{encoder}/{dataset}/{side}.texts.parquet",
-        holders="results/activations/{attribution}/{encoder}/{dataset}/{side}.holders.parquet",
+        top_neurons="results/activations/{attribution}/{encoder}/{dataset}/{side}.top_neurons.parquet",
     log:
         "results/logs/activations/{attribution}/{encoder}/{dataset}/{side}.log",
     conda:
@@ -49,7 +49,7 @@ rule activations:
         spec=slice_of(specs.activations, *ATTRIBUTED),
         code=fingerprint.code("activations"),
     shell:
-        "wellspring activations results/attributions/{wildcards.attribution}/{wildcards.encoder}/{wildcards.dataset}/{wildcards.side} {output.counts} {output.texts} {output.holders}"
+        "wellspring activations results/attributions/{wildcards.attribution}/{wildcards.encoder}/{wildcards.dataset}/{wildcards.side} {output.counts} {output.texts} {output.top_neurons}"
         " --spec {params.spec:q} --code {params.code} --log {log}"
 
 

@@ -43,7 +43,7 @@ wildcard_constraints:
     passages=r"\d+",
     figure=rf"layer-accuracy(\.{configuration.SLUG})?|similarity",
     map="heat|change",
-    drawing="concentration|sweep|reality",
+    drawing="concentration|sweep|sanity-checks",
     checkpoint=configuration.SLUG,
     file=r"[a-z]+(\.[a-z0-9]+)*",
 

@@ -29,7 +29,7 @@ MOST_POINTS = 31
 
 
 @dataclass(frozen=True)
-class Attributed:
+class AttributedTexts:
     """The scores of some texts."""
 
     rows: list[int]
@@ -52,7 +52,7 @@ def attribute(
     widths: Sequence[int] | None = None,
     scorer: Scorer | None = None,
     names: Sequence[str] | None = None,
-) -> Iterator[Attributed]:
+) -> Iterator[AttributedTexts]:
     """Neuron scores of one block's sub-layers, a batch at a time, longest texts first.
 
     tokens: ids as from `embeddings.tokenise`. target: of the same texts in the same order. budget:
@@ -236,7 +236,7 @@ class _Job:
     names: Sequence[str | int]
 
 
-def _fitted(job: _Job, rows: list[int], at_once: int, splits: int = 0) -> Iterator[Attributed]:
+def _fitted(job: _Job, rows: list[int], at_once: int, splits: int = 0) -> Iterator[AttributedTexts]:
     """The texts' scores, in one batch or, where memory runs out, in halves: of texts, then of
     points."""
     try:
@@ -248,7 +248,7 @@ def _fitted(job: _Job, rows: list[int], at_once: int, splits: int = 0) -> Iterat
         if not out_of_memory(error):
             raise
     else:
-        yield Attributed(rows, found, splits)
+        yield AttributedTexts(rows, found, splits)
         return
     if len(rows) == at_once == 1:
         raise WellspringError(

@@ -18,19 +18,19 @@ from wellspring.cli.step import FILE, FOLDER, circumstances, options, step
 @click.argument("folder", type=FOLDER)
 @click.argument("counts", type=FILE)
 @click.argument("texts", type=FILE)
-@click.argument("holders", type=FILE)
+@click.argument("top_neurons", type=FILE)
 @options
 def activations(
     folder: Path,
     counts: Path,
     texts: Path,
-    holders: Path,
+    top_neurons: Path,
     spec: str,
     code: str | None,
     log: Path | None,
 ) -> None:
     """Count the active neurons of the scores under FOLDER: COUNTS by neuron, TEXTS by text, and
-    the HOLDERS of each text's maximum."""
+    the TOP_NEURONS of each text's maximum."""
     from wellspring.activations import Chunk, measure
 
     wanted = specs.ActivationsSpec.read(spec)
@@ -47,9 +47,9 @@ def activations(
             for ids, found in scores.stream(stored, sublayers):
                 yield Chunk(ids, found)
 
-        found = measure(chunks, wanted.thresholds, wanted.left_out)
+        found = measure(chunks, wanted.thresholds, wanted.excluded_outliers)
         quality = scores.quality(stored, sublayers)
-        for line in _summary(found.holders, quality):
+        for line in _summary(found.top_neurons, quality):
             messages.say(line)
         identity = {
             "step": "activations",
@@ -61,13 +61,13 @@ def activations(
             circumstances("activations", None, "numpy", "polars"),
             {"texts": quality["text_id"].n_unique(), scores.QUIET: len(stored.quiet)},
         )
-        shards.write(holders, found.holders.to_arrow(), made)
+        shards.write(top_neurons, found.top_neurons.to_arrow(), made)
         shards.write(texts, pl.concat([found.texts, quality]).to_arrow(), made)
         shards.write(counts, found.counts.to_arrow(), made)
 
 
-def _summary(holders: pl.DataFrame, quality: pl.DataFrame) -> Iterator[str]:
-    network = holders.filter(scope="network").sort("texts", descending=True)
+def _summary(top_neurons: pl.DataFrame, quality: pl.DataFrame) -> Iterator[str]:
+    network = top_neurons.filter(scope="network").sort("texts", descending=True)
     for row in network.head(3).iter_rows(named=True):
         where = f"neuron {row['neuron']} of layer {row['layer']}, {row['sublayer']}"
         yield f"{where}: the largest score of {row['texts']} of {row['of']} texts"

@@ -20,7 +20,7 @@ from wellspring.cli.step import FILE, Log, batched, circumstances, options, step
 from wellspring.errors import WellspringError
 
 if TYPE_CHECKING:
-    from wellspring.attributions.fused import Attributed
+    from wellspring.attributions.fused import AttributedTexts
     from wellspring.attributions.targets import Target
     from wellspring.models.load import Backbone
 
@@ -301,7 +301,7 @@ def _attributed(
     target: Target,
     wanted: specs.AttributeSpec,
     budget: int,
-) -> Iterator[Attributed]:
+) -> Iterator[AttributedTexts]:
     from wellspring.attributions import fused, quadrature
 
     whole, encoding = wanted.attribution, wanted.attribution.encoding

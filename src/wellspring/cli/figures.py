@@ -18,16 +18,18 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 OF_PROBES = ("layer-accuracy", "controls", "similarity")
-OF_ATTRIBUTIONS = ("concentration", "sweep", "reality", "fidelity")
+OF_ATTRIBUTIONS = ("concentration", "sweep", "sanity-checks", "fidelity")
 SHOWN = 4
 """Cautions that stand below a figure."""
 
 
 def setting(command: Callable) -> Callable:
-    """--normaliser, --left-out and --threshold: when a neuron counts as active."""
+    """--normaliser, --excluded-outliers and --threshold: when a neuron counts as active."""
     for option in (
         click.option("--threshold", type=click.FloatRange(min=0), default=0.1, show_default=True),
-        click.option("--left-out", type=click.IntRange(min=0), default=0, show_default=True),
+        click.option(
+            "--excluded-outliers", type=click.IntRange(min=0), default=0, show_default=True
+        ),
         click.option("--normaliser", default="network-max", show_default=True),
     ):
         command = option(command)
@@ -59,7 +61,7 @@ def figure(
     retriever: str | None,
     attribution: str | None,
     normaliser: str,
-    left_out: int,
+    excluded_outliers: int,
     threshold: float,
     retrievers: str | None,
     published: Path | None,
@@ -80,18 +82,20 @@ def figure(
 
             from wellspring.figures.attributions import concentration, sweep
             from wellspring.figures.fidelity import fidelity
-            from wellspring.figures.reality import reality
+            from wellspring.figures.sanity_checks import sanity_checks
 
             whose = (table, dataset, attribution, retriever)
             beside = table.filter(retriever=retriever)["compared_with"].drop_nulls().unique()
             drawn_names = [retriever, *beside, *draws.get(retriever, [])]
             lines = _sentences(cautions, dataset, attribution, drawn_names)
             if name == "concentration":
-                drawn = concentration(*whose, normaliser, left_out, threshold, draws, lines)
+                drawn = concentration(
+                    *whose, normaliser, excluded_outliers, threshold, draws, lines
+                )
             elif name == "sweep":
-                drawn = sweep(*whose, normaliser, left_out, threshold, draws, lines)
-            elif name == "reality":
-                drawn = reality(*whose, lines)
+                drawn = sweep(*whose, normaliser, excluded_outliers, threshold, draws, lines)
+            elif name == "sanity-checks":
+                drawn = sanity_checks(*whose, lines)
             else:
                 drawn = fidelity(table, dataset, retriever, lines)
             _save(drawn, pdf, png)
@@ -142,7 +146,7 @@ def heatmap(
     side: str,
     cautions: Path | None,
     normaliser: str,
-    left_out: int,
+    excluded_outliers: int,
     threshold: float,
     bins: int,
     statistic: str,
@@ -152,7 +156,11 @@ def heatmap(
     """Draw the active neurons COUNTS beside those of the COUNTERPART, or the change between them,
     into PDF and PNG."""
     with step("heatmap", None, code, log):
-        drawn_setting = {"normaliser": normaliser, "left_out": left_out, "threshold": threshold}
+        drawn_setting = {
+            "normaliser": normaliser,
+            "excluded_outliers": excluded_outliers,
+            "threshold": threshold,
+        }
         tables = []
         for path in (counts, counterpart):
             shards.check(path, step="activations")

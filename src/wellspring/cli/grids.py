@@ -37,27 +37,27 @@ def probe_files(
                 yield path, {**where, "layer": layer, "passages": count}
 
 
-def activation_texts(activations: Path, cell: specs.Counted) -> pl.LazyFrame:
+def activation_texts(activations: Path, cell: specs.CountedSide) -> pl.LazyFrame:
     """The measures of every text of a side, under an attribution."""
     path = activations / f"{place(cell)}.texts.parquet"
     shards.check(path, cell.activations, step="activations")
     return located(path, **_names(cell))
 
 
-def activation_facts(activations: Path, cell: specs.Counted) -> dict[str, object]:
+def activation_facts(activations: Path, cell: specs.CountedSide) -> dict[str, object]:
     """What the step that counted a side's active neurons reports."""
     path = activations / f"{place(cell)}.texts.parquet"
     return dict(shards.check(path, cell.activations, step="activations").facts)
 
 
-def ablations(folder: Path, cell: specs.Attributed) -> pl.LazyFrame:
+def ablations(folder: Path, cell: specs.AttributedSide) -> pl.LazyFrame:
     """What ablation does to every text of a side, under an attribution."""
     path = folder / f"{place(cell)}.parquet"
     shards.check(path, cell.ablations, step="ablations")
     return located(path, **_names(cell))
 
 
-Cell = TypeVar("Cell", bound=specs.Counted)
+Cell = TypeVar("Cell", bound=specs.CountedSide)
 
 
 def groups(grid: Sequence[Cell]) -> dict[tuple[str, str, str], list[Cell]]:
@@ -79,10 +79,10 @@ def rounded(table: pl.DataFrame) -> pl.DataFrame:
     return table.with_columns(pl.col(pl.Float64).round_sig_figs(6))
 
 
-def place(cell: specs.Counted) -> str:
+def place(cell: specs.CountedSide) -> str:
     """The path of a side under results/activations and the like."""
     return f"{cell.attribution}/{cell.encoder}/{cell.dataset}/{cell.side}"
 
 
-def _names(cell: specs.Counted) -> dict[str, str]:
+def _names(cell: specs.CountedSide) -> dict[str, str]:
     return {name: getattr(cell, name) for name in ("attribution", "dataset", "encoder", "side")}

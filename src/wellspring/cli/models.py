@@ -123,7 +123,7 @@ def _make(wanted: specs.ModelSpec, folder: Path) -> Iterator[str]:
             conventions.refuse(conventions.read(base), wanted.base.acknowledge)
         except ModelError as error:
             raise ModelError(f"the model that it copies ({wanted.base.source}): {error}") from None
-        sources.make_random(base, folder, architecture(wanted), wanted.seed, wanted.kept)
+        sources.make_random(base, folder, architecture(wanted), wanted.seed, wanted.trained_blocks)
         return
     place = _locate(wanted.source, folder)
     if (place / ADAPTER_CONFIG).is_file():

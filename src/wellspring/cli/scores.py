@@ -211,7 +211,7 @@ def quality(stored: Stored, sublayers: Sequence[str]) -> pl.DataFrame:
                         sublayer=pl.lit(name),
                         measure=pl.lit(measure),
                         normaliser=pl.lit(None, pl.String),
-                        left_out=pl.lit(None, pl.Int64),
+                        excluded_outliers=pl.lit(None, pl.Int64),
                         threshold=pl.lit(None, pl.Float64),
                         value=pl.when(number.is_finite()).then(number),
                     )

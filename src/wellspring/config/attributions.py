@@ -175,7 +175,7 @@ class Maps(Strict):
 
     normaliser: Normaliser = "network-max"
     """What scores are divided by."""
-    left_out: int = Field(default=0, ge=0)
+    excluded_outliers: int = Field(default=0, ge=0)
     """Outlier units that the normaliser leaves out."""
     threshold: Threshold = 0.1
     """A neuron is active above it."""
@@ -205,7 +205,7 @@ class Attributing(Strict):
     network (published), its largest, its mean or its sum in the sub-layer. A normaliser that is not
     named keeps its default; an empty list leaves it out. Multiples of the mean are alike in
     networks of any width, shares of the sum are not."""
-    left_out: list[Annotated[int, Field(ge=0)]] = Field(default=[0, 1], min_length=1)
+    excluded_outliers: list[Annotated[int, Field(ge=0)]] = Field(default=[0, 1], min_length=1)
     """How many outlier units (dimensions of the residual stream, or single inner neurons) the
     normaliser leaves out."""
     ablate: Annotated[

@@ -17,6 +17,9 @@ from wellspring.config.models import ARCHITECTURES, GATED, Encoder, Retriever
 from wellspring.config.twins import expanded
 from wellspring.errors import ConfigError
 
+RENAMED = {"kept": "trained_blocks", "left_out": "excluded_outliers"}
+"""Keys of earlier versions."""
+
 FORMATS = "|".join(
     get_args(kind.model_fields["format"].annotation)[0] for kind in get_args(get_args(Dataset)[0])
 )
@@ -46,7 +49,8 @@ def _describe(detail: Mapping[str, Any]) -> str:
     # Nor are the names of a value's alternatives.
     where = re.sub(r"\.(literal|list|constrained)[-\[].*$", "", where)
     if detail["type"] == "extra_forbidden":
-        return f"{where}: unknown key"
+        key = where.rpartition(".")[2]
+        return f"{where}: " + (f"is called {RENAMED[key]} now" if key in RENAMED else "unknown key")
     if detail["type"] == "missing":
         return f"{where}: missing"
     if detail["type"] == "string_pattern_mismatch" and SLUG in str(detail.get("ctx", {})):
@@ -100,13 +104,16 @@ def _model_problems(config: Config, name: str) -> Iterable[str]:
         if source.startswith("hub:") and not re.fullmatch(HUB, source):
             yield f"models.{name}.{key}: must be hub:OWNER/NAME@REVISION, got {source!r}"
     if model.scheme != "random":
-        if model.kept is not None:
-            yield f"models.{name}.kept: is for sources random:MODEL"
+        if model.trained_blocks is not None:
+            yield f"models.{name}.trained_blocks: is for sources random:MODEL"
         if model.draws > 1:
             yield f"models.{name}.draws: is for sources random:MODEL"
         return
-    if model.kept is not None and model.kept >= model.layers:
-        yield f"models.{name}.kept: must be below layers ({model.layers}), or nothing is fresh"
+    if model.trained_blocks is not None and model.trained_blocks >= model.layers:
+        yield (
+            f"models.{name}.trained_blocks: must be below layers ({model.layers}), "
+            "or nothing is fresh"
+        )
     base = config.models.get(model.place)
     if base is None:
         yield f"models.{name}.source: no model is named {model.place!r}"
@@ -278,10 +285,10 @@ def _attribute_problems(config: Config, attribute: Attributing) -> Iterable[str]
                 f"study.attribute.maps.{key}: {value} is not among "
                 f"study.attribute.thresholds.{maps.normaliser}: add it there"
             )
-    if maps.left_out not in attribute.left_out:
+    if maps.excluded_outliers not in attribute.excluded_outliers:
         yield (
-            f"study.attribute.maps.left_out: {maps.left_out} is not among "
-            "study.attribute.left_out: add it there"
+            f"study.attribute.maps.excluded_outliers: {maps.excluded_outliers} is not among "
+            "study.attribute.excluded_outliers: add it there"
         )
 
 

@@ -112,7 +112,7 @@ class Model(Strict):
     """Of `random:`: so many twins with weights of their own, drawn with seed, seed + 1, …. Encoders
     and retrievers on the model are multiplied with it: `NAME`, `NAME.2`, `NAME.3`, …; a study that
     names the first takes all."""
-    kept: int | None = Field(default=None, ge=0)
+    trained_blocks: int | None = Field(default=None, ge=0)
     """Of `random:`: so many of the lowest blocks keep their weights, and so does what is no block
     (embeddings, norms); where left out, all weights are fresh. What depends on the blocks above
     then shows."""

@@ -81,7 +81,7 @@ def concentration(
     attribution: str,
     retriever: str,
     normaliser: str = "network-max",
-    left_out: int = 0,
+    excluded_outliers: int = 0,
     threshold: float = 0.1,
     twins: Twins = NO_TWINS,
     cautions: Sequence[str] = (),
@@ -94,8 +94,8 @@ def concentration(
 
     Args:
         table: `wellspring.findings.decentralisation.build`'s.
-        normaliser, left_out, threshold: the setting of the share; where the table lacks it, the
-            column is left out.
+        normaliser, excluded_outliers, threshold: the setting of the share; where the table lacks
+            it, the column is left out.
         twins: random twins that were drawn several times; hatched, the range of their levels.
         cautions: sentences below the panels.
 
@@ -104,7 +104,7 @@ def concentration(
     """
     found, names = pair_of(table, dataset, attribution, retriever)
     levels = rows_of(found, finding="level").filter(pl.col("layer").is_not_null())
-    columns = _measures(levels, normaliser, left_out, threshold)
+    columns = _measures(levels, normaliser, excluded_outliers, threshold)
     if not columns:
         raise ConfigError(
             f"figures: the findings hold no level over layers of retriever {retriever} under "
@@ -116,7 +116,7 @@ def concentration(
     }
     of_pair = {name: draws for name, draws in twins.items() if name in names}
     whole = rows_of(table, finding="level", dataset=dataset, attribution=attribution)
-    drawn = _measures(whole, normaliser, left_out, threshold)
+    drawn = _measures(whole, normaliser, excluded_outliers, threshold)
     figure, axes = labelled_grid([f"{side} side" for side in sides], list(columns), 1.7)
     for row, side in zip(axes, sides, strict=True):
         for ax, (title, rows) in zip(row, columns.items(), strict=True):
@@ -140,10 +140,14 @@ def concentration(
 
 
 def _measures(
-    levels: pl.DataFrame, normaliser: str, left_out: int, threshold: float
+    levels: pl.DataFrame, normaliser: str, excluded_outliers: int, threshold: float
 ) -> dict[str, pl.DataFrame]:
     """The title and the rows of each measure that the levels hold."""
-    setting = {"normaliser": normaliser, "left_out": left_out, "threshold": threshold}
+    setting = {
+        "normaliser": normaliser,
+        "excluded_outliers": excluded_outliers,
+        "threshold": threshold,
+    }
     share = rows_of(levels, measure="share_active", **setting)
     columns = {
         f"active neurons, %\n(above {threshold:g} × {NORMALISED[normaliser]})": (
@@ -162,7 +166,7 @@ def sweep(
     attribution: str,
     retriever: str,
     normaliser: str = "network-max",
-    left_out: int = 0,
+    excluded_outliers: int = 0,
     threshold: float = 0.1,
     twins: Twins = NO_TWINS,
     cautions: Sequence[str] = (),
@@ -176,7 +180,7 @@ def sweep(
 
     Args:
         table: `wellspring.findings.decentralisation.build`'s.
-        normaliser, left_out, threshold: the maps' setting.
+        normaliser, excluded_outliers, threshold: the maps' setting.
         twins: random twins that were drawn several times; grey crosses, how far two of them are
             apart.
         cautions: sentences below the panels.
@@ -199,7 +203,11 @@ def sweep(
     labels = [f"{side}\n{sublayer}" for side, sublayer in places]
     titles = [REGIONS[region] for region in regions]
     figure, axes = labelled_grid(labels, titles, 1.35, sharey=True)
-    mapped = {"normaliser": normaliser, "left_out": left_out, "threshold": threshold}
+    mapped = {
+        "normaliser": normaliser,
+        "excluded_outliers": excluded_outliers,
+        "threshold": threshold,
+    }
     for row, (side, sublayer) in zip(axes, places, strict=True):
         for ax, region in zip(row, regions, strict=True):
             here = rows_of(changes, side=side, sublayer=sublayer, region=region)
@@ -207,7 +215,7 @@ def sweep(
             between = rows_of(apart, side=side, sublayer=sublayer, region=region)
             ax.plot(between["threshold"], between["estimate"], label=BETWEEN, **CROSS)
             for (scale, count), line in lines.items():
-                own = rows_of(here, normaliser=scale, left_out=count)
+                own = rows_of(here, normaliser=scale, excluded_outliers=count)
                 _sweep_line(ax, own, line, f"{scale}, {count}")
             ring = rows_of(here, **mapped)
             ax.plot(ring["threshold"], ring["estimate"], label=MAPPED, **RING)
@@ -241,11 +249,11 @@ def _between_twins(
 
 def _sweep_lines(changes: pl.DataFrame) -> dict[tuple[str, int], Line]:
     """Normaliser and number of outliers left out: colour and marker, and dashes."""
-    left_out = enumerate(changes["left_out"].unique().sort())
+    excluded_outliers = enumerate(changes["excluded_outliers"].unique().sort())
     names = held_of(changes, "normaliser", list(NORMALISERS))
     return {
         (name, count): dashed(NORMALISERS[name], place)
-        for (place, count), name in product(left_out, names)
+        for (place, count), name in product(excluded_outliers, names)
     }
 
 

@@ -32,7 +32,7 @@ class Binned:
 def binned(
     counts: pl.DataFrame,
     normaliser: str = "network-max",
-    left_out: int = 0,
+    excluded_outliers: int = 0,
     threshold: float = 0.1,
     bins: int = 10,
     statistic: Statistic = "max",
@@ -43,13 +43,13 @@ def binned(
     ones are the larger, and no neuron is dropped.
 
     Args:
-        counts: layer, sublayer, neuron, normaliser, left_out, threshold, texts, active; one
-            encoder's on one side, a row per neuron and setting.
+        counts: layer, sublayer, neuron, normaliser, excluded_outliers, threshold, texts, active;
+            one encoder's on one side, a row per neuron and setting.
 
     Raises:
         ConfigError: the counts hold no such setting.
     """
-    found = _chosen(counts, normaliser, left_out, threshold)
+    found = _chosen(counts, normaliser, excluded_outliers, threshold)
     place = pl.col("sublayer").replace_strict({name: at for at, name in enumerate(SUBLAYERS)})
     found = found.sort("layer", place, "neuron")
     reduce = {"max": np.max, "mean": np.mean}[statistic]
@@ -63,14 +63,18 @@ def binned(
     return Binned(tuple(rows), np.array(values), np.array(active))
 
 
-def _chosen(counts: pl.DataFrame, normaliser: str, left_out: int, threshold: float) -> pl.DataFrame:
+def _chosen(
+    counts: pl.DataFrame, normaliser: str, excluded_outliers: int, threshold: float
+) -> pl.DataFrame:
     """The counts of one setting."""
-    setting = ["normaliser", "left_out", "threshold"]
-    found = counts.filter(normaliser=normaliser, left_out=left_out, threshold=threshold)
+    setting = ["normaliser", "excluded_outliers", "threshold"]
+    found = counts.filter(
+        normaliser=normaliser, excluded_outliers=excluded_outliers, threshold=threshold
+    )
     if found.is_empty():
         held = counts.select(setting).unique().sort(setting).iter_rows()
         raise ConfigError(
-            f"figures: no activations by {normaliser} with {left_out} left out above "
+            f"figures: no activations by {normaliser} with {excluded_outliers} left out above "
             f"{threshold:g}; held: "
             f"{'; '.join(f'{name}, {out}, {above:g}' for name, out, above in held) or 'none'}"
         )

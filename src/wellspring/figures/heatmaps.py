@@ -32,7 +32,7 @@ def heat_maps(
     counterpart: pl.DataFrame,
     names: tuple[str, str],
     normaliser: str = "network-max",
-    left_out: int = 0,
+    excluded_outliers: int = 0,
     threshold: float = 0.1,
     bins: int = 10,
     statistic: Statistic = "max",
@@ -52,7 +52,11 @@ def heat_maps(
     Raises:
         ConfigError: the counts hold no such setting, or the two differ in their sub-layers.
     """
-    setting = {"normaliser": normaliser, "left_out": left_out, "threshold": threshold}
+    setting = {
+        "normaliser": normaliser,
+        "excluded_outliers": excluded_outliers,
+        "threshold": threshold,
+    }
     ours, theirs = paired(counts, counterpart, names, **setting, bins=bins, statistic=statistic)
     both = np.stack([theirs.values, ours.values])
     norm = Normalize(0, _round(np.nanmax(both, initial=0)))
@@ -77,7 +81,7 @@ def change_map(
     counterpart: pl.DataFrame,
     names: tuple[str, str],
     normaliser: str = "network-max",
-    left_out: int = 0,
+    excluded_outliers: int = 0,
     threshold: float = 0.1,
     bins: int = 10,
     statistic: Statistic = "max",
@@ -94,7 +98,11 @@ def change_map(
     Raises:
         ConfigError: the counts hold no such setting, or the two differ in their sub-layers.
     """
-    setting = {"normaliser": normaliser, "left_out": left_out, "threshold": threshold}
+    setting = {
+        "normaliser": normaliser,
+        "excluded_outliers": excluded_outliers,
+        "threshold": threshold,
+    }
     ours, theirs = paired(counts, counterpart, names, **setting, bins=bins, statistic=statistic)
     change = ours.values - theirs.values
     top = _round(np.nanmax(np.abs(change), initial=0))
@@ -218,10 +226,12 @@ def _bar(figure: Figure, mesh: ScalarMappable, axes: Sequence[Axes], label: str)
     bar.set_label(label)
 
 
-def _meaning(normaliser: str, left_out: int, threshold: float, statistic: Statistic) -> str:
+def _meaning(
+    normaliser: str, excluded_outliers: int, threshold: float, statistic: Statistic
+) -> str:
     """What is counted, in words."""
     neuron = {"max": "the most active neuron", "mean": "mean over the neurons"}[statistic]
-    outliers = f", {left_out} outliers left out" if left_out else ""
+    outliers = f", {excluded_outliers} outliers left out" if excluded_outliers else ""
     return f"({neuron} of a bin; score above {threshold:g} × {NORMALISED[normaliser]}{outliers})"
 
 

@@ -14,7 +14,7 @@ from wellspring.findings.verdicts import Family, Hypothesis, Rules, Setting, jud
 from wellspring.intervals import Estimate
 
 MEASURE = "share_active"
-SETTING = ("normaliser", "left_out", "threshold")
+SETTING = ("normaliser", "excluded_outliers", "threshold")
 Choice = tuple[str, int, float]
 """Normaliser, outlier units left out, threshold."""
 
@@ -36,8 +36,8 @@ def measured(
     """A claim on one pair, attribution, dataset and side, or why it cannot be measured.
 
     Args:
-        own, theirs: text_id, layer, sublayer, normaliser, left_out, threshold, value: each text's
-            share of active neurons in the retriever and in its counterpart.
+        own, theirs: text_id, layer, sublayer, normaliser, excluded_outliers, threshold, value: each
+            text's share of active neurons in the retriever and in its counterpart.
         depth: the retriever's number of blocks.
         published: the setting whose estimate is reported.
         rules: how the family is judged; ids: what names it for its random flips.
@@ -115,19 +115,19 @@ def _interleaved(parts: Sequence[tuple[Estimate, tuple[int, int]]]) -> Estimate:
 
 def _setting(choice: Choice, choices: Sequence[Choice]) -> Setting:
     """Thresholds of different normalisers compare by their rank in the whole sweep."""
-    normaliser, left_out, threshold = choice
+    normaliser, excluded_outliers, threshold = choice
     swept = sorted({other[2] for other in choices if other[:2] == choice[:2]})
     return Setting(
         _label(choice),
         {
             "normaliser": normaliser,
-            "outliers left out": left_out,
+            "outliers left out": excluded_outliers,
             "threshold": swept.index(threshold),
         },
     )
 
 
 def _label(choice: Choice) -> str:
-    normaliser, left_out, threshold = choice
-    outliers = f", {left_out} left out" if left_out else ""
+    normaliser, excluded_outliers, threshold = choice
+    outliers = f", {excluded_outliers} left out" if excluded_outliers else ""
     return f"{normaliser}{outliers}, threshold {threshold:g}"

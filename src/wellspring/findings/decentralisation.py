@@ -33,7 +33,7 @@ SCHEMA = {
     "sublayer": pl.String,
     "measure": pl.String,
     "normaliser": pl.String,
-    "left_out": pl.Int64,
+    "excluded_outliers": pl.Int64,
     "threshold": pl.Float64,
     "other": pl.String,
     "choice": pl.String,
@@ -48,7 +48,7 @@ SCHEMA = {
 KEYS = tuple(SCHEMA)[:17]
 
 GROUP = ("attribution", "dataset", "side")
-CELL = ("sublayer", "measure", "normaliser", "left_out", "threshold", "layer")
+CELL = ("sublayer", "measure", "normaliser", "excluded_outliers", "threshold", "layer")
 ABLATED = {
     "change": pl.col("change"),
     "length_change": pl.col("length_change"),
@@ -137,8 +137,8 @@ def build(
 
     Args:
         texts: attribution, dataset, encoder, side, text_id, layer, sublayer, measure, normaliser,
-            left_out, threshold, value; a text once for each of the others. A null or NaN value
-            does not count.
+            excluded_outliers, threshold, value; a text once for each of the others. A null or NaN
+            value does not count.
         ablations: attribution, dataset, encoder, side, text_id, sublayer, neurons, by, choice,
             draw, change, length_change, margin, margin_before, first, first_before.
         agreement: attribution, dataset, retriever, side, comparison (attributions | models |

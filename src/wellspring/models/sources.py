@@ -118,13 +118,13 @@ def make_random(
     folder: Path,
     architecture: Architecture | str,
     seed: int,
-    kept: int | None = None,
+    trained_blocks: int | None = None,
 ) -> None:
     """Write a checkpoint with `base`'s architecture and tokenizer and fresh float32 weights.
 
     The weights are what transformers draws for a new model, from a generator seeded with `seed`.
-    kept: so many of the lowest blocks, and what is no block, have the weights of `base` (Adebayo et
-    al. 2018, cascading randomisation); None: nothing has.
+    trained_blocks: so many of the lowest blocks, and what is no block, have the weights of `base`
+    (Adebayo et al. 2018, cascading randomisation); None: nothing has.
     """
     import torch
 
@@ -134,8 +134,8 @@ def make_random(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(key(seed, "fresh weights") % 2**63)
         model = model_class(config, architecture)(config)
-    if kept is not None:
-        restore(model, base, architecture, kept)
+    if trained_blocks is not None:
+        restore(model, base, architecture, trained_blocks)
     folder.mkdir(parents=True, exist_ok=True)
     model.to(torch.float32).save_pretrained(folder, safe_serialization=True)
     for name in TOKENIZER_FILES:

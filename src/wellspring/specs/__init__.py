@@ -34,8 +34,8 @@ from wellspring.specs.datasets import (
     texts,
 )
 from wellspring.specs.decentralisation import (
-    Attributed,
-    Counted,
+    AttributedSide,
+    CountedSide,
     DecentralisationSpec,
     decentralisation,
 )
@@ -72,12 +72,12 @@ __all__ = [
     "ActivationsSpec",
     "AgreementSpec",
     "AttributeSpec",
-    "Attributed",
+    "AttributedSide",
     "AttributionSpec",
     "CautionsSpec",
     "ClaimsSpec",
     "Compared",
-    "Counted",
+    "CountedSide",
     "DecentralisationSpec",
     "DownloadSpec",
     "EmbedSpec",

@@ -64,7 +64,7 @@ class ActivationsSpec(Spec):
     quiet: float
     """The share of texts that may be quiet."""
     thresholds: dict[str, list[float]]
-    left_out: list[int]
+    excluded_outliers: list[int]
 
 
 class AblateSpec(Spec):
@@ -196,7 +196,7 @@ def activations(
         layers=config.blocks(encoder),
         quiet=config.attributions[name].quiet,
         thresholds={key: sorted(values) for key, values in wanted.thresholds.items()},
-        left_out=sorted(wanted.left_out),
+        excluded_outliers=sorted(wanted.excluded_outliers),
     )
 
 

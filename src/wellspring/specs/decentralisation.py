@@ -7,7 +7,7 @@ from wellspring.specs.attributions import ablate, activations, agreement
 from wellspring.specs.base import Side, Spec
 
 
-class Counted(Spec):
+class CountedSide(Spec):
     """The active neurons of one side of a retriever under one attribution, by digest."""
 
     attribution: str
@@ -18,7 +18,7 @@ class Counted(Spec):
     activations: str
 
 
-class Attributed(Counted):
+class AttributedSide(CountedSide):
     """All that a study holds of that side."""
 
     ablations: str
@@ -28,7 +28,7 @@ class DecentralisationSpec(Spec):
     """The grid of a study's attributions."""
 
     study: str
-    grid: list[Attributed]
+    grid: list[AttributedSide]
     pairs: dict[str, str]
     depths: dict[str, int]
     """Encoder to the number of its blocks."""
@@ -53,10 +53,10 @@ def decentralisation(config: Config) -> DecentralisationSpec:
     )
 
 
-def attributed(config: Config) -> list[Attributed]:
+def attributed(config: Config) -> list[AttributedSide]:
     """Every side of every retriever under every attribution of the study."""
     return [
-        Attributed(
+        AttributedSide(
             **cell.model_dump(),
             ablations=ablate(
                 config, cell.attribution, cell.encoder, cell.dataset, cell.side
@@ -66,10 +66,10 @@ def attributed(config: Config) -> list[Attributed]:
     ]
 
 
-def counted(config: Config) -> list[Counted]:
+def counted(config: Config) -> list[CountedSide]:
     """The same without what ablation says; empty where the study attributes nothing."""
     return [
-        Counted(
+        CountedSide(
             attribution=name,
             dataset=dataset,
             retriever=retriever,

@@ -8,7 +8,7 @@ from wellspring.config import SCORERS, Config, Probing
 from wellspring.specs.base import Spec
 from wellspring.specs.datasets import LexicalSpec, SamplesSpec, lexical, samples
 from wellspring.specs.decentralisation import (
-    Counted,
+    CountedSide,
     attributes_all,
     comparable,
     counted,
@@ -94,7 +94,7 @@ class ClaimsSpec(Spec):
     passages: list[int]
     probes: dict[str, dict[str, str]]
     """Retriever and dataset to the digest of the probes' slice."""
-    grid: list[Counted]
+    grid: list[CountedSide]
     depths: dict[str, int]
     comparable: list[str]
     """Attributions that measure what the paper does."""
@@ -112,7 +112,7 @@ class CautionsSpec(Spec):
     """Dataset to the lexical scorer that chose its negatives."""
     published: bool
     """Whether it is set against published curves."""
-    grid: list[Counted]
+    grid: list[CountedSide]
     fresh: dict[str, str]
     """Retriever to its counterpart, where that was never trained."""
 

@@ -27,7 +27,7 @@ class ModelSpec(Spec):
     """Of an architecture that is not built in."""
     layers: int
     seed: int | None = None
-    kept: int | None = None
+    trained_blocks: int | None = None
     base: ModelSpec | None = None
     adapter: str | None = None
     acknowledge: tuple[str, ...] = ()
@@ -86,7 +86,7 @@ def model(config: Config, name: str) -> ModelSpec:
         definition=config.architectures.get(entry.architecture),
         layers=entry.layers,
         seed=entry.seed if fresh else None,
-        kept=entry.kept if fresh else None,
+        trained_blocks=entry.trained_blocks if fresh else None,
         base=model(config, entry.place) if fresh else None,
         adapter=entry.adapter,
         acknowledge=tuple(sorted(entry.acknowledge)),

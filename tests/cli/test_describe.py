@@ -1,0 +1,157 @@
+"""`wellspring describe`: what it tells of a folder is what loading it finds."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+
+import pytest
+import yaml
+from click.testing import CliRunner
+from sentence_transformers.base.modules import Dense, Normalize
+
+from tests.models.test_adapters import adapt
+from tests.models.test_conventions import MINILM, OWN, saved, write
+from tests.models.test_conventions import describe as run_model
+from tests.support.checkpoints import bert, edit_config, llama, make
+from wellspring.cli import cli
+from wellspring.cli.describe import description
+from wellspring.config import Encoder, Model
+from wellspring.errors import ModelError
+from wellspring.models import load
+from wellspring.models.architecture import BUILTIN, builtin
+
+CLASSES = [(name, named) for name in BUILTIN for named in builtin(name).classes]
+
+
+def entry(found):
+    """The one model and the one encoder, as the configuration reads them."""
+    ((name, model),) = found["entries"]["models"].items()
+    ((_, encoder),) = found["entries"]["encoders"].items()
+    assert encoder["model"] == name
+    return Model(**model), Encoder(**encoder)
+
+
+@pytest.mark.parametrize(("name", "named"), CLASSES)
+def test_every_class_is_known_with_its_sizes(tmp_path, name, named):
+    folder = make(tmp_path, named)
+    found = description(folder)
+    assert (found["class"], found["architecture"]) == (named, name)
+    assert (found["layers"], found["hidden_size"]) == load.describe(folder, name)
+    assert found["refused"] == [] and found["unsaid"] == ["pooling"]
+    backbone = load.load(folder, name, 2)
+    assert backbone.positions in (None, found["positions"])
+    assert found["tokenizer"]["tokens"] == len(backbone.tokenizer)
+    model, encoder = entry(found)
+    assert (model.architecture, model.layers) == (name, 2)
+    assert encoder.passage_length <= (backbone.positions or 512)
+
+
+def test_what_sentence_transformers_wrote_fills_the_entry(tmp_path):
+    prompts = {"query": "query: ", "document": "passage: "}
+    found = description(saved(tmp_path, Normalize(), mode="lasttoken", prompts=prompts))
+    _, encoder = entry(found)
+    assert found["unsaid"] == [] and encoder.pooling == "eos" and encoder.normalise
+    assert encoder.query_template == "query: {text}"
+    assert encoder.passage_template == "passage: {text}"
+    assert (encoder.query_length, encoder.passage_length) == (128, 128)
+
+
+def code(folder):
+    edit_config(folder, **OWN)
+
+
+def quantised(folder):
+    edit_config(folder, quantization_config={"quant_method": "gptq"})
+
+
+def no_class(folder):
+    edit_config(folder, architectures=None)
+
+
+def another_class(folder):
+    edit_config(folder, architectures=["MineModel"])
+
+
+def reader(folder):
+    edit_config(folder, architectures=["DPRReader"])
+
+
+def no_weights(folder):
+    (folder / "model.safetensors").unlink()
+
+
+def no_tokenizer(folder):
+    for path in folder.glob("*tok*"):
+        path.unlink()
+    (folder / "vocab.txt").unlink()
+
+
+def two_sets(folder):
+    for number in (1, 2):
+        (folder / f"model-0000{number}-of-00002.safetensors").write_bytes(b"")
+
+
+def an_adapter(folder):
+    write(folder, "adapter_config.json", {})
+
+
+@pytest.mark.parametrize(
+    ("damage", "reason"),
+    [
+        (code, r"code of its own, .*acknowledge: \[own-code\]"),
+        (quantised, "quantised"),
+        (no_class, "names no class"),
+        (another_class, "knows the class MineModel"),
+        (reader, "DPRReader: it reads a question and a passage"),
+        (no_weights, "there are no weights"),
+        (no_tokenizer, "there is no tokenizer"),
+        (two_sets, "holds model.safetensors and model-00001-of-00002"),
+        (an_adapter, "an adapter lies beside the weights"),
+    ],
+)
+def test_what_the_step_refuses_is_told_before(tmp_path, damage, reason):
+    folder = bert(tmp_path / "base")
+    damage(folder)
+    (found,) = description(folder)["refused"]
+    assert re.search(reason, found)
+    with pytest.raises(ModelError):
+        run_model(tmp_path, f"path:{folder}")
+
+
+def test_a_module_that_is_left_out_is_told(tmp_path):
+    found = description(saved(tmp_path, Dense(32, 16)))
+    (reason,) = found["refused"]
+    assert "acknowledge: [dense]" in reason and "modules behind it: 2_Dense" in found["says"]
+
+
+def test_the_text_ends_with_entries_that_can_be_pasted(tmp_path):
+    folder = llama(tmp_path / "A Llama")
+    said = CliRunner().invoke(cli, ["describe", str(folder)]).output
+    head, entries = said.split("\n\n")
+    assert "class          LlamaForCausalLM" in head and "nothing that these files show" in head
+    assert entries.startswith("# The files do not say: pooling.")
+    again = json.loads(CliRunner().invoke(cli, ["describe", str(folder), "--json"]).output)
+    assert yaml.safe_load(entries) == again["entries"]
+    assert list(again["entries"]["models"]) == ["a-llama"]
+
+
+def test_a_folder_that_is_no_checkpoint_is_one_line(tmp_path):
+    adapter = adapt(llama(tmp_path / "base"), tmp_path / "adapter")
+    for folder, message in ((tmp_path, "holds no config.json"), (adapter, "holds an adapter")):
+        with pytest.raises(ModelError, match=message) as caught:
+            description(folder)
+        assert "\n" not in str(caught.value)
+
+
+def test_describing_loads_no_torch():
+    code = f"""
+import sys
+from wellspring.cli.describe import description
+from pathlib import Path
+assert description(Path({str(MINILM)!r}))["layers"] == 6
+assert not {{"torch", "transformers"}} & {{*sys.modules}}
+"""
+    subprocess.run([sys.executable, "-c", code], check=True)

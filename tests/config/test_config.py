@@ -1,0 +1,462 @@
+"""The configuration: what is refused, in which words, and where relative paths start."""
+
+from __future__ import annotations
+
+import copy
+import json
+import subprocess
+import sys
+
+import pytest
+import yaml
+
+from tests.support.paths import ROOT
+from wellspring.cli.schema import generate
+from wellspring.config import ARCHITECTURES, anchor, parse
+from wellspring.config.datasets import PUBLISHED as ACCEPTED
+from wellspring.datasets.splits import PUBLISHED
+from wellspring.errors import ConfigError
+
+DEFAULT = yaml.safe_load((ROOT / "config.yaml").read_text())
+
+
+SHA = "0" * 64
+JSONL = {"format": "jsonl", "source": "x"}
+TABLE = {"format": "table", "source": "x", "columns": {"query": "q", "positives": "p"}}
+FAMILY = {
+    "classes": {"ElectraModel": "ElectraModel"},
+    "blocks": "encoder.layer",
+    "sublayers": {
+        "intermediate": {"path": "intermediate.dense"},
+        "output": {"path": "output.dense"},
+    },
+}
+
+
+def edited(path: str, value) -> dict:
+    """The default configuration with one key set."""
+    config = copy.deepcopy(DEFAULT)
+    *parents, last = path.split("/")
+    node = config
+    for key in parents:
+        node = node.setdefault(key, {})
+    node[last] = value
+    return config
+
+
+def test_the_default_study_is_valid_and_small():
+    config = parse(DEFAULT)
+    probing = config.study.probe
+    jobs = sum(
+        len(config.layers(name)) * len(probing.datasets) * len(probing.passages)
+        for name in probing.retrievers
+    )
+    assert jobs <= 84
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "message"),
+    [
+        ("studdy", {}, "studdy: unknown key"),
+        ("datasets/pydocs/negatives/cuont", 3, "datasets.pydocs.negatives.cuont: unknown key"),
+        ("models/a..b", {"source": "path:x"}, "'a..b' cannot be a name"),
+        ("models/a~b", {"source": "path:x"}, "'a~b' cannot be a name"),
+        ("study/name", "../up", "study.name: '../up' cannot be a name"),
+        ("study/name", "a/b", "study.name: 'a/b' cannot be a name"),
+        ("study/probe/passages", [6], "study.probe.passages: 6 passages need 5 negatives"),
+        ("study/probe/layers", [7], "study.probe.layers: 7 is beyond 'minilm', whose last is 6"),
+        ("study/probe/layers", [], "study.probe.layers: names no layer"),
+        ("study/probe/layers", [0, 0], "study.probe.layers: names something twice"),
+        ("study/probe/layers", 6, "study.probe.layers: Input should be a valid list"),
+        ("study/probe/retrievers", ["nobody"], "no retriever is named 'nobody'"),
+        ("study/probe/retrievers", ["minilm"], "compared with 'minilm-random': select that too"),
+        ("study/probe/datasets", ["pydoc"], "no dataset is named 'pydoc'"),
+        ("study/probe/seeds", [1, 1], "study.probe.seeds: names something twice"),
+        ("encoders/minilm/model", "x", "encoders.minilm.model: no model is named 'x'"),
+        ("encoders/minilm/pooling", "max", "encoders.minilm.pooling:"),
+        ("encoders/minilm/query_template", "query: ", "query_template must contain {text}"),
+        ("retrievers/minilm/query", "x", "retrievers.minilm.query: no encoder is named 'x'"),
+        ("retrievers/minilm/compared_with", "minilm", "names itself"),
+        ("models/minilm/source", "a/b", "models.minilm.source: must be hub:ID@REVISION, path:DIR"),
+        ("models/minilm/source", "hub:a/b", "must be hub:OWNER/NAME@REVISION"),
+        ("models/minilm/source", "hub:../b@c", "must be hub:OWNER/NAME@REVISION"),
+        ("models/minilm/adapter", "hub:a/b", "models.minilm.adapter: must be hub:OWNER/NAME@REV"),
+        ("models/minilm/adapter", "random:x", "must be hub:ID@REVISION, path:DIR, got 'random:x'"),
+        ("models/minilm-random/adapter", "path:x", "fresh weights take no adapter"),
+        ("models/minilm/architecture", "bort", "'bort' is neither built in (bert, distilbert,"),
+        ("architectures/bert", FAMILY, "architectures.bert: is built in"),
+        (
+            "architectures/a",
+            FAMILY | {"unused": ["("]},
+            "architectures.a.unused: '(' is no regular",
+        ),
+        (
+            "architectures/a",
+            FAMILY | {"sublayers": {}},
+            "architectures.a.sublayers: names no interm",
+        ),
+        ("study/groups", {"a": ["nobody"]}, "study.groups.a: no retriever is named 'nobody'"),
+        (
+            "study/published",
+            {"source": "x.csv", "curves": {"nobody": "a"}},
+            "study.published.curves: no retriever is named 'nobody'",
+        ),
+        ("attributions/norm/targett", "norm", "attributions.norm.targett: unknown key"),
+        (
+            "attributions/norm/target",
+            "size",
+            "attributions.norm.target: Input should be 'norm'",
+        ),
+        (
+            "attributions/b",
+            {"quadrature": "paper", "method": "conductance"},
+            "attributions.b: quadrature paper needs method: weights",
+        ),
+        (
+            "attributions/b",
+            {"target": "dot", "partners": {"minilm": "x"}},
+            "attributions.b.partners: no encoder is named 'x'",
+        ),
+        (
+            "attributions/norm/partners",
+            {"minilm": "minilm-random"},
+            "attributions.norm.partners: must have minilm: minilm, the two sides of retriever",
+        ),
+        ("retrievers/minilm/passage", "minilm-random", "partners: must have minilm: minilm-random"),
+        ("attributions/norm/shards", 25, "attributions.norm: 24 texts cannot fill 25 shards"),
+        ("models/minilm-random/layers", 5, "study.attribute.layers: 'minilm' has 6 blocks and"),
+        (
+            "attributions/b",
+            {"method": "conductance", "tolerance": 0.1},
+            "attributions.b: tolerance needs method: weights",
+        ),
+        (
+            "attributions/norm/texts",
+            0,
+            "attributions.norm.texts: Input should be greater than",
+        ),
+        ("study/attribute/attributions", ["x"], "no attribution is named 'x'"),
+        ("study/attribute/retrievers", ["minilm"], "study.attribute.retrievers: 'minilm' is comp"),
+        ("study/attribute/layers", [7], "study.attribute.layers: 7 is beyond 'minilm'"),
+        ("study/attribute/layers", [0], "study.attribute.layers"),
+        (
+            "attributions/norm/sublayers",
+            ["up"],
+            "attributions.norm.sublayers: 'minilm' is a bert, whose blocks have no 'up'",
+        ),
+        (
+            "study/attribute/excluded_outliers",
+            [1],
+            "study.attribute.maps.excluded_outliers: 0 is not among",
+        ),
+        ("study/attribute/maps", {"threshold": 0.3}, "maps.threshold: 0.3 is not among"),
+        (
+            "study/attribute/maps",
+            {"threshold_of": {"minilm": 0.3}},
+            "maps.threshold_of.minilm: 0.3 is not among",
+        ),
+        (
+            "study/attribute/maps",
+            {"threshold_of": {"nobody": 0.1}},
+            "study.attribute.maps.threshold_of: no retriever is named 'nobody'",
+        ),
+        (
+            "study/attribute/thresholds",
+            {"max": [0.1]},
+            "study.attribute.thresholds.max: Input should be 'network-max'",
+        ),
+        (
+            "study/attribute/only",
+            {"norm": ["minilm"]},
+            "study.attribute.only.norm: 'minilm' needs 'minilm-random' beside it",
+        ),
+        ("models/minilm-random/layers", 5, "differs from 'minilm', which has 6"),
+        ("models/minilm-random/source", "random:x", "no model is named 'x'"),
+        (
+            "models/minilm-random/trained_blocks",
+            6,
+            "models.minilm-random.trained_blocks: must be below layers (6)",
+        ),
+        (
+            "models/minilm/trained_blocks",
+            2,
+            "models.minilm.trained_blocks: is for sources random:MODEL",
+        ),
+        ("datasets/pydocs/format", "csv", "datasets.pydocs"),
+        ("datasets/pydocs/negatives/depth", 2, "depth 2 is less than count 4"),
+        ("models/minilm/layers", 100, "models.minilm.layers: Input should be less than or equal"),
+        (
+            "study/probe/kinds",
+            ["bm25", "lexical"],
+            "kinds: bm25 and lexical alone tell nothing about",
+        ),
+        ("study/probe/kinds", ["bm25"], "study.probe.kinds: bm25 alone tells nothing about layers"),
+        ("datasets/pydocs/lexical", ["bm25"], "'character-tfidf' is not among datasets.pydocs.lex"),
+        ("datasets/pydocs/lexical", ["bm25", "bm25"], "pydocs.lexical: names something twice"),
+        (
+            "datasets/pydocs/negatives/mined",
+            "bm26",
+            "datasets.pydocs.negatives.mined: Input should",
+        ),
+        (
+            "datasets/pydocs/splits",
+            {"by": "sample", "passages": "disjoint"},
+            "datasets.pydocs.splits: passages: disjoint needs by: query",
+        ),
+        (
+            "datasets/pydocs/splits",
+            {"passages": "disjoint"},
+            "datasets.pydocs.splits: passages: disjoint needs redrawn: false",
+        ),
+        ("datasets/a", JSONL | {"source": {"eval": "x"}}, "datasets.a.source.eval: no split"),
+        ("datasets/a", JSONL | {"sha256": {"train": SHA}}, "datasets.a.sha256: names splits"),
+        (
+            "datasets/a",
+            JSONL | {"source": {"train": "x"}, "sha256": SHA},
+            "datasets.a.sha256: is one digest, but source names splits",
+        ),
+        (
+            "datasets/a",
+            JSONL | {"source": {"train": "x"}, "sha256": {"test": SHA}},
+            "datasets.a.sha256.test: source has no such split",
+        ),
+        ("datasets/a", JSONL | {"source": "hub:a/b@c"}, "hub: is read by format table alone"),
+        ("datasets/a", {"format": "beir", "source": "https://x/y"}, "a folder cannot be fetched"),
+        ("datasets/a", TABLE | {"source": "hub:a/b"}, "must be hub:OWNER/NAME@REVISION"),
+        ("datasets/a", TABLE | {"columns": {}}, "datasets.a.columns.query: missing"),
+        ("datasets/a", JSONL | {"size": {"train": 1}}, "datasets.a.size: names splits"),
+        (
+            "datasets/a",
+            {"format": "beir", "source": "x", "sha256": SHA},
+            "datasets.a.sha256: source is a folder",
+        ),
+    ],
+)
+def test_a_mistake_is_one_line_that_names_the_key(path, value, message):
+    with pytest.raises(ConfigError) as caught:
+        parse(edited(path, value))
+    lines = str(caught.value).splitlines()
+    assert any(message in line for line in lines), lines
+
+
+def test_all_problems_come_in_one_message():
+    config = edited("study/probe/passages", [9])
+    config["encoders"]["minilm"]["model"] = "x"
+    with pytest.raises(ConfigError) as caught:
+        parse(config)
+    assert len(str(caught.value).splitlines()) == 2
+
+
+def test_a_path_is_relative_to_the_file_that_names_it(tmp_path, monkeypatch):
+    own, overlay = tmp_path / "config.yaml", tmp_path / "studies" / "more.yaml"
+    overlay.parent.mkdir()
+    own.write_text("datasets: {a: {format: jsonl, source: data/a.jsonl}}\n")
+    overlay.write_text(
+        "datasets: {b: {format: beir, source: ../data/b}, c: {format: dpr, source: {train: c}}}\n"
+        "models: {m: {source: 'path:m'}}\n"
+    )
+    merged = yaml.safe_load(own.read_text())
+    merged["datasets"] |= yaml.safe_load(overlay.read_text())["datasets"]
+    merged["models"] = {"m": {"source": "path:m"}}
+    monkeypatch.chdir(tmp_path)
+    found = anchor(merged, [own, overlay])
+    assert found["datasets"]["a"]["source"] == "data/a.jsonl"
+    assert found["datasets"]["b"]["source"] == "data/b"
+    assert found["datasets"]["c"]["source"] == {"train": "studies/c"}
+    assert found["models"]["m"]["source"] == "path:studies/m"
+    merged["datasets"]["d"] = {"format": "pydocs"}
+    overlay.write_text(overlay.read_text().replace("c: {format", "d: {format: pydocs}, c: {format"))
+    assert anchor(merged, [own, overlay])["datasets"]["d"]["lock"] == "requirements.lock"
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    found = anchor(merged, [own, overlay])
+    assert found["datasets"]["b"]["source"] == str(tmp_path / "data" / "b")
+
+
+def test_published_splits_and_their_digests_are_accepted():
+    splits = ("train", "dev", "validation", "test")
+    entry = {"format": "dpr", "source": dict.fromkeys(splits, "x"), "sha256": {"dev": SHA}}
+    parse(edited("datasets/a", entry))
+    parse(edited("datasets/a", JSONL | {"sha256": SHA}))
+    assert set(splits) == set(ACCEPTED) == set(PUBLISHED)
+
+
+@pytest.mark.parametrize(
+    ("raw", "message"),
+    [
+        (None, "configuration: Input should be a valid dictionary"),
+        ({}, "models: missing"),
+        (DEFAULT | {"models": ["a"]}, "models: Input should be a valid dictionary"),
+        (DEFAULT | {"models": None}, "models: Input should be a valid dictionary"),
+        (DEFAULT | {"datasets": "text"}, "datasets: Input should be a valid dictionary"),
+        (edited("models/a", ["b"]), "models.a: Input should be a valid dictionary"),
+        (edited("datasets/a", "b"), "datasets.a: Input should be a valid dictionary"),
+    ],
+)
+def test_what_should_be_a_mapping_and_is_none_is_reported(raw, message):
+    with pytest.raises(ConfigError) as caught:
+        parse(anchor(raw, []))
+    assert any(line.startswith(message) for line in str(caught.value).splitlines()), caught.value
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (None, "cannot be read: No such file"),
+        (b"[a, b]", "must be a mapping of keys"),
+        (b"text", "must be a mapping of keys"),
+        (b"0", "must be a mapping of keys"),
+        (b"a: caf\xe9", "not valid YAML: 'utf-8' codec"),
+        (b"a: {", "not valid YAML"),
+        (b"a: 2024-99-99", "not valid YAML"),
+    ],
+)
+def test_a_file_that_is_no_configuration_is_one_line(tmp_path, content, message):
+    file = tmp_path / "config.yaml"
+    if content is not None:
+        file.write_bytes(content)
+    with pytest.raises(ConfigError) as caught:
+        anchor(DEFAULT, [file])
+    assert str(caught.value).startswith(f"{file}: {message}")
+    assert "\n" not in str(caught.value)
+
+
+def test_an_empty_overlay_changes_nothing(tmp_path):
+    own, overlay = ROOT / "config.yaml", tmp_path / "more.yaml"
+    for content in ("", "null", "# nothing"):
+        overlay.write_text(content)
+        assert anchor(DEFAULT, [own, overlay]) == anchor(DEFAULT, [own])
+
+
+def test_a_normaliser_that_is_not_named_is_swept_all_the_same():
+    raw = copy.deepcopy(DEFAULT)
+    raw["study"]["attribute"]["thresholds"] = {"network-max": [0.1], "sublayer-mean": []}
+    swept = parse(raw).study.attribute.thresholds
+    assert swept == {"network-max": [0.1], "sublayer-max": [0.01, 0.02, 0.05, 0.1, 0.2]}
+    raw["study"]["attribute"]["thresholds"] |= {"network-max": [], "sublayer-max": []}
+    with pytest.raises(ConfigError, match="thresholds: names no threshold"):
+        parse(raw)
+
+
+def test_the_schema_is_in_step():
+    path = ROOT / "workflow" / "schemas" / "config.schema.json"
+    assert path.read_text() == generate(), f"mend it: wellspring schema {path.relative_to(ROOT)}"
+
+
+def test_the_schema_accepts_the_default_and_refuses_unknown_keys():
+    import jsonschema
+
+    schema = json.loads(generate())
+    jsonschema.validate(DEFAULT, schema)
+    with pytest.raises(jsonschema.ValidationError, match="studdy"):
+        jsonschema.validate(edited("studdy", 1), schema)
+
+
+def test_help_and_parsing_load_no_torch():
+    script = (
+        "import sys; from click.testing import CliRunner; from wellspring.cli import cli;"
+        "assert CliRunner().invoke(cli, ['--help']).exit_code == 0;"
+        "import wellspring.config, wellspring.specs, wellspring.fingerprint;"
+        "heavy = {'torch', 'transformers', 'polars', 'scipy'} & set(sys.modules);"
+        "assert not heavy, heavy"
+    )
+    subprocess.run([sys.executable, "-c", script], check=True)
+
+
+def test_the_named_architectures_are_those_that_have_a_module():
+    from wellspring.models.architecture import BUILTIN
+
+    assert ARCHITECTURES == BUILTIN
+
+
+def drawn(**changes: object) -> dict:
+    config = edited("models/minilm-random/draws", 3)
+    for path, value in changes.items():
+        config = {**config, **{path: value}}
+    return config
+
+
+def test_draws_multiply_what_stands_on_a_random_model():
+    config = parse(drawn())
+    names = ["minilm-random", "minilm-random.2", "minilm-random.3"]
+    assert config.twins() == {"minilm-random": names}
+    assert [config.models[name].seed for name in names] == [0, 1, 2]
+    for name in names:
+        assert config.encoders[name].model == name
+        assert config.retrievers[name].query == name
+    assert [config.retrievers[name].compared_with for name in names] == [None, *names[:1] * 2]
+    assert config.study.probe.retrievers == ["minilm", *names]
+    assert config.study.attribute.retrievers == ["minilm", *names]
+    assert config.retrievers["minilm"].compared_with == "minilm-random"
+    assert [config.is_further_draw(name) for name in ["minilm", *names]] == [
+        False,
+        False,
+        True,
+        True,
+    ]
+
+
+def test_a_further_draw_changes_no_slice_of_the_others():
+    from wellspring import specs
+
+    one, three = parse(edited("models/minilm-random/draws", 1)), parse(drawn())
+    assert one.twins() == {}
+    for retriever in ("minilm", "minilm-random"):
+        assert specs.probe(one, retriever, "pydocs") == specs.probe(three, retriever, "pydocs")
+    assert specs.model(one, "minilm-random") == specs.model(three, "minilm-random")
+    assert specs.model(three, "minilm-random.2").seed == 1
+    assert {pair.retriever for pair in specs.claims(three).pairs} == {"minilm"}
+
+
+def test_further_draws_take_no_figure_from_the_first():
+    """The first draw is their counterpart, and they have no figures that it could stand in."""
+    from wellspring.targets import attribution_figure_files, figure_files
+
+    config = drawn()
+    config["retrievers"] |= {"mixed": {"query": "minilm", "passage": "minilm-random"}}
+    config["study"]["probe"]["retrievers"] = ["mixed"]
+    config["study"]["attribute"]["retrievers"] = ["minilm-random"]
+    found = parse(config)
+    assert found.pairs() == {"mixed.2": "mixed", "mixed.3": "mixed"}
+    folder = "results/studies/default/figures/pydocs"
+    assert f"{folder}/controls/mixed.png" in figure_files(found)
+    drawings = {
+        f"{folder}/norm/minilm-random/{name}.png" for name in ("concentration", "sanity-checks")
+    }
+    assert {name for name in attribution_figure_files(found) if name.endswith("png")} == drawings
+
+
+def test_compositions_take_draws_that_belong_together():
+    config = drawn()
+    config["retrievers"] |= {
+        "mixed": {"query": "minilm", "passage": "minilm-random", "compared_with": "minilm-random"}
+    }
+    found = parse(config)
+    assert found.twins()["mixed"] == ["mixed", "mixed.2", "mixed.3"]
+    assert found.retrievers["mixed.2"].encoders == {"query": "minilm", "passage": "minilm-random.2"}
+
+
+def test_draws_that_cannot_be():
+    with pytest.raises(ConfigError, match=r"models.minilm.draws: is for sources random:MODEL"):
+        parse(edited("models/minilm/draws", 2))
+    config = drawn()
+    config["models"]["minilm-random.2"] = config["models"]["minilm"]
+    with pytest.raises(ConfigError, match=r"minilm-random.2: is the name of a draw of"):
+        parse(config)
+
+
+def test_a_key_that_stands_twice_is_an_error_with_both_lines(tmp_path):
+    path = tmp_path / "mine.yaml"
+    path.write_text(
+        "models: {}\nencoders: &e\n  a: {model: m}\nstudy: {<<: *e}\nencoders:\n  b: {}\n"
+    )
+    with pytest.raises(ConfigError) as error:
+        anchor({}, [path])
+    assert (
+        str(error.value) == f"{path}:5: the key 'encoders' stands in line 2 already: join the two"
+    )
+    path.write_text("models:\n  a: {x: 1, y: 2, x: 3}\n")
+    with pytest.raises(ConfigError, match=r"mine.yaml:2: the key 'x' stands in line 2 already"):
+        anchor({}, [path])
+    path.write_text("base: &b {x: 1}\nmore: {<<: *b, x: 2}\n")
+    assert anchor({"models": {}}, [path]) == {"models": {}}

