@@ -20,7 +20,4 @@ include: "workflow/rules/figures.smk"
 rule all:
     default_target: True
     input:
-        targets.figure_files(study),
-        targets.attribution_figure_files(study),
-        targets.findings_files(study),
-        targets.qrels_files(study),
+        everything,

@@ -173,6 +173,33 @@ def _unit(sublayer: Location) -> tuple[str, int]:
     return (name, 0) if name == "output" else (name, layer)
 
 
+def quality(scores: pl.LazyFrame, layer: int, sublayer: str) -> pl.LazyFrame:
+    """How far a text's scores can be trusted, in the columns of TEXTS.
+
+    scores: text_id, full, and of the sub-layer {sublayer}_residual, _scale and _change.
+    `residual`: what the quadrature misses, |residual| as a share of the sub-layer's largest score;
+    null for a method without an integral. `signal`: how much of the target the sub-layer moves,
+    |F(1) − F(0)| / |F|; null where F is 0.
+    """
+    measures = {
+        # Not of the change, which may be near zero where scores of both signs are large.
+        "residual": pl.col(f"{sublayer}_residual").abs() / pl.col(f"{sublayer}_scale"),
+        "signal": pl.col(f"{sublayer}_change").abs() / pl.col("full").abs(),
+    }
+    frames = []
+    for measure, quotient in measures.items():
+        value = quotient.cast(pl.Float64)
+        columns = {
+            "layer": pl.lit(layer, pl.Int64),
+            "sublayer": pl.lit(sublayer),
+            "measure": pl.lit(measure),
+            **{name: pl.lit(None, kind) for name, kind in SETTING.items()},
+            "value": pl.when(value.is_finite()).then(value),
+        }
+        frames.append(scores.select("text_id", **columns))
+    return pl.concat(frames)
+
+
 def _check(places: Mapping[Location, np.ndarray], excluded_outliers: Sequence[int]) -> None:
     for (layer, name), place in places.items():
         if max(excluded_outliers) > place.max():

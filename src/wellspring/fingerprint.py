@@ -8,6 +8,7 @@ when, and only when, it can change the step's numbers.
 from __future__ import annotations
 
 import ast
+import copy
 import hashlib
 from functools import cache
 from pathlib import Path
@@ -18,183 +19,80 @@ PACKAGE = Path(__file__).parent
 
 LEAVES = frozenset(
     {
+        "artefacts",
+        "budgets",
+        "cli",
         "config",
-        "specs",
-        "targets",
-        "inputs",
-        "shards",
+        "downloads",
         "errors",
         "fingerprint",
         "progress",
-        "downloads",
-        "cli",
+        "shards",
+        "specs",
     }
 )
 """Plumbing that moves numbers and never makes them: outside every fingerprint."""
 
-SELECTED = (
-    "randomness",
-    "datasets.splits",
-    "attributions.selection",
-    "pooling",
-    "embeddings",
-    "models.load",
-    "models.tokenizer",
-    "models.adapters",
-    "models.placement",
-    "models.architecture",
-    "models.{variant}",
-)
-FUSED = (
-    "attributions.quadrature",
-    "attributions.suffix",
-    "attributions.targets",
-    "attributions.value",
-    "attributions.fused",
-)
-ABLATED = ("attributions.replacement", "attributions.ablation")
 
-STEPS: dict[str, tuple[str, ...]] = {
-    "texts": (
-        "randomness",
-        "datasets.records",
-        "datasets.arrays",
-        "datasets.parquet",
-        "datasets.{variant}",
-    ),
-    "samples": (
-        "randomness",
-        "datasets.samples",
-        "datasets.splits",
-        "datasets.negatives",
-        "datasets.lexical",
-    ),
-    "qrels": ("randomness", "datasets.splits"),
-    "lexical": ("datasets.lexical",),
-    "model": (
-        "randomness",
-        "models.sources",
-        "models.conventions",
-        "models.weights",
-        "models.load",
-        "models.tokenizer",
-        "models.adapters",
-        "models.placement",
-        "models.architecture",
-        "models.{variant}",
-    ),
-    "embed": (
-        "pooling",
-        "embeddings",
-        "models.load",
-        "models.tokenizer",
-        "models.adapters",
-        "models.placement",
-        "models.architecture",
-        "models.{variant}",
-    ),
-    "probe": (
-        "randomness",
-        "intervals",
-        "datasets.splits",
-        "probes",
-        "probes.assembly",
-        "probes.candidates",
-        "probes.concat",
-        "probes.credit",
-        "probes.data",
-        "probes.features",
-        "probes.frames",
-        "probes.grading",
-        "probes.interaction",
-        "probes.job",
-        "probes.kinds",
-        "probes.metrics",
-        "probes.portions",
-        "probes.questions",
-        "probes.scorer",
-        "probes.tasks",
-        "probes.training",
-    ),
-    "attribute": (*SELECTED, *FUSED),
-    "explain": (*SELECTED, *FUSED, "attributions.methods", "attributions.relevance"),
-    "activations": ("activations",),
-    "ablate": (*SELECTED, *ABLATED),
-    "remove": (
-        *SELECTED,
-        *ABLATED,
-        "attributions.quadrature",
-        "attributions.suffix",
-        "attributions.targets",
-        "attributions.value",
-        "attributions.removal",
-    ),
-    "similarity": ("randomness", "intervals", "findings.similarity"),
-    "findings": (
-        "randomness",
-        "intervals",
-        "findings.statistics",
-        "findings.outcomes",
-        "findings.table",
-    ),
-    "published": ("findings.statistics", "findings.published"),
-    "agreement": ("randomness", "findings.agreement"),
-    "decentralisation": ("intervals", "findings.cells", "findings.decentralisation"),
-    "claims": (
-        "randomness",
-        "intervals",
-        "findings.statistics",
-        "findings.outcomes",
-        "findings.cells",
-        "findings.claims",
-        "findings.consistency",
-        "findings.activity",
-        "findings.verdicts",
-    ),
-    "cautions": ("findings.cautions",),
-    "heatmap": ("figures.heatmaps", "figures.binning", "figures.tables", "figures.style"),
-    "decentralisation_figure": (
-        "figures.attributions",
-        "figures.correlations",
-        "figures.fidelity",
-        "figures.sanity_checks",
-        "figures.tables",
-        "figures.style",
-    ),
-    "figure": (
-        "figures.tables",
-        "figures.panels",
-        "figures.style",
-        "findings.statistics",
-        "findings.published",
-    ),
-}
-"""Step to the modules of its science; `{variant}` is the dataset's format or the architecture (none
-where the configuration itself defines it)."""
+@cache
+def closure(entries: tuple[str, ...]) -> tuple[str, ...]:
+    """The modules that these import inside the package, themselves included, leaves aside.
+
+    Names are relative to the package. Imports inside functions count, those for type checkers alone
+    do not. A format or an architecture is chosen by name, not by an import: it is an entry.
+    """
+    reached: set[str] = set()
+    waiting = set(entries)
+    while waiting:
+        name = waiting.pop()
+        reached.add(name)
+        parent = name.rpartition(".")[0]
+        needed = {*_imports(name), *([parent] if parent else [])}
+        waiting |= {each for each in needed if not is_leaf(each)} - reached
+    return tuple(sorted(name for name in reached if _meaning(_file(name))))
 
 
-def modules(step: str, variant: str | None = None) -> tuple[str, ...]:
-    """The step's modules, relative to the package."""
-    names = (name for name in STEPS[step] if variant is not None or "{variant}" not in name)
-    return tuple(name.format(variant=variant) for name in names)
+def is_leaf(name: str) -> bool:
+    """Whether a module is plumbing."""
+    return name.partition(".")[0] in LEAVES
 
 
 @cache
-def code(step: str, variant: str | None = None) -> str:
-    """16 hexadecimal digits for the step's science, the same in every Python version."""
+def code(entries: tuple[str, ...]) -> str:
+    """16 hexadecimal digits for the science behind these modules, the same in every Python
+    version."""
     digest = hashlib.sha256()
-    for name in modules(step, variant):
+    for name in closure(entries):
         digest.update(f"{name}\0{_meaning(_file(name))}\0".encode())
     return digest.hexdigest()[:16]
 
 
-def check(step: str, variant: str | None, given: str | None) -> None:
+def check(step: str, entries: tuple[str, ...], given: str | None) -> None:
     """Refuse to run when the code is no longer what the job was planned with."""
-    if given is not None and given != code(step, variant):
+    if given is not None and given != code(entries):
         raise WellspringError(
             f"{step}: the code changed after this job was planned "
-            f"(planned {given}, now {code(step, variant)}): start snakemake again"
+            f"(planned {given}, now {code(entries)}): start snakemake again"
         )
+
+
+@cache
+def _imports(name: str) -> frozenset[str]:
+    """The package's modules that a module imports."""
+    named: set[str] = set()
+    waiting: list[ast.AST] = [_tree(_file(name))]
+    while waiting:
+        node = waiting.pop()
+        if isinstance(node, ast.If) and ast.unparse(node.test).endswith("TYPE_CHECKING"):
+            waiting.extend(node.orelse)
+            continue
+        if isinstance(node, ast.Import):
+            named |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.level == 0:
+            named |= {f"{node.module}.{alias.name}" for alias in node.names} | {str(node.module)}
+        waiting.extend(ast.iter_child_nodes(node))
+    inside = {each.removeprefix("wellspring.") for each in named if each.startswith("wellspring.")}
+    return frozenset(each for each in inside if _file(each).is_file())
 
 
 def _file(name: str) -> Path:
@@ -202,8 +100,15 @@ def _file(name: str) -> Path:
     return path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
 
 
+@cache
+def _tree(path: Path) -> ast.Module:
+    return ast.parse(path.read_text(encoding="utf-8"))
+
+
+@cache
 def _meaning(path: Path) -> str:
-    tree = ast.parse(path.read_text(encoding="utf-8"))
+    """What a module says to Python; empty where it says nothing."""
+    tree = copy.deepcopy(_tree(path))
     for node in ast.walk(tree):
         body = getattr(node, "body", None)
         if not isinstance(body, list):
@@ -218,6 +123,6 @@ def _meaning(path: Path) -> str:
                 and isinstance(child.value.value, str)
             )
         ]
-        node.body = kept or [ast.Pass()]
+        node.body = kept or ([] if node is tree else [ast.Pass()])
     # Not ast.dump: its text differs between Python versions.
     return ast.unparse(tree)

@@ -13,7 +13,7 @@ import json
 import platform
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
@@ -38,15 +38,25 @@ class Provenance:
     """Under which versions, code and device it was made; reported, never compared."""
     facts: Mapping[str, Any] = field(default_factory=dict)
     """Counts that the step reports."""
+    key: str | None = None
+    """What stands for all that it was made from (`wellspring.artefacts.plan`)."""
 
-    def encode(self) -> bytes:
-        """Canonical JSON."""
+    def content(self) -> dict[str, Any]:
+        """Its parts by name."""
         content = {
             "identity": dict(self.identity),
             "circumstances": dict(self.circumstances),
             "facts": dict(self.facts),
         }
-        return json.dumps(content, sort_keys=True, separators=(",", ":")).encode()
+        return content | ({"key": self.key} if self.key else {})
+
+    def standing_for(self, **identity: Any) -> Provenance:
+        """The same of a file that stands for this, too."""
+        return replace(self, identity={**self.identity, **identity})
+
+    def encode(self) -> bytes:
+        """Canonical JSON."""
+        return json.dumps(self.content(), sort_keys=True, separators=(",", ":")).encode()
 
 
 @cache
@@ -85,6 +95,11 @@ def write_text(path: Path, text: str) -> None:
         part.write_text(text, encoding="utf-8")
 
 
+def write_json(path: Path, content: Mapping[str, Any]) -> None:
+    """Write a JSON file atomically."""
+    write_text(path, json.dumps(content, indent=2, sort_keys=True) + "\n")
+
+
 def read(path: Path, columns: Sequence[str] | None = None, **expected: Any) -> pa.Table:
     """Read a table after checking that its identity holds every `expected` value.
 
@@ -117,7 +132,7 @@ def check(path: Path, spec_digest: str | None = None, /, **expected: Any) -> Pro
         if found.identity.get(key) != value:
             raise StaleArtefact(
                 f"{path}: its {key} is not the one asked for "
-                f"({_difference(value, found.identity.get(key))}); {mend(path)}"
+                f"({difference(value, found.identity.get(key))}); {mend(path)}"
             )
     return found
 
@@ -198,16 +213,15 @@ def _column(values: Any, kind: pa.DataType) -> pa.Array:
 
 
 @contextmanager
-def stream(
-    path: Path, schema: pa.Schema, identity: Mapping, circumstances: Mapping
-) -> Iterator[TableWriter]:
-    """Open a file for streaming; it appears under its name when the block succeeds."""
+def stream(path: Path, schema: pa.Schema, made: Provenance) -> Iterator[TableWriter]:
+    """Open a file for streaming; it appears under its name when the block succeeds, with the
+    writer's facts beside those of `made`."""
     with replacing(path) as part:
         writer = TableWriter(part, schema)
         try:
             yield writer
-            made = Provenance(identity, circumstances, writer.facts)
-            writer.file.add_key_value_metadata({KEY.decode(): made.encode().decode()})
+            whole = replace(made, facts={**made.facts, **writer.facts})
+            writer.file.add_key_value_metadata({KEY.decode(): whole.encode().decode()})
         finally:
             writer.file.close()
 
@@ -257,14 +271,14 @@ class VectorWriter:
 
 @contextmanager
 def vectors(
-    path: Path, layers: int, hidden: int, storage: str, identity: Mapping, circumstances: Mapping
+    path: Path, layers: int, hidden: int, storage: str, made: Provenance
 ) -> Iterator[VectorWriter]:
     """Open a shard for streaming; it appears under its name when the block succeeds."""
     # About 64 MB a row group, however wide the vectors.
     rows = max(1, min(4096, (64 << 20) // (layers * hidden * np.dtype(storage).itemsize)))
     names = [layer_name(layer) for layer in range(layers)]
     schema = [("text_id", pa.string()), *((name, fixed(storage, hidden)) for name in names)]
-    with stream(path, pa.schema(schema), identity, circumstances) as table:
+    with stream(path, pa.schema(schema), made) as table:
         writer = VectorWriter(table, storage, rows)
         yield writer
         writer.flush()
@@ -289,13 +303,13 @@ def mend(path: Path) -> str:
     )
 
 
-def _difference(expected: Any, found: Any) -> str:
-    """The first leaf at which two values part."""
-    if isinstance(expected, Mapping) and isinstance(found, Mapping):
-        for key in sorted({*expected, *found}):
-            if expected.get(key) != found.get(key):
-                return f"{key}: {_difference(expected.get(key), found.get(key))}"
-    return f"expected {_short(expected)}, found {_short(found)}"
+def difference(expected: Any, stored: Any) -> str:
+    """The first leaf at which two values part, in words."""
+    if isinstance(expected, Mapping) and isinstance(stored, Mapping):
+        for key in sorted({*expected, *stored}):
+            if expected.get(key) != stored.get(key):
+                return f"{key}: {difference(expected.get(key), stored.get(key))}"
+    return f"expected {_short(expected)}, found {_short(stored)}"
 
 
 def _short(value: Any) -> str:

@@ -4,14 +4,11 @@
 rule attribute:
     """Score the neurons of one layer for one shard of one side."""
     input:
-        texts="results/datasets/{dataset}/texts.parquet",
-        judgements=of_job(inputs.attributed_judgements, "attribution", "dataset"),
-        model=of_job(inputs.encoder_model, "encoder"),
-        partner=of_job(inputs.partner_model, "attribution", "encoder"),
+        inputs_of(kinds.AttributionShard),
     output:
-        "results/attributions/{attribution}/{encoder}/{dataset}/{side}/layer-{layer}/shard-{shard}.parquet",
+        kinds.AttributionShard.path(),
     log:
-        "results/logs/attribute/{attribution}/{encoder}/{dataset}/{side}/layer-{layer}/shard-{shard}.log",
+        kinds.AttributionShard.log(),
     conda:
         "../../envs/wellspring.yaml"
     # Jobs run side by side: a pass's rows are few enough for one thread.
@@ -22,49 +19,44 @@ rule attribute:
         gpu=0,
         tokens=0,
     params:
-        spec=slice_of(specs.attribute, *ATTRIBUTED, "layer", "shard"),
-        code=of_job(inputs.attribute_code, "attribution", "encoder"),
+        **params_of(kinds.AttributionShard),
     shell:
         "wellspring attribute {input.texts} {input.judgements} {input.model} {input.partner} {output}"
         " --threads {threads} --tokens {resources.tokens}"
-        " --spec {params.spec:q} --code {params.code} --log {log}"
+        " --spec {params.spec:q} --code {params.code} --key {params.key} --log {log}"
 
 
 rule activations:
     """Count the active neurons of one side, and measure how a text's scores are spread."""
     input:
-        of_job(inputs.attribution_files, *ATTRIBUTED),
+        inputs_of(kinds.ActivationCounts),
     output:
-        counts="results/activations/{attribution}/{encoder}/{dataset}/{side}.parquet",
-        texts="results/activations/{attribution}/{encoder}/{dataset}/{side}.texts.parquet",
-        top_neurons="results/activations/{attribution}/{encoder}/{dataset}/{side}.top_neurons.parquet",
+        counts=kinds.ActivationCounts.path(),
+        texts=kinds.ActivationTexts.path(),
+        top_neurons=kinds.TopNeurons.path(),
     log:
-        "results/logs/activations/{attribution}/{encoder}/{dataset}/{side}.log",
+        kinds.ActivationCounts.log(),
     conda:
         "../../envs/wellspring.yaml"
     resources:
         mem_mb=counted_memory,
         runtime=120,
     params:
-        spec=slice_of(specs.activations, *ATTRIBUTED),
-        code=fingerprint.code("activations"),
+        **params_of(kinds.ActivationCounts),
+        scores=folder_of("scores", above=1),
     shell:
-        "wellspring activations results/attributions/{wildcards.attribution}/{wildcards.encoder}/{wildcards.dataset}/{wildcards.side} {output.counts} {output.texts} {output.top_neurons}"
-        " --spec {params.spec:q} --code {params.code} --log {log}"
+        "wellspring activations {params.scores:q} {output.counts} {output.texts} {output.top_neurons}"
+        " --spec {params.spec:q} --code {params.code} --key {params.key} --log {log}"
 
 
 rule ablate:
     """Ablate a text's highest and lowest neurons, and random ones that match them."""
     input:
-        scores=of_job(inputs.attribution_files, *ATTRIBUTED),
-        texts="results/datasets/{dataset}/texts.parquet",
-        samples="results/datasets/{dataset}/samples.parquet",
-        model=of_job(inputs.encoder_model, "encoder"),
-        candidates=of_job(inputs.partner_model, "attribution", "encoder"),
+        inputs_of(kinds.Ablations),
     output:
-        "results/ablations/{attribution}/{encoder}/{dataset}/{side}.parquet",
+        kinds.Ablations.path(),
     log:
-        "results/logs/ablate/{attribution}/{encoder}/{dataset}/{side}.log",
+        kinds.Ablations.log(),
     conda:
         "../../envs/wellspring.yaml"
     threads: 1
@@ -74,25 +66,22 @@ rule ablate:
         gpu=0,
         tokens=0,
     params:
-        spec=slice_of(specs.ablate, *ATTRIBUTED),
-        code=of_job(inputs.ablate_code, "encoder"),
+        **params_of(kinds.Ablations),
+        scores=folder_of("scores", above=1),
     shell:
-        "wellspring ablate results/attributions/{wildcards.attribution}/{wildcards.encoder}/{wildcards.dataset}/{wildcards.side} {input.texts} {input.samples} {input.model}"
+        "wellspring ablate {params.scores:q} {input.texts} {input.samples} {input.model}"
         " {input.candidates} {output} --threads {threads} --tokens {resources.tokens}"
-        " --spec {params.spec:q} --code {params.code} --log {log}"
+        " --spec {params.spec:q} --code {params.code} --key {params.key} --log {log}"
 
 
 rule remove:
     """Remove neurons one by one and measure what each removal does to the embedding."""
     input:
-        texts="results/datasets/{dataset}/texts.parquet",
-        samples="results/datasets/{dataset}/samples.parquet",
-        model=of_job(inputs.encoder_model, "encoder"),
-        candidates=of_job(inputs.opposite_model, "encoder", "side"),
+        inputs_of(kinds.Removals),
     output:
-        "results/removals/{encoder}/{dataset}/{side}.parquet",
+        kinds.Removals.path(),
     log:
-        "results/logs/remove/{encoder}/{dataset}/{side}.log",
+        kinds.Removals.log(),
     conda:
         "../../envs/wellspring.yaml"
     threads: 1
@@ -102,9 +91,8 @@ rule remove:
         gpu=0,
         tokens=0,
     params:
-        spec=slice_of(specs.remove, "encoder", "dataset", "side"),
-        code=of_job(inputs.remove_code, "encoder"),
+        **params_of(kinds.Removals),
     shell:
         "wellspring remove {input.texts} {input.samples} {input.model} {input.candidates} {output}"
         " --threads {threads} --tokens {resources.tokens}"
-        " --spec {params.spec:q} --code {params.code} --log {log}"
+        " --spec {params.spec:q} --code {params.code} --key {params.key} --log {log}"

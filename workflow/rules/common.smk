@@ -1,12 +1,15 @@
-"""What the rules share at parse time: the checked configuration, its slices, and the targets."""
+"""What the rules share at parse time: the checked configuration and its plan of files."""
 
+import shlex
 import sys
 from functools import cache
 from pathlib import Path
+from types import SimpleNamespace
 
 from snakemake.exceptions import WorkflowError
+from snakemake.logging import logger
 
-from wellspring import config as configuration, fingerprint, inputs, specs, targets
+from wellspring import artefacts, config as configuration
 from wellspring.errors import ConfigError
 
 # Jobs find `wellspring` beside the Python that runs Snakemake, activated or not; an environment
@@ -23,55 +26,74 @@ try:
 except ConfigError as error:
     raise WorkflowError(f"the configuration cannot be used:\n{error}") from None
 
-probing = study.study.probe
-# The published probe where it is among the kinds, or the first one that depends on the layer.
-drawn_probe = "concat"
-if drawn_probe not in probing.kinds:
-    drawn_probe = next(kind for kind in probing.kinds if kind not in configuration.LAYERLESS)
+plan = artefacts.Plan(study)
+kinds = SimpleNamespace(**{kind.__name__: kind for kind in artefacts.kinds()})
 
 
 wildcard_constraints:
-    model=configuration.SLUG,
-    encoder=configuration.SLUG,
-    retriever=configuration.SLUG,
-    dataset=configuration.SLUG,
-    attribution=configuration.SLUG,
-    study=configuration.SLUG,
-    side="query|passage",
-    shard=r"\d{3}",
-    layer=r"\d{2}",
-    passages=r"\d+",
-    figure=rf"layer-accuracy(\.{configuration.SLUG})?|similarity",
-    map="heat|change",
-    drawing="concentration|sweep|sanity-checks",
-    checkpoint=configuration.SLUG,
-    file=r"[a-z]+(\.[a-z0-9]+)*",
+    **artefacts.WILDCARDS,
 
 
-ATTRIBUTED = ("attribution", "encoder", "dataset", "side")
-DRAWN = ("attribution", "retriever", "dataset", "side")
+@cache
+def replanned():
+    """Once, while Snakemake builds its graph: what existing files say decides what is made.
+
+    Snakemake's own triggers look at dates and at its own notes, which a copied project lacks.
+    Gives the files that are made again.
+    """
+    return artefacts.replan(workflow, plan, logger.info) if workflow.is_main_process else set()
 
 
-def of_job(make, *names, **options):
-    """A function of the job: what `make` gives for the study and these of its wildcards."""
-
-    def made(wildcards):
-        return make(study, *(getattr(wildcards, name) for name in names), **options)
-
-    return made
+def everything(wildcards):
+    """What the study ends with."""
+    replanned()
+    return plan.paths(plan.ends())
 
 
-def slice_of(make, *names):
-    """A function for `params.spec`: the slice of the configuration that a job uses."""
+def inputs_of(kind):
+    """What a job of a kind reads, by name. The date of a file that stays says nothing."""
 
-    @cache
-    def text(*values):
-        return make(study, *values).canonical()
+    def inputs(wildcards):
+        again = replanned()
+        return {
+            name: [path if path in again else ancient(path) for path in paths]
+            for name, paths in plan.inputs(kind.of(wildcards)).items()
+        }
 
-    def made(wildcards):
-        return text(*(getattr(wildcards, name) for name in names))
+    return unpack(inputs)
 
-    return made
+
+def params_of(kind):
+    """A job's slice of the configuration, the code that it runs, and the key that it stores."""
+
+    def spec(wildcards):
+        return plan.spec_text(kind.of(wildcards))
+
+    def code(wildcards):
+        return plan.code(kind.of(wildcards))
+
+    def key(wildcards):
+        return plan.key(kind.of(wildcards))
+
+    return {"spec": spec, "code": code, "key": key}
+
+
+def folder_of(name, above=0):
+    """The folder of a job's inputs of a name, or one further up."""
+
+    def folder(wildcards, input):
+        return str(Path(input[name][0]).parents[above])
+
+    return folder
+
+
+def option_of(name):
+    """--NAME with a job's input of that name, where it has one."""
+
+    def option(wildcards, input):
+        return shlex.join([f"--{name}", *input[name]]) if input[name] else ""
+
+    return option
 
 
 def layer_memory(wildcards, input):

@@ -4,101 +4,96 @@
 rule download:
     """Fetch one file of a source that lies elsewhere, resumed where it was cut."""
     output:
-        "data/downloads/{dataset}/{file}",
+        description=kinds.Download.path(),
+        file=kinds.Download.DATA,
     log:
-        "results/logs/download/{dataset}/{file}.log",
+        kinds.Download.log(),
     localrule: True
     conda:
         "../../envs/wellspring.yaml"
     params:
-        spec=slice_of(specs.download, "dataset", "file"),
+        **params_of(kinds.Download),
     shell:
-        "wellspring download {output} --spec {params.spec:q} --log {log}"
+        "wellspring download {output.description} {output.file}"
+        " --spec {params.spec:q} --code {params.code} --key {params.key} --log {log}"
 
 
 rule texts:
     """Read a dataset's source: every text once, and who judged what."""
     input:
-        of_job(specs.source_files, "dataset"),
+        inputs_of(kinds.Texts),
     output:
-        texts="results/datasets/{dataset}/texts.parquet",
-        judgements="results/datasets/{dataset}/judgements.parquet",
+        texts=kinds.Texts.path(),
+        judgements=kinds.Judgements.path(),
     log:
-        "results/logs/texts/{dataset}.log",
+        kinds.Texts.log(),
     conda:
         "../../envs/wellspring.yaml"
     resources:
         mem_mb=4000,
         runtime=60,
     params:
-        spec=slice_of(specs.texts, "dataset"),
-        code=of_job(inputs.texts_code, "dataset"),
+        **params_of(kinds.Texts),
     shell:
         "wellspring texts {output.texts} {output.judgements}"
-        " --spec {params.spec:q} --code {params.code} --log {log}"
+        " --spec {params.spec:q} --code {params.code} --key {params.key} --log {log}"
 
 
 rule samples:
     """Draw hard negatives and splits; no embedding depends on them."""
     input:
-        texts="results/datasets/{dataset}/texts.parquet",
-        judgements="results/datasets/{dataset}/judgements.parquet",
+        inputs_of(kinds.Samples),
     output:
-        "results/datasets/{dataset}/samples.parquet",
+        kinds.Samples.path(),
     log:
-        "results/logs/samples/{dataset}.log",
+        kinds.Samples.log(),
     conda:
         "../../envs/wellspring.yaml"
     resources:
         mem_mb=4000,
         runtime=60,
     params:
-        spec=slice_of(specs.samples, "dataset"),
-        code=fingerprint.code("samples"),
+        **params_of(kinds.Samples),
     shell:
         "wellspring samples {input.texts} {input.judgements} {output}"
-        " --spec {params.spec:q} --code {params.code} --log {log}"
+        " --spec {params.spec:q} --code {params.code} --key {params.key} --log {log}"
 
 
 rule qrels:
     """Write the judgements as qrels, with the split of each query."""
     input:
-        texts="results/datasets/{dataset}/texts.parquet",
-        judgements="results/datasets/{dataset}/judgements.parquet",
+        inputs_of(kinds.Qrels),
     output:
-        "results/datasets/{dataset}/qrels.parquet",
+        kinds.Qrels.path(),
     log:
-        "results/logs/qrels/{dataset}.log",
+        kinds.Qrels.log(),
     conda:
         "../../envs/wellspring.yaml"
     resources:
         mem_mb=2000,
         runtime=20,
     params:
-        spec=slice_of(specs.qrels, "dataset"),
-        code=fingerprint.code("qrels"),
+        **params_of(kinds.Qrels),
     shell:
         "wellspring qrels {input.texts} {input.judgements} {output}"
-        " --spec {params.spec:q} --code {params.code} --log {log}"
+        " --spec {params.spec:q} --code {params.code} --key {params.key} --log {log}"
 
 
 rule lexical:
     """Score every sample's candidates by words and by pieces of words: the floor of the probes."""
     input:
-        texts="results/datasets/{dataset}/texts.parquet",
-        samples="results/datasets/{dataset}/samples.parquet",
+        inputs_of(kinds.Lexical),
     output:
-        "results/datasets/{dataset}/lexical.parquet",
+        kinds.Lexical.path(),
     log:
-        "results/logs/lexical/{dataset}.log",
+        kinds.Lexical.log(),
     conda:
         "../../envs/wellspring.yaml"
     resources:
         mem_mb=4000,
         runtime=60,
     params:
-        spec=slice_of(specs.lexical, "dataset"),
-        code=fingerprint.code("lexical"),
+        **params_of(kinds.Lexical),
     shell:
         "wellspring lexical {input.texts} {input.samples} {output}"
-        " --spec {params.spec:q} --code {params.code} --log {log}"
+        " --spec {params.spec:q} --code {params.code} --key {params.key} --log {log}"

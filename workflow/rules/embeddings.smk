@@ -4,12 +4,11 @@
 rule embed:
     """Embed one shard of one side at every layer, from one forward pass a text."""
     input:
-        texts="results/datasets/{dataset}/texts.parquet",
-        model=of_job(inputs.encoder_model, "encoder"),
+        inputs_of(kinds.EmbeddingShard),
     output:
-        "results/embeddings/{encoder}/{dataset}/{side}/shard-{shard}.parquet",
+        kinds.EmbeddingShard.path(),
     log:
-        "results/logs/embed/{encoder}/{dataset}/{side}/shard-{shard}.log",
+        kinds.EmbeddingShard.log(),
     conda:
         "../../envs/wellspring.yaml"
     threads: 8
@@ -19,9 +18,8 @@ rule embed:
         gpu=0,
         tokens=0,
     params:
-        spec=slice_of(specs.embed, "encoder", "dataset", "side", "shard"),
-        code=of_job(inputs.embed_code, "encoder"),
+        **params_of(kinds.EmbeddingShard),
     shell:
         "wellspring embed {input.texts} {input.model} {output}"
         " --threads {threads} --tokens {resources.tokens}"
-        " --spec {params.spec:q} --code {params.code} --log {log}"
+        " --spec {params.spec:q} --code {params.code} --key {params.key} --log {log}"

@@ -1,155 +1,138 @@
-"""From the study's table to its pictures."""
+"""From the study's tables to its pictures."""
 
 
 rule figure:
     """Draw one figure of a dataset, for print (PDF) and for reading (PNG)."""
     input:
-        findings="results/studies/{study}/findings/findings.parquet",
-        cautions="results/studies/{study}/findings/cautions.csv",
-        published=targets.published_files(study),
+        inputs_of(kinds.Figure),
     output:
-        pdf="results/studies/{study}/figures/{dataset}/{figure}.pdf",
+        pdf=kinds.Figure.pdf(),
         png=report(
-            "results/studies/{study}/figures/{dataset}/{figure}.png",
+            kinds.Figure.path(),
             caption="../report/figure.rst",
             category="Figures",
             subcategory="{dataset}",
             labels={"figure": "{figure}"},
         ),
     log:
-        "results/logs/figure/{study}/{dataset}/{figure}.log",
+        kinds.Figure.log(),
     conda:
         "../../envs/wellspring.yaml"
     resources:
-        mem_mb=1500,
+        mem_mb=2000,
         runtime=20,
     params:
-        probe=drawn_probe,
-        options=of_job(targets.figure_options, "figure", probe=drawn_probe),
-        code=fingerprint.code("figure"),
+        **params_of(kinds.Figure),
+        published=option_of("published"),
     shell:
-        "wellspring figure {params.options}"
-        " {wildcards.dataset} {input.findings} {output.pdf} {output.png}"
-        " --probe {params.probe} --cautions {input.cautions} --code {params.code} --log {log}"
+        "wellspring figure {input.findings} {input.cautions} {output.pdf} {output.png}"
+        " {params.published}"
+        " --spec {params.spec:q} --code {params.code} --key {params.key} --log {log}"
 
 
 rule controls:
     """Draw a retriever's published probe against its controls."""
     input:
-        findings="results/studies/{study}/findings/findings.parquet",
-        cautions="results/studies/{study}/findings/cautions.csv",
+        inputs_of(kinds.Controls),
     output:
-        pdf="results/studies/{study}/figures/{dataset}/controls/{retriever}.pdf",
+        pdf=kinds.Controls.pdf(),
         png=report(
-            "results/studies/{study}/figures/{dataset}/controls/{retriever}.png",
+            kinds.Controls.path(),
             caption="../report/controls.rst",
             category="Figures",
             subcategory="{dataset}",
             labels={"figure": "controls of {retriever}"},
         ),
     log:
-        "results/logs/controls/{study}/{dataset}/{retriever}.log",
+        kinds.Controls.log(),
     conda:
         "../../envs/wellspring.yaml"
     resources:
-        mem_mb=1500,
+        mem_mb=2000,
         runtime=20,
     params:
-        options=targets.twin_options(study),
-        code=fingerprint.code("figure"),
+        **params_of(kinds.Controls),
     shell:
-        "wellspring figure controls {wildcards.dataset} {input.findings} {output.pdf} {output.png}"
-        " --retriever {wildcards.retriever} {params.options} --cautions {input.cautions} --code {params.code} --log {log}"
+        "wellspring controls {input.findings} {input.cautions} {output.pdf} {output.png}"
+        " --spec {params.spec:q} --code {params.code} --key {params.key} --log {log}"
 
 
 rule heatmap:
     """Draw which neurons of a retriever and of its counterpart are active, or the change."""
     input:
-        own=of_job(inputs.side_activations, *DRAWN),
-        other=of_job(inputs.side_activations, *DRAWN, other=True),
-        cautions="results/studies/{study}/findings/cautions.csv",
+        inputs_of(kinds.HeatMap),
     output:
-        pdf="results/studies/{study}/figures/{dataset}/{attribution}/{retriever}/{map}/{side}.pdf",
+        pdf=kinds.HeatMap.pdf(),
         png=report(
-            "results/studies/{study}/figures/{dataset}/{attribution}/{retriever}/{map}/{side}.png",
+            kinds.HeatMap.path(),
             caption="../report/heatmap.rst",
             category="Figures",
             subcategory="{dataset}",
             labels={"figure": "{map} of {retriever}, {side} side, by {attribution}"},
         ),
     log:
-        "results/logs/heatmap/{study}/{dataset}/{attribution}/{retriever}/{map}/{side}.log",
+        kinds.HeatMap.log(),
     conda:
         "../../envs/wellspring.yaml"
     resources:
         mem_mb=2000,
         runtime=20,
     params:
-        names=of_job(inputs.pair_names, "retriever"),
-        options=of_job(targets.map_options, "retriever"),
-        code=fingerprint.code("heatmap"),
+        **params_of(kinds.HeatMap),
     shell:
-        "wellspring heatmap {wildcards.map} {input.own} {input.other} {output.pdf} {output.png}"
-        " --names {params.names} {params.options}"
-        " --dataset {wildcards.dataset} --attribution {wildcards.attribution} --side {wildcards.side}"
-        " --cautions {input.cautions}"
-        " --code {params.code} --log {log}"
+        "wellspring heatmap {input.own} {input.other} {input.cautions} {output.pdf} {output.png}"
+        " --spec {params.spec:q} --code {params.code} --key {params.key} --log {log}"
 
 
-rule attribution_figure:
+rule drawing:
     """Draw how attributions concentrate, depend on the threshold, and stand up to ablation."""
     input:
-        findings="results/studies/{study}/findings/decentralisation.parquet",
-        cautions="results/studies/{study}/findings/cautions.csv",
+        inputs_of(kinds.Drawing),
     output:
-        pdf="results/studies/{study}/figures/{dataset}/{attribution}/{retriever}/{drawing}.pdf",
+        pdf=kinds.Drawing.pdf(),
         png=report(
-            "results/studies/{study}/figures/{dataset}/{attribution}/{retriever}/{drawing}.png",
-            caption="../report/attribution_figure.rst",
+            kinds.Drawing.path(),
+            caption="../report/drawing.rst",
             category="Figures",
             subcategory="{dataset}",
             labels={"figure": "{drawing} of {retriever} by {attribution}"},
         ),
     log:
-        "results/logs/attribution_figure/{study}/{dataset}/{attribution}/{retriever}/{drawing}.log",
+        kinds.Drawing.log(),
     conda:
         "../../envs/wellspring.yaml"
     resources:
         mem_mb=2000,
         runtime=20,
     params:
-        options=of_job(targets.drawing_options, "drawing", "retriever"),
-        code=fingerprint.code("decentralisation_figure"),
+        **params_of(kinds.Drawing),
     shell:
-        "wellspring figure {wildcards.drawing} {wildcards.dataset} {input.findings} {output.pdf} {output.png}"
-        " --attribution {wildcards.attribution} --retriever {wildcards.retriever} {params.options}"
-        " --cautions {input.cautions}"
-        " --code {params.code} --log {log}"
+        "wellspring drawing {input.findings} {input.cautions} {output.pdf} {output.png}"
+        " --spec {params.spec:q} --code {params.code} --key {params.key} --log {log}"
 
 
 rule fidelity:
     """Draw which attributions predict what removing a neuron does."""
     input:
-        findings="results/studies/{study}/findings/decentralisation.parquet",
-        cautions="results/studies/{study}/findings/cautions.csv",
+        inputs_of(kinds.Fidelity),
     output:
-        pdf="results/studies/{study}/figures/{dataset}/fidelity/{retriever}.pdf",
+        pdf=kinds.Fidelity.pdf(),
         png=report(
-            "results/studies/{study}/figures/{dataset}/fidelity/{retriever}.png",
+            kinds.Fidelity.path(),
             caption="../report/fidelity.rst",
             category="Figures",
             subcategory="{dataset}",
             labels={"figure": "fidelity of the attributions of {retriever}"},
         ),
     log:
-        "results/logs/fidelity/{study}/{dataset}/{retriever}.log",
+        kinds.Fidelity.log(),
     conda:
         "../../envs/wellspring.yaml"
     resources:
         mem_mb=2000,
         runtime=20,
     params:
-        code=fingerprint.code("decentralisation_figure"),
+        **params_of(kinds.Fidelity),
     shell:
-        "wellspring figure fidelity {wildcards.dataset} {input.findings} {output.pdf} {output.png}"
-        " --retriever {wildcards.retriever} --cautions {input.cautions} --code {params.code} --log {log}"
+        "wellspring fidelity {input.findings} {input.cautions} {output.pdf} {output.png}"
+        " --spec {params.spec:q} --code {params.code} --key {params.key} --log {log}"

@@ -4,196 +4,176 @@
 rule similarity:
     """Compare a retriever's vectors with those of the retriever that it is set against."""
     input:
-        texts="results/datasets/{dataset}/texts.parquet",
-        query=of_job(inputs.side_shards, "retriever", "dataset", side="query"),
-        passage=of_job(inputs.side_shards, "retriever", "dataset", side="passage"),
-        other_query=of_job(inputs.side_shards, "retriever", "dataset", side="query", other=True),
-        other_passage=of_job(inputs.side_shards, "retriever", "dataset", side="passage", other=True),
+        inputs_of(kinds.Similarity),
     output:
-        "results/studies/{study}/findings/similarity/{retriever}/{dataset}.parquet",
+        kinds.Similarity.path(),
     log:
-        "results/logs/similarity/{study}/{retriever}/{dataset}.log",
+        kinds.Similarity.log(),
     conda:
         "../../envs/wellspring.yaml"
     resources:
         mem_mb=layer_memory,
         runtime=60,
     params:
-        spec=slice_of(specs.similarity, "retriever", "dataset"),
-        code=fingerprint.code("similarity"),
-        query=of_job(inputs.side_folder, "retriever", "dataset", side="query"),
-        passage=of_job(inputs.side_folder, "retriever", "dataset", side="passage"),
-        other_query=of_job(inputs.side_folder, "retriever", "dataset", side="query", other=True),
-        other_passage=of_job(inputs.side_folder, "retriever", "dataset", side="passage", other=True),
+        **params_of(kinds.Similarity),
+        query=folder_of("query"),
+        passage=folder_of("passage"),
+        other_query=folder_of("other_query"),
+        other_passage=folder_of("other_passage"),
     shell:
         "wellspring similarity {input.texts} {output}"
         " --query {params.query:q} --passage {params.passage:q}"
         " --other-query {params.other_query:q} --other-passage {params.other_passage:q}"
-        " --spec {params.spec:q} --code {params.code} --log {log}"
+        " --spec {params.spec:q} --code {params.code} --key {params.key} --log {log}"
 
 
 rule findings:
     """Test every difference and gather everything that the study found."""
     input:
-        probes=targets.probe_files(study),
-        similarity=targets.similarity_files(study),
+        inputs_of(kinds.Findings),
     output:
-        parquet="results/studies/{study}/findings/findings.parquet",
+        parquet=kinds.Findings.path(),
+        training=kinds.Training.path(),
         csv=report(
-            "results/studies/{study}/findings/findings.csv",
+            kinds.Findings.path().replace(".parquet", ".csv"),
             caption="../report/findings.rst",
             category="Findings",
         ),
-        training=report(
-            "results/studies/{study}/findings/training.csv",
+        training_csv=report(
+            kinds.Training.path().replace(".parquet", ".csv"),
             caption="../report/training.rst",
             category="Findings",
         ),
     log:
-        "results/logs/findings/{study}.log",
+        kinds.Findings.log(),
     conda:
         "../../envs/wellspring.yaml"
     resources:
         mem_mb=4000,
         runtime=60,
     params:
-        spec=specs.findings(study).canonical(),
-        code=fingerprint.code("findings"),
+        **params_of(kinds.Findings),
     shell:
-        "wellspring findings results/probes results/studies/{wildcards.study}/findings/similarity"
-        " {output.parquet} {output.csv} {output.training}"
-        " --spec {params.spec:q} --code {params.code} --log {log}"
+        "wellspring findings {output.parquet} {output.training}"
+        " --spec {params.spec:q} --code {params.code} --key {params.key} --log {log}"
 
 
 rule published:
     """Set the study's curves against published ones."""
     input:
-        findings="results/studies/{study}/findings/findings.parquet",
-        published=targets.published_files(study),
+        inputs_of(kinds.Published),
     output:
-        report(
-            "results/studies/{study}/findings/published.csv",
+        parquet=kinds.Published.path(),
+        csv=report(
+            kinds.Published.path().replace(".parquet", ".csv"),
             caption="../report/published.rst",
             category="Findings",
         ),
     log:
-        "results/logs/published/{study}.log",
+        kinds.Published.log(),
     conda:
         "../../envs/wellspring.yaml"
     resources:
         mem_mb=1500,
         runtime=20,
     params:
-        spec=specs.published(study, drawn_probe).canonical(),
-        code=fingerprint.code("published"),
+        **params_of(kinds.Published),
     shell:
-        "wellspring published {input.findings} {input.published} {output}"
-        " --spec {params.spec:q} --code {params.code} --log {log}"
+        "wellspring published {input.findings} {input.published:q} {output.parquet}"
+        " --spec {params.spec:q} --code {params.code} --key {params.key} --log {log}"
 
 
 rule agreement:
     """Correlate a retriever's scores with each other, with its counterpart's, and with what removal
     does."""
     input:
-        of_job(inputs.agreement_files, "retriever", "dataset"),
+        inputs_of(kinds.Agreement),
     output:
-        "results/studies/{study}/findings/agreement/{retriever}/{dataset}.parquet",
+        kinds.Agreement.path(),
     log:
-        "results/logs/agreement/{study}/{retriever}/{dataset}.log",
+        kinds.Agreement.log(),
     conda:
         "../../envs/wellspring.yaml"
     resources:
         mem_mb=4000,
         runtime=120,
     params:
-        spec=slice_of(specs.agreement, "retriever", "dataset"),
-        code=fingerprint.code("agreement"),
+        **params_of(kinds.Agreement),
     shell:
-        "wellspring agreement results/attributions results/removals {wildcards.dataset} {output}"
-        " --spec {params.spec:q} --code {params.code} --log {log}"
+        "wellspring agreement {output} --dataset {wildcards.dataset}"
+        " --spec {params.spec:q} --code {params.code} --key {params.key} --log {log}"
 
 
 rule decentralisation:
     """Measure over how many neurons texts are spread, and how that changes."""
     input:
-        targets.activation_files(study),
-        targets.ablation_files(study),
-        targets.agreement_files(study),
+        inputs_of(kinds.Decentralisation),
     output:
-        parquet="results/studies/{study}/findings/decentralisation.parquet",
+        parquet=kinds.Decentralisation.path(),
         csv=report(
-            "results/studies/{study}/findings/decentralisation.csv",
+            kinds.Decentralisation.path().replace(".parquet", ".csv"),
             caption="../report/decentralisation.rst",
             category="Findings",
         ),
     log:
-        "results/logs/decentralisation/{study}.log",
+        kinds.Decentralisation.log(),
     conda:
         "../../envs/wellspring.yaml"
     resources:
         mem_mb=8000,
         runtime=60,
     params:
-        spec=slice_of(specs.decentralisation),
-        code=fingerprint.code("decentralisation"),
+        **params_of(kinds.Decentralisation),
     shell:
-        "wellspring decentralisation results/activations results/ablations"
-        " results/studies/{wildcards.study}/findings/agreement"
-        " {output.parquet} {output.csv}"
-        " --spec {params.spec:q} --code {params.code} --log {log}"
+        "wellspring decentralisation {output.parquet}"
+        " --spec {params.spec:q} --code {params.code} --key {params.key} --log {log}"
 
 
 rule claims:
     """Judge the published claims on every pair, with settings tested together."""
     input:
-        targets.probe_files(study),
-        targets.activation_files(study),
+        inputs_of(kinds.Claims),
     output:
-        report(
-            "results/studies/{study}/findings/claims.csv",
+        parquet=kinds.Claims.path(),
+        csv=report(
+            kinds.Claims.path().replace(".parquet", ".csv"),
             caption="../report/claims.rst",
             category="Findings",
         ),
     log:
-        "results/logs/claims/{study}.log",
+        kinds.Claims.log(),
     conda:
         "../../envs/wellspring.yaml"
     resources:
         mem_mb=8000,
         runtime=60,
     params:
-        spec=slice_of(specs.claims),
-        code=fingerprint.code("claims"),
+        **params_of(kinds.Claims),
     shell:
-        "wellspring claims results/probes results/activations {output}"
-        " --spec {params.spec:q} --code {params.code} --log {log}"
+        "wellspring claims {output.parquet}"
+        " --spec {params.spec:q} --code {params.code} --key {params.key} --log {log}"
 
 
 rule cautions:
     """Gather what a reader should be careful of: once, for the figures and for the report."""
     input:
-        "results/studies/{study}/findings/findings.parquet",
-        "results/studies/{study}/findings/training.csv",
-        targets.compared_files(study),
-        targets.samples_files(study),
-        targets.activation_files(study),
+        inputs_of(kinds.Cautions),
     output:
-        report(
-            "results/studies/{study}/findings/cautions.csv",
+        parquet=kinds.Cautions.path(),
+        csv=report(
+            kinds.Cautions.path().replace(".parquet", ".csv"),
             caption="../report/cautions.rst",
             category="Findings",
         ),
     log:
-        "results/logs/cautions/{study}.log",
+        kinds.Cautions.log(),
     conda:
         "../../envs/wellspring.yaml"
     resources:
         mem_mb=2000,
         runtime=20,
     params:
-        spec=slice_of(specs.cautions),
-        code=fingerprint.code("cautions"),
+        **params_of(kinds.Cautions),
     shell:
-        "wellspring cautions results/studies/{wildcards.study}/findings results/datasets"
-        " results/activations {output}"
-        " --spec {params.spec:q} --code {params.code} --log {log}"
+        "wellspring cautions {output.parquet}"
+        " --spec {params.spec:q} --code {params.code} --key {params.key} --log {log}"

@@ -4,33 +4,34 @@
 rule fetch:
     """Fetch a checkpoint of the hub; fetched.json is written last, beside its files."""
     output:
-        "results/models/hub/{checkpoint}/fetched.json",
+        kinds.Checkpoint.path(),
     log:
-        "results/logs/fetch/{checkpoint}.log",
+        kinds.Checkpoint.log(),
     localrule: True
     conda:
         "../../envs/wellspring.yaml"
     params:
-        spec=slice_of(specs.fetch, "checkpoint"),
+        **params_of(kinds.Checkpoint),
     shell:
-        "wellspring fetch {output} --spec {params.spec:q} --log {log}"
+        "wellspring fetch {output}"
+        " --spec {params.spec:q} --code {params.code} --key {params.key} --log {log}"
 
 
 rule model:
     """Find or make the weights; model.json is written last and holds their sha256."""
     input:
-        of_job(specs.checkpoint_files, "model"),
+        inputs_of(kinds.Model),
     output:
-        "results/models/{model}/model.json",
+        kinds.Model.path(),
     log:
-        "results/logs/model/{model}.log",
+        kinds.Model.log(),
     conda:
         "../../envs/wellspring.yaml"
     resources:
         mem_mb=4000,
         runtime=60,
     params:
-        spec=slice_of(specs.model, "model"),
-        code=of_job(inputs.model_code, "model"),
+        **params_of(kinds.Model),
     shell:
-        "wellspring model {output}" " --spec {params.spec:q} --code {params.code} --log {log}"
+        "wellspring model {output}"
+        " --spec {params.spec:q} --code {params.code} --key {params.key} --log {log}"

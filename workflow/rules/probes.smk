@@ -4,18 +4,15 @@
 rule probe:
     """Fit all probe kinds and seeds of one layer and passage count, on one thread."""
     input:
-        samples="results/datasets/{dataset}/samples.parquet",
-        lexical="results/datasets/{dataset}/lexical.parquet",
-        query=of_job(inputs.side_shards, "retriever", "dataset", side="query"),
-        passage=of_job(inputs.side_shards, "retriever", "dataset", side="passage"),
+        inputs_of(kinds.ProbeOutcomes),
     output:
-        outcomes="results/probes/{retriever}/{dataset}/layer-{layer}/passages-{passages}.parquet",
-        metrics="results/probes/{retriever}/{dataset}/layer-{layer}/passages-{passages}.metrics.parquet",
-        curves="results/probes/{retriever}/{dataset}/layer-{layer}/passages-{passages}.curves.parquet",
-        codes="results/probes/{retriever}/{dataset}/layer-{layer}/passages-{passages}.codes.parquet",
-        sizes="results/probes/{retriever}/{dataset}/layer-{layer}/passages-{passages}.sizes.parquet",
+        outcomes=kinds.ProbeOutcomes.path(),
+        metrics=kinds.ProbeMetrics.path(),
+        curves=kinds.ProbeCurves.path(),
+        codes=kinds.ProbeCodes.path(),
+        sizes=kinds.ProbeSizes.path(),
     log:
-        "results/logs/probe/{retriever}/{dataset}/layer-{layer}/passages-{passages}.log",
+        kinds.ProbeOutcomes.log(),
     conda:
         "../../envs/wellspring.yaml"
     threads: 1
@@ -23,12 +20,11 @@ rule probe:
         mem_mb=layer_memory,
         runtime=layer_runtime,
     params:
-        spec=slice_of(specs.probe, "retriever", "dataset"),
-        code=fingerprint.code("probe"),
-        query=of_job(inputs.side_folder, "retriever", "dataset", side="query"),
-        passage=of_job(inputs.side_folder, "retriever", "dataset", side="passage"),
+        **params_of(kinds.ProbeOutcomes),
+        query=folder_of("query"),
+        passage=folder_of("passage"),
     shell:
         "wellspring probe {input.samples} {input.lexical} {output.outcomes}"
         " --query {params.query:q} --passage {params.passage:q}"
         " --layer {wildcards.layer} --passages {wildcards.passages}"
-        " --spec {params.spec:q} --code {params.code} --log {log}"
+        " --spec {params.spec:q} --code {params.code} --key {params.key} --log {log}"

@@ -8,6 +8,7 @@ Nothing depends on the order of rows.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Literal
 
 import polars as pl
 
@@ -82,6 +83,36 @@ def candidates(
         positive_text="passage_text",
         negative_texts="negative_texts",
     )
+
+
+def with_samples(
+    texts: pl.DataFrame, samples: pl.DataFrame, side: Side, count: int | None, seed: int
+) -> pl.DataFrame:
+    """The first `count` texts of a side that have a sample in the test split, as `select` gives
+    them, with the negative_texts of the sample that has their partner.
+
+    texts, samples: as in `candidates`.
+    """
+    pairs = samples.select("split", "query_id", text_id="positive_id", grade=pl.lit(1))
+    selected = select(texts, pairs, side, count, seed)
+    ranked = candidates(samples, texts, selected, side).select("text_id", "negative_texts")
+    return selected.join(ranked, on="text_id", maintain_order="left")
+
+
+def worded(
+    chosen: pl.DataFrame, texts: pl.DataFrame, text: Literal["original", "paraphrase"]
+) -> pl.DataFrame:
+    """The queries in the wording that is attributed, under their ids; those that have none are
+    left out. Raises WellspringError where none has any."""
+    if text == "original":
+        return chosen
+    wordings = paraphrased(chosen, texts)
+    if wordings.is_empty():
+        raise WellspringError(
+            "no query has a paraphrase, which the attribution's text asks for: add paraphrases to "
+            "the dataset's source, or attribute shortened texts (query_length, passage_length)"
+        )
+    return wordings
 
 
 def paraphrased(chosen: pl.DataFrame, texts: pl.DataFrame) -> pl.DataFrame:

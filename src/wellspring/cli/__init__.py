@@ -35,7 +35,11 @@ COMMANDS = {
     "claims": "claims",
     "cautions": "cautions",
     "figure": "figures",
+    "controls": "figures",
     "heatmap": "figures",
+    "drawing": "figures",
+    "fidelity": "figures",
+    "artefacts": "artefacts",
     "schema": "schema",
 }
 """Subcommand to its module: listed here so that --help loads none of them."""
@@ -62,8 +66,12 @@ SUMMARIES = {
     "decentralisation": "Gather a study's attributions in one table.",
     "claims": "Judge the published claims on every pair.",
     "cautions": "Say what a reader should be careful of.",
-    "figure": "Draw a study's figures.",
+    "figure": "Draw accuracy or similarity over layers.",
+    "controls": "Draw a probe against its controls.",
     "heatmap": "Draw which neurons are active.",
+    "drawing": "Draw a retriever's attributions.",
+    "fidelity": "Draw which attributions predict removal.",
+    "artefacts": "List the kinds of result files. No step.",
     "schema": "Write the JSON schema of config.yaml.",
 }
 

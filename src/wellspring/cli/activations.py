@@ -6,64 +6,41 @@ import math
 from collections.abc import Iterator
 from pathlib import Path
 
-import click
 import polars as pl
 
-from wellspring import shards, specs
-from wellspring.cli import scores
-from wellspring.cli.step import FILE, FOLDER, circumstances, options, step
+from wellspring.artefacts import scores
+from wellspring.artefacts.attributions import ActivationCounts, ActivationTexts, TopNeurons
+from wellspring.cli.step import Job, step
 
 
-@click.command()
-@click.argument("folder", type=FOLDER)
-@click.argument("counts", type=FILE)
-@click.argument("texts", type=FILE)
-@click.argument("top_neurons", type=FILE)
-@options
-def activations(
-    folder: Path,
-    counts: Path,
-    texts: Path,
-    top_neurons: Path,
-    spec: str,
-    code: str | None,
-    log: Path | None,
-) -> None:
+@step(ActivationCounts, "folder/", "counts", "texts", "top_neurons")
+def activations(job: Job, folder: Path, counts: Path, texts: Path, top_neurons: Path) -> None:
     """Count the active neurons of the scores under FOLDER: COUNTS by neuron, TEXTS by text, and
     the TOP_NEURONS of each text's maximum."""
     from wellspring.activations import Chunk, measure
 
-    wanted = specs.ActivationsSpec.read(spec)
-    sublayers = wanted.attribution.sublayers
-    with step("activations", None, code, log) as messages:
-        stored = scores.checked(folder, wanted.attribution, wanted.layers)
-        for line in scores.said(stored):
-            messages.say(line)
-        if len(stored.quiet) > math.ceil(wanted.quiet * stored.texts):
-            target = wanted.attribution.target
-            raise scores.too_quiet(f"{folder}:", stored.quiet, stored.texts, target)
+    spec = job.spec
+    sublayers = spec.attribution.sublayers
+    stored = scores.checked(folder, spec.attribution, spec.layers)
+    for line in scores.said(stored):
+        job.say(line)
+    if len(stored.quiet) > math.ceil(spec.quiet * stored.texts):
+        target = spec.attribution.target
+        raise scores.too_quiet(f"{folder}:", stored.quiet, stored.texts, target)
 
-        def chunks() -> Iterator[Chunk]:
-            for ids, found in scores.stream(stored, sublayers):
-                yield Chunk(ids, found)
+    def chunks() -> Iterator[Chunk]:
+        for ids, of_sublayers in scores.stream(stored, sublayers):
+            yield Chunk(ids, of_sublayers)
 
-        found = measure(chunks, wanted.thresholds, wanted.excluded_outliers)
-        quality = scores.quality(stored, sublayers)
-        for line in _summary(found.top_neurons, quality):
-            messages.say(line)
-        identity = {
-            "step": "activations",
-            "spec": wanted.model_dump(mode="json"),
-            **scores.origin(stored),
-        }
-        made = shards.Provenance(
-            identity,
-            circumstances("activations", None, "numpy", "polars"),
-            {"texts": quality["text_id"].n_unique(), scores.QUIET: len(stored.quiet)},
-        )
-        shards.write(top_neurons, found.top_neurons.to_arrow(), made)
-        shards.write(texts, pl.concat([found.texts, quality]).to_arrow(), made)
-        shards.write(counts, found.counts.to_arrow(), made)
+    measured = measure(chunks, spec.thresholds, spec.excluded_outliers)
+    quality = scores.quality(stored, sublayers)
+    for line in _summary(measured.top_neurons, quality):
+        job.say(line)
+    facts = {"texts": quality["text_id"].n_unique(), scores.QUIET: len(stored.quiet)}
+    made = job.provenance("numpy", "polars", facts=facts, **scores.origin(stored))
+    TopNeurons.write(top_neurons, measured.top_neurons, made)
+    ActivationTexts.write(texts, pl.concat([measured.texts, quality]), made)
+    ActivationCounts.write(counts, measured.counts, made)
 
 
 def _summary(top_neurons: pl.DataFrame, quality: pl.DataFrame) -> Iterator[str]:

@@ -6,36 +6,24 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import click
 import numpy as np
 import polars as pl
 import pyarrow as pa
 
-from wellspring import shards, specs
-from wellspring.cli import chosen as texts_of
-from wellspring.cli import scores
-from wellspring.cli.embeddings import TOKENS, advice, load_backbone
-from wellspring.cli.models import Described, variant, verify
-from wellspring.cli.step import FILE, Log, batched, circumstances, options, step
+from wellspring import budgets, shards, specs
+from wellspring.artefacts import scores
+from wellspring.artefacts.attributions import AttributionShard
+from wellspring.artefacts.checkpoints import Described, advice, verify
+from wellspring.artefacts.datasets import Qrels, Samples, Texts
+from wellspring.budgets import ATTRIBUTED as WINDOW
+from wellspring.budgets import SCORES, TOKENS
+from wellspring.cli.step import Job, batched, step
 from wellspring.errors import WellspringError
 
 if TYPE_CHECKING:
     from wellspring.attributions.fused import AttributedTexts
     from wellspring.attributions.targets import Target
     from wellspring.models.load import Backbone
-
-WINDOW = 4096
-"""At most so many texts are sorted by length together and written as one row group."""
-
-HELD = 128 << 20
-"""Bytes of a window's scores: bounds memory, however wide the model."""
-
-ROWS = {"cpu": 2048, "cuda": 65536}
-"""Padded tokens × quadrature points in one pass: what stays in a processor's cache; what takes
-about 30 GB of a card for a model of SIZE, and fewer for a larger one."""
-
-SIZE = 12 * 768 * 4
-"""Blocks × width × bytes of BERT-base in float32."""
 
 SHOWN = 0.1
 """Share of a text's largest score in the sub-layer at which the log tells what storage flips."""
@@ -46,15 +34,10 @@ COMPARED = 4
 """Texts of a shard that half precision is held against float32 with."""
 
 
-@click.command()
-@click.argument("texts", type=FILE)
-@click.argument("judgements", type=FILE)
-@click.argument("description", type=FILE)
-@click.argument("partner", type=FILE)
-@click.argument("shard", type=FILE)
+@step(AttributionShard, "texts", "judgements", "description", "partner", "shard")
 @batched
-@options
 def attribute(
+    job: Job,
     texts: Path,
     judgements: Path,
     description: Path,
@@ -62,9 +45,6 @@ def attribute(
     shard: Path,
     threads: int,
     tokens: int,
-    spec: str,
-    code: str | None,
-    log: Path | None,
 ) -> None:
     """Attribute TEXTS of JUDGEMENTS to one layer's neurons of the model that DESCRIPTION names,
     into SHARD; layer and shard stand in --spec.
@@ -72,84 +52,81 @@ def attribute(
     The vectors of a text's partner, where the target has one, are those of the model that PARTNER
     describes; else it is not read.
     """
-    wanted = specs.AttributeSpec.read(spec)
-    whole = wanted.attribution
-    name = "attribute" if whole.method == "weights" else "explain"
-    with step(name, variant(whole.encoding), code, log) as messages:
-        source = shards.check(texts, step="texts").identity
-        chosen = texts_of.chosen(texts, judgements, whole, source["texts"])
-        described = verify(description, whole.encoding)
-        other = verify(partner, whole.partner) if whole.partner else None
-        part = _part(len(chosen), wanted)
-        backbone, target = _prepared(described, other, whole, chosen[part], threads)
-        widths = _widths(backbone, chosen, part, whole)
-        chosen = chosen[part].with_columns(positions=pl.Series(widths, dtype=pl.Int32))
-        messages.device = backbone.device.type
-        for line in advice(whole.encoding, backbone):
-            messages.say(line)
-        budget = tokens or default_rows(
-            messages.device, backbone.layers, backbone.hidden, whole.encoding.dtype
-        )
-        identity = {
-            "step": "attributions",
-            "spec": whole.model_dump(mode="json"),
-            "layer": wanted.layer,
-            "shard": wanted.shard,
-            "weights": described.digest,
-            "partner": other.digest if other else None,
-            "texts": source["texts"],
-            "paraphrases": source["paraphrases"] if whole.text == "paraphrase" else None,
-        }
-        made = circumstances(
-            name,
-            variant(whole.encoding),
-            *("torch", "transformers", "tokenizers", "captum"),
-            device=messages.device,
-            threads=threads,
-            tokens=budget,
-        )
-        schema = scores.schema(_neurons(backbone, wanted), whole)
-        with shards.stream(shard, schema, identity, made) as writer:
-            _fill(writer, backbone, chosen, target, wanted, budget, messages)
-            if whole.encoding.dtype != "float32":
-                few = chosen[:COMPARED]
-                given = (few, target.select(range(len(few))), wanted, budget)
-                half = _shares(backbone, *given)
-                del backbone
-                single = whole.encoding.model_copy(update={"dtype": "float32"})
-                exact = _shares(load_backbone(described, single, threads), *given)
-                writer.facts |= _differences(half, exact)
-        messages.counts(writer.facts)
+    spec, whole = job.spec, job.spec.attribution
+    source = Texts.check(texts).identity
+    selected = _selected(texts, judgements, whole, source["texts"])
+    described = verify(description, whole.encoding)
+    other = verify(partner, whole.partner) if whole.partner else None
+    part = _part(len(selected), spec)
+    backbone, target = _prepared(described, other, whole, selected[part], threads)
+    widths = _widths(backbone, selected, part, whole)
+    selected = selected[part].with_columns(positions=pl.Series(widths, dtype=pl.Int32))
+    job.device = backbone.device.type
+    for line in advice(whole.encoding, backbone):
+        job.say(line)
+    budget = tokens or budgets.rows(
+        job.device, backbone.layers, backbone.hidden, whole.encoding.dtype
+    )
+    made = job.provenance(
+        *("torch", "transformers", "tokenizers", "captum"),
+        circumstances={"device": job.device, "threads": threads, "tokens": budget},
+        weights=described.digest,
+        partner=other.digest if other else None,
+        texts=source["texts"],
+        paraphrases=source["paraphrases"] if whole.text == "paraphrase" else None,
+    )
+    schema = scores.schema(_neurons(backbone, spec), whole)
+    AttributionShard.fits(schema)
+    with shards.stream(shard, schema, made) as writer:
+        _fill(writer, backbone, selected, target, job, budget)
+        if whole.encoding.dtype != "float32":
+            few = selected[:COMPARED]
+            given = (few, target.select(range(len(few))), spec, budget)
+            half = _shares(backbone, *given)
+            del backbone
+            single = whole.encoding.model_copy(update={"dtype": "float32"})
+            exact = _shares(described.load(single, threads), *given)
+            writer.facts |= _differences(half, exact)
+    job.counts(writer.facts)
 
 
-def default_rows(device: str, layers: int, hidden: int, dtype: str) -> int:
-    """Rows of one pass, where the profile sets none."""
-    if device == "cpu":
-        return ROWS[device]
-    size = layers * hidden * (4 if dtype == "float32" else 2)
-    return ROWS[device] * SIZE // max(SIZE, size)
+def _selected(
+    texts: Path, judgements: Path, whole: specs.AttributionSpec, digests: Mapping[str, str]
+) -> pl.DataFrame:
+    """text_id and text of all texts, with partner_id and partner_text, and for the margin of a
+    query with negative_texts."""
+    from wellspring.attributions import selection
+
+    everything, side = Texts.read(texts), whole.encoding.side
+    if whole.samples is None:
+        graded = Qrels.read(judgements, whole.judgements, texts=digests)
+        selected = selection.select(everything, graded, side, whole.texts, whole.seed)
+    else:
+        samples = Samples.read(judgements, whole.samples, texts=digests)
+        selected = selection.with_samples(everything, samples, side, whole.texts, whole.seed)
+    return selection.worded(selected, everything, whole.text)
 
 
-def _neurons(backbone: Backbone, wanted: specs.AttributeSpec) -> dict[str, int]:
+def _neurons(backbone: Backbone, spec: specs.AttributeSpec) -> dict[str, int]:
     """The width of each sub-layer."""
     from wellspring.models.architecture import sublayer
 
-    found = {}
-    for name in wanted.attribution.sublayers:
-        _, rows = sublayer(backbone.model, backbone.architecture, wanted.layer - 1, name)
-        found[name] = rows.stop - rows.start
-    return found
+    widths = {}
+    for name in spec.attribution.sublayers:
+        _, rows = sublayer(backbone.model, backbone.architecture, spec.layer - 1, name)
+        widths[name] = rows.stop - rows.start
+    return widths
 
 
-def _part(texts: int, wanted: specs.AttributeSpec) -> slice:
+def _part(texts: int, spec: specs.AttributeSpec) -> slice:
     """Which of all texts are the shard's."""
-    whole = wanted.attribution
+    whole = spec.attribution
     if texts < whole.shards:
         raise WellspringError(
             f"{texts} texts of the test split's {whole.encoding.side} side cannot fill "
             f"{whole.shards} shards: lower the attribution's shards"
         )
-    return slice(*(texts * (wanted.shard + more) // whole.shards for more in (0, 1)))
+    return slice(*(texts * (spec.shard + more) // whole.shards for more in (0, 1)))
 
 
 def _widths(
@@ -159,7 +136,7 @@ def _widths(
 
     A batch may reach beyond the shard, so that all texts are looked at.
     """
-    from wellspring.attributions import selection
+    from wellspring.attributions import ranking, selection
 
     padding = whole.padding
     if padding is None:
@@ -168,7 +145,7 @@ def _widths(
     lengths = [
         len(tokens)
         for start in range(0, len(texts), WINDOW)
-        for tokens in texts_of.tokenised(
+        for tokens in ranking.tokenised(
             backbone, texts[start : start + WINDOW].to_list(), whole.encoding
         )
     ]
@@ -193,29 +170,29 @@ def _prepared(
             "padded-mean-norm": targets.padded_mean_norm,
             "pooler-norm": targets.pooler_norm,
         }
-        return load_backbone(described, whole.encoding, threads), simple[whole.target]()
+        return described.load(whole.encoding, threads), simple[whole.target]()
     alike = other.digest == described.digest and whole.partner.dtype == whole.encoding.dtype
-    backbone = load_backbone(other, whole.partner, threads)
+    backbone = other.load(whole.partner, threads)
     target = _similarity(backbone, whole, chosen)
     if not alike:
         del backbone
-        backbone = load_backbone(described, whole.encoding, threads)
+        backbone = described.load(whole.encoding, threads)
     return backbone, target
 
 
 def _similarity(backbone: Backbone, whole: specs.AttributionSpec, chosen: pl.DataFrame) -> Target:
     """The similarity to each text's partner, a constant, and for a query less that to its
     negatives."""
-    from wellspring.attributions import targets
+    from wellspring.attributions import ranking, targets
 
     budget = TOKENS[backbone.device.type]
-    partners = texts_of.last_vectors(
+    partners = ranking.last_vectors(
         backbone, chosen["partner_text"].to_list(), whole.partner, budget
     )
     # A passage's negatives are its query's, and as constant as the query itself.
     if whole.target == "margin" and whole.encoding.side == "query":
         held = chosen["negative_texts"]
-        negatives = texts_of.last_vectors(backbone, held.explode().to_list(), whole.partner, budget)
+        negatives = ranking.last_vectors(backbone, held.explode().to_list(), whole.partner, budget)
         counts = held.list.len().to_list()
         return targets.margin(partners, negatives.split(counts), whole.similarity)
     kind = whole.similarity or whole.target
@@ -227,34 +204,36 @@ def _fill(
     backbone: Backbone,
     chosen: pl.DataFrame,
     target: Target,
-    wanted: specs.AttributeSpec,
+    job: Job,
     budget: int,
-    messages: Log,
 ) -> None:
     """Attribute the texts, a window at a time; leaves counts in the writer's facts."""
+    from wellspring.attributions.scores import columns_of
+
+    spec = job.spec
     counts = {"texts": len(chosen), ACTIVE: 0, FLIPPED: 0}
     splits, quiet = 0, []
     lists = (field.type for field in writer.schema if pa.types.is_fixed_size_list(field.type))
-    size = max(1, min(WINDOW, HELD // sum(2 * kind.list_size for kind in lists)))
-    with messages.track(len(chosen), "texts") as bar:
+    size = max(1, min(WINDOW, SCORES // sum(2 * kind.list_size for kind in lists)))
+    with job.track(len(chosen), "texts") as bar:
         for start in range(0, len(chosen), size):
             rows = range(start, min(start + size, len(chosen)))
             window = chosen[rows.start : rows.stop]
             given = ("text_id", "partner_id", "positions")
             columns: dict[str, Any] = {name: window[name].to_list() for name in given}
-            for done in _attributed(backbone, window, target.select(rows), wanted, budget):
-                for name, found in done.scores.items():
-                    _place(columns, done.rows, len(window), scores.columns_of(name, found))
-                    _count(counts, found.absolute[~found.quiet])
-                silent = np.any([found.quiet for found in done.scores.values()], axis=0)
+            for done in _attributed(backbone, window, target.select(rows), spec, budget):
+                for name, part in done.scores.items():
+                    _put(columns, done.rows, len(window), columns_of(name, part))
+                    _count(counts, part.absolute[~part.quiet])
+                silent = np.any([part.quiet for part in done.scores.values()], axis=0)
                 quiet += [columns["text_id"][row] for row in np.array(done.rows)[silent]]
                 splits += done.splits
                 bar.advance(len(done.rows))
             writer.write([columns[name] for name in writer.schema.names])
     # Of one shard of several, the step that reads all of them judges.
-    if len(quiet) == len(chosen) and wanted.attribution.shards == 1:
-        where = f"layer {wanted.layer}:"
-        raise scores.too_quiet(where, quiet, len(chosen), wanted.attribution.target)
+    if len(quiet) == len(chosen) and spec.attribution.shards == 1:
+        where = f"layer {spec.layer}:"
+        raise scores.too_quiet(where, quiet, len(chosen), spec.attribution.target)
     writer.facts |= counts
     if quiet:
         writer.facts[scores.QUIET] = sorted(quiet)
@@ -266,20 +245,22 @@ def _shares(
     backbone: Backbone,
     few: pl.DataFrame,
     target: Target,
-    wanted: specs.AttributeSpec,
+    spec: specs.AttributeSpec,
     budget: int,
 ) -> np.ndarray:
     """Absolute scores of all sub-layers [texts, neurons], as shares of the sub-layer's largest;
     0 where a text is quiet."""
-    found: list[Any] = [None] * len(few)
-    for done in _attributed(backbone, few, target, wanted, budget):
+    from wellspring.attributions.scores import shares
+
+    by_text: list[Any] = [None] * len(few)
+    for done in _attributed(backbone, few, target, spec, budget):
         parts = [
-            scores.shares(part.absolute, np.where(part.quiet, 0, part.absolute.max(axis=1)))
+            shares(part.absolute, np.where(part.quiet, 0, part.absolute.max(axis=1)))
             for part in done.scores.values()
         ]
         for row, values in zip(done.rows, np.hstack(parts), strict=True):
-            found[row] = values
-    return np.array(found)
+            by_text[row] = values
+    return np.array(by_text)
 
 
 def _differences(half: np.ndarray, exact: np.ndarray) -> dict[str, Any]:
@@ -299,12 +280,12 @@ def _attributed(
     backbone: Backbone,
     window: pl.DataFrame,
     target: Target,
-    wanted: specs.AttributeSpec,
+    spec: specs.AttributeSpec,
     budget: int,
 ) -> Iterator[AttributedTexts]:
-    from wellspring.attributions import fused, quadrature
+    from wellspring.attributions import fused, quadrature, ranking
 
-    whole, encoding = wanted.attribution, wanted.attribution.encoding
+    whole, encoding = spec.attribution, spec.attribution.encoding
     if whole.quadrature == "paper":
         rule = quadrature.paper()
     else:
@@ -317,9 +298,9 @@ def _attributed(
         scorer = methods.scorer(whole.method)
     yield from fused.attribute(
         backbone,
-        texts_of.tokenised(backbone, window["text"].to_list(), encoding),
+        ranking.tokenised(backbone, window["text"].to_list(), encoding),
         target,
-        fused.Method(encoding.pooling, rule, wanted.layer, tuple(whole.sublayers), whole.tolerance),
+        fused.Method(encoding.pooling, rule, spec.layer, tuple(whole.sublayers), whole.tolerance),
         budget,
         window["positions"].to_list() if whole.padding else None,
         scorer,
@@ -327,11 +308,14 @@ def _attributed(
     )
 
 
-def _place(
-    columns: dict[str, Any], rows: Sequence[int], texts: int, held: Mapping[str, np.ndarray]
+def _put(
+    columns: dict[str, Any],
+    rows: Sequence[int],
+    texts: int,
+    values_by_name: Mapping[str, np.ndarray],
 ) -> None:
     """Put a batch's columns into the window's."""
-    for name, values in held.items():
+    for name, values in values_by_name.items():
         if name not in columns:
             columns[name] = np.empty((texts, *values.shape[1:]), values.dtype)
         columns[name][rows] = values

@@ -6,12 +6,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import click
 import polars as pl
 
 from wellspring import specs
-from wellspring.cli import grids
-from wellspring.cli.step import FILE, FOLDER, options, step
+from wellspring.artefacts import grids
+from wellspring.artefacts.attributions import ActivationTexts
+from wellspring.artefacts.verdicts import Claims
+from wellspring.cli.step import Job, gathering, step
 
 if TYPE_CHECKING:
     from wellspring.findings.claims import Claim, Pair
@@ -22,46 +23,39 @@ DATASETS = ("nq", "msmarco")
 """The published datasets, which one claim compares."""
 
 
-@click.command()
-@click.argument("probes", type=FOLDER)
-@click.argument("activations", type=FOLDER)
-@click.argument("table", type=FILE)
-@options
-def claims(
-    probes: Path, activations: Path, table: Path, spec: str, code: str | None, log: Path | None
-) -> None:
-    """Judge the published claims by a study's PROBES and ACTIVATIONS, into TABLE (CSV)."""
-    from wellspring import shards
+@step(Claims, "table")
+@gathering
+def claims(job: Job, table: Path, results: Path) -> None:
+    """Judge the published claims by a study's probes and activations, into TABLE."""
     from wellspring.findings.claims import CLAIMS, gathered, untested
 
-    wanted = specs.ClaimsSpec.read(spec)
-    with step("claims", None, code, log) as messages:
-        rows = [*_of_probes(probes, wanted), *_of_activity(activations, wanted)]
-        asked = {row["claim"] for row in rows}
-        rows += [
-            untested(claim, "the study compares no two retrievers in this way")
-            for claim in CLAIMS
-            if claim.number not in asked
-        ]
-        judged = gathered(rows)
-        for row in judged.filter(pl.col("settings") > 0).iter_rows(named=True):
-            side = f", {row['side']} side" if row["side"] else ""
-            messages.say(f"claim {row['claim']}, {row['retriever']}{side}: {row['on_this_pair']}")
-        shards.write_text(table, grids.rounded(judged).write_csv())
+    spec = job.spec
+    rows = [*_of_probes(results, spec), *_of_activity(results, spec)]
+    asked = {row["claim"] for row in rows}
+    rows += [
+        untested(claim, "the study compares no two retrievers in this way")
+        for claim in CLAIMS
+        if claim.number not in asked
+    ]
+    judged = gathered(rows)
+    for row in judged.filter(pl.col("settings") > 0).iter_rows(named=True):
+        side = f", {row['side']} side" if row["side"] else ""
+        job.say(f"claim {row['claim']}, {row['retriever']}{side}: {row['on_this_pair']}")
+    Claims.write(table, judged, job.provenance("scipy", "polars"))
 
 
-def _pairs(wanted: specs.ClaimsSpec) -> Iterator[Pair]:
+def _pairs(spec: specs.ClaimsSpec) -> Iterator[Pair]:
     from wellspring.findings.claims import Pair
 
-    for pair in wanted.pairs:
+    for pair in spec.pairs:
         names = (pair.retriever, pair.other)
         yield Pair(names, pair.curves, pair.pooling, tuple(pair.fresh))
 
 
-def _rules(wanted: specs.ClaimsSpec, margin: float) -> Rules:
+def _rules(spec: specs.ClaimsSpec, margin: float) -> Rules:
     from wellspring.findings.verdicts import Rules
 
-    return Rules(wanted.alpha, margin, wanted.permutations, wanted.seed)
+    return Rules(spec.alpha, margin, spec.permutations, spec.seed)
 
 
 def _other_pooling(claim: Claim, pair: Pair) -> str | None:
@@ -73,30 +67,30 @@ def _other_pooling(claim: Claim, pair: Pair) -> str | None:
     )
 
 
-def _of_probes(probes: Path, wanted: specs.ClaimsSpec) -> Iterator[dict[str, object]]:
+def _of_probes(results: Path, spec: specs.ClaimsSpec) -> Iterator[dict[str, object]]:
     """The rows of claims about probing, dataset by dataset, then the one about two datasets."""
     from wellspring.findings.claims import CLAIMS, Fluctuation, row
     from wellspring.findings.consistency import measured
 
-    rules = _rules(wanted, wanted.margin / 2)
-    pairs = [pair for pair in _pairs(wanted) if set(pair.names) <= wanted.layers.keys()]
-    for dataset in wanted.datasets:
+    rules = _rules(spec, spec.margin / 2)
+    pairs = [pair for pair in _pairs(spec) if set(pair.names) <= spec.layers.keys()]
+    for dataset in spec.datasets:
         for pair in pairs:
             about = [claim for claim in CLAIMS if not claim.sides]
             about = [c for c in about if not isinstance(c.parts[0], Fluctuation)]
-            held = None
+            outcomes = None
             for claim in about:
-                found = _other_pooling(claim, pair)
-                if found is None:
-                    held = held or _outcomes(probes, dataset, pair, wanted)
+                judgement = _other_pooling(claim, pair)
+                if judgement is None:
+                    outcomes = outcomes or _outcomes(results, dataset, pair, spec)
                     ids = (dataset, *pair.names, str(claim.number))
-                    found = measured(claim, *held, wanted.blocks[pair.names[0]], rules, *ids)
-                yield row(claim, pair, {"dataset": dataset}, found)
-    yield from _fluctuations(probes, pairs, wanted)
+                    judgement = measured(claim, *outcomes, spec.blocks[pair.names[0]], rules, *ids)
+                yield row(claim, pair, {"dataset": dataset}, judgement)
+    yield from _fluctuations(results, pairs, spec)
 
 
 def _fluctuations(
-    probes: Path, pairs: list[Pair], wanted: specs.ClaimsSpec
+    results: Path, pairs: list[Pair], spec: specs.ClaimsSpec
 ) -> Iterator[dict[str, object]]:
     """The rows of the claim that compares the published datasets."""
     from wellspring.findings import consistency
@@ -104,22 +98,22 @@ def _fluctuations(
 
     claim = next(claim for claim in CLAIMS if isinstance(claim.parts[0], Fluctuation))
     for pair in pairs:
-        found = _other_pooling(claim, pair)
-        if found is None and not set(DATASETS) <= set(wanted.datasets):
-            found = f"the claim compares the datasets {' and '.join(DATASETS)}"
-        if found is None:
+        judgement = _other_pooling(claim, pair)
+        if judgement is None and not set(DATASETS) <= set(spec.datasets):
+            judgement = f"the claim compares the datasets {' and '.join(DATASETS)}"
+        if judgement is None:
             sides = []
             for dataset in reversed(DATASETS):
-                own, _, samples = _outcomes(probes, dataset, pair, wanted)
+                own, _, samples = _outcomes(results, dataset, pair, spec)
                 sides.append(consistency.fluctuation_of(own, samples))
-            found = next((side for side in sides if isinstance(side, str)), None)
-            rules = _rules(wanted, wanted.margin / 2)
-            found = found or consistency.fluctuates_more(*sides, rules)
-        yield row(claim, pair, {}, found)
+            judgement = next((side for side in sides if isinstance(side, str)), None)
+            rules = _rules(spec, spec.margin / 2)
+            judgement = judgement or consistency.fluctuates_more(*sides, rules)
+        yield row(claim, pair, {}, judgement)
 
 
 def _outcomes(
-    probes: Path, dataset: str, pair: Pair, wanted: specs.ClaimsSpec
+    results: Path, dataset: str, pair: Pair, spec: specs.ClaimsSpec
 ) -> tuple[dict[str, Outcomes], dict[str, Outcomes], Samples]:
     """The outcomes of a pair's probes at the cells that both have, by probe, and the samples."""
     from wellspring.findings.consistency import PROBES
@@ -127,9 +121,8 @@ def _outcomes(
 
     sides, samples = [], None
     for name in pair.names:
-        layers = {name: wanted.layers[name]}
-        files = grids.probe_files(probes, dataset, layers, wanted.passages, wanted.probes)
-        frames = [grids.located(path, **where) for path, where in files]
+        layers = {name: spec.layers[name]}
+        frames = grids.probes(results, dataset, layers, spec.passages, spec.probes)
         frame = pl.concat(frames).filter(pl.col("probe").is_in(PROBES)).collect()
         samples = samples or samples_of(frame)
         sides.append(
@@ -145,30 +138,30 @@ def _outcomes(
     return own, theirs, samples
 
 
-def _of_activity(activations: Path, wanted: specs.ClaimsSpec) -> Iterator[dict[str, object]]:
+def _of_activity(results: Path, spec: specs.ClaimsSpec) -> Iterator[dict[str, object]]:
     """The rows of claims about active neurons."""
     from wellspring.findings.activity import MEASURE, SETTING, measured, published_setting
     from wellspring.findings.claims import CLAIMS, row
 
-    rules = _rules(wanted, wanted.margin)
+    rules = _rules(spec, spec.margin)
     columns = ["text_id", "layer", "sublayer", *SETTING, "value"]
-    for (attribution, dataset, side), cells in grids.groups(wanted.grid).items():
+    for (attribution, dataset, side), cells in grids.groups(spec.grid).items():
         by_retriever = {cell.retriever: cell for cell in cells}
-        for pair in _pairs(wanted):
+        for pair in _pairs(spec):
             if not set(pair.names) <= by_retriever.keys():
                 continue
             own, theirs = (by_retriever[name] for name in pair.names)
             where = {"dataset": dataset, "attribution": attribution, "side": side}
-            held = None
+            shares = None
             for claim in (claim for claim in CLAIMS if side in claim.sides):
-                found = _other_pooling(claim, pair)
-                if found is None and attribution not in wanted.comparable:
-                    found = "the attribution measures something else than the published one"
-                if found is None and not wanted.whole:
-                    found = "the study attributes some of the blocks alone"
-                if found is None:
-                    held = held or [
-                        grids.activation_texts(activations, cell)
+                judgement = _other_pooling(claim, pair)
+                if judgement is None and attribution not in spec.comparable:
+                    judgement = "the attribution measures something else than the published one"
+                if judgement is None and not spec.whole:
+                    judgement = "the study attributes some of the blocks alone"
+                if judgement is None:
+                    shares = shares or [
+                        grids.side(results, cell, ActivationTexts, cell.activations)
                         .filter(measure=MEASURE)
                         .select(columns)
                         .collect()
@@ -176,6 +169,6 @@ def _of_activity(activations: Path, wanted: specs.ClaimsSpec) -> Iterator[dict[s
                     ]
                     setting = published_setting(pair.pooling)
                     ids = (attribution, dataset, side, *pair.names, str(claim.number))
-                    depth = wanted.depths[own.encoder]
-                    found = measured(claim, *held, depth, setting, rules, *ids)
-                yield row(claim, pair, where, found)
+                    depth = spec.depths[own.encoder]
+                    judgement = measured(claim, *shares, depth, setting, rules, *ids)
+                yield row(claim, pair, where, judgement)

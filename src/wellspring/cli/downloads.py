@@ -2,98 +2,85 @@
 
 from __future__ import annotations
 
-import json
+import hashlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import click
-
-from wellspring import shards, specs
-from wellspring.cli.step import FILE, Log, step
+from wellspring import shards
+from wellspring.artefacts.datasets import Download
+from wellspring.artefacts.models import Checkpoint
+from wellspring.cli.step import Job, step
 from wellspring.errors import ConfigError
 
 MEGABYTE = 1_000_000
 
 
-def _options(command: Callable) -> Callable:
-    for option in (
-        click.option("--log", type=FILE, help="Write messages here instead of to the terminal."),
-        click.option("--spec", required=True, help="The step's slice of the configuration (JSON)."),
-    ):
-        command = option(command)
-    return command
-
-
-@click.command()
-@click.argument("fetched", type=FILE)
-@_options
-def fetch(fetched: Path, spec: str, log: Path | None) -> None:
+@step(Checkpoint, "fetched")
+def fetch(job: Job, fetched: Path) -> None:
     """Fetch a checkpoint beside FETCHED (fetched.json), which is written last."""
-    wanted = specs.FetchSpec.read(spec)
-    with step(None, None, None, log) as messages:
-        from wellspring.downloads import hub
-        from wellspring.models import sources
+    from wellspring.downloads import hub
+    from wellspring.models import sources
 
-        name, revision = _repository(wanted.source)
-        found = hub.checkpoint(name, revision, fetched.parent, sources.beside, _megabytes(messages))
-        if found.commit != revision:
-            messages.tell(
-                f"{revision} of {name} is commit {found.commit} today: pin it with "
-                f"hub:{name}@{found.commit}"
-            )
-        content = {
-            "identity": {"step": "fetch", "spec": wanted.model_dump(mode="json")},
-            "commit": found.commit,
-            "files": {file: dict(facts) for file, facts in found.files.items()},
-        }
-        shards.write_text(fetched, json.dumps(content, indent=2, sort_keys=True) + "\n")
-        size = sum(facts["size"] for facts in found.files.values())
-        messages.counts({"files": len(found.files), "bytes": size})
+    name, revision = _repository(job.spec.source)
+    files = hub.checkpoint(name, revision, fetched.parent, sources.beside, _megabytes(job))
+    if files.commit != revision:
+        job.tell(
+            f"{revision} of {name} is commit {files.commit} today: pin it with "
+            f"hub:{name}@{files.commit}"
+        )
+    sizes = {file: dict(facts) for file, facts in files.files.items()}
+    content = {**job.provenance().content(), "commit": files.commit, "files": sizes}
+    shards.write_json(fetched, content)
+    size = sum(facts["size"] for facts in files.files.values())
+    job.counts({"files": len(files.files), "bytes": size})
 
 
-@click.command()
-@click.argument("file", type=FILE)
-@_options
-def download(file: Path, spec: str, log: Path | None) -> None:
-    """Download one file of a dataset to FILE; a split of a hub dataset becomes Parquet."""
-    wanted = specs.DownloadSpec.read(spec)
-    with step(None, None, None, log) as messages:
-        if wanted.source.startswith("hub:"):
-            _table(wanted, file, messages)
-        else:
-            _file(wanted, file, messages)
+@step(Download, "description", "file")
+def download(job: Job, description: Path, file: Path) -> None:
+    """Download one file of a dataset to FILE; a split of a hub dataset becomes Parquet.
+
+    DESCRIPTION, written last, holds size and sha256.
+    """
+    if job.spec.source.startswith("hub:"):
+        _table(job, file)
+    else:
+        _file(job, file)
+    with file.open("rb") as content:
+        digest = hashlib.file_digest(content, "sha256").hexdigest()
+    facts = {"size": file.stat().st_size, "sha256": digest}
+    shards.write_json(description, job.provenance(facts=facts).content())
 
 
-def _table(wanted: specs.DownloadSpec, file: Path, messages: Log) -> None:
+def _table(job: Job, file: Path) -> None:
     import datasets
 
     from wellspring.downloads import hub
 
     # The library's own bars would run through the step's.
     datasets.disable_progress_bars()
-    if wanted.sha256 is not None or wanted.size is not None:
-        raise ConfigError(f"{wanted.source}: is pinned by its commit: leave out sha256 and size")
-    name, revision = _repository(wanted.source)
-    found = hub.table(name, revision, wanted.subset, wanted.split, file, _megabytes(messages))
+    if job.spec.sha256 is not None or job.spec.size is not None:
+        raise ConfigError(f"{job.spec.source}: is pinned by its commit: leave out sha256 and size")
+    name, revision = _repository(job.spec.source)
+    found = hub.table(name, revision, job.spec.subset, job.spec.split, file, _megabytes(job))
     if found.commit != revision:
-        messages.tell(
+        job.tell(
             f"{revision} of {name} is commit {found.commit} today: pin it with "
             f"source: hub:{name}@{found.commit}"
         )
-    messages.counts({"rows": found.rows, "bytes": file.stat().st_size})
+    job.counts({"rows": found.rows, "bytes": file.stat().st_size})
 
 
-def _file(wanted: specs.DownloadSpec, file: Path, messages: Log) -> None:
+def _file(job: Job, file: Path) -> None:
     from wellspring.downloads import http
 
-    size = wanted.size if wanted.size is not None else http.length(wanted.source)
-    with _megabytes(messages)(size or 0) as advance:
-        found = http.fetch(wanted.source, file, wanted.sha256, wanted.size, advance)
-    messages.counts({"bytes": found.size})
-    if wanted.sha256 is None:
-        messages.tell(
-            f"nothing pins {wanted.source}: set sha256: {found.sha256} and size: {found.size} "
+    size = job.spec.size if job.spec.size is not None else http.length(job.spec.source)
+    with _megabytes(job)(size or 0) as advance:
+        found = http.fetch(job.spec.source, file, job.spec.sha256, job.spec.size, advance)
+    job.counts({"bytes": found.size})
+    if job.spec.sha256 is None:
+        job.tell(
+            f"nothing pins {job.spec.source}: set sha256: {found.sha256} and size: {found.size} "
             f"beside its source"
         )
 
@@ -105,12 +92,12 @@ def _repository(source: str) -> tuple[str, str]:
     return name, revision
 
 
-def _megabytes(messages: Log) -> Callable:
+def _megabytes(job: Job) -> Callable:
     """Progress in MB (10^6 bytes) for a download that counts bytes."""
 
     @contextmanager
     def track(size: int) -> Iterator[Callable[[int], None]]:
-        with messages.track(-(-size // MEGABYTE), "MB") as progress:
+        with job.track(-(-size // MEGABYTE), "MB") as progress:
             done = 0
 
             def advance(count: int) -> None:

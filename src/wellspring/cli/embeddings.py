@@ -6,70 +6,42 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import click
-
 from wellspring import shards, specs
-from wellspring.cli.models import Described, architecture, variant, verify
-from wellspring.cli.step import FILE, Log, batched, circumstances, options, step
-from wellspring.errors import ModelError
+from wellspring.artefacts import checkpoints
+from wellspring.artefacts.checkpoints import Described
+from wellspring.artefacts.datasets import Texts
+from wellspring.artefacts.embeddings import EmbeddingShard
+from wellspring.budgets import TOKENS, WINDOW
+from wellspring.cli.step import Job, batched, step
 
 if TYPE_CHECKING:
     from wellspring.models.load import Backbone
 
-WINDOW = 8192
-"""Texts that are sorted by length together: bounds memory, whatever the dataset's size."""
 
-TOKENS = {"cpu": 2048, "cuda": 65536}
-"""Padded tokens in one forward pass: what stays in a processor's cache, what fills a GPU."""
-
-
-@click.command()
-@click.argument("texts", type=FILE)
-@click.argument("description", type=FILE)
-@click.argument("shard", type=FILE)
+@step(EmbeddingShard, "texts", "description", "shard")
 @batched
-@options
-def embed(
-    texts: Path,
-    description: Path,
-    shard: Path,
-    threads: int,
-    tokens: int,
-    spec: str,
-    code: str | None,
-    log: Path | None,
-) -> None:
+def embed(job: Job, texts: Path, description: Path, shard: Path, threads: int, tokens: int) -> None:
     """Embed the TEXTS of one side with the model that DESCRIPTION names into SHARD."""
-    wanted = specs.EmbedSpec.read(spec)
-    encoding = wanted.encoding
-    with step("embed", variant(encoding), code, log) as messages:
-        source = shards.check(texts, step="texts")
-        described = verify(description, encoding)
-        for line in _disagreements(described, encoding):
-            messages.say(line)
-        backbone = load_backbone(described, encoding, threads)
-        messages.device = str(backbone.device)
-        for line in advice(encoding, backbone):
-            messages.say(line)
-        budget = tokens or TOKENS[messages.device]
-        identity = {
-            "step": "embeddings",
-            "spec": wanted.model_dump(mode="json"),
-            "weights": described.digest,
-            "texts": source.identity["texts"][encoding.side],
-        }
-        made = circumstances(
-            "embed",
-            variant(encoding),
-            *("torch", "transformers", "tokenizers"),
-            device=messages.device,
-            threads=threads,
-            tokens=budget,
-        )
-        shape = (backbone.layers + 1, backbone.hidden, encoding.storage)
-        with shards.vectors(shard, *shape, identity, made) as writer:
-            _fill(writer, backbone, texts, wanted, budget, messages)
-        messages.counts(writer.facts)
+    encoding = job.spec.encoding
+    source = Texts.check(texts)
+    described = checkpoints.verify(description, encoding)
+    for line in _disagreements(described, encoding):
+        job.say(line)
+    backbone = described.load(encoding, threads)
+    job.device = str(backbone.device)
+    for line in checkpoints.advice(encoding, backbone):
+        job.say(line)
+    budget = tokens or TOKENS[job.device]
+    made = job.provenance(
+        *("torch", "transformers", "tokenizers"),
+        circumstances={"device": job.device, "threads": threads, "tokens": budget},
+        weights=described.digest,
+        texts=source.identity["texts"][encoding.side],
+    )
+    shape = (backbone.layers + 1, backbone.hidden, encoding.storage)
+    with shards.vectors(shard, *shape, made) as writer:
+        _fill(writer, backbone, texts, job, budget)
+    job.counts(writer.facts)
 
 
 def _disagreements(described: Described, encoding: specs.EncodingSpec) -> Iterator[str]:
@@ -86,68 +58,20 @@ def _disagreements(described: Described, encoding: specs.EncodingSpec) -> Iterat
     )
 
 
-def load_backbone(described: Described, encoding: specs.EncodingSpec, threads: int) -> Backbone:
-    """The model of an encoding, on the GPU where there is one; torch then uses so many threads.
-
-    Raises ModelError, which names the model, where its checkpoint cannot be used.
-    """
-    import torch
-
-    from wellspring.models.load import load
-
-    torch.set_num_threads(threads)
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    try:
-        return load(
-            described.checkpoint,
-            architecture(encoding),
-            encoding.layers,
-            encoding.dtype,
-            device,
-            adapter=described.adapter,
-        )
-    except ModelError as error:
-        raise ModelError(f"{encoding.model}: {error}") from None
-    except (OSError, ValueError) as error:
-        raise ModelError(f"{encoding.model}: {str(error).splitlines()[0]}") from None
-
-
-def advice(encoding: specs.EncodingSpec, backbone: Backbone) -> Iterator[str]:
-    """What the user should know about the model before waiting for it."""
-    import torch
-
-    yield from backbone.notes
-    able = torch.cpu.get_capabilities()
-    fast = {
-        "float32": True,
-        "bfloat16": able.get("avx512_bf16") or able.get("amx_bf16") or able.get("bf16"),
-        "float16": able.get("avx512_fp16") or able.get("amx_fp16") or able.get("fp16"),
-    }
-    if backbone.device.type == "cpu" and not fast[encoding.dtype]:
-        yield f"this processor has no {encoding.dtype} arithmetic: float32 would be faster"
-    if backbone.merged is not None:
-        yield (
-            f"adapter merged: rounding moved the outputs by {backbone.merged:.1e} of the largest"
-        )
-    if spread := getattr(backbone.model, "hf_device_map", None):
-        yield f"the model is spread over {', '.join(sorted({str(p) for p in spread.values()}))}"
-
-
 def _fill(
     writer: shards.VectorWriter,
     backbone: Backbone,
     texts: Path,
-    wanted: specs.EmbedSpec,
+    job: Job,
     budget: int,
-    messages: Log,
 ) -> None:
     """Embed the shard's texts, a window at a time; leaves counts in the writer's facts."""
     from wellspring import embeddings
 
-    encoding = wanted.encoding
-    total, windows = _windows(texts, wanted)
+    encoding = job.spec.encoding
+    total, windows = _windows(texts, job.spec)
     truncated = splits = 0
-    with messages.track(total, "texts") as bar:
+    with job.track(total, "texts") as bar:
         for ids, window in windows:
             rows = embeddings.tokenise(
                 backbone.tokenizer, window, encoding.template, encoding.length, encoding.pooling
@@ -165,14 +89,14 @@ def _fill(
 
 
 def _windows(
-    texts: Path, wanted: specs.EmbedSpec
+    texts: Path, spec: specs.EmbedSpec
 ) -> tuple[int, Iterator[tuple[list[str], list[str]]]]:
     """The number of texts in the shard, and a stream of (ids, texts) of at most WINDOW."""
     total = 0
     for batch in shards.batches(texts, ["side"], 65536):
-        total += batch.column("side").to_pylist().count(wanted.encoding.side)
-    first = total * wanted.shard // wanted.shards
-    last = total * (wanted.shard + 1) // wanted.shards
+        total += batch.column("side").to_pylist().count(spec.encoding.side)
+    first = total * spec.shard // spec.shards
+    last = total * (spec.shard + 1) // spec.shards
 
     def stream() -> Iterator[tuple[list[str], list[str]]]:
         position = 0
@@ -181,7 +105,7 @@ def _windows(
             for text_id, side, text in zip(
                 *(column.to_pylist() for column in batch.columns), strict=True
             ):
-                if side == wanted.encoding.side:
+                if side == spec.encoding.side:
                     if first <= position < last:
                         ids.append(text_id)
                         window.append(text)

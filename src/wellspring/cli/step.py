@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import io
 import sys
 import time
@@ -9,35 +10,20 @@ import traceback
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
 import click
 
 from wellspring import fingerprint, progress
+from wellspring.artefacts.base import RESULTS
 from wellspring.errors import WellspringError
+
+if TYPE_CHECKING:
+    from wellspring.artefacts import Artefact
+    from wellspring.shards import Provenance
 
 FILE = click.Path(path_type=Path, dir_okay=False)
 FOLDER = click.Path(path_type=Path, file_okay=False)
-
-
-def logged(command: Callable) -> Callable:
-    """--code and --log: the planned code, and where messages go."""
-    for option in (
-        click.option("--log", type=FILE, help="Write messages here instead of to the terminal."),
-        click.option("--code", help="Refuse to run when the code is no longer this."),
-    ):
-        command = option(command)
-    return command
-
-
-def options(command: Callable) -> Callable:
-    """--spec, --code and --log: the slice of config, the planned code, where messages go."""
-    spec = click.option(
-        "--spec",
-        required=True,
-        help="The step's slice of the configuration (JSON), as `snakemake -n -p` prints it.",
-    )
-    return spec(logged(command))
 
 
 def batched(command: Callable) -> Callable:
@@ -53,6 +39,13 @@ def batched(command: Callable) -> Callable:
     ):
         command = option(command)
     return command
+
+
+def gathering(command: Callable) -> Callable:
+    """--results of a step that reads many files, which it finds by their names."""
+    return click.option(
+        "--results", type=FOLDER, default=Path(RESULTS), show_default=True, help="All results."
+    )(command)
 
 
 class _File(io.FileIO):
@@ -82,11 +75,17 @@ def _open(log: Path) -> TextIO:
         return io.TextIOWrapper(io.BufferedWriter(_File(log, "w")), encoding="utf-8")
 
 
-class Log:
-    """Where a step's messages go."""
+class Job:
+    """A step at work: its slice, where its messages go, and what its files will say of it."""
 
-    def __init__(self, stream: TextIO) -> None:
-        self.stream = stream
+    def __init__(
+        self, kind: type[Artefact], spec: str, code: str | None, key: str | None, stream: TextIO
+    ) -> None:
+        self.started = time.monotonic()
+        self.kind, self.key, self.stream = kind, key, stream
+        self.spec: Any = kind.Slice.read(spec)
+        self.science = tuple(kind.science(self.spec))
+        fingerprint.check(kind.rule, self.science, code)
         self.device = "cpu"
         self.cost: dict[str, float] = {}
         """What the last line tells beside the step's own seconds and memory."""
@@ -115,26 +114,76 @@ class Log:
         """Progress over `total` units of work."""
         return progress.track(total, unit, self.stream)
 
+    def provenance(
+        self,
+        *packages: str,
+        facts: Mapping[str, Any] | None = None,
+        circumstances: Mapping[str, Any] | None = None,
+        **identity: Any,
+    ) -> Provenance:
+        """What a file of the job says of how it was made.
+
+        packages: those whose versions it names. identity: what it stands for, beside step and
+        slice.
+        """
+        from wellspring.shards import Provenance, versions
+
+        under = {"code": fingerprint.code(self.science), "versions": versions(*packages)}
+        return Provenance(
+            {"step": self.kind.step, **self.kind.told(self.spec), **identity},
+            {**under, **(circumstances or {})},
+            facts or {},
+            self.key,
+        )
+
+
+def step(kind: type[Artefact], *paths: str) -> Callable[[Callable], click.Command]:
+    """Make a function the command of the step that makes a kind of files.
+
+    paths: the command's arguments, files in the order of the command line; a name that ends with a
+    slash is a folder. The function takes the job, then these, then its own options. The log gets
+    its messages and ends with one line of cost or of the error.
+    """
+
+    def decorate(function: Callable) -> click.Command:
+        @functools.wraps(function)
+        def run(spec: str, code: str | None, key: str | None, log: Path | None, **given) -> None:
+            with _logged(log) as stream:
+                job = Job(kind, spec, code, key, stream)
+                function(job, **given)
+                job.say(progress.cost(job.started, job.device, **job.cost))
+
+        command: Callable = run
+        for option in (
+            click.option("--log", type=FILE, help="Write messages here, not to the terminal."),
+            click.option("--key", help="What stands for all that the result depends on."),
+            click.option("--code", help="Refuse to run when the code is no longer this."),
+            click.option(
+                "--spec",
+                required=True,
+                help="The step's slice of the configuration (JSON), as snakemake -n -p prints it.",
+            ),
+        ):
+            command = option(command)
+        for name in reversed(paths):
+            path = FOLDER if name.endswith("/") else FILE
+            command = click.argument(name.removesuffix("/"), type=path)(command)
+        return click.command()(command)
+
+    return decorate
+
 
 @contextmanager
-def step(
-    name: str | None, variant: str | None, code: str | None, log: Path | None
-) -> Iterator[Log]:
-    """Open the log, check the code, and close with one line of cost or of the error.
+def _logged(log: Path | None) -> Iterator[TextIO]:
+    """Open the log, which ends with one line where an error ends the step.
 
-    A step that makes no numbers has no fingerprint: its name is None, and nothing is checked.
     The error goes to the log and, through `main`, to standard error; the log of a bug has its
     traceback, too, and ends with the line of the error all the same. A log that cannot be written
     is an error of its own where there is no other.
     """
-    started = time.monotonic()
     stream = sys.stderr if log is None else _open(log)
     try:
-        if name is not None:
-            fingerprint.check(name, variant, code)
-        messages = Log(stream)
-        yield messages
-        messages.say(progress.cost(started, messages.device, **messages.cost))
+        yield stream
     except BaseException as error:
         # The log may fail too, and must not hide what went wrong first.
         if log is not None:
@@ -156,12 +205,3 @@ def _tell_error(error: BaseException, stream: TextIO) -> None:
         lines = said.splitlines() or [""]
         said = f"{type(error).__name__}: {lines[0]}".removesuffix(": ")
     click.echo(f"error: {said}", file=stream)
-
-
-def circumstances(
-    step_name: str, variant: str | None, *packages: str, **more: Any
-) -> dict[str, Any]:
-    """Versions and code under which an artefact is made."""
-    from wellspring.shards import versions
-
-    return {"code": fingerprint.code(step_name, variant), "versions": versions(*packages), **more}

@@ -199,6 +199,10 @@ class Config(Strict):
         published = self.study.published
         return (published.curves if published else {}).get(retriever, retriever)
 
+    def curves(self) -> dict[str, str]:
+        """Each probed retriever's published name."""
+        return {name: self.curve(name) for name in self.study.probe.retrievers}
+
     def blocks(self, encoder: str) -> list[int]:
         """The blocks of an encoder that are attributed; none where the study attributes nothing."""
         wanted = self.study.attribute

@@ -91,6 +91,25 @@ def scores(
     return found
 
 
+def of_samples(
+    texts: pl.DataFrame, samples: pl.DataFrame, scorers: Sequence[Scorer], **settings: float
+) -> pl.DataFrame:
+    """sample_id, and a list a scorer: its score of the positive, then of each negative.
+
+    texts, settings: as in `scores`. samples: sample_id, query_id, positive_id, negative_ids.
+    """
+    pairs = samples.select(
+        "sample_id", "query_id", text_id=pl.concat_list("positive_id", "negative_ids")
+    ).explode("text_id")
+    by_scorer = scores(texts, pairs.select("query_id", "text_id"), scorers, **settings)
+    return (
+        pairs.select("sample_id")
+        .with_columns(pl.Series(scorer, values) for scorer, values in by_scorer.items())
+        .group_by("sample_id", maintain_order=True)
+        .agg(by_scorer.keys())
+    )
+
+
 class Terms:
     """The words of a corpus of passages, or their pieces, and how many passages have each."""
 

@@ -244,11 +244,16 @@ def legend_above(figure: Figure, handles: Sequence[Artist], columns: int = 12) -
 
 
 @theme
-def save(figure: Figure, path_pdf: Path, path_png: Path) -> None:
-    """Writes both files; the same figure gives the same bytes (no date, no versions)."""
+def save(
+    figure: Figure, path_pdf: Path, path_png: Path, notes: Mapping[str, str] | None = None
+) -> None:
+    """Writes both files; the same figure gives the same bytes (no date, no versions).
+
+    notes: text that the PNG holds under these names, beside the picture.
+    """
     # Laid out once: solving again from where the last one ended moves panels by a hair.
     figure.draw_without_rendering()
     figure.set_layout_engine("none")
     metadata = {"Creator": None, "Producer": None, "CreationDate": None}
     figure.savefig(path_pdf, format="pdf", metadata=metadata)
-    figure.savefig(path_png, format="png", dpi=DPI, metadata={"Software": None})
+    figure.savefig(path_png, format="png", dpi=DPI, metadata={"Software": None, **(notes or {})})

@@ -21,6 +21,7 @@ from wellspring.specs.attributions import (
 )
 from wellspring.specs.base import Side, Spec
 from wellspring.specs.datasets import (
+    DOWNLOADS,
     DownloadSpec,
     LexicalSpec,
     QrelsSpec,
@@ -38,6 +39,19 @@ from wellspring.specs.decentralisation import (
     CountedSide,
     DecentralisationSpec,
     decentralisation,
+)
+from wellspring.specs.figures import (
+    ControlsSpec,
+    DrawingSpec,
+    FidelitySpec,
+    FigureSpec,
+    HeatMapSpec,
+    Setting,
+    controls,
+    drawing,
+    fidelity,
+    figure,
+    heatmap,
 )
 from wellspring.specs.findings import (
     CautionsSpec,
@@ -68,6 +82,7 @@ from wellspring.specs.models import (
 )
 
 __all__ = [
+    "DOWNLOADS",
     "AblateSpec",
     "ActivationsSpec",
     "AgreementSpec",
@@ -77,13 +92,18 @@ __all__ = [
     "CautionsSpec",
     "ClaimsSpec",
     "Compared",
+    "ControlsSpec",
     "CountedSide",
     "DecentralisationSpec",
     "DownloadSpec",
+    "DrawingSpec",
     "EmbedSpec",
     "EncodingSpec",
     "FetchSpec",
+    "FidelitySpec",
+    "FigureSpec",
     "FindingsSpec",
+    "HeatMapSpec",
     "Held",
     "LexicalSpec",
     "ModelSpec",
@@ -92,6 +112,7 @@ __all__ = [
     "QrelsSpec",
     "RemoveSpec",
     "SamplesSpec",
+    "Setting",
     "Side",
     "SimilaritySpec",
     "Spec",
@@ -105,12 +126,17 @@ __all__ = [
     "checkpoint",
     "checkpoint_files",
     "claims",
+    "controls",
     "decentralisation",
     "download",
+    "drawing",
     "embed",
     "encoding",
     "fetch",
+    "fidelity",
+    "figure",
     "findings",
+    "heatmap",
     "lexical",
     "model",
     "probe",

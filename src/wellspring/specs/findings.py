@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from wellspring.config import SCORERS, Config, Probing
+from wellspring.config import LAYERLESS, SCORERS, Config, Probing
 from wellspring.specs.base import Spec
 from wellspring.specs.datasets import LexicalSpec, SamplesSpec, lexical, samples
 from wellspring.specs.decentralisation import (
@@ -243,7 +243,20 @@ def cautions(config: Config) -> CautionsSpec:
     )
 
 
-def published(config: Config, probe: str) -> PublishedSpec:
+def published(config: Config) -> PublishedSpec:
     """The slice that the comparison with published curves depends on."""
-    curves = {name: config.curve(name) for name in config.study.probe.retrievers}
-    return PublishedSpec(study=config.study.name, curves=curves, pairs=config.pairs(), probe=probe)
+    return PublishedSpec(
+        study=config.study.name,
+        curves=config.curves(),
+        pairs=config.pairs(),
+        probe=drawn_probe(config),
+    )
+
+
+def drawn_probe(config: Config) -> str:
+    """The published probe where it is among the kinds, or the first one that depends on the
+    layer."""
+    kinds = config.study.probe.kinds
+    if "concat" in kinds:
+        return "concat"
+    return next((kind for kind in kinds if kind not in LAYERLESS), kinds[0])

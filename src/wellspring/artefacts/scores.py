@@ -1,4 +1,4 @@
-"""Stored scores of a side: how a shard holds them, and all shards checked and read together.
+"""Stored scores of a side: a shard's columns, and all shards checked and read together.
 
 A quiet text keeps its row, so that rows mean the same texts in every layer; its scale is 0 in the
 sub-layers where it is quiet. Readers leave it out in all layers.
@@ -10,23 +10,21 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 import numpy as np
 import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from wellspring import shards, specs
+from wellspring import activations, shards, specs
+from wellspring.artefacts.attributions import AttributionShard
+from wellspring.attributions.scores import NUMBERS
 from wellspring.errors import StaleArtefact, WellspringError
-
-if TYPE_CHECKING:
-    from wellspring.attributions.fused import Scores
 
 ScoreSets = dict[tuple[int, str], np.ndarray]
 """Layer and sub-layer to scores [texts, neurons], float32."""
 
-NUMBERS = ("scale", "residual", "change")
 VECTORS = ("scores", "signed")
 Kind = Literal["scores", "signed"]
 """Absolute scores, or signed ones."""
@@ -57,29 +55,6 @@ def schema(neurons: Mapping[str, int], whole: specs.AttributionSpec) -> pa.Schem
         fields += [(f"{name}_{kind}", pa.float32()) for kind in NUMBERS]
         fields += [(f"{name}_{kind}", shards.fixed("float16", width)) for kind in VECTORS]
     return pa.schema(fields)
-
-
-def columns_of(sublayer: str, scores: Scores) -> dict[str, np.ndarray]:
-    """What a shard holds of a batch in one sub-layer: absolute and signed scores as float16 shares
-    of each text's largest absolute score, the scale."""
-    scale = np.where(scores.quiet, 0, scores.absolute.max(axis=1))
-    held = {
-        "scale": scale,
-        "residual": scores.residual,
-        "change": scores.full - scores.empty,
-        "scores": shares(scores.absolute, scale).astype(np.float16),
-        "signed": shares(scores.signed, scale).astype(np.float16),
-        "points": scores.points,
-    }
-    kinds = dict.fromkeys(NUMBERS, np.float32)
-    named = {f"{sublayer}_{kind}": v.astype(kinds.get(kind, v.dtype)) for kind, v in held.items()}
-    return {"full": scores.full.astype(np.float32), **named}
-
-
-def shares(scores: np.ndarray, scale: np.ndarray) -> np.ndarray:
-    """scores [texts, neurons] over scale [texts]; 0 where the scale is 0."""
-    found = np.zeros_like(scores)
-    return np.divide(scores, scale[:, None], out=found, where=scale[:, None] > 0)
 
 
 @dataclass(frozen=True)
@@ -118,10 +93,10 @@ def checked(
         names = [shards.shard_name(shard) for shard in range(attribution.shards)]
         files[layer] = [folder / f"layer-{layer:02d}" / name for name in names]
         for shard, path in enumerate(files[layer]):
-            expected = {"step": "attributions", "layer": layer, "shard": shard, **same}
-            found = shards.check(path, digest, **expected)
-            same = {key: found.identity[key] for key in ORIGIN}
-            quiet.update(found.facts.get(QUIET, []))
+            where = {"layer": layer, "shard": shard}
+            provenance = AttributionShard.check(path, digest, **where, **same)
+            same = {key: provenance.identity[key] for key in ORIGIN}
+            quiet.update(provenance.facts.get(QUIET, []))
     return Stored(files, frozenset(quiet))
 
 
@@ -187,35 +162,14 @@ def positions(stored: Stored) -> dict[str, int]:
 
 
 def quality(stored: Stored, sublayers: Sequence[str]) -> pl.DataFrame:
-    """How far a text's scores can be trusted, in the columns of `activations.TEXTS`.
-
-    `residual`: what the quadrature misses, |residual| as a share of the sub-layer's largest score;
-    null for a method without an integral. `signal`: how much of the target the sub-layer moves,
-    |F(1) − F(0)| / |F|; null where F is 0.
-    """
-    frames = []
-    for layer, paths in stored.files.items():
-        held = pl.scan_parquet(paths).filter(~pl.col("text_id").is_in(list(stored.quiet)))
-        for name in sublayers:
-            values = {
-                # Not of the change, which may be near zero where scores of both signs are large.
-                "residual": pl.col(f"{name}_residual").abs() / pl.col(f"{name}_scale"),
-                "signal": pl.col(f"{name}_change").abs() / pl.col("full").abs(),
-            }
-            for measure, value in values.items():
-                number = value.cast(pl.Float64)
-                frames.append(
-                    held.select(
-                        "text_id",
-                        layer=pl.lit(layer, pl.Int64),
-                        sublayer=pl.lit(name),
-                        measure=pl.lit(measure),
-                        normaliser=pl.lit(None, pl.String),
-                        excluded_outliers=pl.lit(None, pl.Int64),
-                        threshold=pl.lit(None, pl.Float64),
-                        value=pl.when(number.is_finite()).then(number),
-                    )
-                )
+    """How far a text's scores can be trusted, as `activations.quality` measures it."""
+    frames = [
+        activations.quality(
+            pl.scan_parquet(paths).filter(~pl.col("text_id").is_in(list(stored.quiet))), layer, name
+        )
+        for layer, paths in stored.files.items()
+        for name in sublayers
+    ]
     return pl.concat(frames).collect()
 
 

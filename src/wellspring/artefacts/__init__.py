@@ -1,0 +1,19 @@
+"""One small class for each kind of file under results/, and what a configuration asks of them."""
+
+from wellspring.artefacts.base import RESULTS, WILDCARDS, Artefact, Column
+from wellspring.artefacts.plan import Plan, lines
+from wellspring.artefacts.registry import find, kinds, kinds_of
+from wellspring.artefacts.workflow import replan
+
+__all__ = [
+    "RESULTS",
+    "WILDCARDS",
+    "Artefact",
+    "Column",
+    "Plan",
+    "find",
+    "kinds",
+    "kinds_of",
+    "lines",
+    "replan",
+]

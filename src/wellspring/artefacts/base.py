@@ -1,0 +1,266 @@
+"""What all kinds of result files are: one small class each, an instance a file.
+
+A class owns the path with its wildcards (its fields), the columns, the slice of the configuration
+and the science that the file depends on, what it is made from, and reading, writing and checking.
+An instance stands for one file: `EmbeddingShard("minilm", "pydocs", "query", 0)`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from functools import cache
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+from wellspring.config import SLUG
+from wellspring.specs.base import Spec
+
+if TYPE_CHECKING:
+    from typing import Self
+
+    import polars as pl
+    import pyarrow as pa
+
+    from wellspring.config import Config
+    from wellspring.shards import Provenance
+
+RESULTS = "results"
+"""Where all results lie, relative to the working directory."""
+
+WILDCARDS = {
+    **dict.fromkeys(
+        ("model", "encoder", "retriever", "dataset", "attribution", "study", "checkpoint"), SLUG
+    ),
+    "side": "query|passage",
+    "shard": r"\d{3}",
+    "layer": r"\d{2}",
+    "passages": r"\d+",
+    "figure": rf"layer-accuracy(\.{SLUG})?|similarity",
+    "map": "heat|change",
+    "drawing": "concentration|sweep|sanity-checks",
+    "file": r"[a-z]+(\.[a-z0-9]+)*",
+}
+"""What each wildcard may be. One wildcard a path component."""
+
+Kind = Literal["text", "integer", "number", "boolean", "list", "vector"]
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column of a Parquet file."""
+
+    kind: Kind
+    meaning: str = ""
+    unit: str = ""
+
+
+@dataclass(frozen=True)
+class Artefact:
+    """One file under results/. The fields of a subclass are the wildcards of its path."""
+
+    template: ClassVar[str]
+    """The path below results/, a format string of the fields."""
+    rule: ClassVar[str]
+    """The rule, and so the command, that makes it."""
+    Slice: ClassVar[type[Spec]] = Spec
+    """The class of its slice of the configuration."""
+    columns: ClassVar[Mapping[str, Column]] = {}
+    """Name to column. A name with a placeholder, as {layer}, stands for all that fit it."""
+    step: ClassVar[str | None] = None
+    """The step that its identity names; None: the file holds no provenance."""
+    sliced_by: ClassVar[Sequence[str] | None] = None
+    """The fields that its slice depends on; None: all of them."""
+    also: ClassVar[Sequence[str]] = ()
+    """Further suffixes under which the same content is written."""
+
+    def spec(self, config: Config) -> Spec:
+        """The narrow slice of the configuration that the file depends on."""
+        raise NotImplementedError
+
+    @classmethod
+    def told(cls, spec: Any) -> Mapping[str, Any]:
+        """What a file's identity says of the slice."""
+        return {"spec": spec.model_dump(mode="json")}
+
+    def needs(self, config: Config) -> Mapping[str, Needed]:
+        """Name to what it is made from: artefacts, and paths of sources that lie elsewhere."""
+        return {}
+
+    @classmethod
+    def science(cls, spec: Any) -> Sequence[str]:
+        """The entry modules of the step, below `wellspring`; empty where it makes no numbers."""
+        return ()
+
+    @classmethod
+    def path(cls) -> str:
+        """The path with Snakemake's wildcards."""
+        return f"{RESULTS}/{re.sub(':[^}]*}', '}', cls.template)}"
+
+    @classmethod
+    def log(cls) -> str:
+        """The log of the job, with the same wildcards."""
+        parts = [part for part in PurePosixPath(cls.path()).parts if "{" in part]
+        return f"{RESULTS}/logs/{cls.rule}/{'/'.join(parts).partition('.')[0]}.log"
+
+    @classmethod
+    def of(cls, wildcards: Any) -> Self:
+        """The artefact of a job, or of a match of its path."""
+        return cls(
+            **{
+                field.name: (int if field.type == "int" else str)(getattr(wildcards, field.name))
+                for field in fields(cls)
+            }
+        )
+
+    @classmethod
+    def find(cls, path: str) -> Self | None:
+        """The artefact at a path that begins with results/, if it is one of this kind."""
+        match = _pattern(cls).fullmatch(path)
+        return cls.of(_Match(match.groupdict())) if match else None
+
+    @property
+    def place(self) -> str:
+        """The path, relative to the working directory."""
+        return f"{RESULTS}/{self.template.format(**vars(self))}"
+
+    @property
+    def files(self) -> Sequence[str]:
+        """All that the step leaves and later steps read; the first one says what it is."""
+        return [self.place]
+
+    def at(self, results: Path) -> Path:
+        """The path where results lie elsewhere."""
+        return results / self.template.format(**vars(self))
+
+    @classmethod
+    def check(cls, path: Path, spec: Spec | str | None = None, **expected: Any) -> Provenance:
+        """Compare what a file says of itself with what its reader expects.
+
+        spec: the slice, or the digest of one. Raises StaleArtefact with the command that mends it.
+        """
+        from wellspring import shards
+
+        if isinstance(spec, str):
+            return shards.check(path, spec, step=cls.step, **expected)
+        if spec is not None:
+            expected = {"spec": spec.model_dump(mode="json"), **expected}
+        return shards.check(path, step=cls.step, **expected)
+
+    @classmethod
+    def read(
+        cls,
+        path: Path,
+        spec: Spec | str | None = None,
+        columns: Sequence[str] | None = None,
+        **expected: Any,
+    ) -> pl.DataFrame:
+        """The table, after checking it as `check` does."""
+        import polars as pl
+
+        from wellspring import shards
+
+        cls.check(path, spec, **expected)
+        return pl.from_arrow(shards.read(path, columns))
+
+    @classmethod
+    def write(cls, path: Path, table: pl.DataFrame, provenance: Provenance) -> None:
+        """Write the table atomically, beside it as CSV where the kind says so."""
+        from wellspring import shards
+
+        arrow = table.to_arrow()
+        cls.fits(arrow.schema)
+        if "csv" in cls.also:
+            shards.write_text(path.with_suffix(".csv"), rounded(table).write_csv())
+        shards.write(path, arrow, provenance)
+
+    @classmethod
+    def schema(cls, **special: Any) -> dict[str, Any]:
+        """Column to its polars type, for a table that is made row by row.
+
+        special: types that a kind of column does not say, as those of lists.
+        """
+        import polars as pl
+
+        types = {
+            "text": pl.String,
+            "integer": pl.Int64,
+            "number": pl.Float64,
+            "boolean": pl.Boolean,
+        }
+        return {n: special[n] if n in special else types[c.kind] for n, c in cls.columns.items()}
+
+    @classmethod
+    def fits(cls, schema: pa.Schema) -> None:
+        """Raise ValueError where columns are not those that the class names."""
+        for field in schema:
+            column = cls.column(field.name)
+            if column is None or column.kind != _kind(field.type):
+                named = column.kind if column else "no such column"
+                raise ValueError(f"{cls.__name__}.{field.name}: {field.type}, but {named} is named")
+        missing = {name for name in cls.columns if "{" not in name} - set(schema.names)
+        if missing - set(cls.optional()):
+            raise ValueError(f"{cls.__name__}: lacks {', '.join(sorted(missing))}")
+
+    @classmethod
+    def column(cls, name: str) -> Column | None:
+        """The column of a name, if the class names one."""
+        for pattern, column in cls.columns.items():
+            parts = (re.escape(part) for part in re.split(r"{\w+}", pattern))
+            if re.fullmatch(".+".join(parts), name):
+                return column
+        return None
+
+    @classmethod
+    def optional(cls) -> Sequence[str]:
+        """Columns that some files lack."""
+        return ()
+
+
+Needed = Artefact | str | Sequence[Artefact | str]
+
+
+def rounded(table: pl.DataFrame) -> pl.DataFrame:
+    """Numbers at six significant digits: a residual is small, and an effective number large."""
+    import polars as pl
+
+    return table.with_columns(pl.col(pl.Float64).round_sig_figs(6))
+
+
+class _Match:
+    """The groups of a match, as attributes."""
+
+    def __init__(self, groups: Mapping[str, str]) -> None:
+        self.__dict__.update(groups)
+
+
+@cache
+def _pattern(kind: type[Artefact]) -> re.Pattern[str]:
+    """What paths of a kind look like."""
+    parts = re.split(r"{(\w+)}", kind.path())
+    seen: set[str] = set()
+    text = ""
+    for place, part in enumerate(parts):
+        if place % 2 == 0:
+            text += re.escape(part)
+        elif part in seen:
+            text += f"(?P={part})"
+        else:
+            seen.add(part)
+            text += f"(?P<{part}>{WILDCARDS[part]})"
+    return re.compile(text)
+
+
+def _kind(kind: pa.DataType) -> str:
+    import pyarrow as pa
+
+    if pa.types.is_fixed_size_list(kind):
+        return "vector"
+    if pa.types.is_list(kind) or pa.types.is_large_list(kind):
+        return "list"
+    if pa.types.is_boolean(kind):
+        return "boolean"
+    if pa.types.is_integer(kind):
+        return "integer"
+    return "number" if pa.types.is_floating(kind) else "text"

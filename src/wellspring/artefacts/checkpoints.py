@@ -1,0 +1,161 @@
+"""A described model: where its files lie, whether they are still those, and the model itself."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from wellspring import specs
+from wellspring.errors import ModelError, StaleArtefact
+
+if TYPE_CHECKING:
+    from wellspring.attributions.ranking import Loader
+    from wellspring.models.architecture import Architecture
+    from wellspring.models.load import Backbone
+
+ADAPTER_CONFIG = "adapter_config.json"
+ADAPTER = "adapter"
+"""Folder beside model.json for an adapter that had to be stored again."""
+
+
+@dataclass(frozen=True)
+class Described:
+    """A model whose files are those that its description names."""
+
+    checkpoint: Path
+    adapter: Path | None
+    digest: str
+    """sha256 of everything that its vectors depend on."""
+
+    def load(self, encoding: specs.EncodingSpec, threads: int) -> Backbone:
+        """The model of an encoding, on the GPU where there is one; torch then uses so many
+        threads.
+
+        Raises ModelError, which names the model, where its checkpoint cannot be used.
+        """
+        import torch
+
+        from wellspring.models.load import load
+
+        torch.set_num_threads(threads)
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+        try:
+            return load(
+                self.checkpoint,
+                architecture(encoding),
+                encoding.layers,
+                encoding.dtype,
+                device,
+                adapter=self.adapter,
+            )
+        except ModelError as error:
+            raise ModelError(f"{encoding.model}: {error}") from None
+        except (OSError, ValueError) as error:
+            raise ModelError(f"{encoding.model}: {str(error).splitlines()[0]}") from None
+
+
+def verify(description: Path, encoding: specs.EncodingSpec) -> Described:
+    """A described model, after hashing its files again."""
+    mend = f"make it again: snakemake --cores all --forcerun {description}"
+    try:
+        content: dict[str, Any] = json.loads(description.read_text(encoding="utf-8"))
+        spec = specs.ModelSpec(**content["identity"]["spec"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        reason = str(error).splitlines()[0]
+        raise StaleArtefact(f"{description}: cannot be read ({reason}); {mend}") from None
+    for key in ("architecture", "definition", "layers"):
+        if getattr(spec, key) != getattr(encoding, key):
+            raise StaleArtefact(f"{description}: describes another model; {mend}")
+    checkpoint, adapter = places(spec, description.parent)
+    digest = contents(checkpoint, adapter)["digest"]
+    if digest != content["digest"]:
+        raise StaleArtefact(f"{checkpoint}: the files are not those of {description}; {mend}")
+    return Described(checkpoint, adapter, digest)
+
+
+def loaders(
+    own: Described,
+    other: Described,
+    encoding: specs.EncodingSpec,
+    theirs: specs.EncodingSpec,
+    threads: int,
+) -> tuple[Loader, Loader | None]:
+    """What loads the model of one side, and that of the other; None where it is the same."""
+    alike = other == own and theirs.dtype == encoding.dtype
+    return partial(own.load, encoding, threads), (
+        None if alike else partial(other.load, theirs, threads)
+    )
+
+
+def architecture(spec: specs.ModelSpec | specs.EncodingSpec) -> Architecture:
+    """The definition that a slice names: its own, or a built-in one."""
+    from wellspring.models.architecture import Architecture, Sublayer, builtin
+
+    if spec.definition is None:
+        return builtin(spec.architecture)
+    fields = spec.definition.model_dump()
+    parts = {name: Sublayer(**part) for name, part in fields.pop("sublayers").items()}
+    return Architecture(**fields, sublayers=parts)
+
+
+def places(spec: specs.ModelSpec, folder: Path) -> tuple[Path, Path | None]:
+    """Where a made or found checkpoint and its adapter lie."""
+    beside = any(folder.glob("model*.safetensors"))
+    checkpoint = folder if beside else locate(spec.source, folder)
+    if spec.adapter is None:
+        return checkpoint, None
+    stored = folder / ADAPTER
+    return checkpoint, stored if stored.is_dir() else locate(spec.adapter, folder, ADAPTER_CONFIG)
+
+
+def locate(source: str, folder: Path, holds: str = "config.json") -> Path:
+    """The folder of a source; what comes from the hub lies in `hub` beside all models."""
+    from wellspring.models import sources
+
+    if source.startswith("hub:"):
+        source = f"path:{folder.parent / 'hub' / specs.checkpoint(source)}"
+    return sources.locate(source, holds)
+
+
+def contents(checkpoint: Path, adapter: Path | None) -> dict[str, Any]:
+    """sha256 of every file, and one for all."""
+    from wellspring.models import sources
+
+    files = sources.files(checkpoint)
+    content = {
+        "weights": dict(files.weights),
+        "tokenizer": dict(files.tokenizer),
+        "config": dict(files.config),
+        "adapter": sources.adapter_files(adapter) if adapter else {},
+        "digest": files.digest,
+    }
+    if adapter:
+        parts = json.dumps([files.digest, content["adapter"]], sort_keys=True)
+        content["digest"] = hashlib.sha256(parts.encode()).hexdigest()
+    return content
+
+
+def advice(encoding: specs.EncodingSpec, backbone: Backbone) -> Iterator[str]:
+    """What the user should know about the model before waiting for it."""
+    import torch
+
+    yield from backbone.notes
+    able = torch.cpu.get_capabilities()
+    fast = {
+        "float32": True,
+        "bfloat16": able.get("avx512_bf16") or able.get("amx_bf16") or able.get("bf16"),
+        "float16": able.get("avx512_fp16") or able.get("amx_fp16") or able.get("fp16"),
+    }
+    if backbone.device.type == "cpu" and not fast[encoding.dtype]:
+        yield f"this processor has no {encoding.dtype} arithmetic: float32 would be faster"
+    if backbone.merged is not None:
+        yield (
+            f"adapter merged: rounding moved the outputs by {backbone.merged:.1e} of the largest"
+        )
+    if spread := getattr(backbone.model, "hf_device_map", None):
+        yield f"the model is spread over {', '.join(sorted({str(p) for p in spread.values()}))}"

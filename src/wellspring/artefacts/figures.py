@@ -1,0 +1,163 @@
+"""Figures of a study: PNG for reading, PDF for print. Both carry their provenance."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from wellspring import specs
+from wellspring.artefacts.attributions import ActivationCounts
+from wellspring.artefacts.base import Artefact, Needed
+from wellspring.artefacts.findings import Decentralisation, Findings, curves_of
+from wellspring.artefacts.verdicts import Cautions
+from wellspring.config import Config
+from wellspring.specs.base import Side
+
+STUDY = "studies/{study}/figures/{dataset}"
+
+
+@dataclass(frozen=True)
+class Picture(Artefact):
+    """A figure of one dataset of a study."""
+
+    also = ("pdf",)
+    study: str
+    dataset: str
+
+    @classmethod
+    def pdf(cls) -> str:
+        """The path of the PDF, with Snakemake's wildcards."""
+        return cls.path().removesuffix("png") + "pdf"
+
+    @property
+    def files(self) -> Sequence[str]:
+        return [self.place, self.place.removesuffix("png") + "pdf"]
+
+
+@dataclass(frozen=True)
+class Figure(Picture):
+    """Accuracy over layers (of a group of retrievers, where the study names groups), or similarity
+    over layers."""
+
+    template = f"{STUDY}/{{figure}}.png"
+    rule = "figure"
+    step = "figure"
+    Slice = specs.FigureSpec
+    figure: str
+
+    def spec(self, config: Config) -> specs.FigureSpec:
+        return specs.figure(config, self.dataset, self.figure)
+
+    def needs(self, config: Config) -> Mapping[str, Needed]:
+        return {
+            "findings": Findings(self.study),
+            "cautions": Cautions(self.study),
+            "published": curves_of(config),
+        }
+
+    @classmethod
+    def science(cls, spec: specs.FigureSpec) -> Sequence[str]:
+        return ["figures.panels", "figures.cautions", "findings.published"]
+
+
+@dataclass(frozen=True)
+class Controls(Picture):
+    """A retriever's published probe against its controls."""
+
+    template = f"{STUDY}/controls/{{retriever}}.png"
+    rule = "controls"
+    step = "controls"
+    Slice = specs.ControlsSpec
+    retriever: str
+
+    def spec(self, config: Config) -> specs.ControlsSpec:
+        return specs.controls(config, self.dataset, self.retriever)
+
+    def needs(self, config: Config) -> Mapping[str, Needed]:
+        return {"findings": Findings(self.study), "cautions": Cautions(self.study)}
+
+    @classmethod
+    def science(cls, spec: specs.ControlsSpec) -> Sequence[str]:
+        return ["figures.panels", "figures.cautions"]
+
+
+@dataclass(frozen=True)
+class HeatMap(Picture):
+    """Which neurons of a retriever and of its counterpart are active, or the change."""
+
+    template = f"{STUDY}/{{attribution}}/{{retriever}}/{{map}}/{{side}}.png"
+    rule = "heatmap"
+    step = "heatmap"
+    Slice = specs.HeatMapSpec
+    attribution: str
+    retriever: str
+    map: str
+    side: Side
+
+    def spec(self, config: Config) -> specs.HeatMapSpec:
+        return specs.heatmap(
+            config, self.dataset, self.attribution, self.retriever, self.map, self.side
+        )
+
+    def needs(self, config: Config) -> Mapping[str, Needed]:
+        names = (self.retriever, config.retrievers[self.retriever].compared_with)
+        own, other = (
+            ActivationCounts(
+                self.attribution,
+                config.retrievers[name].encoders[self.side],
+                self.dataset,
+                self.side,
+            )
+            for name in names
+        )
+        return {"own": own, "other": other, "cautions": Cautions(self.study)}
+
+    @classmethod
+    def science(cls, spec: specs.HeatMapSpec) -> Sequence[str]:
+        return ["figures.heatmaps", "figures.cautions"]
+
+
+@dataclass(frozen=True)
+class Drawing(Picture):
+    """How attributions concentrate, depend on the threshold, and stand up to ablation."""
+
+    template = f"{STUDY}/{{attribution}}/{{retriever}}/{{drawing}}.png"
+    rule = "drawing"
+    step = "drawing"
+    Slice = specs.DrawingSpec
+    attribution: str
+    retriever: str
+    drawing: str
+
+    def spec(self, config: Config) -> specs.DrawingSpec:
+        return specs.drawing(config, self.dataset, self.attribution, self.retriever, self.drawing)
+
+    def needs(self, config: Config) -> Mapping[str, Needed]:
+        return {"findings": Decentralisation(self.study), "cautions": Cautions(self.study)}
+
+    @classmethod
+    def science(cls, spec: specs.DrawingSpec) -> Sequence[str]:
+        checks = spec.drawing == "sanity-checks"
+        drawn = "figures.sanity_checks" if checks else "figures.attributions"
+        return [drawn, "figures.cautions"]
+
+
+@dataclass(frozen=True)
+class Fidelity(Picture):
+    """Which attributions predict what removing a neuron does."""
+
+    template = f"{STUDY}/fidelity/{{retriever}}.png"
+    rule = "fidelity"
+    step = "fidelity"
+    Slice = specs.FidelitySpec
+    retriever: str
+
+    def spec(self, config: Config) -> specs.FidelitySpec:
+        return specs.fidelity(self.dataset, self.retriever)
+
+    def needs(self, config: Config) -> Mapping[str, Needed]:
+        return {"findings": Decentralisation(self.study), "cautions": Cautions(self.study)}
+
+    @classmethod
+    def science(cls, spec: specs.FidelitySpec) -> Sequence[str]:
+        return ["figures.fidelity", "figures.cautions"]

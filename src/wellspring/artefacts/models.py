@@ -1,0 +1,58 @@
+"""Files of a model: what was fetched, and the description of its weights."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from wellspring import specs
+from wellspring.artefacts.base import Artefact, Needed
+from wellspring.config import Config
+
+
+def variant(spec: specs.ModelSpec | specs.EncodingSpec) -> list[str]:
+    """The architecture's module; none where the slice itself holds its definition."""
+    return [] if spec.definition else [f"models.{spec.architecture}"]
+
+
+@dataclass(frozen=True)
+class Checkpoint(Artefact):
+    """Commit, size and sha256 of what was fetched from the hub; the files lie beside it."""
+
+    template = "models/hub/{checkpoint}/fetched.json"
+    rule = "fetch"
+    Slice = specs.FetchSpec
+    step = "fetch"
+    checkpoint: str
+
+    def spec(self, config: Config) -> specs.FetchSpec:
+        return specs.fetch(config, self.checkpoint)
+
+
+@dataclass(frozen=True)
+class Model(Artefact):
+    """sha256 of weights, tokenizer, config and adapter; fresh weights, and pickled ones stored as
+    safetensors, lie beside it."""
+
+    template = "models/{model}/model.json"
+    rule = "model"
+    Slice = specs.ModelSpec
+    step = "model"
+    model: str
+
+    def spec(self, config: Config) -> specs.ModelSpec:
+        return specs.model(config, self.model)
+
+    def needs(self, config: Config) -> Mapping[str, Needed]:
+        paths = specs.checkpoint_files(config, self.model)
+        return {"checkpoint": [Checkpoint.find(path) or path for path in paths]}
+
+    @classmethod
+    def science(cls, spec: specs.ModelSpec) -> Sequence[str]:
+        own = ["sources", "conventions", "weights", "load", "adapters"]
+        return [*(f"models.{name}" for name in own), *variant(spec)]
+
+    @classmethod
+    def of_encoder(cls, config: Config, encoder: str) -> Model:
+        """The model of an encoder."""
+        return cls(config.encoders[encoder].model)

@@ -1,0 +1,182 @@
+"""What a configuration asks for, file by file, and which existing files are not that.
+
+Each file has a key: a hash of its slice of the configuration, of the code of its step, and of the
+keys of what it is made from, down to the contents of the sources. A step writes the key into what
+it makes. So a file says for which configuration, code and sources it stands, whatever its date.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from wellspring import fingerprint
+from wellspring.artefacts import provenance
+from wellspring.artefacts.base import Artefact, Needed
+from wellspring.artefacts.registry import beside
+from wellspring.artefacts.sources import Digests
+from wellspring.artefacts.study import ends
+from wellspring.config import Config
+from wellspring.specs.base import Spec
+
+SHOWN = 12
+"""Lines that tell what differs, before they are counted only."""
+
+
+@dataclass(frozen=True)
+class Stale:
+    """A file that is not what the configuration asks for."""
+
+    artefact: Artefact
+    reason: str | None
+    """The first difference; None where only what it is made from differs."""
+
+
+class Plan:
+    """A configuration's files. Slices, codes and keys are worked out once each."""
+
+    def __init__(self, config: Config) -> None:
+        self.config = config
+        self.digests = Digests()
+        self._specs: dict[Any, Spec] = {}
+        self._needs: dict[Artefact, dict[str, list[Artefact | str]]] = {}
+        self._keys: dict[Artefact, str] = {}
+        self._texts: dict[int, str] = {}
+
+    def ends(self) -> list[Artefact]:
+        """What the study ends with."""
+        return ends(self.config)
+
+    def paths(self, artefacts: Iterable[Artefact]) -> list[str]:
+        """All files of artefacts."""
+        return [path for artefact in artefacts for path in artefact.files]
+
+    def spec(self, artefact: Artefact) -> Spec:
+        """Its slice of the configuration."""
+        names = artefact.sliced_by
+        key = artefact if names is None else (artefact.rule, *(vars(artefact)[n] for n in names))
+        if key not in self._specs:
+            self._specs[key] = artefact.spec(self.config)
+        return self._specs[key]
+
+    def spec_text(self, artefact: Artefact) -> str:
+        """The slice as canonical JSON."""
+        spec = self.spec(artefact)
+        if id(spec) not in self._texts:
+            self._texts[id(spec)] = spec.canonical()
+        return self._texts[id(spec)]
+
+    def code(self, artefact: Artefact) -> str:
+        """The fingerprint of its step."""
+        return fingerprint.code(tuple(artefact.science(self.spec(artefact))))
+
+    def needs(self, artefact: Artefact) -> dict[str, list[Artefact | str]]:
+        """Name to what it is made from."""
+        if artefact not in self._needs:
+            needed = artefact.needs(self.config)
+            self._needs[artefact] = {name: _listed(each) for name, each in needed.items()}
+        return self._needs[artefact]
+
+    def inputs(self, artefact: Artefact) -> dict[str, list[str]]:
+        """Name to the paths of what it is made from."""
+        return {
+            name: [path for each in needed for path in _paths(each)]
+            for name, needed in self.needs(artefact).items()
+        }
+
+    def key(self, artefact: Artefact) -> str:
+        """32 hexadecimal digits that stand for all that the file depends on."""
+        if artefact not in self._keys:
+            inputs = sorted(
+                self.key(each) if isinstance(each, Artefact) else self.digests.of(Path(each))
+                for needed in self.needs(artefact).values()
+                for each in needed
+            )
+            parts = [artefact.rule, self.spec_text(artefact), self.code(artefact), inputs]
+            self._keys[artefact] = hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:32]
+        return self._keys[artefact]
+
+    def closure(self, artefacts: Iterable[Artefact]) -> Iterator[Artefact]:
+        """The artefacts and all that they are made from, each once, what is needed first."""
+        seen: set[Artefact] = set()
+        # Depth first, without recursion.
+        waiting: list[tuple[Artefact, bool]] = [(each, False) for each in artefacts]
+        while waiting:
+            artefact, ready = waiting.pop()
+            if ready:
+                yield artefact
+            elif artefact not in seen:
+                seen.add(artefact)
+                waiting.append((artefact, True))
+                needed = [each for some in self.needs(artefact).values() for each in some]
+                waiting.extend((each, False) for each in needed if isinstance(each, Artefact))
+
+    def stale(self, artefacts: Iterable[Artefact]) -> list[Stale]:
+        """The existing files among these and what they are made from that are not what the
+        configuration asks for."""
+        found: dict[Artefact, Stale] = {}
+        for artefact in self.closure(artefacts):
+            for path in (Path(each.place) for each in beside(artefact)):
+                if not path.exists():
+                    continue
+                stored = provenance.read(path)
+                if stored is not None and stored.key == self.key(artefact):
+                    continue
+                needed = [each for some in self.needs(artefact).values() for each in some]
+                follows = any(each in found for each in needed if isinstance(each, Artefact))
+                found[artefact] = Stale(artefact, self._reason(artefact, stored, follows))
+                break
+        self.digests.save()
+        return list(found.values())
+
+    def _reason(
+        self, artefact: Artefact, stored: provenance.Stored | None, follows: bool
+    ) -> str | None:
+        if stored is None:
+            return "does not say how it was made"
+        told = artefact.told(self.spec(artefact))
+        for name, value in told.items():
+            if stored.identity.get(name) != value:
+                return provenance.difference(value, stored.identity.get(name))
+        if stored.code != self.code(artefact):
+            return f"the code of {artefact.rule} has changed"
+        if follows:
+            return None
+        sources = [e for some in self.needs(artefact).values() for e in some if isinstance(e, str)]
+        if sources:
+            return f"other contents of {', '.join(sources[:2])}{', …' if sources[2:] else ''}"
+        return "it was made from other files"
+
+
+def lines(stale: Iterable[Stale]) -> Iterator[str]:
+    """What a user is told of files that are made again: equal reasons of a rule in one line."""
+    stale = list(stale)
+    roots: dict[tuple[str, str], list[str]] = {}
+    for each in stale:
+        if each.reason is not None:
+            roots.setdefault((each.artefact.rule, each.reason), []).append(each.artefact.place)
+    follow = Counter(each.artefact.rule for each in stale if each.reason is None)
+    if stale:
+        yield "results that are not what the configuration asks for are made again:"
+    for place, ((_, reason), paths) in enumerate(roots.items()):
+        if place == SHOWN:
+            yield f"  … and {len(roots) - SHOWN} more differences"
+            break
+        more = f" (and {len(paths) - 1} more)" if len(paths) > 1 else ""
+        yield f"  {paths[0]}{more}: {reason}"
+    if follow:
+        counts = ", ".join(f"{count} of {rule}" for rule, count in follow.items())
+        yield f"  and what is made from them: {counts}"
+
+
+def _listed(needed: Needed) -> list[Artefact | str]:
+    return [needed] if isinstance(needed, (Artefact, str)) else list(needed)
+
+
+def _paths(needed: Artefact | str) -> Iterable[str]:
+    return needed.files if isinstance(needed, Artefact) else [needed]

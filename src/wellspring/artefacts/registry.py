@@ -1,0 +1,57 @@
+"""All kinds of result files."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from wellspring.artefacts import (
+    attributions,
+    datasets,
+    embeddings,
+    figures,
+    findings,
+    models,
+    probes,
+    verdicts,
+)
+from wellspring.artefacts.base import Artefact
+
+MODULES = (
+    datasets,
+    models,
+    embeddings,
+    probes,
+    attributions,
+    findings,
+    verdicts,
+    figures,
+)
+
+
+def kinds() -> list[type[Artefact]]:
+    """Every kind, in the order of the modules."""
+    return [
+        kind
+        for module in MODULES
+        for kind in vars(module).values()
+        if isinstance(kind, type)
+        and issubclass(kind, Artefact)
+        and kind.__module__ == module.__name__
+        and "rule" in dir(kind)
+        and "template" in dir(kind)
+    ]
+
+
+def find(path: str) -> Artefact | None:
+    """The artefact at a path that begins with results/, if it is one."""
+    return next((found for kind in kinds() if (found := kind.find(path)) is not None), None)
+
+
+def kinds_of(rule: str) -> list[type[Artefact]]:
+    """The kinds that a rule makes; the first one is what other steps ask for."""
+    return [kind for kind in kinds() if kind.rule == rule]
+
+
+def beside(artefact: Artefact) -> Iterable[Artefact]:
+    """The artefact and the others that the same job makes."""
+    return [kind(**vars(artefact)) for kind in kinds_of(artefact.rule)]

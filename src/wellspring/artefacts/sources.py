@@ -1,0 +1,60 @@
+"""Digests of files that the workflow did not make: by content, read once while they stay as they
+are."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+
+from wellspring.artefacts.base import RESULTS
+
+CACHE = Path(RESULTS, ".digests.json")
+"""Path, size and times of a file to its sha256, so that a large one is read once."""
+
+
+class Digests:
+    """sha256 of files, kept between runs."""
+
+    def __init__(self, cache: Path = CACHE) -> None:
+        self.cache = cache
+        self._known: dict[str, str] | None = None
+        self._new = False
+
+    def of(self, path: Path) -> str:
+        """Size and sha256; a constant where there is no such file."""
+        try:
+            status = path.stat()
+        except OSError:
+            return "missing"
+        if path.is_dir():
+            return "folder"
+        # The time of change moves with every write, even where the date is set back.
+        seen = f"{path.resolve()}|{status.st_size}|{status.st_mtime_ns}|{status.st_ctime_ns}"
+        known = self._read()
+        if seen not in known:
+            with path.open("rb") as file:
+                known[seen] = hashlib.file_digest(file, "sha256").hexdigest()
+            self._new = True
+        return f"{status.st_size}:{known[seen]}"
+
+    def save(self) -> None:
+        """Write what was read anew."""
+        from wellspring.errors import WellspringError
+        from wellspring.shards import write_text
+
+        if self._new:
+            try:
+                write_text(self.cache, json.dumps(self._read(), indent=0, sort_keys=True))
+            except WellspringError:
+                # A folder that cannot be written: it is read again next time.
+                return
+            self._new = False
+
+    def _read(self) -> dict[str, str]:
+        if self._known is None:
+            try:
+                self._known = json.loads(self.cache.read_text(encoding="utf-8"))
+            except (OSError, ValueError):
+                self._known = {}
+        return self._known

@@ -1,0 +1,136 @@
+"""Slices of the steps that draw."""
+
+from __future__ import annotations
+
+from wellspring.config import Config
+from wellspring.specs.base import Side, Spec
+from wellspring.specs.findings import drawn_probe
+
+
+class Setting(Spec):
+    """When a neuron counts as active."""
+
+    normaliser: str
+    excluded_outliers: int
+    threshold: float
+
+
+class FigureSpec(Spec):
+    """Accuracy or similarity over layers."""
+
+    dataset: str
+    figure: str
+    """layer-accuracy or similarity."""
+    probe: str
+    retrievers: list[str] | None
+    """Whose accuracy; None: of all."""
+    curves: dict[str, str] | None
+    """Retriever to its published curve; None where none is drawn."""
+    twins: dict[str, list[str]]
+    """Random twins that were drawn several times."""
+
+
+class ControlsSpec(Spec):
+    """A retriever's probes."""
+
+    dataset: str
+    retriever: str
+    twins: dict[str, list[str]]
+
+
+class HeatMapSpec(Spec):
+    """Which activity of which pair is drawn, and how."""
+
+    dataset: str
+    attribution: str
+    names: tuple[str, str]
+    """The retriever and its counterpart."""
+    map: str
+    """heat or change."""
+    side: Side
+    setting: Setting
+    bins: int
+    statistic: str
+
+
+class DrawingSpec(Spec):
+    """Attributions of a retriever."""
+
+    dataset: str
+    attribution: str
+    retriever: str
+    drawing: str
+    setting: Setting | None
+    """None where none is drawn."""
+    twins: dict[str, list[str]]
+
+
+class FidelitySpec(Spec):
+    """All attributions of a retriever."""
+
+    dataset: str
+    retriever: str
+
+
+def figure(config: Config, dataset: str, name: str) -> FigureSpec:
+    """The slice of a figure, by its name: its kind, or kind.group."""
+    kind, _, group = name.partition(".")
+    drawn = kind == "layer-accuracy" and config.study.published
+    return FigureSpec(
+        dataset=dataset,
+        figure=kind,
+        probe=drawn_probe(config),
+        retrievers=config.groups()[group] if group else None,
+        curves=config.curves() if drawn else None,
+        twins=config.twins(),
+    )
+
+
+def controls(config: Config, dataset: str, retriever: str) -> ControlsSpec:
+    """The slice of the figure of a retriever's controls."""
+    return ControlsSpec(dataset=dataset, retriever=retriever, twins=config.twins())
+
+
+def heatmap(
+    config: Config, dataset: str, attribution: str, retriever: str, kind: str, side: Side
+) -> HeatMapSpec:
+    """The slice of a heat map."""
+    maps = config.study.attribute.maps
+    return HeatMapSpec(
+        dataset=dataset,
+        attribution=attribution,
+        names=(retriever, config.retrievers[retriever].compared_with),
+        map=kind,
+        side=side,
+        setting=_setting(config, retriever),
+        bins=maps.bins,
+        statistic=maps.statistic,
+    )
+
+
+def drawing(
+    config: Config, dataset: str, attribution: str, retriever: str, name: str
+) -> DrawingSpec:
+    """The slice of a figure of attributions."""
+    return DrawingSpec(
+        dataset=dataset,
+        attribution=attribution,
+        retriever=retriever,
+        drawing=name,
+        setting=None if name == "sanity-checks" else _setting(config, retriever),
+        twins=config.twins(),
+    )
+
+
+def fidelity(dataset: str, retriever: str) -> FidelitySpec:
+    """The slice of the figure that compares attributions with removal."""
+    return FidelitySpec(dataset=dataset, retriever=retriever)
+
+
+def _setting(config: Config, retriever: str) -> Setting:
+    maps = config.study.attribute.maps
+    return Setting(
+        normaliser=maps.normaliser,
+        excluded_outliers=maps.excluded_outliers,
+        threshold=maps.threshold_of.get(retriever, maps.threshold),
+    )
