@@ -24,7 +24,7 @@ from benchmarks.embeddings import LENGTH, ROOT, docstrings
 from wellspring.attributions import targets
 from wellspring.attributions.fused import Method, attribute
 from wellspring.attributions.quadrature import Quadrature, gauss_legendre, paper
-from wellspring.cli.attributions import ROWS
+from wellspring.budgets import ROWS
 from wellspring.embeddings import Tokens, tokenise
 from wellspring.models import sources
 from wellspring.models.load import Backbone, load

@@ -33,7 +33,7 @@ from benchmarks.cost_facts import (
 )
 from benchmarks.studies import ROOT, read
 from wellspring import embeddings, specs
-from wellspring.cli.embeddings import TOKENS, WINDOW
+from wellspring.budgets import TOKENS, WINDOW
 from wellspring.config import Config
 from wellspring.models.architecture import builtin
 from wellspring.models.load import Backbone

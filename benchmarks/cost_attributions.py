@@ -8,17 +8,20 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
 from benchmarks.cost_facts import GIVEN, Checkpoint, characters, fact, hours, lengths, model
-from wellspring import embeddings, inputs, specs, targets
+from wellspring import embeddings, specs
+from wellspring.artefacts import Plan
+from wellspring.artefacts.attributions import ActivationCounts
 from wellspring.attributions import selection
 from wellspring.attributions.quadrature import PAPER_POINTS
-from wellspring.cli.attributions import HELD, WINDOW, default_rows
+from wellspring.budgets import ATTRIBUTED as WINDOW
+from wellspring.budgets import SCORES as HELD
+from wellspring.budgets import rows as default_rows
 from wellspring.config import Config
 from wellspring.errors import ConfigError
 from wellspring.models.architecture import blocks, builtin
@@ -115,9 +118,9 @@ def _is_linear(part: Any) -> bool:
 
 def places(config: Config) -> list[Place]:
     """Each attribution, encoder, dataset and side that the workflow makes."""
-    made = map(Path, targets.activation_files(config))
-    found = (path.with_suffix("").with_suffix("").parts[2:] for path in made)
-    return list(dict.fromkeys(found))
+    plan = Plan(config)
+    counted = [e for e in plan.closure(plan.ends()) if e.rule == ActivationCounts.rule]
+    return list(dict.fromkeys((e.attribution, e.encoder, e.dataset, e.side) for e in counted))
 
 
 def scores(config: Config, place: Place) -> tuple[Any, ...]:
@@ -197,27 +200,18 @@ def memory(config: Config, place: Place) -> tuple[Any, ...]:
     return name, encoder, spec.dtype, *held, int((GIVEN.card * 1e9 - weights) / row)
 
 
+RULES = ("attribute", "activations", "ablate", "agreement", "remove", "decentralisation")
+RULES += ("heatmap", "drawing", "fidelity")
+"""The rules of attributions, in the order of the table."""
+
+
 def jobs(config: Config) -> list[tuple[str, int]]:
     """How many jobs each rule has."""
-    found = Counter(
-        attribute=sum(len(inputs.attribution_files(config, *p)) for p in places(config))
-    )
-    found["activations"] = len(targets.activation_files(config))
-    found["ablate"] = len(targets.ablation_files(config))
-    compared = [
-        inputs.agreement_files(config, retriever, dataset)
-        for retriever in config.agreeing()
-        for dataset in config.study.attribute.datasets
-    ]
-    found["agreement"] = len(compared)
-    if removed := {path for paths in compared for path in paths if "/removals/" in path}:
-        found["remove"] = len(removed)
-    found["decentralisation"] = 1
-    for path in map(Path, targets.attribution_figure_files(config)):
-        rule = "heatmap" if path.stem in targets.SIDES else "attribution_figure"
-        # A job draws PNG and PDF.
-        found[rule] += path.suffix == ".png"
-    return list(found.items())
+    plan = Plan(config)
+    # A job may make several files.
+    distinct = {(e.rule, *vars(e).values()) for e in plan.closure(plan.ends())}
+    counts = Counter(rule for rule, *_ in distinct)
+    return [(rule, counts[rule]) for rule in RULES if counts[rule]]
 
 
 def tables(config: Config) -> dict[str, list[tuple[Any, ...]]]:

@@ -13,7 +13,7 @@ import transformers
 from scipy.stats import lognorm
 
 from wellspring import specs
-from wellspring.cli.embeddings import WINDOW
+from wellspring.budgets import WINDOW
 from wellspring.config.base import Strict
 from wellspring.errors import ConfigError
 

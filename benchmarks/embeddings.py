@@ -84,9 +84,6 @@ def streamed(count: int) -> None:
     """Run the embedding command on `count` made-up texts with a small BERT."""
     import pyarrow as pa
 
-    from wellspring.cli import cli
-
-    sys.path.insert(0, str(ROOT / "tests"))
     from tests.support import checkpoints
 
     with tempfile.TemporaryDirectory() as name:
@@ -120,7 +117,7 @@ def streamed(count: int) -> None:
         make = ["model", described, "--spec", model.canonical()]
         embed = ["embed", folder / "texts.parquet", described, embedded, "--spec", spec.canonical()]
         for arguments in (make, embed):
-            cli([str(argument) for argument in arguments], standalone_mode=False)
+            measure.command(*arguments)
 
 
 def main(texts: int = 600, repeats: int = 3) -> list[dict[str, object]]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import runpy
 import statistics
+import sys
 import time
 from collections.abc import Callable
 
@@ -18,6 +20,18 @@ def seconds(work: Callable[[], object], repeats: int) -> float:
         work()
         taken.append(time.perf_counter() - started)
     return statistics.median(taken)
+
+
+def command(*arguments: object) -> None:
+    """Call a command of the package as a person does, in this process."""
+    given, sys.argv = sys.argv, ["wellspring", *map(str, arguments)]
+    try:
+        runpy.run_module("wellspring", run_name="__main__")
+    except SystemExit as done:
+        if done.code:
+            raise
+    finally:
+        sys.argv = given
 
 
 def in_turn(works: dict[str, Callable[[], object]], repeats: int) -> dict[str, float]:

@@ -22,7 +22,8 @@ from benchmarks import calibration, measure, studies, validity_study
 from benchmarks.probes import without_signal
 from benchmarks.validity_study import CONFIG, RETRIEVER
 from wellspring import intervals, specs
-from wellspring.cli import grids
+from wellspring.artefacts import grids
+from wellspring.artefacts.attributions import Ablations
 from wellspring.errors import WellspringError
 from wellspring.findings import decentralisation
 from wellspring.findings.statistics import moments, published_test
@@ -52,7 +53,7 @@ def contrasts(results: Path) -> Iterator[Row]:
     cells = [cell for cell in spec.grid if cell.retriever == RETRIEVER]
     found = decentralisation.build(
         pl.DataFrame(schema=dict.fromkeys((*decentralisation.GROUP, *LEVELS), pl.String)),
-        pl.concat(grids.ablations(results / "ablations", cell) for cell in cells),
+        pl.concat(grids.side(results, cell, Ablations, cell.ablations) for cell in cells),
         None,
         {RETRIEVER: {cell.side: cell.encoder for cell in cells}},
         {},

@@ -15,9 +15,9 @@ import numpy as np
 import polars as pl
 
 from benchmarks import calibration, measure, studies
-from wellspring import intervals, shards, specs
-from wellspring.cli.datasets import lexical, samples, texts
-from wellspring.cli.probes import load_side
+from wellspring import intervals, specs
+from wellspring.artefacts.datasets import Samples as DrawnSamples
+from wellspring.artefacts.embeddings import EmbeddingShard
 from wellspring.config import Config
 from wellspring.findings import outcomes, table
 from wellspring.findings.outcomes import Outcomes, Samples
@@ -60,20 +60,19 @@ def floors() -> Iterator[dict[str, object]]:
     with TemporaryDirectory() as name:
         folder = Path(name)
         sources = [folder / "texts.parquet", folder / "judgements.parquet"]
-        _step(texts, specs.texts(MINED, DATASET), folder, *sources)
+        _step("texts", specs.texts(MINED, DATASET), folder, *sources)
         for dataset in MINED.study.probe.datasets:
             drawn, scores = folder / f"{dataset}.parquet", folder / f"{dataset}.scores.parquet"
-            _step(samples, specs.samples(MINED, dataset), folder, *sources, drawn)
-            _step(lexical, specs.lexical(MINED, dataset), folder, sources[0], drawn, scores)
+            _step("samples", specs.samples(MINED, dataset), folder, *sources, drawn)
+            _step("lexical", specs.lexical(MINED, dataset), folder, sources[0], drawn, scores)
             data = _without_vectors(MINED, dataset, drawn, scores)
             yield from _floors(data, MINED.datasets[dataset].negatives.mined)
 
 
-def _step(command: object, spec: specs.Spec, folder: Path, *files: Path) -> None:
+def _step(command: str, spec: specs.Spec, folder: Path, *files: Path) -> None:
     """A command of the workflow on files of this folder."""
-    log = ["--log", str(folder / "step.log")]
-    arguments = [*map(str, files), "--spec", spec.canonical(), *log]
-    command.main(arguments, standalone_mode=False)
+    log = ["--log", folder / "step.log"]
+    measure.command(command, *files, "--spec", spec.canonical(), *log)
 
 
 def _without_vectors(config: Config, dataset: str, drawn: Path, scores: Path) -> ProbeData:
@@ -120,8 +119,7 @@ class Study:
         self.results = results
         self.spec = specs.probe(CONFIG, RETRIEVER, DATASET)
         path = results / "datasets" / DATASET / "samples.parquet"
-        expected = self.spec.samples.model_dump(mode="json")
-        self.texts = shards.check(path, step="samples", spec=expected).identity["texts"]
+        self.texts = DrawnSamples.check(path, self.spec.samples).identity["texts"]
         self.frame = pl.read_parquet(path)
 
     def vectors(self, retriever: str, layer: int) -> list[Vectors]:
@@ -130,7 +128,8 @@ class Study:
         for side, encoder in CONFIG.retrievers[retriever].encoders.items():
             folder = self.results / "embeddings" / encoder / DATASET / side
             encoding = getattr(spec, side)
-            sides.append(load_side(folder, encoding, spec.shards, self.texts[side], layer))
+            given = (folder, encoding, spec.shards, self.texts, layer)
+            sides.append(EmbeddingShard.read_side(*given))
         return sides
 
     def split(self, seeds: Sequence[int]) -> np.ndarray:

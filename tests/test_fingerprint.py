@@ -1,73 +1,96 @@
-"""The fingerprint: what changes it, what must not, and whether its table is true to the imports."""
+"""The fingerprint: what changes it, what must not, and which modules it covers."""
 
 from __future__ import annotations
 
 import ast
+import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
+from benchmarks import studies
+from tests.support.paths import ROOT
 from wellspring import fingerprint
+from wellspring.artefacts import Plan
 from wellspring.config import ARCHITECTURES
 from wellspring.config.checks import FORMATS
 from wellspring.errors import WellspringError
 
-VARIANTS = {"texts": FORMATS.split("|"), "model": ARCHITECTURES, "embed": ARCHITECTURES}
-VARIANTS |= dict.fromkeys(("attribute", "explain", "ablate", "remove"), ARCHITECTURES)
-STEPS = [(step, variant) for step in fingerprint.STEPS for variant in VARIANTS.get(step, [None])]
-# An architecture that the configuration defines has no module.
-STEPS += [(step, None) for step, variants in VARIANTS.items() if variants is ARCHITECTURES]
 
-
-def imports(name: str) -> set[str]:
-    """The project's modules that a module imports, inside functions too."""
-    found = set()
-    for node in ast.walk(ast.parse(fingerprint._file(name).read_text())):
-        if isinstance(node, ast.Import):
-            found |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom) and node.level == 0:
-            found |= {f"{node.module}.{alias.name}" for alias in node.names} | {node.module}
-    inside = {module.removeprefix("wellspring.") for module in found if "wellspring." in module}
-    return {module for module in inside if fingerprint._file(module).is_file()}
-
-
-def is_leaf(module: str) -> bool:
-    return module.split(".")[0] in fingerprint.LEAVES
-
-
-def has_code(package: str) -> bool:
-    tree = ast.parse(fingerprint._file(package).read_text())
-    return any(not isinstance(node, ast.Expr) for node in tree.body)
-
-
-@pytest.mark.parametrize(("step", "variant"), STEPS)
-def test_the_table_is_the_import_closure(step, variant):
-    listed = set(fingerprint.modules(step, variant))
-    reached, waiting = set(), set(listed)
-    while waiting:
-        module = waiting.pop()
-        reached.add(module)
-        parents = {module.rpartition(".")[0]} - {""}
-        needed = imports(module) | {parent for parent in parents if has_code(parent)}
-        waiting |= {name for name in needed if not is_leaf(name)} - reached
-    packages = {name for name in reached if fingerprint._file(name).name == "__init__.py"}
-    reached -= {name for name in packages if not has_code(name)}
-    assert reached == listed
-
-
-def test_every_science_module_is_in_the_table():
+def modules() -> dict[str, Path]:
+    """Every module of the package, by its name inside it."""
     package = fingerprint.PACKAGE
-    every = {
-        ".".join(path.relative_to(package).with_suffix("").parts) for path in package.rglob("*.py")
+    paths = {
+        ".".join(path.relative_to(package).with_suffix("").parts): path
+        for path in package.rglob("*.py")
     }
-    every = {name.removesuffix(".__init__") for name in every} - {"__init__", "__main__"}
-    every = {name for name in every if not is_leaf(name) and has_code(name)}
-    listed = {name for step, variant in STEPS for name in fingerprint.modules(step, variant)}
-    assert every == listed
+    names = {name.removesuffix(".__init__"): path for name, path in paths.items()}
+    return {name: path for name, path in names.items() if name not in {"__init__", "__main__"}}
+
+
+def imports(path: Path) -> set[str]:
+    """The package's modules that a file imports, inside functions and for type checkers, too."""
+    named = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            named |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.level == 0:
+            named |= {f"{node.module}.{alias.name}" for alias in node.names} | {node.module}
+    inside = {name.removeprefix("wellspring.") for name in named if "wellspring." in name}
+    return inside & modules().keys()
+
+
+def test_the_closure_follows_imports_and_stops_at_plumbing():
+    closure = fingerprint.closure(("probes",))
+    assert {"probes.training", "intervals", "randomness", "datasets.splits"} <= set(closure)
+    assert not any(fingerprint.is_leaf(name) for name in closure)
+    assert "figures.panels" not in closure and "models.load" not in closure
+    # Another architecture's module is no part of it, nor one that only a type checker imports.
+    embedding = fingerprint.closure(("embeddings", "models.load", "models.bert"))
+    assert "models.bert" in embedding and "models.llama" not in embedding
+    assert "pooling" in embedding and "attributions.fused" not in embedding
+
+
+LOADED = """
+import importlib, json, sys
+importlib.import_module(f"wellspring.{sys.argv[1]}")
+print(json.dumps([name for name in sys.modules if name.startswith("wellspring.")]))
+"""
+
+
+@pytest.mark.parametrize(
+    "entry", ["datasets.samples", "findings.table", "findings.claims", "figures.heatmaps"]
+)
+def test_what_python_imports_is_in_the_closure(entry):
+    """An independent witness: the modules that importing the entry really loads."""
+    done = subprocess.run(
+        [sys.executable, "-c", LOADED, entry], capture_output=True, text=True, check=True
+    )
+    loaded = {name.removeprefix("wellspring.") for name in json.loads(done.stdout)}
+    science = {name for name in loaded if not fingerprint.is_leaf(name)}
+    coded = {name for name in science if fingerprint._meaning(modules()[name])}
+    assert entry in coded and coded <= set(fingerprint.closure((entry,)))
+
+
+def test_every_science_module_is_in_some_fingerprint():
+    entries = {f"models.{name}" for name in ARCHITECTURES}
+    entries |= {f"datasets.{name}" for name in FORMATS.split("|")}
+    for names in ([], ["methods"], ["paper"]):
+        plan = Plan(studies.read([ROOT / "studies" / f"{name}.yaml" for name in names]))
+        for artefact in plan.closure(plan.ends()):
+            entries |= set(artefact.science(plan.spec(artefact)))
+    science = {
+        name
+        for name, path in modules().items()
+        if not fingerprint.is_leaf(name) and fingerprint._meaning(path)
+    }
+    assert science == set(fingerprint.closure(tuple(sorted(entries))))
 
 
 def meaning(text: str, tmp_path: Path) -> str:
-    path = tmp_path / "module.py"
+    path = tmp_path / f"module{len(list(tmp_path.iterdir()))}.py"
     path.write_text(text)
     return fingerprint._meaning(path)
 
@@ -85,20 +108,28 @@ def test_comments_docstrings_and_layout_do_not_count(tmp_path):
 
 
 def test_a_job_refuses_code_that_changed_while_it_waited():
-    fingerprint.check("samples", None, fingerprint.code("samples"))
+    entries = ("datasets.samples",)
+    fingerprint.check("samples", entries, fingerprint.code(entries))
     with pytest.raises(WellspringError, match="changed after this job was planned"):
-        fingerprint.check("samples", None, "0" * 16)
+        fingerprint.check("samples", entries, "0" * 16)
 
 
 def test_imports_point_down():
     """A module imports only from stages below its own."""
     order = ["leaf", "datasets", "models", "embeddings", "probes", "attributions"]
-    order += ["findings", "figures", "cli"]
-    package = fingerprint.PACKAGE
-    for path in package.rglob("*.py"):
-        name = ".".join(path.relative_to(package).with_suffix("").parts).removesuffix(".__init__")
-        stage = name.split(".")[0]
+    order += ["findings", "figures", "artefacts", "cli"]
+    for name, path in modules().items():
+        stage = name.partition(".")[0]
         level = order.index(stage) if stage in order else 0
-        for module in imports(name) if name not in {"__init__", "__main__"} else ():
-            other = module.split(".")[0]
+        for module in imports(path):
+            other = module.partition(".")[0]
             assert (order.index(other) if other in order else 0) <= level, f"{name} → {module}"
+
+
+def test_commands_import_no_command_and_benchmarks_none():
+    commands = {name: path for name, path in modules().items() if name.startswith("cli.")}
+    for name, path in commands.items():
+        others = {other for other in imports(path) if other.startswith("cli.")}
+        assert others <= {"cli.step"}, name
+    for path in (fingerprint.PACKAGE.parents[1] / "benchmarks").glob("*.py"):
+        assert not {name for name in imports(path) if name.partition(".")[0] == "cli"}, path

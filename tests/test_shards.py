@@ -24,7 +24,8 @@ def table():
 
 def write_vectors(path, vectors, storage="float16"):
     identity = {"step": "embeddings", "weights": "w"}
-    with shards.vectors(path, *vectors.shape[::2], storage, identity, {}) as writer:
+    made = shards.Provenance(identity)
+    with shards.vectors(path, *vectors.shape[::2], storage, made) as writer:
         half = vectors.shape[1] // 2
         ids = [f"t{row}" for row in range(vectors.shape[1])]
         writer.write(ids[:half], vectors[:, :half])
@@ -71,7 +72,7 @@ COLUMNS = [
 @pytest.mark.parametrize(("values", "kind"), COLUMNS)
 def test_a_streamed_column_is_what_arrow_makes_of_it(tmp_path, values, kind):
     schema = pa.schema([("x", kind)])
-    with shards.stream(tmp_path / "x.parquet", schema, IDENTITY, {}) as writer:
+    with shards.stream(tmp_path / "x.parquet", schema, shards.Provenance(IDENTITY)) as writer:
         writer.write([values])
     column = shards.read(tmp_path / "x.parquet")["x"].combine_chunks()
     assert str(column) == str(pa.array(values, kind)) and column.type == kind
@@ -82,7 +83,7 @@ def test_vectors_are_written_and_read_without_pandas(tmp_path):
     code = """
 import sys, numpy as np
 from wellspring import shards
-with shards.vectors(shards.Path(sys.argv[1]), 2, 3, "float16", {}, {}) as writer:
+with shards.vectors(shards.Path(sys.argv[1]), 2, 3, "float16", shards.Provenance({})) as writer:
     writer.write(["a", "b"], np.ones((2, 2, 3), np.float32))
 ids, vectors = shards.read_vectors(shards.Path(sys.argv[1]), 1)
 assert ids == ["a", "b"] and vectors.shape == (2, 3)

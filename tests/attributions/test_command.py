@@ -22,10 +22,9 @@ from tests.cli.test_cli import WELLSPRING, run, wait_for
 from tests.support import study as studies
 from tests.support.attributing import loop, output_gradients
 from wellspring import shards, specs
+from wellspring.artefacts.checkpoints import verify
 from wellspring.attributions import targets
 from wellspring.attributions.quadrature import gauss_legendre
-from wellspring.cli.embeddings import load_backbone
-from wellspring.cli.models import verify
 from wellspring.config import parse
 from wellspring.errors import ModelError, StaleArtefact, WellspringError
 from wellspring.models.architecture import sublayer
@@ -133,12 +132,18 @@ class Setting:
         )
         table, log = out / "agreement.parquet", out / "agreement.log"
         given = ("--spec", wanted.canonical(), "--log", log)
-        run("agreement", folder, out / "removals", "questions", table, *given)
+        results = out / "results"
+        results.mkdir(exist_ok=True)
+        for name, place in (("attributions", folder), ("removals", out / "removals")):
+            (results / name).unlink(missing_ok=True)
+            (results / name).symlink_to(place)
+        where = ("--dataset", "questions", "--results", results)
+        run("agreement", table, *where, *given)
         return pl.read_parquet(table), log.read_text()
 
     def backbone(self, encoder: str) -> Backbone:
         encoding = specs.encoding(self.config, encoder, "query")
-        return load_backbone(verify(self.described(encoder), encoding), encoding, 1)
+        return verify(self.described(encoder), encoding).load(encoding, 1)
 
 
 def ids(backbone: Backbone, text: str, length: int) -> torch.Tensor:

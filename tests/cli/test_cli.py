@@ -7,6 +7,8 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import polars as pl
@@ -16,8 +18,10 @@ from click.testing import CliRunner
 
 from tests.support import checkpoints
 from wellspring import shards, specs
+from wellspring.artefacts.datasets import Qrels
 from wellspring.cli import cli
-from wellspring.cli.step import step
+from wellspring.cli.step import Job, logged
+from wellspring.config import Splits
 from wellspring.errors import WellspringError
 
 WELLSPRING = [sys.executable, "-m", "wellspring"]
@@ -173,18 +177,26 @@ def test_an_artefact_opens_in_three_lines(tmp_path, tiny):
     assert frame["layer_02"].to_numpy().shape == (2, 32)
 
 
+@contextmanager
+def opened(log: Path) -> Iterator[Job]:
+    """A job with this log."""
+    spec = specs.QrelsSpec(splits=Splits()).canonical()
+    with logged(log) as stream:
+        yield Job(Qrels, spec, None, None, stream)
+
+
 def test_a_log_that_cannot_be_written_is_one_line(tmp_path):
     full = Path("/dev/full")
     if not full.exists():
         pytest.skip("no /dev/full here")
     with (
         pytest.raises(WellspringError, match=r"^/dev/full: cannot be written: No space left"),
-        step("samples", None, None, full) as messages,
+        opened(full) as messages,
     ):
         messages.say("first words")
     with (
         pytest.raises(WellspringError, match=r"^/dev/full: cannot be written: No space left"),
-        step("samples", None, None, full) as messages,
+        opened(full) as messages,
         messages.track(3, "texts") as progress,
     ):
         progress.advance(3)
@@ -192,7 +204,7 @@ def test_a_log_that_cannot_be_written_is_one_line(tmp_path):
     log = tmp_path / "file" / "step.log"
     with (
         pytest.raises(WellspringError, match=r"step\.log: cannot be written: File exists$"),
-        step("samples", None, None, log),
+        opened(log),
     ):
         raise AssertionError("the step has begun")
 
@@ -203,7 +215,7 @@ def test_a_log_that_cannot_be_written_hides_no_other_error(tmp_path, error):
     if not full.exists():
         pytest.skip("no /dev/full here")
     for log in (full, tmp_path / "step.log"):
-        with pytest.raises(type(error)) as caught, step("samples", None, None, log):
+        with pytest.raises(type(error)) as caught, opened(log):
             raise error
         assert caught.value is error
     *above, last = (tmp_path / "step.log").read_text().splitlines()
@@ -214,12 +226,12 @@ def test_a_log_that_cannot_be_written_hides_no_other_error(tmp_path, error):
 
 def test_a_failed_step_ends_its_log_with_one_line(tmp_path):
     log = tmp_path / "step.log"
-    with pytest.raises(ValueError, match="shorter"), step("samples", None, None, log) as messages:
+    with pytest.raises(ValueError, match="shorter"), opened(log) as messages:
         messages.say("first words")
         raise ValueError("zip() argument 2 is shorter than argument 1\nand more")
     lines = log.read_text().splitlines()
     assert lines[0] == "first words" and lines[1].startswith("Traceback")
     assert lines[-1] == "error: ValueError: zip() argument 2 is shorter than argument 1"
-    with pytest.raises(KeyboardInterrupt), step("samples", None, None, log):
+    with pytest.raises(KeyboardInterrupt), opened(log):
         raise KeyboardInterrupt
     assert log.read_text() == "error: KeyboardInterrupt\n"

@@ -410,7 +410,7 @@ def test_a_further_draw_changes_no_slice_of_the_others():
 
 def test_further_draws_take_no_figure_from_the_first():
     """The first draw is their counterpart, and they have no figures that it could stand in."""
-    from wellspring.targets import attribution_figure_files, figure_files
+    from wellspring.artefacts import Plan
 
     config = drawn()
     config["retrievers"] |= {"mixed": {"query": "minilm", "passage": "minilm-random"}}
@@ -419,11 +419,12 @@ def test_further_draws_take_no_figure_from_the_first():
     found = parse(config)
     assert found.pairs() == {"mixed.2": "mixed", "mixed.3": "mixed"}
     folder = "results/studies/default/figures/pydocs"
-    assert f"{folder}/controls/mixed.png" in figure_files(found)
+    ends = {artefact.place for artefact in Plan(found).ends()}
+    assert f"{folder}/controls/mixed.png" in ends
     drawings = {
         f"{folder}/norm/minilm-random/{name}.png" for name in ("concentration", "sanity-checks")
     }
-    assert {name for name in attribution_figure_files(found) if name.endswith("png")} == drawings
+    assert {name for name in ends if "/norm/" in name} == drawings
 
 
 def test_compositions_take_draws_that_belong_together():

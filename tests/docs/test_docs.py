@@ -20,26 +20,6 @@ def test_links_lead_somewhere_and_nothing_is_left_to_fill_in(path):
         assert (path.parent / target).exists(), target
 
 
-def test_every_column_is_documented():
-    from wellspring import activations
-    from wellspring.cli.ablations import ABLATIONS
-    from wellspring.cli.agreement import AGREEMENT
-    from wellspring.cli.findings import SIMILARITY
-    from wellspring.cli.removals import REMOVALS
-    from wellspring.config import SCORERS
-    from wellspring.findings import cautions, claims, decentralisation
-    from wellspring.findings.table import SCHEMA
-    from wellspring.probes.metrics import METRICS
-    from wellspring.probes.portions import CODES, SIZES
-
-    text = (ROOT / "results" / "README.md").read_text()
-    columns = {*SCHEMA, *METRICS, *SIMILARITY, *SCORERS, "judgements", "negative_ids"}
-    columns |= {*activations.COUNTS, *activations.TEXTS, *activations.HOLDERS, *AGREEMENT}
-    columns |= {*decentralisation.SCHEMA, *claims.SCHEMA, *cautions.SCHEMA}
-    columns |= {*ABLATIONS, *REMOVALS, *CODES, *SIZES}
-    assert not {name for name in columns if not re.search(rf"\b{name}\b", text)}
-
-
 def test_every_format_and_probe_is_in_the_readme():
     from typing import get_args
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import polars as pl
 import pytest
 
-from wellspring.cli.figures import _sentences
+from wellspring.figures.cautions import sentences
 from wellspring.findings import cautions, decentralisation, table
 
 SAMPLES = {
@@ -146,9 +146,8 @@ def test_figures_show_the_cautions_of_their_dataset_and_those_of_all(tmp_path) -
         *cautions.of_mining({"2024": "bm25", "other": "bm25"}),
         *cautions.of_pairs({"tuned": "plain"}),
     ]
-    path = tmp_path / "cautions.csv"
-    path.write_text(cautions.gathered(rows).write_csv())
-    lines = _sentences(path, "2024")
+    table = cautions.gathered(rows)
+    lines = sentences(table, "2024")
     assert len(lines) == 2 and "mined by bm25" in lines[0] and "never trained" in lines[1]
-    assert len(_sentences(path, "2024", "norm", ["tuned"])) == 2
-    assert len(_sentences(path, "2024", "norm", ["other"])) == 1
+    assert len(sentences(table, "2024", "norm", ["tuned"])) == 2
+    assert len(sentences(table, "2024", "norm", ["other"])) == 1

@@ -17,11 +17,13 @@ from hypothesis import given, strategies
 from scipy.stats import spearmanr, ttest_ind
 
 from tests.support.paths import ROOT
-from wellspring import shards
+from wellspring import shards, specs
+from wellspring.artefacts.curves import Point
+from wellspring.artefacts.curves import read as read_published
+from wellspring.artefacts.verdicts import Cautions
 from wellspring.cli import cli
-from wellspring.cli.findings import Point, read_published
-from wellspring.errors import ConfigError, SourceError, StaleArtefact, WellspringError
-from wellspring.findings import published, table
+from wellspring.errors import ConfigError, SourceError, StaleArtefact
+from wellspring.findings import cautions, published, table
 from wellspring.findings.published import compare, named
 
 SHIPPED = ROOT / "data" / "published" / "probe_counts.csv"
@@ -341,9 +343,9 @@ def spec(**changes: object) -> str:
 
 
 def test_the_command_writes_the_table(tmp_path: Path, study: Path):
-    out, log = tmp_path / "published.csv", tmp_path / "log"
+    out, log = tmp_path / "published.parquet", tmp_path / "log"
     run("published", study, SHIPPED, out, "--spec", spec(), "--log", log)
-    found = pl.read_csv(out)
+    found = pl.read_csv(out.with_suffix(".csv"))
     assert found.columns == list(published.SCHEMA)
     assert found["curve"].to_list() == ["llama", "llama", "bert-cls", "bert-cls"]
     assert "4 published curves compared" in log.read_text()
@@ -364,25 +366,25 @@ def test_the_command_writes_the_table(tmp_path: Path, study: Path):
 )
 def test_what_cannot_be_compared_is_said(tmp_path: Path, study: Path, changes, error, message):
     with pytest.raises(error, match=message) as raised:
-        run("published", study, SHIPPED, tmp_path / "out.csv", "--spec", spec(**changes))
+        run("published", study, SHIPPED, tmp_path / "out.parquet", "--spec", spec(**changes))
     assert "\n" not in str(raised.value)
-    assert not (tmp_path / "out.csv").exists()
+    assert not (tmp_path / "out.parquet").exists()
 
 
 def test_the_figure_takes_a_group_and_published_curves(tmp_path: Path, study: Path):
-    pictures = [tmp_path / "a.pdf", tmp_path / "a.png"]
-    beside = ["--published", SHIPPED, "--curves", '{"mine": "bert-cls"}']
-    figure = ["figure", "layer-accuracy", "nq", study, *pictures]
-    run(*figure, "--retrievers", "mine,llama", *beside)
-    with_curves = pictures[1].read_bytes()
-    run(*figure, "--retrievers", "mine,llama")
-    assert pictures[1].read_bytes() != with_curves
+    warned, pictures = tmp_path / "cautions.parquet", [tmp_path / "a.pdf", tmp_path / "a.png"]
+    Cautions.write(warned, cautions.gathered([]), shards.Provenance({"step": "cautions"}))
+
+    def draw(retrievers: list[str], curves: dict[str, str] | None, *beside: object) -> bytes:
+        given = {"dataset": "nq", "figure": "layer-accuracy", "probe": "concat", "twins": {}}
+        slice_ = specs.FigureSpec(**given, retrievers=retrievers, curves=curves)
+        run("figure", study, warned, *pictures, *beside, "--spec", slice_.canonical())
+        return pictures[1].read_bytes()
+
+    alone = draw(["mine", "llama"], None)
+    assert draw(["mine", "llama"], {"mine": "bert-cls"}, "--published", SHIPPED) != alone
     with pytest.raises(ConfigError, match="no retriever nobody; they hold llama, mine"):
-        run(*figure, "--retrievers", "mine,nobody")
-    with pytest.raises(WellspringError, match="--curves: expected a JSON object"):
-        run(*figure, *beside[:3], "[1]")
-    with pytest.raises(SystemExit):
-        run(*figure, *beside[:2])
+        draw(["mine", "nobody"], None)
 
 
 def test_every_column_is_documented():

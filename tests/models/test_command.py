@@ -14,8 +14,8 @@ from safetensors.torch import load_file
 from tests.models.test_adapters import adapt, pickled
 from tests.support.checkpoints import WORDS, bert, edit_config, llama
 from wellspring import specs
+from wellspring.artefacts.checkpoints import architecture, verify
 from wellspring.cli import cli
-from wellspring.cli.models import architecture, verify
 from wellspring.config import SLUG, Architecture
 from wellspring.errors import ModelError, StaleArtefact, WellspringError
 from wellspring.models import weights

@@ -12,7 +12,7 @@ import transformers
 from tests.models.test_command import encoding
 from tests.support.checkpoints import WORDS, bert, llama, make, word_tokenizer
 from wellspring import embeddings
-from wellspring.cli.embeddings import advice
+from wellspring.artefacts.checkpoints import advice
 from wellspring.errors import ModelError, WellspringError
 from wellspring.models import tokenizer as module
 from wellspring.models.load import load

@@ -30,9 +30,23 @@ def environment(hub: Hub, home: Path, **more: str) -> dict[str, str]:
     return {**kept, "OMP_NUM_THREADS": "1", **hub.environment(home, **more)}
 
 
+def files(command: str, path: Path) -> list[str]:
+    """The command's arguments: a download is described in a file of its own, elsewhere."""
+    described = path.parent.parent / f"{path.name}.json"
+    return [*([str(described)] if command == "download" else []), str(path)]
+
+
 def start(hub: Hub, home: Path, command: str, path: Path, spec: dict, **more: str):
     return subprocess.Popen(
-        [sys.executable, "-m", "wellspring", command, str(path), "--spec", json.dumps(spec)],
+        [
+            sys.executable,
+            "-m",
+            "wellspring",
+            command,
+            *files(command, path),
+            "--spec",
+            json.dumps(spec),
+        ],
         env=environment(hub, home, **more),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -50,8 +64,8 @@ def run(hub: Hub, home: Path, command: str, path: Path, spec: dict, **more: str)
 MANY = """
 import json, sys
 from wellspring.cli import main
-for command, path, spec in json.loads(sys.argv[1]):
-    sys.argv = ["wellspring", command, path, "--spec", json.dumps(spec)]
+for command, files, spec in json.loads(sys.argv[1]):
+    sys.argv = ["wellspring", command, *files, "--spec", json.dumps(spec)]
     try:
         main()
     except SystemExit as end:
@@ -62,7 +76,7 @@ for command, path, spec in json.loads(sys.argv[1]):
 
 def run_many(hub: Hub, home: Path, commands: list[tuple[str, Path, dict]], **more: str):
     """Status and standard error of each command."""
-    given = json.dumps([(command, str(path), spec) for command, path, spec in commands])
+    given = json.dumps([(command, files(command, path), spec) for command, path, spec in commands])
     done = subprocess.run(
         [sys.executable, "-c", MANY, given],
         env=environment(hub, home, **more),

@@ -34,7 +34,7 @@ class Stale:
 
     artefact: Artefact
     reason: str | None
-    """The first difference; None where only what it is made from differs."""
+    """The first difference; None where what it is made from differs already."""
 
 
 class Plan:
@@ -139,14 +139,14 @@ class Plan:
     ) -> str | None:
         if stored is None:
             return "does not say how it was made"
+        if follows:
+            return None
         told = artefact.told(self.spec(artefact))
         for name, value in told.items():
             if stored.identity.get(name) != value:
                 return provenance.difference(value, stored.identity.get(name))
         if stored.code != self.code(artefact):
             return f"the code of {artefact.rule} has changed"
-        if follows:
-            return None
         sources = [e for some in self.needs(artefact).values() for e in some if isinstance(e, str)]
         if sources:
             return f"other contents of {', '.join(sources[:2])}{', …' if sources[2:] else ''}"

@@ -148,7 +148,7 @@ def step(kind: type[Artefact], *paths: str) -> Callable[[Callable], click.Comman
     def decorate(function: Callable) -> click.Command:
         @functools.wraps(function)
         def run(spec: str, code: str | None, key: str | None, log: Path | None, **given) -> None:
-            with _logged(log) as stream:
+            with logged(log) as stream:
                 job = Job(kind, spec, code, key, stream)
                 function(job, **given)
                 job.say(progress.cost(job.started, job.device, **job.cost))
@@ -174,7 +174,7 @@ def step(kind: type[Artefact], *paths: str) -> Callable[[Callable], click.Comman
 
 
 @contextmanager
-def _logged(log: Path | None) -> Iterator[TextIO]:
+def logged(log: Path | None) -> Iterator[TextIO]:
     """Open the log, which ends with one line where an error ends the step.
 
     The error goes to the log and, through `main`, to standard error; the log of a bug has its
