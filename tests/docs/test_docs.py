@@ -8,7 +8,8 @@ import pytest
 
 from tests.support.paths import ROOT
 
-DOCUMENTS = [ROOT / "README.md", ROOT / "ARCHITECTURE.md", ROOT / "CHANGELOG.md"]
+NAMES = ("README", "ARCHITECTURE", "CHANGELOG", "CONTRIBUTING")
+DOCUMENTS = [ROOT / f"{name}.md" for name in NAMES]
 DOCUMENTS += [ROOT / "results" / "README.md", ROOT / "data" / "README.md"]
 
 
@@ -34,7 +35,7 @@ def test_every_column_is_documented():
 
     text = (ROOT / "results" / "README.md").read_text()
     columns = {*SCHEMA, *METRICS, *SIMILARITY, *SCORERS, "judgements", "negative_ids"}
-    columns |= {*activations.COUNTS, *activations.TEXTS, *activations.HOLDERS, *AGREEMENT}
+    columns |= {*activations.COUNTS, *activations.TEXTS, *activations.TOP_NEURONS, *AGREEMENT}
     columns |= {*decentralisation.SCHEMA, *claims.SCHEMA, *cautions.SCHEMA}
     columns |= {*ABLATIONS, *REMOVALS, *CODES, *SIZES}
     assert not {name for name in columns if not re.search(rf"\b{name}\b", text)}

@@ -154,7 +154,7 @@ def record(
         states = backbone.states(ids, mask)[-1]
     passed = (watch.arguments, watch.options, watch.output)
     recording = Recording(backbone, layer, ids, mask, None, *passed)
-    suffixes = {
+    suffixes: dict[SublayerName, Suffix] = {
         name: Suffix(recording, linear, rows, *watch.found[linear])
         for name, (linear, rows) in places.items()
     }
@@ -214,7 +214,7 @@ class _Watch:
     def _ends(self, module: nn.Module, arguments: tuple, output: Any) -> None:
         # What ran inside this call will not be asked for.
         del self._ended[self._open.pop() :]
-        if module in self._linears:
+        if isinstance(module, nn.Linear) and module in self._linears:
             if module in self.found:
                 raise ModelError(
                     f"a pass uses the weights of {type(module).__name__} in a sub-layer more than "

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -12,7 +13,7 @@ from matplotlib.lines import Line2D
 from wellspring.figures.style import GREY
 from wellspring.figures.tables import rows_of
 
-POINT = {
+POINT: dict[str, Any] = {
     "color": "0.1",
     "linestyle": "none",
     "marker": "o",
@@ -20,14 +21,14 @@ POINT = {
     "markeredgecolor": "0.1",
     "markeredgewidth": 0.7,
 }
-SHIFT = {
+SHIFT: dict[str, Any] = {
     "color": GREY,
     "linestyle": "none",
     "marker": "|",
     "markersize": 5,
     "markeredgewidth": 1.1,
 }
-NAMED = {
+NAMED: dict[str, Any] = {
     "fontsize": 6.5,
     "va": "center",
     "bbox": {"facecolor": "white", "edgecolor": "none", "pad": 0.5},
