@@ -147,7 +147,9 @@ def record(
     """
     if not 1 <= layer <= backbone.layers:
         raise ModelError(f"layer {layer}: the model has blocks 1 to {backbone.layers}")
-    places = {name: _place(backbone, layer, name) for name in names}
+    places: dict[SublayerName, tuple[nn.Linear, slice]] = {
+        name: _place(backbone, layer, name) for name in names
+    }
     block = blocks(backbone.model, backbone.architecture)[layer - 1]
     watch = _Watch({linear for linear, _ in places.values()})
     with torch.no_grad(), watch.over(block):

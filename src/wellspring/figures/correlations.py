@@ -50,10 +50,9 @@ def points(
         for place, name in enumerate(names):
             for row in rows_of(mine, retriever=name).iter_rows(named=True):
                 height = at + 0.06 + 0.24 * place
-                looks = POINT | {"markerfacecolor": "white" if place else POINT["color"]}
                 if row["low"] is not None:
                     ax.plot([row["low"], row["high"]], [height] * 2, color=POINT["color"], lw=1)
-                ax.plot(row["estimate"], height, label=f"{name}, {other}", **looks)
+                ax.plot(row["estimate"], height, label=f"{name}, {other}", **_point(place))
                 if row["shifted"] is not None:
                     ax.plot(row["shifted"], height, label=f"shifted: {name}, {other}", **SHIFT)
 
@@ -72,7 +71,12 @@ def scales(axes: np.ndarray, rows: pl.DataFrame, others: Sequence[str]) -> None:
 
 def key(name: str, place: int) -> Line2D:
     """Legend entry of the place-th retriever."""
-    return Line2D([], [], label=name, **POINT | {"markerfacecolor": "white" if place else "0.1"})
+    return Line2D([], [], label=name, **_point(place))
+
+
+def _point(place: int) -> dict[str, Any]:
+    """The look of the place-th retriever's point: the first one is filled."""
+    return POINT | {"markerfacecolor": "white" if place else POINT["color"]}
 
 
 def paired(rows: pl.DataFrame, index: Sequence[str]) -> pl.DataFrame:
