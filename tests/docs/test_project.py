@@ -56,3 +56,10 @@ def test_the_hooks_call_tools_of_the_project():
     for hook in repository["hooks"]:
         assert hook["language"] == "system"
         assert hook["entry"].split()[0].removeprefix(".venv/bin/") in tools
+
+
+def test_the_folders_of_tests_are_those_of_the_package():
+    packages = {path.parent.name for path in (ROOT / "src/wellspring").glob("*/__init__.py")}
+    others = {"benchmarks", "docs", "support", "workflow"}
+    folders = {path.parent.name for path in (ROOT / "tests").glob("*/*.py")}
+    assert folders - others <= packages and others <= folders

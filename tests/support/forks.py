@@ -26,6 +26,7 @@ import threading
 import traceback
 from collections.abc import Sequence
 from pathlib import Path
+from typing import IO
 
 LIBRARIES = """
 snakemake.cli snakemake.executors.local snakemake.report.html_reporter
@@ -39,45 +40,71 @@ polars pyarrow.parquet pydantic rich.progress scipy.stats sklearn.linear_model b
 """What commands load, as far as it takes long."""
 
 
-def run(
-    module: str,
-    *arguments: str,
-    folder: Path,
-    environment: dict[str, str],
-    variables: dict[str, str],
-) -> subprocess.CompletedProcess:
-    """`python -m module arguments` in a folder. The server itself is started with the variables:
-    libraries read some when they are loaded."""
-    place = _server(tuple(sorted(variables.items())))
-    shell = {"BASH_ENV": str(place.with_name("shell"))}
-    with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
+class Job:
+    """A command that a server runs; of `subprocess.Popen` what tests use."""
+
+    def __init__(
+        self, place: Path, command: Sequence[str], folder: Path, environment: dict[str, str]
+    ) -> None:
+        # `texts` closes them.
+        self.out = tempfile.TemporaryFile()  # noqa: SIM115
+        self.err = tempfile.TemporaryFile()  # noqa: SIM115
+        whole = {**environment, "BASH_ENV": str(place.with_name("shell"))}
         with Path(os.devnull).open("rb") as nothing:
-            streams = [stream.fileno() for stream in (nothing, out, err)]
-            whole = {**environment, **shell}
-            status = ask(str(place), module, arguments, str(folder), whole, streams)
+            streams = [stream.fileno() for stream in (nothing, self.out, self.err)]
+            self.answer = _ask(str(place), command, str(folder), whole, streams)
+        self.pid = int(self.answer.readline())
+
+    def send_signal(self, number: int) -> None:
+        """Send it to the command's own process."""
+        os.kill(self.pid, number)
+
+    def wait(self) -> int:
+        """Its status; negative is the signal that ended it."""
+        with self.answer:
+            return int(self.answer.readline())
+
+    def texts(self) -> list[str]:
+        """What it has written to its standard output and error; call this once, at the end."""
         texts = []
-        for stream in (out, err):
-            stream.seek(0)
-            texts.append(stream.read().decode())
-    return subprocess.CompletedProcess([module, *arguments], status, *texts)
+        for stream in (self.out, self.err):
+            with stream:
+                stream.seek(0)
+                texts.append(stream.read().decode())
+        return texts
 
 
-def ask(
+def start(*command: str, folder: Path, environment: dict[str, str], **variables: str) -> Job:
+    """Start `python -m …` in a folder. PYTHONPATH of the environment comes first.
+
+    variables: with which the server itself is started, since libraries read some as they load.
+    """
+    return Job(_server(tuple(sorted(variables.items()))), command, folder, environment)
+
+
+def run(
+    *command: str, folder: Path, environment: dict[str, str], **variables: str
+) -> subprocess.CompletedProcess:
+    """The same, until it ends."""
+    job = start(*command, folder=folder, environment=environment, **variables)
+    status = job.wait()
+    return subprocess.CompletedProcess(command, status, *job.texts())
+
+
+def _ask(
     place: str,
-    module: str,
-    arguments: Sequence[str],
+    command: Sequence[str],
     folder: str,
     environment: dict[str, str],
     streams: Sequence[int],
-) -> int:
-    """Have the server at a socket run a command, and wait for its status."""
-    request = json.dumps([module, list(arguments), folder, environment]).encode()
+) -> IO[bytes]:
+    """Have the server at a socket run a command: its answer is two lines, process and status."""
+    request = json.dumps([command, folder, environment]).encode()
     with socket.socket(socket.AF_UNIX) as connection:
         connection.connect(place)
         socket.send_fds(connection, [len(request).to_bytes(8, "big")], streams)
         connection.sendall(request)
-        answer = connection.makefile("rb").read()
-    return int(answer)
+        return connection.makefile("rb")
 
 
 @functools.cache
@@ -139,12 +166,15 @@ def _keep(connection: socket.socket) -> None:
     if child == 0:
         connection.close()
         return _become(*json.loads(request), streams)
+    connection.sendall(f"{child}\n".encode())
     _, status = os.waitpid(child, 0)
-    connection.sendall(str(os.waitstatus_to_exitcode(status)).encode())
+    connection.sendall(f"{os.waitstatus_to_exitcode(status)}\n".encode())
     os._exit(0)
 
 
-def _become(module, arguments, folder, environment, streams) -> None:
+def _become(
+    command: list[str], folder: str, environment: dict[str, str], streams: list[int]
+) -> None:
     for own, stream in enumerate(streams):
         os.dup2(stream, own)
         os.close(stream)
@@ -152,10 +182,10 @@ def _become(module, arguments, folder, environment, streams) -> None:
     os.environ.clear()
     os.environ.update(environment)
     sys.path[:0] = environment["PYTHONPATH"].split(os.pathsep)
-    sys.argv = [module, *arguments]
+    sys.argv = command
     status: object = 0
     try:
-        runpy.run_module(module, run_name="__main__", alter_sys=True)
+        runpy.run_module(command[0], run_name="__main__", alter_sys=True)
     except SystemExit as end:
         status = end.code
     except BaseException:
@@ -175,5 +205,7 @@ if __name__ == "__main__":
     if sys.argv[1] == "serve":
         _serve(sys.argv[2])
     else:
-        place, module, *arguments = sys.argv[2:]
-        sys.exit(ask(place, module, arguments, str(Path.cwd()), dict(os.environ), (0, 1, 2)))
+        _, _, place, *command = sys.argv
+        answer = _ask(place, command, str(Path.cwd()), dict(os.environ), (0, 1, 2))
+        *_, status = map(int, answer)
+        sys.exit(status if status >= 0 else 128 - status)

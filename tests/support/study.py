@@ -59,7 +59,7 @@ class Study:
         command = ("snakemake", "--cores", "2", *arguments)
         if fork:
             done = forks.run(
-                *command, folder=self.folder, environment=environment, variables=self.variables
+                *command, folder=self.folder, environment=environment, **self.variables
             )
         else:
             done = subprocess.run(
