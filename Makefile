@@ -4,9 +4,10 @@ CORES  ?= $(shell nproc 2>/dev/null || sysctl -n hw.ncpu)
 BIN    := .venv/bin
 READY  := .venv/.ready
 # Workers share the cores, one thread each.
-PYTEST := OMP_NUM_THREADS=1 $(BIN)/pytest -n $(CORES) --maxprocesses 8 --dist worksteal
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/pytest -n $(CORES) --maxprocesses 8 --dist worksteal \
+  --durations=20 --cov --cov-report=term:skip-covered
 
-.PHONY: run test test-all lint bench clean lock
+.PHONY: run test test-all lint style types bench clean lock
 .DEFAULT_GOAL := run
 
 # A stamp, not the folder: a set-up that was cut off starts over.
@@ -28,7 +29,14 @@ test: $(READY) lint
 test-all: $(READY) lint
 	$(PYTEST)
 
+# Types take half a minute, and the rest together about as long.
 lint: $(READY)
+	$(MAKE) --no-print-directory -j 2 style types
+
+types: $(READY)
+	$(BIN)/pyright --pythonpath $(BIN)/python
+
+style: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/snakefmt --check Snakefile workflow
@@ -42,6 +50,7 @@ lock: $(READY)
 	  | grep -vxFf tests/requirements.lock > requirements.lock
 
 clean:
-	rm -rf .venv .pytest_cache .ruff_cache .hypothesis .snakemake results/datasets results/models \
+	rm -rf .venv .coverage .pytest_cache .ruff_cache .hypothesis .snakemake \
+	  results/datasets results/models \
 	  results/embeddings results/probes results/attributions results/activations results/ablations \
 	  results/removals results/studies results/logs results/benchmarks

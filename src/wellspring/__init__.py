@@ -1,3 +1,3 @@
 """Where does a dense retriever's knowledge come from?"""
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"

@@ -87,7 +87,7 @@ def measure(
     """
     places = _places(chunks) if any(excluded_outliers) else {}
     _check(places, excluded_outliers)
-    settings = [
+    settings: list[_Setting] = [
         (normaliser, left, threshold)
         for normaliser, left in product(thresholds, excluded_outliers)
         for threshold in thresholds[normaliser]

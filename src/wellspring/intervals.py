@@ -17,6 +17,7 @@ their skewness corrects it, and nothing is resampled: the same data give the sam
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -55,7 +56,7 @@ class Estimate:
         """[Q, C]: what each cluster adds to the estimate; of a mean its value over n."""
         return self.value / len(self.influence) + self.influence.sum(1)
 
-    def kept(self, cells: np.ndarray) -> Estimate:
+    def kept(self, cells: np.ndarray | Sequence[int]) -> Estimate:
         """Some of the cells, by place or by mask."""
         return Estimate(self.value[cells], self.influence[..., cells], self.clusters[cells])
 

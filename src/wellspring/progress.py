@@ -64,12 +64,12 @@ class _Bar(Progress):
 @contextmanager
 def track(total: int, unit: str, stream: TextIO | None = None) -> Iterator[Progress]:
     """Follow `total` units of work on the stream (standard error where none is given)."""
-    stream = stream or sys.stderr
-    if not stream.isatty():
-        progress = Progress(total, unit, stream)
+    terminal = sys.stderr if stream is None else stream
+    if not terminal.isatty():
+        progress = Progress(total, unit, terminal)
         yield progress
     else:
-        progress = _Bar(total, unit, stream)
+        progress = _Bar(total, unit, terminal)
         with progress.bar:
             yield progress
     progress.say()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import signal
 import subprocess
@@ -19,8 +20,10 @@ from safetensors.torch import load_file, save_file
 from torch.nn.functional import cosine_similarity
 
 from tests.cli.test_cli import WELLSPRING, run, wait_for
+from tests.support import forks
 from tests.support import study as studies
 from tests.support.attributing import loop, output_gradients
+from tests.support.paths import ROOT
 from wellspring import shards, specs
 from wellspring.artefacts.checkpoints import verify
 from wellspring.attributions import targets
@@ -357,8 +360,9 @@ def test_an_attribution_that_is_killed_comes_back_the_same(tmp_path):
         lambda config: config["datasets"]["questions"]["splits"].update(test=0.9, validation=0.05)
     )
     study.run("results/datasets/questions/qrels.parquet", "results/models/tiny/model.json")
-    path, command = Setting(study.folder).command(tmp_path / "out", "everything", layer=2)
-    command, part = [*WELLSPRING, *command], path.with_name(f".{path.name}.part")
+    path, arguments = Setting(study.folder).command(tmp_path / "out", "everything", layer=2)
+    command, part = [*WELLSPRING, *arguments], path.with_name(f".{path.name}.part")
+    own = {**os.environ, "PYTHONPATH": str(ROOT / "src")}
     given = {"cwd": study.folder, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
     subprocess.run([*command, "--log", str(tmp_path / "all.log")], check=True, **given)
     undisturbed = path.read_bytes()
@@ -373,7 +377,7 @@ def test_an_attribution_that_is_killed_comes_back_the_same(tmp_path):
     assert peaks[1]["peak_memory_mb"] < 1.15 * peaks[0]["peak_memory_mb"]
     for size in (0, 100_000):
         path.unlink(missing_ok=True)
-        job = subprocess.Popen(command, **given)
+        job = forks.start("wellspring", *arguments, folder=study.folder, environment=own)
         wait_for(part, size)
         time.sleep(0.05)
         job.send_signal(signal.SIGKILL)

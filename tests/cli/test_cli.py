@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 import signal
 import subprocess
@@ -16,7 +17,8 @@ import pyarrow as pa
 import pytest
 from click.testing import CliRunner
 
-from tests.support import checkpoints
+from tests.support import checkpoints, forks
+from tests.support.paths import ROOT
 from wellspring import shards, specs
 from wellspring.artefacts.datasets import Qrels
 from wellspring.cli import cli
@@ -110,8 +112,9 @@ def test_an_embedding_job_that_is_killed_leaves_nothing_and_comes_back_the_same(
     undisturbed = out.read_bytes()
     out.unlink()
     torn = 0
+    own = {**os.environ, "PYTHONPATH": str(ROOT / "src")}
     for attempt in range(6):
-        job = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        job = forks.start("wellspring", *command[3:], folder=tmp_path, environment=own)
         # Every other kill falls between the first row group and the end.
         wait_for(part, size=100_000 * (attempt % 2))
         time.sleep(chance.uniform(0, 0.1 if attempt % 2 else writing))

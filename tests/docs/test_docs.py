@@ -8,7 +8,8 @@ import pytest
 
 from tests.support.paths import ROOT
 
-DOCUMENTS = [ROOT / "README.md", ROOT / "ARCHITECTURE.md", ROOT / "CHANGELOG.md"]
+NAMES = ("README", "ARCHITECTURE", "CHANGELOG", "CONTRIBUTING")
+DOCUMENTS = [ROOT / f"{name}.md" for name in NAMES]
 DOCUMENTS += [ROOT / "results" / "README.md", ROOT / "data" / "README.md"]
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import yaml
 
-from tests.support import checkpoints
+from tests.support import checkpoints, forks
 from tests.support.paths import ROOT
 
 TOPICS = """stone river cloud forest engine violin
@@ -45,18 +45,30 @@ class Study:
     variables: dict[str, str] = field(default_factory=dict)
     """Beside those of the environment."""
 
-    def run(self, *arguments: str, check: bool = True) -> subprocess.CompletedProcess:
-        """Call Snakemake on the copy."""
+    def run(
+        self, *arguments: str, check: bool = True, fork: bool = True
+    ) -> subprocess.CompletedProcess:
+        """Call Snakemake on the copy.
+
+        fork: Snakemake and its jobs are forks of a process that has their libraries loaded, in
+        place of processes that load them.
+        """
         own = {"PYTHONPATH": str(self.folder / "src"), "OMP_NUM_THREADS": "1"}
         environment = {**os.environ, **own, **self.variables}
         # Results lie in the copy: nothing of this checkout is read or written.
-        done = subprocess.run(
-            [sys.executable, "-m", "snakemake", "--cores", "2", *arguments],
-            cwd=self.folder,
-            env=environment,
-            capture_output=True,
-            text=True,
-        )
+        command = ("snakemake", "--cores", "2", *arguments)
+        if fork:
+            done = forks.run(
+                *command, folder=self.folder, environment=environment, **self.variables
+            )
+        else:
+            done = subprocess.run(
+                [sys.executable, "-m", *command],
+                cwd=self.folder,
+                env=environment,
+                capture_output=True,
+                text=True,
+            )
         if check and done.returncode:
             raise AssertionError(done.stdout[-3000:] + done.stderr[-6000:])
         return done

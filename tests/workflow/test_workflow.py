@@ -38,6 +38,19 @@ def test_a_second_run_has_nothing_to_do(finished):
     assert "Nothing to be done" in finished.run("-n").stdout
 
 
+def test_processes_of_their_own_write_the_same_bytes(study):
+    """Other tests fork Snakemake and its jobs from one process; these start as users start them."""
+    files = (
+        "results/datasets/questions/samples.parquet",
+        "results/embeddings/tiny/questions/query/shard-000.parquet",
+        "results/attributions/norm/fresh/questions/query/layer-02/shard-000.parquet",
+    )
+    forked = {file: (study.folder / file).read_bytes() for file in files}
+    done = study.run("--force", *files, fork=False)
+    assert "3 of 3 steps (100%) done" in done.stderr
+    assert {file: (study.folder / file).read_bytes() for file in files} == forked
+
+
 def test_another_directory_works(study, tmp_path):
     elsewhere = tmp_path / "elsewhere"
     done = study.run("-n", "--quiet", "rules", "--directory", str(elsewhere))

@@ -71,7 +71,10 @@ def chosen(
             "layers: lower the study's attribute.ablate.neurons"
         )
     ordered = np.stack([_ordered(*pair, seed) for pair in zip(scores, ids, strict=True)])
-    ends = {"top": ordered[:, :neurons], "bottom": ordered[:, units - neurons :]}
+    ends: dict[Choice, np.ndarray] = {
+        "top": ordered[:, :neurons],
+        "bottom": ordered[:, units - neurons :],
+    }
     return [
         found
         for choice, held in ends.items()

@@ -154,7 +154,7 @@ def _scores(
         sums, points = _refined(value, method.quadrature, method.tolerance, at_once)
     residual = sums.whole - (full - empty).to(sums.whole)
     arrays = (sums.absolute, sums.signed, residual, full, empty)
-    return Scores(*(array.cpu().numpy() for array in arrays), points)
+    return Scores(*(array.cpu().numpy() for array in arrays), points=points)
 
 
 def _sums(suffix: Suffix, gradient: torch.Tensor) -> _Sums:
@@ -175,7 +175,7 @@ def _sums(suffix: Suffix, gradient: torch.Tensor) -> _Sums:
 
 def _integral(value: Value, quadrature: Quadrature, at_once: int | None) -> torch.Tensor:
     """G = Σ_s w_s ∂F/∂z at α_s z [texts, tokens, neurons]."""
-    total, start = 0, 0
+    total, start = torch.zeros(()), 0
     for gradients in _gradients(value, quadrature.points, at_once):
         weights = quadrature.weights[start : start + len(gradients)]
         total = total + torch.tensordot(gradients.new_tensor(weights), gradients, dims=1)

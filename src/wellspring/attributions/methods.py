@@ -69,7 +69,7 @@ def _scores(
         residual = signed.sum(dim=-1) - (full - empty).to(signed)
         arrays = (signed.abs(), signed, residual, full, empty)
         points = np.full(len(ids), len(method.quadrature) if kind in COMPLETE else 1)
-        return Scores(*(array.cpu().numpy() for array in arrays), points)
+        return Scores(*(array.cpu().numpy() for array in arrays), points=points)
 
     # An activation is there whether or not F depends on it.
     every = kind == "activation"

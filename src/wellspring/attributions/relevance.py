@@ -21,9 +21,10 @@ The rules are hooks on a model's modules. A model is refused where a module has 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import ExitStack, contextmanager
 from functools import partial
+from typing import Any, cast
 
 import torch
 from torch import nn
@@ -100,7 +101,7 @@ def _hooks(backbone: Backbone) -> Iterator[tuple[nn.Module, Hook]]:
             yield linear, partial(_halved, rows)
 
 
-def _check(module: nn.Module, name: str, known: set[nn.Module], block: str) -> None:
+def _check(module: nn.Module, name: str, known: Collection[nn.Module], block: str) -> None:
     """Raise ModelError for a module that computes something itself and has no rule."""
     if list(module.children()) or (module in known and isinstance(module, nn.Linear)):
         return
@@ -125,7 +126,8 @@ def _attention(block: nn.Module, meeting: nn.Module | None) -> Iterator[tuple[nn
         yield queries[0], _constant
         yield keys[0], _constant
     elif len(fused) == 1 and not queries and not keys:
-        parent = named[next(linears[n][0] for n in FUSED if n in linears).rpartition(".")[0]]
+        path = next(linears[n][0] for n in FUSED if n in linears).rpartition(".")[0]
+        parent = cast(Any, named[path])
         values = fused[0].out_features // 3
         if hasattr(parent, "num_key_value_heads"):
             values = parent.num_key_value_heads * parent.head_dim

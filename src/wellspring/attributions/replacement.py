@@ -127,11 +127,15 @@ def watch(
     at most HELD bytes. Padding does not count. Raises ModelError where the output map does not
     take what an inner sub-layer gives.
     """
-    places = {(layer, name): _Place.of(backbone, layer, name) for layer in layers for name in names}
+    places: dict[Place, _Place] = {
+        (layer, name): _Place.of(backbone, layer, name) for layer in layers for name in names
+    }
     taken = 4 * sum(place.neurons for place in places.values())
     pool = _pool(tokens, ids, seed, max(1, min(POOLED, HELD // taken)))
     owners = np.array([row for row, _ in pool])
-    found = {place: each.empty(len(tokens), len(pool)) for place, each in places.items()}
+    found: dict[Place, Outputs] = {
+        place: each.empty(len(tokens), len(pool)) for place, each in places.items()
+    }
     padding = padding_of(backbone, pooling)
     for rows, least in runs(tokens, widths, budget):
 
@@ -262,7 +266,8 @@ def _seen(
             hooks.callback(own.linear.register_forward_hook(noted).remove)
             hooks.callback(own.output.register_forward_hook(sized).remove)
         backbone.states(ids, mask)
-    return {
-        place: tuple(part.cpu().numpy() for part in (*sums[place], sizes[place]))
-        for place in places
-    }
+    seen: dict[Place, _Seen] = {}
+    for place in places:
+        total, pooled, magnitude = (part.cpu().numpy() for part in (*sums[place], sizes[place]))
+        seen[place] = (total, pooled, magnitude)
+    return seen

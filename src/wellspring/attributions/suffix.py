@@ -147,14 +147,16 @@ def record(
     """
     if not 1 <= layer <= backbone.layers:
         raise ModelError(f"layer {layer}: the model has blocks 1 to {backbone.layers}")
-    places = {name: _place(backbone, layer, name) for name in names}
+    places: dict[SublayerName, tuple[nn.Linear, slice]] = {
+        name: _place(backbone, layer, name) for name in names
+    }
     block = blocks(backbone.model, backbone.architecture)[layer - 1]
     watch = _Watch({linear for linear, _ in places.values()})
     with torch.no_grad(), watch.over(block):
         states = backbone.states(ids, mask)[-1]
     passed = (watch.arguments, watch.options, watch.output)
     recording = Recording(backbone, layer, ids, mask, None, *passed)
-    suffixes = {
+    suffixes: dict[SublayerName, Suffix] = {
         name: Suffix(recording, linear, rows, *watch.found[linear])
         for name, (linear, rows) in places.items()
     }
@@ -214,7 +216,7 @@ class _Watch:
     def _ends(self, module: nn.Module, arguments: tuple, output: Any) -> None:
         # What ran inside this call will not be asked for.
         del self._ended[self._open.pop() :]
-        if module in self._linears:
+        if isinstance(module, nn.Linear) and module in self._linears:
             if module in self.found:
                 raise ModelError(
                     f"a pass uses the weights of {type(module).__name__} in a sub-layer more than "

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from scipy.sparse import csr_array
 
 Unit = Literal["words", "characters"]
-UNITS: dict[Scorer, Unit] = {
+UNITS: dict[str, Unit] = {
     "bm25": "words",
     "word-tfidf": "words",
     "character-tfidf": "characters",
@@ -72,11 +72,14 @@ def scores(
         .join(passages.select("text_id").with_row_index("passage"), on="text_id")
         .sort("passage", "pair")
     )
-    found = {scorer: np.zeros(len(pairs), np.float32) for scorer in scorers}
-    for unit in dict.fromkeys(UNITS[scorer] for scorer in scorers):
+    found: dict[Scorer, np.ndarray] = {
+        scorer: np.zeros(len(pairs), np.float32) for scorer in scorers
+    }
+    units: dict[Unit, None] = dict.fromkeys(UNITS[scorer] for scorer in scorers)
+    for unit in units:
         terms = Terms(passages["text"], unit)
         counts = terms.counts(queries["text"])
-        asked = {
+        asked: dict[Scorer, csr_array] = {
             scorer: query_weights(counts, terms, scorer)
             for scorer in scorers
             if UNITS[scorer] == unit
@@ -113,7 +116,7 @@ def of_samples(
 class Terms:
     """The words of a corpus of passages, or their pieces, and how many passages have each."""
 
-    def __init__(self, passages: Sequence[str], unit: Unit) -> None:
+    def __init__(self, passages: Sequence[str] | pl.Series, unit: Unit) -> None:
         # Imported here: a job that only needs splits need not wait for it.
         from sklearn.feature_extraction.text import CountVectorizer
 
@@ -137,7 +140,7 @@ class Terms:
         places = {term: place for place, term in enumerate(vocabulary)}
         self._vectorizer = CountVectorizer(**options, vocabulary=places, dtype=np.float32)
 
-    def counts(self, texts: Sequence[str]) -> csr_array:
+    def counts(self, texts: Sequence[str] | pl.Series) -> csr_array:
         """How often each text has each term of the corpus: float32 [texts, terms]."""
         from scipy.sparse import csr_array
 

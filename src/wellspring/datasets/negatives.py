@@ -95,7 +95,7 @@ def _rows_barred(
 
 
 def _best(
-    queries: Sequence[str],
+    queries: pl.Series,
     passages: pl.Series,
     barred: Mapping[int, Sequence[int]],
     scorer: lexical.Scorer,

@@ -20,7 +20,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, BinaryIO, Literal
+from typing import Any, BinaryIO, Literal, cast
 
 import polars as pl
 
@@ -196,14 +196,13 @@ def repaired(
     queries = texts.filter(pl.col("side") == "query")
     passages = texts.filter(pl.col("side") == "passage")
     paraphrases = texts.filter(pl.col("side") == "paraphrase")
-    by_query = {"left_on": "text_id", "right_on": "query_id"}
-    silent = queries.join(judgements, **by_query, how="anti").height
+    silent = queries.join(judgements, left_on="text_id", right_on="query_id", how="anti").height
     counts["queries_without_judgement_dropped"] += silent
     judgements = _unique(judgements, counts)
     if judgements.is_empty():
         raise SourceError(f"dataset {name}: no query has a positive passage")
     judgements = _limited(judgements, max_negatives)
-    queries = queries.join(judgements, **by_query, how="semi")
+    queries = queries.join(judgements, left_on="text_id", right_on="query_id", how="semi")
     paraphrases = paraphrases.join(queries, on="text_id", how="semi")
     if not unjudged:
         passages = passages.join(judgements, on="text_id", how="semi")
@@ -269,7 +268,7 @@ def _limited(judgements: pl.DataFrame, limit: int | None) -> pl.DataFrame:
 def opened(path: Path) -> BinaryIO:
     """The bytes of a file, unpacked where its name ends in .gz; SourceError where it is none."""
     try:
-        return gzip.open(path) if path.suffix == ".gz" else path.open("rb")
+        return cast(BinaryIO, gzip.open(path)) if path.suffix == ".gz" else path.open("rb")
     except OSError as error:
         raise SourceError(f"{path}: cannot be read: {error.strerror}") from None
 

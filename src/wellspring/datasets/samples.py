@@ -78,7 +78,7 @@ def make(texts: pl.DataFrame, judgements: pl.DataFrame, sampling: Sampling) -> S
         sizes = dict(passages["split"].value_counts().iter_rows())
         counts |= {f"{split}_passages": sizes.get(split, 0) for split in SPLITS}
     if sampling.mined:
-        pool, found = _mined(texts, pairs, passages, barred, sampling)
+        pool, found = _mined(texts, pairs, passages, barred, sampling.mined, sampling)
         found["given_negatives_not_used"] = named.filter(grade=0).height
     else:
         pool, found = _given(named, pairs, passages, barred)
@@ -87,7 +87,7 @@ def make(texts: pl.DataFrame, judgements: pl.DataFrame, sampling: Sampling) -> S
     without = found.get("queries_without_a_mined_negative", 0)
     cause = _cause(without, pairs, sampling)
     _check(sizes, pairs, sampling, cause)
-    shared = frame.group_by("query_id").agg(pl.col("split").n_unique() > 1)["split"].sum()
+    by_query = frame.group_by("query_id").agg(pl.col("split").n_unique() > 1)
     return Samples(
         frame=frame.with_columns(pl.col("split", "published").cast(pl.String)),
         counts={
@@ -96,12 +96,14 @@ def make(texts: pl.DataFrame, judgements: pl.DataFrame, sampling: Sampling) -> S
             "oversampled": oversampled,
             "dropped_without_negatives": pairs.height - frame.height,
             **found,
-            **{f"own_documents_by_{key}": barred[f"own_by_{key}"].sum() for key in ("id", "text")},
+            **barred.select(
+                own_documents_by_id=pl.sum("own_by_id"), own_documents_by_text=pl.sum("own_by_text")
+            ).row(0, named=True),
             **counts,
-            "queries_on_both_sides": shared,
+            "queries_on_both_sides": by_query.select(pl.sum("split")).item(),
             **_seen_in_train(frame),
         },
-        warnings=(cause,) if without > FEW * pairs["query_id"].n_unique() else (),
+        warnings=(cause,) if cause and without > FEW * pairs["query_id"].n_unique() else (),
     )
 
 
@@ -185,6 +187,7 @@ def _mined(
     pairs: pl.DataFrame,
     passages: pl.DataFrame,
     barred: pl.DataFrame,
+    miner: Miner,
     sampling: Sampling,
 ) -> tuple[pl.DataFrame, dict[str, int]]:
     """query_id, text_id of the hard negatives that are found for each query, and how many queries
@@ -199,7 +202,7 @@ def _mined(
         negatives.mine(
             *part,
             barred,
-            sampling.mined,
+            miner,
             sampling.depth,
             sampling.negatives_seed,
             sampling.k1,
@@ -251,7 +254,7 @@ def _cause(without: int, pairs: pl.DataFrame, sampling: Sampling) -> str | None:
     """What to say where mining finds nothing for some queries."""
     if not without:
         return None
-    words = lexical.UNITS.get(sampling.mined) == "words"
+    words = lexical.UNITS.get(sampling.mined or "") == "words"
     mend = ": where texts write no spaces, set negatives.mined to character-tfidf" if words else ""
     return (
         f"{sampling.mined} found no negative for {without:,} of "

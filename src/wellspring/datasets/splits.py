@@ -113,7 +113,7 @@ def assigned(judgements: pl.DataFrame, splitting: Splitting) -> tuple[pl.DataFra
         pairs, counts["leaks_dropped"] = _latest(pairs, "query_id")
     if splitting.passages == "disjoint":
         parts = pairs.group_by("positive_id").agg(pl.col("published").n_unique() > 1)
-        counts["positives_in_two_published_splits"] = parts["published"].sum()
+        counts["positives_in_two_published_splits"] = parts.select(pl.sum("published")).item()
         pairs, counts["dropped_for_a_positive_of_a_later_split"] = _latest(pairs, "positive_id")
     identities = pairs.select(keys).iter_rows()
     pairs = pairs.with_columns(

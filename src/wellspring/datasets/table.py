@@ -80,8 +80,7 @@ def _text(value: Any, name: str, place: str) -> str:
 
 
 def _texts(row: dict[str, Any], name: str | None, place: str) -> list[str]:
-    value = None if name is None else reach(row, name, place)
-    if value is None:
+    if name is None or (value := reach(row, name, place)) is None:
         return []
     if isinstance(value, list):
         return [_text(item, f"{name}[{index}]", place) for index, item in enumerate(value)]

@@ -133,7 +133,7 @@ def _whole_cached(name: str, commit: str, small: Small) -> Repository | None:
     """A commit of which the cache has noted what there is, and holds all that is wanted."""
     found = cached("model", name, commit) if COMMIT.fullmatch(commit) else None
     noted = _noted(found) if found is not None else None
-    if noted is None or not set(_chosen(noted, small)) <= set(found.files):
+    if found is None or noted is None or not set(_chosen(noted, small)) <= set(found.files):
         return None
     return found
 

@@ -14,7 +14,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import huggingface_hub as hf
 from huggingface_hub import constants, errors
@@ -71,7 +71,7 @@ def resolve(kind: Kind, name: str, revision: str) -> Repository:
         return found
     try:
         with explained(kind, name, revision):
-            info = hf.HfApi().repo_info(
+            info: Any = hf.HfApi().repo_info(
                 name, revision=revision, repo_type=kind, files_metadata=True, timeout=30
             )
     except Unreachable:
@@ -258,7 +258,8 @@ def explained(kind: Kind, name: str, revision: str) -> Iterator[None]:
         status = error.response.status_code
         mend = ": renew HF_TOKEN" if status == 401 else ""
         raise DownloadError(f"{source}: {page} answered {status}{mend}") from error
-    except errors.HTTPError as error:
+    # What the hub's own HTTP library raises, under the name that the hub has for it.
+    except errors.HTTPError as error:  # pyright: ignore[reportPrivateImportUsage]
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise Unreachable(
             f"{source}: {constants.ENDPOINT} cannot be reached ({reason}) and it is not in the "

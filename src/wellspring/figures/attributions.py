@@ -220,7 +220,7 @@ def sweep(
             ring = rows_of(here, **mapped)
             ax.plot(ring["threshold"], ring["estimate"], label=MAPPED, **RING)
     _thresholds(axes, changes["threshold"])
-    _percentages(axes, changes["estimate"].max())
+    _percentages(axes, changes.select(pl.max("estimate")).item())
     figure.supylabel("relative change in the share of active neurons", fontsize=8)
     note(figure, [about(dataset, attribution, found), *cautions])
     keys = _sweep_keys(lines, not rows_of(changes, **mapped).is_empty(), not apart.is_empty())
@@ -261,7 +261,8 @@ def _whole_layers(axes: np.ndarray, layers: pl.Series) -> None:
     """Limits close around the layers, and ticks at whole ones."""
     for ax in axes[-1]:
         ax.set_xlabel("layer")
-    first, last = layers.min(), layers.max()
+    held = layers.to_list()
+    first, last = min(held), max(held)
     margin = min(0.04 * max(last - first, 1), 0.9)
     for ax in axes.flat:
         ax.set_xlim(first - margin, last + margin)
@@ -320,7 +321,7 @@ def _thresholds(axes: np.ndarray, thresholds: pl.Series) -> None:
     """A logarithmic scale; from zero where zero is a threshold."""
     least = thresholds.filter(thresholds > 0).min()
     for ax in axes.flat:
-        if thresholds.min() > 0:
+        if (thresholds > 0).all():
             ax.set_xscale("log")
         elif least is not None:
             ax.set_xscale("symlog", linthresh=least)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import polars as pl
@@ -82,7 +82,7 @@ def _chosen(
 
 
 def paired(
-    counts: pl.DataFrame, counterpart: pl.DataFrame, names: tuple[str, str], **setting: object
+    counts: pl.DataFrame, counterpart: pl.DataFrame, names: tuple[str, str], **setting: Any
 ) -> tuple[Binned, Binned]:
     """The retriever's and the counterpart's bins, with the same rows.
 

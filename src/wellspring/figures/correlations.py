@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -12,7 +13,7 @@ from matplotlib.lines import Line2D
 from wellspring.figures.style import GREY
 from wellspring.figures.tables import rows_of
 
-POINT = {
+POINT: dict[str, Any] = {
     "color": "0.1",
     "linestyle": "none",
     "marker": "o",
@@ -20,14 +21,14 @@ POINT = {
     "markeredgecolor": "0.1",
     "markeredgewidth": 0.7,
 }
-SHIFT = {
+SHIFT: dict[str, Any] = {
     "color": GREY,
     "linestyle": "none",
     "marker": "|",
     "markersize": 5,
     "markeredgewidth": 1.1,
 }
-NAMED = {
+NAMED: dict[str, Any] = {
     "fontsize": 6.5,
     "va": "center",
     "bbox": {"facecolor": "white", "edgecolor": "none", "pad": 0.5},
@@ -49,10 +50,9 @@ def points(
         for place, name in enumerate(names):
             for row in rows_of(mine, retriever=name).iter_rows(named=True):
                 height = at + 0.06 + 0.24 * place
-                looks = POINT | {"markerfacecolor": "white" if place else POINT["color"]}
                 if row["low"] is not None:
                     ax.plot([row["low"], row["high"]], [height] * 2, color=POINT["color"], lw=1)
-                ax.plot(row["estimate"], height, label=f"{name}, {other}", **looks)
+                ax.plot(row["estimate"], height, label=f"{name}, {other}", **_point(place))
                 if row["shifted"] is not None:
                     ax.plot(row["shifted"], height, label=f"shifted: {name}, {other}", **SHIFT)
 
@@ -71,7 +71,12 @@ def scales(axes: np.ndarray, rows: pl.DataFrame, others: Sequence[str]) -> None:
 
 def key(name: str, place: int) -> Line2D:
     """Legend entry of the place-th retriever."""
-    return Line2D([], [], label=name, **POINT | {"markerfacecolor": "white" if place else "0.1"})
+    return Line2D([], [], label=name, **_point(place))
+
+
+def _point(place: int) -> dict[str, Any]:
+    """The look of the place-th retriever's point: the first one is filled."""
+    return POINT | {"markerfacecolor": "white" if place else POINT["color"]}
 
 
 def paired(rows: pl.DataFrame, index: Sequence[str]) -> pl.DataFrame:

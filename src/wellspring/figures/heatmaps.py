@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -11,6 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Colormap, Normalize
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.ticker import MaxNLocator
 
 from wellspring.figures.binning import Binned, Statistic, paired
@@ -128,8 +130,8 @@ def _counted(small: Sequence[str], counts: pl.DataFrame) -> list[str]:
 def _panels(map_: Binned, *widths: float) -> tuple[Figure, list[Axes]]:
     """Panels side by side, as tall as the rows of a map ask."""
     height = min(ROW * len(map_.rows), TALLEST)
-    figure = Figure(figsize=(DOUBLE_COLUMN, height + AROUND), layout="constrained")
-    figure.get_layout_engine().set(wspace=0.03)
+    size = (DOUBLE_COLUMN, height + AROUND)
+    figure = Figure(figsize=size, layout=ConstrainedLayoutEngine(wspace=0.03))
     axes = figure.subplots(1, len(widths), width_ratios=widths, sharey=True)
     for ax in axes:
         ax.grid(False)
@@ -170,7 +172,7 @@ def _size(rows: int) -> float:
     return min(6.5, 0.8 * 72 * min(ROW, TALLEST / rows))
 
 
-def _beside(ax: Axes, row: float, text: str, points: float, **looks: object) -> None:
+def _beside(ax: Axes, row: float, text: str, points: float, **looks: Any) -> None:
     """A text that ends so many points left of the panel."""
     ax.annotate(
         text,
@@ -213,7 +215,9 @@ def _name_rows(ax: Axes, rows: Sequence[tuple[int, str]], points: float) -> None
         _beside(ax, row, sublayer, points, fontsize=size, color=GREY)
     for block in dict.fromkeys(layer for layer, _ in rows):
         own = [row for row, (layer, _) in enumerate(rows) if layer == block]
-        _beside(ax, np.mean(own), str(block), points + SUBLAYERS, fontsize=size, weight="bold")
+        _beside(
+            ax, float(np.mean(own)), str(block), points + SUBLAYERS, fontsize=size, weight="bold"
+        )
     _head(ax, "block", points + SUBLAYERS)
 
 

@@ -282,7 +282,7 @@ def _draw_published(ax: Axes, points: pl.DataFrame, line: Line, name: str) -> No
 
 def _chance(ax: Axes, panel: pl.DataFrame) -> None:
     """A line at the mean chance of the panel, which repeated candidates move off 1 / N."""
-    level = rows_of(panel, measure="chance")["estimate"].mean()
+    level = rows_of(panel, measure="chance").select(pl.mean("estimate")).item()
     ax.axhline(level, label="chance", color=GREY, linestyle=(0, (1, 2)), linewidth=1)
 
 

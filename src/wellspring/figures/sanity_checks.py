@@ -150,7 +150,7 @@ def _ablation_axes(axes: np.ndarray, rows: pl.DataFrame, effect: str) -> None:
             ax.xaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
             ax.xaxis.set_minor_locator(NullLocator())
         if effect == "change":
-            _decades(ax, max(rows["estimate"].max(), 1e-9))
+            _decades(ax, max(rows.select(pl.max("estimate")).item(), 1e-9))
         else:
             ax.axhline(0, color=GREY, linewidth=0.9, zorder=1)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import polars as pl
@@ -60,7 +60,7 @@ _NAMES = (
     "yellow",
     "sky",
 )
-_PALETTE = dict(zip(_NAMES, sns.color_palette("colorblind").as_hex(), strict=True))
+_PALETTE: dict[str, str] = dict(zip(_NAMES, sns.color_palette("colorblind").as_hex(), strict=True))
 _PALETTE["black"] = "#1a1a1a"
 # Its own brown is too close to vermilion.
 _PALETTE["brown"] = "#7a4b1f"
@@ -157,7 +157,10 @@ def lines_of(names: Sequence[str]) -> dict[str, Line]:
 
 
 def labelled_grid(
-    rows: Sequence[str], columns: Sequence[str], height: float, sharey: bool | str = "col"
+    rows: Sequence[str],
+    columns: Sequence[str],
+    height: float,
+    sharey: bool | Literal["col"] = "col",
 ) -> tuple[Figure, np.ndarray]:
     """Panels with a label a row and a title a column, each row so many inches high."""
     width = SINGLE_COLUMN if len(columns) == 1 else DOUBLE_COLUMN

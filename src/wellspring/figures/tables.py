@@ -58,7 +58,7 @@ def range_of(table: pl.DataFrame, twins: Twins, *cell: str) -> pl.DataFrame:
 
 def counted(rows: pl.DataFrame) -> str:
     """How many samples of how many questions stand behind rows of findings about probes."""
-    samples, queries, seeds = (rows[name].max() for name in ("samples", "queries", "seeds"))
+    samples, queries, seeds = rows.select(pl.max("samples", "queries", "seeds")).row(0)
     if samples is None or queries is None:
         return ""
     spread = f" (over {seeds} seeds)" if seeds and seeds > 1 else ""
@@ -81,7 +81,8 @@ def pair_of(
             f"dataset {dataset}; they hold it of {', '.join(held) or 'none'}"
         )
     names = [retriever]
-    if (other := pairs(found).get(retriever)) in held:
+    other = pairs(found).get(retriever)
+    if other is not None and other in held:
         names.append(other)
     return found.filter(pl.col("retriever").is_in(names)), names
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import cast
 
 import numpy as np
 import polars as pl
@@ -48,14 +49,14 @@ def measured(
         with_regions(cells_of(side, ("sublayer", *SETTING, "layer"), " ".join(ids)), depth)
         for side in (own, theirs)
     ]
-    ours, others = common(*sides, " ".join(ids))
+    ours, others = common(*sides, name=" ".join(ids))
     choices = sorted(set(ours.keys.select(SETTING).rows()))
     if published not in choices:
         return f"the sweep lacks the published setting: {_label(published)}"
     choices = [published, *(choice for choice in choices if choice != published)]
     parts: list[Hypothesis] = []
     effects, compared = [], []
-    for part in claim.parts:
+    for part in cast(Sequence[Activity], claim.parts):
         columns = [_columns(part, ours, choice) for choice in choices]
         if not all(columns):
             return f"the study attributes no {part.sublayer} sub-layer in these layers"
@@ -77,7 +78,7 @@ def measured(
         _interleaved(effects),
         _interleaved(compared),
     )
-    if not any(np.nan_to_num(family.effects.influence).any((0, 1))):
+    if not np.nan_to_num(family.effects.influence).any():
         return "no neuron is active at any setting, or all alike"
     first = family.compared.kept([0])
     return Measured(

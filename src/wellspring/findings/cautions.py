@@ -108,7 +108,7 @@ def of_probes(findings: pl.DataFrame, training: pl.DataFrame) -> Iterator[Row]:
     """
     accuracies = findings.filter(pl.col("finding") == "accuracy")
     for (dataset,), rows in accuracies.group_by("dataset", maintain_order=True):
-        questions = rows["queries"].max()
+        questions = rows.select(pl.max("queries")).item()
         if questions < FEW_QUESTIONS:
             yield _row(
                 "few-questions",
@@ -139,7 +139,7 @@ def _selected(dataset: str, accuracies: pl.DataFrame) -> Iterator[Row]:
         pl.col("measure") == "above_chance", pl.col("probe").is_in(SCORERS), pl.col("high") < 0
     )
     for (probe,), rows in below.group_by("probe", maintain_order=True):
-        worst = rows["estimate"].min()
+        worst = rows.select(pl.min("estimate")).item()
         yield _row(
             "selected-negatives",
             worst,
@@ -174,7 +174,7 @@ def of_attributions(table: pl.DataFrame, quiet: Mapping[tuple[str, ...], int]) -
     names = ("attribution", "dataset", "retriever", "side")
     shared = table.filter(pl.col("finding") == "ablation", pl.col("measure") == "shared")
     for key, rows in shared.group_by(names, maintain_order=True):
-        if (most := rows["estimate"].max() or 0) > SHARED:
+        if (most := rows.select(pl.max("estimate")).item() or 0) > SHARED:
             yield _row(
                 "shared-neurons",
                 most,
@@ -186,7 +186,7 @@ def of_attributions(table: pl.DataFrame, quiet: Mapping[tuple[str, ...], int]) -
     levels = table.filter(pl.col("finding") == "level", pl.col("region") == "all")
     for key, rows in levels.group_by(names, maintain_order=True):
         where = dict(zip(names, key, strict=True))
-        texts = rows["texts"].max()
+        texts = rows.select(pl.max("texts")).item()
         if texts < FEW_TEXTS:
             yield _row(
                 "few-texts",

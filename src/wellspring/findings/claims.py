@@ -273,7 +273,7 @@ def row(
         found: what was measured, or why nothing was.
     """
     retriever, other = pair.names
-    made = {
+    made: dict[str, object] = {
         **dict.fromkeys(SCHEMA),
         "claim": claim.number,
         "statement": claim.statement,

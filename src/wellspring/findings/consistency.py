@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import cast
 
 import numpy as np
 
@@ -50,9 +51,10 @@ def measured(
         return f"the study does not probe with {PROBES[0]}"
     effects = []
     for probe in probes:
-        layers, passages = own[probe].layers, own[probe].passages
+        layers = [layer for layer in own[probe].layers if layer is not None]
+        passages = own[probe].passages
         sides = [above_chance(side[probe], samples) for side in (own, theirs)]
-        for part in claim.parts:
+        for part in cast(Sequence[Accuracy], claim.parts):
             weights = _weights(part, layers, passages, depth)
             if weights is None:
                 return f"the study does not probe what this needs: {part}"

@@ -261,7 +261,11 @@ def _agreement(
     models = pl.when(pl.col("comparison") == "models").then(pl.col("other"))
     index = ["text_id", "other", "compared_with", "sublayer", "layer"]
     removal = pl.col("comparison") == "removal"
-    for finding, part in (("agreement", rows.filter(~removal)), ("fidelity", rows.filter(removal))):
+    parts: dict[Finding, pl.DataFrame] = {
+        "agreement": rows.filter(~removal),
+        "fidelity": rows.filter(removal),
+    }
+    for finding, part in parts.items():
         if part.is_empty():
             continue
         named = part.with_columns(compared_with=models).select(*index, **measures)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from itertools import product
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -183,7 +184,7 @@ def aligned(a: Outcomes, b: Outcomes) -> tuple[Outcomes, Outcomes]:
     return a.at(layers, passages), b.at(layers, passages)
 
 
-def _axis(frame: pl.DataFrame, column: str) -> tuple[tuple[int | None, ...], np.ndarray]:
+def _axis(frame: pl.DataFrame, column: str) -> tuple[tuple[Any, ...], np.ndarray]:
     """The sorted values of a column and, row by row, the place of its value among them."""
     values = frame[column].unique().sort()
     codes = frame[column].fill_null(-1).to_numpy()

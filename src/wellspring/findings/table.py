@@ -20,7 +20,7 @@ from wellspring.findings.outcomes import (
     outcomes_of,
     samples_of,
 )
-from wellspring.findings.statistics import Significance
+from wellspring.findings.statistics import Moments, Significance
 from wellspring.intervals import Estimate, Interval
 from wellspring.randomness import generator
 
@@ -168,7 +168,8 @@ def _datasets(
     held = lazy.select("dataset", "retriever").unique().collect().sort("dataset", "retriever")
     for (dataset,), group in held.group_by("dataset", maintain_order=True):
         of_dataset = lazy.filter(pl.col("dataset") == dataset)
-        study, probes = None, {}
+        study: _Study | None = None
+        probes: Probes = {}
         for retriever in group["retriever"]:
             frame = of_dataset.filter(pl.col("retriever") == retriever).collect()
             if study is None:
@@ -176,7 +177,8 @@ def _datasets(
             for (probe,), part in frame.partition_by("probe", as_dict=True).items():
                 name = f"dataset {dataset}, retriever {retriever}, probe {probe}"
                 probes[retriever, probe] = read(part, study.samples, name)
-        yield study, probes
+        if study is not None:
+            yield study, probes
 
 
 def _findings(
@@ -187,7 +189,7 @@ def _findings(
         where = {"dataset": study.dataset, "retriever": retriever, "probe": probe}
         yield from report(study, where, found, None)
         other = pairs.get(retriever)
-        if probe not in LAYERLESS and (other, probe) in probes:
+        if other is not None and probe not in LAYERLESS and (other, probe) in probes:
             there = {**where, "finding": "difference", "compared_with": other}
             yield from report(study, there, found, probes[other, probe])
         for compared in (second for first, second in CONTROLS if first == probe):
@@ -272,9 +274,10 @@ def _trend(
     study: _Study, where: Where, found: Outcomes, above: Estimate, names: Iterable[str] = ()
 ) -> Iterator[pl.DataFrame]:
     """The slope over layers at every number of passages; of a difference with its test."""
-    if found.layers == (None,) or len(found.layers) < FEWEST_LAYERS:
+    layers = tuple(layer for layer in found.layers if layer is not None)
+    if len(layers) < FEWEST_LAYERS:
         return
-    slopes = slope(above, found.layers)
+    slopes = slope(above, layers)
     test = flipped = None
     if names:
         flipped = study.flipped(slopes.contributions(), slopes, *names, "trend")
@@ -296,11 +299,13 @@ def slope(cells: Estimate, layers: tuple[int, ...]) -> Estimate:
 def _published(a: Outcomes, b: Outcomes) -> Significance:
     """The published test on the first seed, panel by panel."""
     panels = len(a.passages)
+
+    def of_panel(side: Outcomes, panel: int) -> Moments:
+        means, deviations, samples = (values[panel::panels] for values in side.first_seed)
+        return means, deviations, samples
+
     found = [
-        statistics.published_test(
-            *(tuple(values[panel::panels] for values in side.first_seed) for side in (a, b))
-        )
-        for panel in range(panels)
+        statistics.published_test(of_panel(a, panel), of_panel(b, panel)) for panel in range(panels)
     ]
     return Significance(
         np.stack([panel.p_value for panel in found], 1).ravel(),

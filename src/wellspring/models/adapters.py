@@ -14,7 +14,7 @@ import warnings
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from safetensors import SafetensorError
@@ -154,7 +154,7 @@ class _Outer(torch.nn.Module):
 
     def get_input_embeddings(self) -> Any:
         """As of transformers' models; PEFT asks for it."""
-        return self.get_submodule(self.place).get_input_embeddings()
+        return cast(Any, self.get_submodule(self.place)).get_input_embeddings()
 
     def get_output_embeddings(self) -> None:
         """The head has them."""

@@ -107,7 +107,7 @@ def blocks(model: nn.Module, architecture: Architecture) -> nn.ModuleList:
 
 
 def sublayer(
-    model: nn.Module, architecture: Architecture, block: int, name: SublayerName
+    model: nn.Module, architecture: Architecture, block: int, name: str
 ) -> tuple[nn.Linear, slice]:
     """A block's linear map, and the rows of its output that are the sub-layer.
 

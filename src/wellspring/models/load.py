@@ -163,7 +163,7 @@ def load(
         architecture=known,
         layers=layers,
         hidden=hidden,
-        padding=padding if padding in range(embedded) else 0,
+        padding=padding if isinstance(padding, int) and 0 <= padding < embedded else 0,
         positions=_positions(model),
         merged=apart,
         device=place,
@@ -203,7 +203,9 @@ def _reason(error: Exception) -> str:
 def _sizes(folder: Path, config: Any) -> tuple[int, int]:
     if getattr(config, "quantization_config", None):
         raise ModelError(f"{folder}: the weights are quantised: name the checkpoint they are of")
-    sizes = {name: getattr(config, name, None) for name in ("num_hidden_layers", "hidden_size")}
+    sizes: dict[str, Any] = {
+        name: getattr(config, name, None) for name in ("num_hidden_layers", "hidden_size")
+    }
     for name, size in sizes.items():
         if not isinstance(size, int):
             raise ModelError(f"{folder}: config.json has no {name}")

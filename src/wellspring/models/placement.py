@@ -34,7 +34,7 @@ def place(
         device_map = "auto"
     from accelerate import dispatch_model
 
-    if device_map == "auto":
+    if isinstance(device_map, str):
         device_map = _automatic(model, architecture, size)
     folder = tempfile.TemporaryDirectory(prefix="wellspring-")
     model = dispatch_model(model, dict(device_map), offload_dir=folder.name)

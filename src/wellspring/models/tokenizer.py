@@ -160,7 +160,7 @@ def _settle(folder: Path, tokenizer: Any) -> list[str]:
         config = json.loads((folder / "tokenizer_config.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return []
-    does = dict(zip(FLAGS, _around(tokenizer), strict=True))
+    does: dict[str, Any] = dict(zip(FLAGS, _around(tokenizer), strict=True))
     says = {flag: config[flag] for flag in FLAGS if isinstance(config.get(flag), bool)}
     wrong = [flag for flag, value in says.items() if value != does[flag]]
     if not wrong:

@@ -81,7 +81,7 @@ def _copies(rows: np.ndarray) -> np.ndarray:
 
 def repeats(rows: np.ndarray) -> np.ndarray:
     """bool [...], whether a text occurs twice in a list, for rows [..., N]."""
-    return _copies(rows).any(-1)
+    return np.asarray(_copies(rows).any(-1))
 
 
 def as_many(member: np.ndarray, keys: np.ndarray) -> np.ndarray:

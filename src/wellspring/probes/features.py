@@ -35,8 +35,10 @@ def moments(vectors: torch.Tensor, rows: np.ndarray) -> Moments:
     # Around one of the vectors: what is constant is exactly 0, and single precision is enough.
     anchor = vectors[rows.flat[0]]
     blocks = list(zip(shares, vectors.split(_BLOCK), strict=True))
-    mean = sum(share @ (block - anchor) for share, block in blocks)
+    zero = torch.zeros_like(anchor)
+    mean = sum((share @ (block - anchor) for share, block in blocks), zero)
     centre = anchor + mean
-    variance = sum(share @ (block - anchor).sub_(mean).square_() for share, block in blocks)
+    squares = (share @ (block - anchor).sub_(mean).square_() for share, block in blocks)
+    variance = sum(squares, zero)
     constant = variance.sqrt() <= _FLAT * (centre.square() + variance).mean().sqrt()
     return Moments(centre, torch.where(constant, 1.0, variance.sqrt()), constant)

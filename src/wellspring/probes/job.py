@@ -207,7 +207,8 @@ class _Job:
     def standard(self) -> Vectors:
         """Queries and passages, standardised."""
         sides = zip(self.moments, self.raw, strict=True)
-        return tuple(side.standardise(vectors) for side, vectors in sides)
+        queries, passages = (side.standardise(vectors) for side, vectors in sides)
+        return queries, passages
 
     @cached_property
     def _raw_cosines(self) -> torch.Tensor:

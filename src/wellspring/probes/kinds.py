@@ -31,6 +31,7 @@ class Probe(Protocol):
 
     def start(self) -> dict[str, tuple[tuple[int, ...], int]]:
         """Name of each weight to its shape without R, and its fan-in."""
+        ...
 
     def features(self, samples: torch.Tensor) -> Any:
         """What the samples [R, B] need beyond the weights."""
@@ -40,12 +41,15 @@ class Probe(Protocol):
 
     def logits(self, projected: Any, features: Any) -> torch.Tensor:
         """[R, B, N], up to one number a sample."""
+        ...
 
     def gradient(self, projected: Any, features: Any, slope: torch.Tensor) -> Weights:
         """Slopes that add up over blocks, from the slope of the loss in the logits [R, B, N]."""
+        ...
 
     def collect(self, slopes: Weights) -> Weights:
         """The gradient of the weights, from the sums of those slopes."""
+        ...
 
 
 class Bilinear:

@@ -60,7 +60,7 @@ class Question:
             every = cosines.expand(len(columns), -1, -1)
             cosines = every.gather(-1, columns)
         tensors = (torch.from_numpy(array).to(device) for array in arrays)
-        return Task(self.queries, self.passages, *tensors, cosines, len(self.lots))
+        return Task(self.queries, self.passages, *tensors, cosines=cosines, targets=len(self.lots))
 
     def first(self) -> Question:
         """The same under the first seed alone; for a question with one target."""

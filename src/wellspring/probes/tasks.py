@@ -41,14 +41,17 @@ class Task:
     @property
     def sizes(self) -> tuple[int, int, int, int]:
         """R, S, N, H."""
-        return *self.rows.shape, self.passages.shape[1]
+        seeds, samples, slots = self.rows.shape
+        return seeds, samples, slots, self.passages.shape[1]
 
     def block(self, size: int) -> int:
         """How many samples of `size` bytes to gather at a time."""
         return max(1, _BLOCK.get(self.passages.device.type, _BLOCK["cuda"]) // size)
 
-    def pick(self, values: torch.Tensor, samples: torch.Tensor) -> torch.Tensor:
-        """Values [R, S, …] of each seed's own samples [R, B]."""
+    def pick(self, values: torch.Tensor | None, samples: torch.Tensor) -> torch.Tensor:
+        """Values [R, S, …] of each seed's own samples [R, B]; ValueError without values."""
+        if values is None:
+            raise ValueError("the task was made without cosines")
         return values[torch.arange(len(samples), device=samples.device)[:, None], samples]
 
     def differences(self, samples: torch.Tensor) -> torch.Tensor:

@@ -83,11 +83,12 @@ class Adam:
 
     def penalty(self) -> torch.Tensor:
         """weight_decay/2 ‖W‖² of each seed, [R]."""
-        return sum(
+        penalties = (
             0.5 * self.decay[name] * value.flatten(1).square().sum(1)
             for name, value in self.weights.items()
             if name not in FREE
         )
+        return sum(penalties, torch.zeros(()))
 
     def step(self, gradients: Weights, rate: float) -> None:
         """Update the weights in place."""
@@ -115,8 +116,9 @@ class _Best:
         """Take the weights of seeds whose score (less is better) is their best so far."""
         better = self.running & (score < self.score)
         if better.any():
+            rows = torch.from_numpy(better)
             for name, value in weights.items():
-                self.weights[name][better] = value[better]
+                self.weights[name][rows] = value[rows]
         self.score = np.where(better, score, self.score)
         self.epoch = np.where(better, epoch, self.epoch)
         if patience is not None:
@@ -189,7 +191,7 @@ def fit(
         task = task.restricted(np.concatenate(parts, axis=1))
     probe = build(name, task, settings, batch)
     weights = initial(name, probe, settings, question.seeds, _moved(parts[0], task))
-    found = train(probe, weights, question, *parts, settings)
+    found = train(probe, weights, question, *parts, settings=settings)
     seeds = len(train_samples)
     return [
         found.of(slice(start, start + seeds), build(name, own.task(), settings, batch))
@@ -238,7 +240,8 @@ def train(
     )
     stopped = (epochs < settings.epochs) & np.isfinite(best.score)
     settled = (np.abs(change) <= _SETTLED) | stopped
-    return Fit(probe, best.weights, best.epoch, epochs, *curves, change, settled)
+    ends = {"train_loss_change": change, "converged": settled}
+    return Fit(probe, best.weights, best.epoch, epochs, *curves, **ends)
 
 
 def curve_end(losses: np.ndarray, settings: ProbeSettings) -> float:
@@ -258,7 +261,7 @@ def curve_end(losses: np.ndarray, settings: ProbeSettings) -> float:
 
 def evaluate(probe: Probe, projected: Any, batch: Batch) -> tuple[np.ndarray, np.ndarray]:
     """Cross-entropy and accuracy of each seed on its samples, both float64 [R]."""
-    loss, hits = 0.0, 0.0
+    loss = hits = torch.zeros((), dtype=torch.float64)
     for features, texts, target in batch:
         logits = probe.logits(projected, features)
         first = texts.gather(-1, logits.argmax(-1, keepdim=True))
