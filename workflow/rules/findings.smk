@@ -87,7 +87,7 @@ rule published:
         spec=specs.published(study, drawn_probe).canonical(),
         code=fingerprint.code("published"),
     shell:
-        "wellspring published {input.findings} {input.published} {output}"
+        "wellspring published {input.findings} {input.published:q} {output}"
         " --spec {params.spec:q} --code {params.code} --log {log}"
 
 

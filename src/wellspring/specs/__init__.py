@@ -64,6 +64,7 @@ from wellspring.specs.models import (
     embed,
     encoding,
     fetch,
+    fetched,
     model,
 )
 
@@ -110,6 +111,7 @@ __all__ = [
     "embed",
     "encoding",
     "fetch",
+    "fetched",
     "findings",
     "lexical",
     "model",
