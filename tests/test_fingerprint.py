@@ -9,10 +9,10 @@ import pytest
 
 from wellspring import fingerprint
 from wellspring.config import ARCHITECTURES
-from wellspring.config.checks import FORMATS
+from wellspring.config.datasets import FORMATS
 from wellspring.errors import WellspringError
 
-VARIANTS = {"texts": FORMATS.split("|"), "model": ARCHITECTURES, "embed": ARCHITECTURES}
+VARIANTS = {"texts": FORMATS, "model": ARCHITECTURES, "embed": ARCHITECTURES}
 VARIANTS |= dict.fromkeys(("attribute", "explain", "ablate", "remove"), ARCHITECTURES)
 STEPS = [(step, variant) for step in fingerprint.STEPS for variant in VARIANTS.get(step, [None])]
 # An architecture that the configuration defines has no module.

@@ -59,6 +59,8 @@ STEPS: dict[str, tuple[str, ...]] = {
         "randomness",
         "datasets.records",
         "datasets.arrays",
+        "datasets.collection",
+        "datasets.files",
         "datasets.parquet",
         "datasets.{variant}",
     ),

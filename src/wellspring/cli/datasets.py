@@ -73,6 +73,7 @@ def samples(
             negatives_seed=wanted.negatives.seed,
             splitting=_splitting(wanted.splits),
             **(wanted.bm25.model_dump() if wanted.bm25 else {}),
+            **({"stop_words": wanted.stop_words} if wanted.stop_words else {}),
         )
         made = make(
             pl.from_arrow(shards.read(texts)),
@@ -152,7 +153,10 @@ def lexical(
             pairs.select("query_id", "text_id"),
             wanted.scorers,
             **(wanted.bm25.model_dump() if wanted.bm25 else {}),
+            **({"stop_words": wanted.stop_words} if wanted.stop_words else {}),
         )
+        for line in lexical.silent(found):
+            messages.tell(line)
         frame = (
             pairs.select("sample_id")
             .with_columns(pl.Series(scorer, values) for scorer, values in found.items())

@@ -129,6 +129,9 @@ def _retriever_problems(config: Config, name: str, retriever: Retriever) -> Iter
         yield f"retrievers.{name}.compared_with: names itself"
 
 
+FOLDERS = ("beir", "trec")
+
+
 def _dataset_problems(name: str, dataset: Dataset) -> Iterable[str]:
     yield from _twice(f"datasets.{name}", dataset, ["lexical"])
     source = getattr(dataset, "source", None)
@@ -141,7 +144,7 @@ def _dataset_problems(name: str, dataset: Dataset) -> Iterable[str]:
             yield f"datasets.{name}.source: hub: is read by format table alone, got {place!r}"
         elif place.startswith("hub:") and not re.fullmatch(HUB, place):
             yield f"datasets.{name}.source: must be hub:OWNER/NAME@REVISION, got {place!r}"
-        elif place.startswith(REMOTE) and dataset.format == "beir":
+        elif place.startswith(REMOTE) and dataset.format in FOLDERS:
             yield f"datasets.{name}.source: a folder cannot be fetched: unpack it and name its path"
     for key, one in (("sha256", "digest"), ("size", "number")):
         given = getattr(dataset, key, None)

@@ -10,7 +10,7 @@ from typing import Annotated, Any, get_args, get_origin
 from pydantic import BaseModel
 
 from wellspring.config.base import SLUG
-from wellspring.config.datasets import Dataset
+from wellspring.config.datasets import FORMATS
 from wellspring.config.entries import Config
 
 LISTED = 12
@@ -18,10 +18,6 @@ LISTED = 12
 
 RENAMED = {"kept": "trained_blocks", "left_out": "excluded_outliers"}
 """Keys of earlier versions."""
-
-FORMATS = "|".join(
-    get_args(kind.model_fields["format"].annotation)[0] for kind in get_args(get_args(Dataset)[0])
-)
 
 
 def describe(detail: Mapping[str, Any]) -> str:
@@ -31,7 +27,7 @@ def describe(detail: Mapping[str, Any]) -> str:
         # pydantic calls the key False 0.
         where = ".".join(map(str, [*detail["loc"][:-2], detail["input"]]))
     # The format that pydantic inserts to name a union's branch is no key of the file.
-    where = re.sub(rf"^(datasets\.[^.]+)\.({FORMATS})\.", r"\1.", where)
+    where = re.sub(rf"^(datasets\.[^.]+)\.({'|'.join(FORMATS)})\.", r"\1.", where)
     # Nor are the names of a value's alternatives.
     where = re.sub(r"\.(literal|list|constrained)[-\[].*$", "", where)
     if detail["type"] == "extra_forbidden":
@@ -52,7 +48,7 @@ def describe(detail: Mapping[str, Any]) -> str:
         )
         return f"{where}: must be {schemes}, got {detail['input']!r}"
     if detail["type"] == "union_tag_not_found":
-        return f"{where}.format: missing: it is one of {FORMATS.replace('|', ', ')}"
+        return f"{where}.format: missing: it is one of {', '.join(FORMATS)}"
     if detail["type"] == "string_type" and isinstance(detail["input"], bool | int | float):
         return (
             f"{where}: must be text, and YAML reads this as {detail['input']!r} (as it does no, "
