@@ -209,11 +209,12 @@ def log_ticks(axis: Axis, low: float, high: float) -> None:
     it is one."""
     ratio = high / low if low > 0 else np.inf
     if ratio < 4:
-        axis.set_major_locator(MaxNLocator(4))
+        axis.set_major_locator(MaxNLocator(5, min_n_ticks=4))
     else:
-        axis.set_major_locator(LogLocator(subs=(1, 2, 5) if ratio < 60 else (1, 3)))
-    if ratio > 1500:
-        axis.set_major_locator(LogLocator())
+        # At least three lie between any two numbers so far apart, and at most nine.
+        steps = {12: (1, 1.5, 2, 3, 4, 6), 60: (1, 2, 5), 1500: (1, 3), np.inf: (1,)}
+        subs = next(subs for most, subs in steps.items() if ratio <= most)
+        axis.set_major_locator(LogLocator(subs=subs))
     axis.set_major_formatter(StrMethodFormatter("{x:g}"))
     axis.set_minor_formatter(NullFormatter())
 
