@@ -36,6 +36,7 @@ COMMANDS = {
     "cautions": "cautions",
     "figure": "figures",
     "heatmap": "figures",
+    "check": "check",
     "schema": "schema",
 }
 """Subcommand to its module: listed here so that --help loads none of them."""
@@ -64,6 +65,7 @@ SUMMARIES = {
     "cautions": "Say what a reader should be careful of.",
     "figure": "Draw a study's figures.",
     "heatmap": "Draw which neurons are active.",
+    "check": "Tell whether configuration files can be used. No step.",
     "schema": "Write the JSON schema of config.yaml.",
 }
 
