@@ -20,13 +20,14 @@ def test_overlays_are_joined_in_order(tmp_path: Path) -> None:
     done = check()
     assert done.exit_code == 0
     assert done.output == (
-        "The study 'default' can be computed: 2 retrievers, 1 datasets, passages 2, 5.\n"
+        "The study 'default' can be computed: retrievers minilm, minilm-random; datasets pydocs; "
+        "passages 2, 5\n"
     )
     one, other = tmp_path / "one.yaml", tmp_path / "other.yaml"
     one.write_text("study: {name: one, probe: {passages: [3]}}")
     other.write_text("study: {name: other}")
     assert "The study 'other' can be computed" in check(one, other).output
-    assert "passages 3." in check(one, other).output
+    assert "passages 3\n" in check(one, other).output
     other.write_text("retrievers: {spare: {query: minilm}}")
     assert "Note: the study 'default' does not use retrievers.spare" in check(other).output
 

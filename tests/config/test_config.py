@@ -82,6 +82,12 @@ def test_the_default_study_is_valid_and_small():
         ("study/probe/optimiser/epoch", 3, "unknown key: did you mean 'epochs'?"),
         ("study/attribute/ablate", {"neuron": [1]}, "unknown key: did you mean 'neurons'?"),
         ("datasets/pydocs/entry", 3, "datasets.pydocs.entry: unknown key: did you mean 'entries'?"),
+        ("datasets/a", {"format": "trec", "source": "x", "topics": "../y"}, "datasets.a.topics: "),
+        ("datasets/a", {"format": "trec", "source": "hub:a/b@c"}, "hub: is read by format table"),
+        ("datasets/a", {"format": "trec", "source": "https://x/y"}, "unpack it and name its path"),
+        ("datasets/a", TABLE | {"columns": {"query": [], "positives": "p"}}, "columns.query: List"),
+        ("datasets/a", JSONL | {"max_negatives": 0}, "datasets.a.max_negatives: Input should be"),
+        ("datasets/pydocs/stop_words", "french", "datasets.pydocs.stop_words: Input should be"),
         ("datasets/pydocs/lock", "a{b}c", "datasets.pydocs.lock: 'a{b}c' has braces"),
         ("datasets/a", JSONL | {"source": {"train": "{x}"}}, "datasets.a.source: '{x}' has braces"),
         ("models/minilm/source", "path:{x}", "models.minilm.source: 'path:{x}' has braces"),
@@ -354,6 +360,32 @@ def test_a_name_that_yaml_reads_as_something_else_has_to_be_quoted(name):
     config["datasets"][name] = JSONL
     with pytest.raises(ConfigError, match=rf"datasets.{name}: .* {name} .*: put it in quotes"):
         parse(config)
+
+
+def test_the_files_of_a_collection_are_inputs_and_its_options_the_readers():
+    entry = {"format": "trec", "source": "folder", "qrels": {"train": "a/t.txt", "test": "b.txt"}}
+    config = parse(edited("datasets/mine", entry | {"positive_from": 2}))
+    files = ["folder/documents.jsonl", "folder/topics.tsv", "folder/a/t.txt", "folder/b.txt"]
+    assert specs.source_files(config, "mine") == files
+    options = specs.texts(config, "mine").options
+    assert options == {
+        "documents": "documents.jsonl",
+        "topics": "topics.tsv",
+        "qrels": {"train": "a/t.txt", "test": "b.txt"},
+        "judged_only": False,
+        "positive_from": 2,
+        "lost_judgements": 0.01,
+    }
+
+
+def test_stop_words_are_asked_of_steps_that_read_words_alone():
+    config = parse(edited("datasets/pydocs/stop_words", "none"))
+    assert specs.samples(config, "pydocs").stop_words == "none"
+    assert specs.lexical(config, "pydocs").stop_words == "none"
+    assert "stop_words" not in specs.texts(config, "pydocs").options
+    raw = edited("datasets/pydocs/stop_words", "none")
+    raw["datasets"]["pydocs"]["negatives"]["mined"] = "character-tfidf"
+    assert specs.samples(parse(raw), "pydocs").stop_words is None
 
 
 def test_entries_that_the_study_does_not_use_are_noted():

@@ -41,7 +41,6 @@ def check(overlays: tuple[Path, ...], own: Path) -> None:
     for line in configuration.notes(study, contents):
         click.echo(f"Note: {line}.")
     probe = study.study.probe
-    click.echo(
-        f"The study {study.study.name!r} can be computed: {len(probe.retrievers)} retrievers, "
-        f"{len(probe.datasets)} datasets, passages {', '.join(map(str, probe.passages))}."
-    )
+    parts = {"retrievers": probe.retrievers, "datasets": probe.datasets, "passages": probe.passages}
+    listed = "; ".join(f"{key} {', '.join(map(str, names))}" for key, names in parts.items())
+    click.echo(f"The study {study.study.name!r} can be computed: {listed}")

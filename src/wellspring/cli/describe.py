@@ -103,7 +103,10 @@ def _refused(
     from wellspring.models.architecture import builtin
 
     if named is None:
-        yield "config.json names no class (architectures)"
+        yield (
+            "config.json names no class: write the one that the weights were saved from into it, "
+            'as "architectures": ["…"]'
+        )
     elif architecture is None:
         yield f"no built-in architecture knows the class {named}: define one under architectures"
     elif reason := builtin(architecture).refused.get(named):

@@ -106,7 +106,10 @@ class _Dataset(Strict):
     bm25: Bm25 = Bm25()
     """Settings of BM25, which mines negatives and serves as a control."""
     lexical: list[Scorer] = Field(default=list(SCORERS), min_length=1)
-    """The lexical scorers that serve as controls; the probe `lexical` is the best of them."""
+    """The lexical scorers that serve as controls; the probe `lexical` is the best of them. `bm25`
+    and `word-tfidf` read words; in scripts that write no spaces between them (Han, kana, Thai, Lao,
+    Khmer, Burmese) and in Hangul these are pairs of neighbouring characters. The others read pieces
+    of words."""
     stop_words: StopWords = "english"
     """Words that `bm25` and `word-tfidf` leave out: Lucene's 33 English ones (a, an, and, are,
     as, at, be, but, by, for, if, in, into, is, it, no, not, of, on, or, such, that, the, their,
