@@ -39,10 +39,14 @@ if workflow.is_main_process:
 
 onsuccess:
     folder = f"results/studies/{study.study.name}"
-    logger.info(
-        f"The study is done. Figures: {folder}/figures, findings: {folder}/findings. "
-        f"Report: snakemake --report {folder}/report.html"
-    )
+    # Other targets than the whole study leave no figures.
+    if Path(folder, "figures").is_dir():
+        overlays = " ".join(map(str, files[1:]))
+        options = f"--configfile {overlays} " if overlays else ""
+        logger.info(
+            f"Figures: {folder}/figures, findings: {folder}/findings. "
+            f"Report: snakemake {options}--report {folder}/report.html"
+        )
 
 
 rule all:
