@@ -98,7 +98,7 @@ def _suggestion(name: str, known: Iterable[str]) -> str:
         return ""
     close = difflib.get_close_matches(name, names, n=1)
     more = f" and {len(names) - LISTED} more" if len(names) > LISTED else ""
-    listed = f"known are {', '.join(names[:LISTED])}{more}"
+    listed = f"known: {', '.join(names[:LISTED])}{more}"
     return f": did you mean {close[0]!r}? ({listed})" if close else f" ({listed})"
 
 
