@@ -1,7 +1,22 @@
 # Where does a dense retriever's knowledge come from? From config.yaml to results/studies/.
+from pathlib import Path
+
+from snakemake.exceptions import WorkflowError
+from snakemake.logging import logger
 from snakemake.utils import min_version
 
+from wellspring import config as configuration
+from wellspring.errors import ConfigError
+
 min_version("9.27")
+
+if set("{}") & set(workflow.basedir):
+    raise WorkflowError(f"{workflow.basedir}: Snakemake fills in braces: move the checkout")
+try:
+    # Snakemake would name neither the file nor the line.
+    configuration.read(Path(workflow.basedir, "config.yaml"))
+except ConfigError as error:
+    raise WorkflowError(f"the configuration cannot be used:\n{error}") from None
 
 
 configfile: f"{workflow.basedir}/config.yaml"
@@ -15,6 +30,23 @@ include: "workflow/rules/probes.smk"
 include: "workflow/rules/attributions.smk"
 include: "workflow/rules/findings.smk"
 include: "workflow/rules/figures.smk"
+
+
+if workflow.is_main_process:
+    for line in configuration.notes(study, [*map(configuration.read, files)]):
+        logger.info(f"Note: {line}.")
+
+
+onsuccess:
+    folder = f"results/studies/{study.study.name}"
+    # Other targets than the whole study leave no figures.
+    if Path(folder, "figures").is_dir():
+        overlays = " ".join(map(str, files[1:]))
+        options = f"--configfile {overlays} " if overlays else ""
+        logger.info(
+            f"Figures: {folder}/figures, findings: {folder}/findings. "
+            f"Report: snakemake {options}--report {folder}/report.html"
+        )
 
 
 rule all:

@@ -15,7 +15,7 @@ from tests.support.paths import ROOT
 from wellspring import fingerprint
 from wellspring.artefacts import Plan
 from wellspring.config import ARCHITECTURES
-from wellspring.config.checks import FORMATS
+from wellspring.config.datasets import FORMATS
 from wellspring.errors import WellspringError
 
 

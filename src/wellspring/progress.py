@@ -13,29 +13,60 @@ from typing import TextIO
 
 INTERVAL = 10.0
 """Seconds between two plain lines."""
+TERMINAL = 30.0
+"""Seconds between two lines on the terminal of a step that writes to a log."""
 
 
 class Progress:
-    """Counts units of work done out of a total; `advance` is cheap enough for every batch."""
+    """Counts units of work done out of a total; `advance` is cheap enough for every batch.
 
-    def __init__(self, total: int, unit: str, stream: TextIO) -> None:
-        self.total, self.unit, self.stream = total, unit, stream
+    terminal: where a line with the log's name is written, too, now and then: on a long step a user
+    would see nothing.
+    """
+
+    def __init__(
+        self, total: int, unit: str, stream: TextIO, terminal: TextIO | None = None
+    ) -> None:
+        self.total, self.unit, self.stream, self.terminal = total, unit, stream, terminal
         self.done = 0
-        self.started = self._said = time.monotonic()
+        self.started = self._said = self._shown = time.monotonic()
 
     def advance(self, count: int) -> None:
         """Note that `count` more units are done."""
         self.done += count
-        if time.monotonic() - self._said >= INTERVAL:
-            self._said = time.monotonic()
+        now = time.monotonic()
+        if now - self._said >= INTERVAL:
+            self._said = now
             self.say()
+        if self.terminal and now - self._shown >= TERMINAL and self.done < self.total:
+            self._shown = now
+            left = (now - self.started) * (self.total - self.done) / max(self.done, 1)
+            line = f"{_label(self.stream)}: {self._line()}, about {_duration(left)} left\n"
+            self.terminal.write(line)
+            self.terminal.flush()
 
     def say(self) -> None:
         """Write one plain line."""
+        self.stream.write(f"{self._line()}\n")
+        self.stream.flush()
+
+    def _line(self) -> str:
         seconds = max(time.monotonic() - self.started, 1e-9)
         rate = f"{self.done / seconds:,.1f} {self.unit}/s"
-        self.stream.write(f"{self.done:,} of {self.total:,} {self.unit}, {rate}\n")
-        self.stream.flush()
+        return f"{self.done:,} of {self.total:,} {self.unit}, {rate}"
+
+
+def _label(log: TextIO) -> str:
+    """The job that a log is of: its path below the folder of all logs, without the suffix."""
+    path = Path(str(log.name)).with_suffix("")
+    parts = path.parts
+    return "/".join(parts[parts.index("logs") + 1 :] if "logs" in parts else parts[-1:])
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
 
 
 class _Bar(Progress):
@@ -63,10 +94,15 @@ class _Bar(Progress):
 
 @contextmanager
 def track(total: int, unit: str, stream: TextIO | None = None) -> Iterator[Progress]:
-    """Follow `total` units of work on the stream (standard error where none is given)."""
+    """Follow `total` units of work on the stream (standard error where none is given).
+
+    Where the stream is a log and standard error is a terminal, as under Snakemake, the terminal
+    gets a line every half a minute.
+    """
     terminal = sys.stderr if stream is None else stream
     if not terminal.isatty():
-        progress = Progress(total, unit, terminal)
+        beside = terminal is not sys.stderr and sys.stderr.isatty()
+        progress = Progress(total, unit, terminal, sys.stderr if beside else None)
         yield progress
     else:
         progress = _Bar(total, unit, terminal)

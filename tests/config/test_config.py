@@ -11,8 +11,9 @@ import pytest
 import yaml
 
 from tests.support.paths import ROOT
+from wellspring import specs
 from wellspring.cli.schema import generate
-from wellspring.config import ARCHITECTURES, anchor, parse
+from wellspring.config import ARCHITECTURES, anchor, check_checkpoints, notes, parse
 from wellspring.config.datasets import PUBLISHED as ACCEPTED
 from wellspring.datasets.splits import PUBLISHED
 from wellspring.errors import ConfigError
@@ -71,6 +72,30 @@ def test_the_default_study_is_valid_and_small():
         ("study/probe/retrievers", ["nobody"], "no retriever is named 'nobody'"),
         ("study/probe/retrievers", ["minilm"], "compared with 'minilm-random': select that too"),
         ("study/probe/datasets", ["pydoc"], "no dataset is named 'pydoc'"),
+        ("study/probe/datasets", ["pydoc"], "did you mean 'pydocs'? (known: pydocs)"),
+        ("study/probe/retrievers", ["x"], "named 'x' (known: minilm, minilm-random)"),
+        (
+            "datasets/pydocs/negatives/cuont",
+            3,
+            "unknown key: did you mean 'count'? (known: count",
+        ),
+        ("study/probe/optimiser/epoch", 3, "unknown key: did you mean 'epochs'?"),
+        ("study/attribute/ablate", {"neuron": [1]}, "unknown key: did you mean 'neurons'?"),
+        ("datasets/pydocs/entry", 3, "datasets.pydocs.entry: unknown key: did you mean 'entries'?"),
+        ("datasets/a", {"format": "trec", "source": "x", "topics": "../y"}, "datasets.a.topics: "),
+        ("datasets/a", {"format": "trec", "source": "hub:a/b@c"}, "hub: is read by format table"),
+        ("datasets/a", {"format": "trec", "source": "https://x/y"}, "unpack it and name its path"),
+        ("datasets/a", TABLE | {"columns": {"query": [], "positives": "p"}}, "columns.query: List"),
+        ("datasets/a", JSONL | {"max_negatives": 0}, "datasets.a.max_negatives: Input should be"),
+        ("datasets/pydocs/stop_words", "french", "datasets.pydocs.stop_words: Input should be"),
+        ("datasets/pydocs/lock", "a{b}c", "datasets.pydocs.lock: 'a{b}c' has braces"),
+        ("datasets/a", JSONL | {"source": {"train": "{x}"}}, "datasets.a.source: '{x}' has braces"),
+        ("models/minilm/source", "path:{x}", "models.minilm.source: 'path:{x}' has braces"),
+        ("study/published", {"source": "{x}.csv"}, "study.published.source: '{x}.csv' has braces"),
+        ("study/name", False, "study.name: must be text, and YAML reads this as False"),
+        ("study/name", 2024, "study.name: must be text, and YAML reads this as 2024"),
+        ("models/minilm-random/source", "random:minilmm", "did you mean 'minilm'?"),
+        ("datasets/a", {"source": "x"}, "datasets.a.format: missing: it is one of pydocs, jsonl, "),
         ("study/probe/seeds", [1, 1], "study.probe.seeds: names something twice"),
         ("encoders/minilm/model", "x", "encoders.minilm.model: no model is named 'x'"),
         ("encoders/minilm/pooling", "max", "encoders.minilm.pooling:"),
@@ -307,7 +332,14 @@ def test_what_should_be_a_mapping_and_is_none_is_reported(raw, message):
         (b"text", "must be a mapping of keys"),
         (b"0", "must be a mapping of keys"),
         (b"a: caf\xe9", "not valid YAML: 'utf-8' codec"),
-        (b"a: {", "not valid YAML"),
+        (b"# first\na: {", "2: not valid YAML: expected the node content"),
+        (b"a:\n\tb: 1\n", "2: the line is indented with a tab: use spaces"),
+        (b"a:\n  b: 1\n \t c: 2\n", "3: the line is indented with a tab: use spaces"),
+        (
+            b"a:\n  b: 1\n   c: 2\n",
+            "3: not valid YAML: mapping values are not allowed here: indent",
+        ),
+        (b"a:\n  b: 1\n c: 2\n", "3: not valid YAML: expected <block end>, but found '<block"),
         (b"a: 2024-99-99", "not valid YAML"),
     ],
 )
@@ -317,8 +349,118 @@ def test_a_file_that_is_no_configuration_is_one_line(tmp_path, content, message)
         file.write_bytes(content)
     with pytest.raises(ConfigError) as caught:
         anchor(DEFAULT, [file])
-    assert str(caught.value).startswith(f"{file}: {message}")
+    line = message[:1].isdigit()
+    assert str(caught.value).startswith(f"{file}:{'' if line else ' '}{message}")
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", [False, 2024])
+def test_a_name_that_yaml_reads_as_something_else_has_to_be_quoted(name):
+    config = copy.deepcopy(DEFAULT)
+    config["datasets"][name] = JSONL
+    with pytest.raises(ConfigError, match=rf"datasets.{name}: .* {name} .*: put it in quotes"):
+        parse(config)
+
+
+def test_the_files_of_a_collection_are_inputs_and_its_options_the_readers():
+    entry = {"format": "trec", "source": "folder", "qrels": {"train": "a/t.txt", "test": "b.txt"}}
+    config = parse(edited("datasets/mine", entry | {"positive_from": 2}))
+    files = ["folder/documents.jsonl", "folder/topics.tsv", "folder/a/t.txt", "folder/b.txt"]
+    assert specs.source_files(config, "mine") == files
+    options = specs.texts(config, "mine").options
+    assert options == {
+        "documents": "documents.jsonl",
+        "topics": "topics.tsv",
+        "qrels": {"train": "a/t.txt", "test": "b.txt"},
+        "judged_only": False,
+        "positive_from": 2,
+        "lost_judgements": 0.01,
+    }
+
+
+def test_stop_words_are_asked_of_steps_that_read_words_alone():
+    config = parse(edited("datasets/pydocs/stop_words", "none"))
+    assert specs.samples(config, "pydocs").stop_words == "none"
+    assert specs.lexical(config, "pydocs").stop_words == "none"
+    assert "stop_words" not in specs.texts(config, "pydocs").options
+    raw = edited("datasets/pydocs/stop_words", "none")
+    raw["datasets"]["pydocs"]["negatives"]["mined"] = "character-tfidf"
+    assert specs.samples(parse(raw), "pydocs").stop_words is None
+
+
+def test_entries_that_the_study_does_not_use_are_noted():
+    overlay = {"datasets": {"mine": JSONL}, "attributions": {"dot": {"target": "dot"}}}
+    config = copy.deepcopy(DEFAULT)
+    for key, entries in overlay.items():
+        config[key] |= entries
+    (note,) = notes(parse(config), [DEFAULT, overlay])
+    assert note.startswith("the study 'default' does not use datasets.mine, attributions.dot: no")
+    (note,) = notes(parse(config), [config])
+    assert note == "the study 'default' does not use datasets.mine, attributions.dot"
+    config["study"]["probe"]["datasets"].append("mine")
+    config["study"]["attribute"]["attributions"].append("dot")
+    assert notes(parse(config), [DEFAULT, overlay]) == []
+    assert notes(parse(DEFAULT), [DEFAULT]) == []
+
+
+def checkpoint(folder, **content):
+    folder.mkdir()
+    (folder / "config.json").write_text(json.dumps(content))
+    return f"path:{folder}"
+
+
+def on_disk(tmp_path, **query):
+    """The default study on a checkpoint of which there is nothing but its config.json."""
+    said = {"num_hidden_layers": 6, "hidden_size": 384, "intermediate_size": 1536}
+    config = edited("models/minilm/source", checkpoint(tmp_path / "query", **said | query))
+    config["models"]["other"] = {
+        "source": checkpoint(tmp_path / "passage", n_layers=6, dim=384),
+        "architecture": "distilbert",
+        "layers": 6,
+    }
+    config["encoders"]["other"] = {"model": "other", "pooling": "cls"}
+    return config
+
+
+@pytest.mark.parametrize(
+    ("said", "message"),
+    [
+        ({"num_hidden_layers": 12}, "models.minilm.layers: 6, but .*config.json says 12"),
+        ({"intermediate_size": 32}, "ablate.neurons: 100 highest .* have 192 in sub-layer 'inter"),
+    ],
+)
+def test_what_the_checkpoint_lacks_is_told_before_any_job(tmp_path, said, message):
+    check_checkpoints(parse(on_disk(tmp_path)), specs.fetched)
+    (tmp_path / "two").mkdir()
+    with pytest.raises(ConfigError, match=message):
+        check_checkpoints(parse(on_disk(tmp_path / "two", **said)), specs.fetched)
+
+
+def test_encoders_of_two_widths_are_told_before_any_job(tmp_path):
+    config = on_disk(tmp_path, hidden_size=768)
+    config["retrievers"]["mixed"] = {"query": "minilm", "passage": "other"}
+    config["study"] = {"name": "s", "probe": {"retrievers": ["mixed"], "datasets": ["pydocs"]}}
+    with pytest.raises(ConfigError) as caught:
+        check_checkpoints(parse(config), specs.fetched)
+    assert str(caught.value) == (
+        "retrievers.mixed: its query vectors have 768 numbers, its passage vectors 384: name "
+        "encoders of one width"
+    )
+
+
+def test_a_fetched_checkpoint_is_compared_and_another_is_waited_for(tmp_path):
+    config = edited("models/minilm/source", "hub:a/b@c")
+    check_checkpoints(parse(config), lambda source: tmp_path / "missing")
+    checkpoint(tmp_path / "hub", num_hidden_layers=3)
+    with pytest.raises(ConfigError, match=r"models.minilm.layers: 6, but .*hub/config.json says 3"):
+        check_checkpoints(parse(config), lambda source: tmp_path / "hub")
+
+
+def test_a_package_that_is_not_installed_is_told_before_any_job():
+    check_checkpoints(parse(DEFAULT), specs.fetched)
+    config = parse(edited("models/minilm/source", "package:no_such_package"))
+    with pytest.raises(ConfigError, match="the package 'no_such_package' is not installed"):
+        check_checkpoints(config, specs.fetched)
 
 
 def test_an_empty_overlay_changes_nothing(tmp_path):

@@ -11,7 +11,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from tests.support.formats import renamed
-from tests.support.sampling import argued, chinese
+from tests.support.sampling import argued, foreign
 from wellspring import shards, specs
 from wellspring.cli import cli
 from wellspring.config import SCORERS, Bm25, Negatives, Splits
@@ -91,7 +91,7 @@ def test_too_many_lost_judgements_end_the_step_in_one_line(tmp_path: Path) -> No
 
 @pytest.mark.parametrize("miner", ["bm25", "character-tfidf"])
 def test_queries_without_a_negative_are_told(tmp_path: Path, miner: str) -> None:
-    texts, judgements = chinese()
+    texts, judgements = foreign()
     digests = {"query": "a", "passage": "b"}
     for name, frame in (("texts", texts), ("judgements", judgements)):
         identity = {"step": name, "texts": digests, "judgements": "c"}
@@ -103,3 +103,10 @@ def test_queries_without_a_negative_are_told(tmp_path: Path, miner: str) -> None
         assert not (tmp_path / "samples.parquet").exists()
     else:
         assert result.exit_code == 0 and result.stderr == ""
+        files = [str(tmp_path / f"{name}.parquet") for name in ("texts", "samples", "lexical")]
+        spec = specs.LexicalSpec(scorers=SCORERS, bm25=None)
+        result = run("lexical", *files, spec=spec, log=tmp_path / "log")
+        assert result.exit_code == 0
+        for scorer in SCORERS:
+            told = f"{scorer} is 0 for every candidate" in result.stderr
+            assert told == (scorer in ("bm25", "word-tfidf"))

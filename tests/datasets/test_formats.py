@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.support.formats import check, doc, folder, query, refused, renamed, source, write
+from tests.support.formats import check, doc, folder, judged, query, refused, renamed, source, write
 from wellspring import randomness
 from wellspring.datasets import arrays, beir, dpr, jsonl
 from wellspring.datasets.records import text_id
@@ -83,6 +83,54 @@ def test_jsonl_counts_every_repair(tmp_path: Path) -> None:
     }
 
 
+def test_null_is_an_empty_text_in_every_format(tmp_path: Path) -> None:
+    rows = [example("q", ["p", None], [None, "n"]), {"query": None, "pos": ["p"], "neg": []}]
+    records = jsonl.read(source(write(tmp_path / "a.jsonl", *rows)))
+    check(records)
+    assert judged(records) == {"q": ({"p"}, {"n"})}
+    assert records.counts["empty_passages_dropped"] == 2
+    assert records.counts["empty_queries_dropped"] == 1
+    path = folder(
+        tmp_path / "beir",
+        [doc("d1", "one"), {"_id": "d2", "text": None}, {"_id": "d3", "title": "T", "text": None}],
+        [query("q1"), {"_id": "q2", "text": None}],
+        test=[("q1", "d1", 1), ("q1", "d2", 1), ("q1", "d3", 1), ("q2", "d1", 1)],
+    )
+    records = beir.read(source(path))
+    check(records)
+    assert judged(records) == {"what": ({"one", "T"}, set())}
+    assert records.counts["empty_passages_dropped"] == 1
+    assert records.counts["empty_queries_dropped"] == 1
+
+
+def test_an_array_where_lines_are_expected_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "a.jsonl"
+    for indent in (None, 2):
+        path.write_text(json.dumps([example("q", ["p"], [])], indent=indent))
+        refused(jsonl.read, source(path), f"{path}:1: the file is one JSON array, and an object a")
+    path.write_text(json.dumps(example("q", ["p"], []), indent=2))
+    refused(jsonl.read, source(path), f"{path}:1: malformed JSON", "each line must be a whole obj")
+
+
+def test_jsonl_keeps_so_many_negatives(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.jsonl", example("q", ["p"], [f"n{n}" for n in range(30)]))
+    assert jsonl.read(source(path, max_negatives=4)).counts["hard_negatives"] == 4
+    assert jsonl.read(source(path)).counts["hard_negatives"] == 30
+
+
+def test_the_grade_of_a_positive_can_be_raised(tmp_path: Path) -> None:
+    corpus = [doc(f"d{n}", f"text {n}") for n in range(4)]
+    rows = [("q1", f"d{n}", n) for n in range(4)]
+    path = folder(tmp_path, corpus, [query("q1")], test=rows)
+    for lowest, positives in ((1, 3), (2, 2), (3, 1)):
+        records = beir.read(source(path, positive_from=lowest))
+        check(records)
+        assert records.counts["positives"] == positives
+        assert records.counts["hard_negatives"] == 4 - positives
+        assert records.counts.get("grades_below_positive_from_set_to_0", 0) == lowest - 1
+    refused(beir.read, source(path, positive_from=4), "no query has a positive passage")
+
+
 def test_jsonl_keeps_published_splits(tmp_path: Path) -> None:
     line = example("q", ["p"], ["n"])
     files = {split: write(tmp_path / f"{split}.jsonl", line) for split in ("train", "test")}
@@ -122,7 +170,6 @@ def test_a_byte_order_mark_is_no_text(tmp_path: Path) -> None:
         ('{"pos": ["p"]}', "field 'query' is missing"),
         ('{"query": "q"}', "field 'pos' is missing"),
         ('{"query": 3, "pos": ["p"]}', "field 'query' must be a text, found a number"),
-        ('{"query": null, "pos": ["p"]}', "field 'query' must be a text, found null"),
         ('{"query": "q", "pos": "p"}', "field 'pos' must be a list, found a text"),
         ('{"query": "q", "pos": ["p", {}]}', "field 'pos[1]' must be a text, found an object"),
         ('{"query": "q", "pos": ["p"], "neg": null}', "field 'neg' must be a list, found null"),
@@ -163,8 +210,8 @@ def test_beir_reads_cranfield(shared: Shared) -> None:
         "empty_passages_dropped": 2,
         "judgements_of_empty_passages_dropped": 1,
     }
-    assert records.judgements["split"].null_count() == records.judgements.height
-    assert records.judgements.row(0) == ("1", "184", 3, None)
+    assert set(records.judgements["split"]) == {"test"}
+    assert records.judgements.row(0) == ("1", "184", 3, "test")
     judged = beir.read(source(shared("data/cranfield"), judged_only=True))
     check(judged)
     assert judged.judgements.equals(records.judgements)
@@ -230,7 +277,7 @@ def test_beir_repairs_what_published_data_holds(tmp_path: Path) -> None:
 
 def test_beir_refuses_an_id_with_two_texts(tmp_path: Path) -> None:
     path = folder(tmp_path, [doc("d1", "one"), doc("d2", "x"), doc("d1", "two")], [query("q1")])
-    refused(beir.read, source(path), "corpus.jsonl:3: field '_id' repeats 'd1' of line 1 with")
+    refused(beir.read, source(path), "corpus.jsonl:3: repeats the id 'd1' of line 1 with")
 
 
 @pytest.mark.parametrize(
@@ -304,6 +351,8 @@ def test_beir_refuses_folders_that_do_not_fit(tmp_path: Path) -> None:
     refused(beir.read, source(path), "qrels: holds no judgement")
     write(path / "qrels" / "test.tsv", "q1\td1\t1")
     refused(beir.read, source(path), "test.tsv:1: expected the header query-id corpus-id score")
+    write(path / "qrels" / "test.tsv", "q1 0 d1 1")
+    refused(beir.read, source(path), "lines of four fields are read by format trec")
     write(path / "corpus.jsonl", {"title": "no id"})
     write(path / "qrels" / "test.tsv", "query-id\tcorpus-id\tscore", "q1\td1\t1")
     refused(beir.read, source(path), "corpus.jsonl:1: field '_id' is missing")

@@ -271,16 +271,54 @@ def test_neither_queries_nor_passages_is_no_error(miner: str) -> None:
     assert negatives.mine(sides[0], sides[1][:0], NONE, miner, 3).is_empty()
 
 
-def test_pieces_of_words_rank_what_is_written_without_spaces() -> None:
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("什么是光合作用？", "什么 么是 是光 光合 合作 作用"),
+        ("iPhone手机 of x 5G水", "iphone 手机 5g 水"),
+        ("東京タワーへ・行く", "東京 京タ タワ ワー ーへ 行く"),
+        ("서울에서 나", "서울 울에 에서 나"),
+        ("กินข้าว", "กิ ิน นข ข้ ้า าว"),
+        ("ភ្នំ។", "ភ្ ្ន នំ"),
+        ("The co-operation of Ünïcode, x", "co operation ünïcode"),
+    ],
+)
+def test_words_of_scripts_with_and_without_spaces(text: str, expected: str) -> None:
+    assert lexical.words(text, STOP_WORDS) == expected.split()
+
+
+@given(st.text(st.characters(max_codepoint=0x2FF), max_size=60))
+def test_words_are_scikit_learns_where_spaces_are_written(text: str) -> None:
+    assert lexical.words(text, STOP_WORDS) == words(text)
+
+
+@pytest.mark.parametrize("scorer", SCORERS)
+def test_what_is_written_without_spaces_is_ranked(scorer: lexical.Scorer) -> None:
     passages = ["光合作用把光能转化为化学能。", "股票市场今天上涨。", "苹果的价格"]
     texts = frame(["什么是光合作用？", "苹果多少钱？"], passages)
     pairs = side(texts, "query").select(query_id="text_id")
     pairs = pairs.join(side(texts, "passage").select("text_id"), how="cross")
-    found = lexical.scores(texts, pairs)
-    assert not found["bm25"].any() and not found["word-tfidf"].any()
-    for scorer in ("character-tfidf", "character-bm25"):
-        best = found[scorer].reshape(2, 3).argmax(1)
-        assert best.tolist() == [0, 2]
+    found = lexical.scores(texts, pairs)[scorer]
+    assert found.reshape(2, 3).argmax(1).tolist() == [0, 2]
+
+
+def test_stop_words_may_be_read() -> None:
+    texts = frame(["to be or not to be"], ["not to be", "what is a google in math", "the will"])
+    pairs = side(texts, "query").select(query_id="text_id")
+    pairs = pairs.join(side(texts, "passage").select("text_id"), how="cross")
+    english = lexical.scores(texts, pairs)
+    every = lexical.scores(texts, pairs, stop_words="none")
+    for scorer in ("bm25", "word-tfidf"):
+        assert not english[scorer].any()
+        assert (every[scorer] > 0).tolist() == [True, False, False]
+    for scorer in ("character-bm25", "character-tfidf"):
+        np.testing.assert_array_equal(english[scorer], every[scorer])
+    lines = lexical.silent(english)
+    assert [line.partition(" is 0 for every candidate")[0] for line in lines] == [
+        "bm25",
+        "word-tfidf",
+    ]
+    assert lexical.silent(every) == []
 
 
 def test_mining_finds_nothing() -> None:

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.support.formats import source, write
-from tests.support.sampling import MINED, PLAIN, RANDOM, argued, chinese, many, tables
+from tests.support.sampling import MINED, PLAIN, RANDOM, argued, chinese, foreign, many, tables
 from wellspring.config.datasets import Miner
 from wellspring.datasets import beir
 from wellspring.datasets.negatives import normal
@@ -111,30 +111,35 @@ def test_random_negatives_follow_seed_and_query() -> None:
     assert set(both[0]) != set(both[1])
 
 
-def test_where_no_word_is_shared_the_cause_is_named() -> None:
-    message = (
-        "split of 0 samples is empty: bm25 found no negative for 6 of 6 queries, whose samples are "
-        "dropped: where texts write no spaces, set negatives.mined to character-tfidf"
-    )
-    sampling = replace(MINED, negatives=2)
-    with pytest.raises(WellspringError, match=message):
-        make(*chinese(), sampling)
-    made = make(*chinese(), replace(sampling, mined="character-tfidf"))
+@pytest.mark.parametrize("miner", ["bm25", "word-tfidf", "character-tfidf", "character-bm25"])
+def test_every_scorer_mines_what_is_written_without_spaces(miner: Miner) -> None:
+    made = make(*chinese(), replace(MINED, negatives=2, mined=miner))
     assert made.counts["samples"] == 6
     assert made.warnings == ()
 
 
+def test_where_no_word_is_shared_the_cause_is_named() -> None:
+    message = (
+        "split of 0 samples is empty: bm25 found no negative for 6 of 6 queries, whose samples are "
+        "dropped: set negatives.mined to character-tfidf, which matches parts of words"
+    )
+    with pytest.raises(WellspringError, match=message):
+        make(*foreign(), replace(MINED, negatives=2))
+    made = make(*foreign(), replace(MINED, negatives=2, mined="character-tfidf"))
+    assert made.counts["samples"] == 6
+
+
 def test_queries_for_which_nothing_is_found_are_told() -> None:
     rows = [*many(20), ("odd", "odd-p", 1, None)]
-    made = make(*tables(rows, {"odd": "不知道", "odd-p": "不明白"}), MINED)
+    made = make(*tables(rows, {"odd": "strange", "odd-p": "weird"}), MINED)
     assert made.counts["queries_without_a_mined_negative"] == 1
     assert made.counts["dropped_without_negatives"] == 1
     assert made.warnings == (
-        "bm25 found no negative for 1 of 21 queries, whose samples are dropped: "
-        "where texts write no spaces, set negatives.mined to character-tfidf",
+        "bm25 found no negative for 1 of 21 queries, whose samples are dropped: set "
+        "negatives.mined to character-tfidf, which matches parts of words",
     )
     few = [*many(100), *rows[-1:]]
-    quiet = make(*tables(few, {"odd": "不知道", "odd-p": "不明白"}), MINED)
+    quiet = make(*tables(few, {"odd": "strange", "odd-p": "weird"}), MINED)
     assert quiet.counts["queries_without_a_mined_negative"] == 1
     assert quiet.warnings == ()
 

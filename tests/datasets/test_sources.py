@@ -370,7 +370,7 @@ def test_hotpotqa_counts_supporting_titles_that_were_not_retrieved(tmp_path: Pat
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"question": None}, "field 'question' must be a text, found null"),
+        ({"question": 3}, "field 'question' must be a text, found a number"),
         ({"supporting_facts": {"A": 1}}, "field 'supporting_facts' must be a list"),
         ({"supporting_facts": [["A"]]}, "field 'supporting_facts[0]' must be a list of two values"),
         ({"context": [["A", ["."]], "B"]}, "field 'context[1]' must be a list of two values"),
@@ -421,7 +421,7 @@ def test_selqa_reads_real_sections(shared: Shared) -> None:
         ({"answers": [-1]}, "field 'answers[0]' is -1: there are 2 candidates"),
         ({"answers": [True]}, "field 'answers[0]' must be a whole number, found true"),
         ({"answers": 1}, "field 'answers' must be a list, found a number"),
-        ({"candidates": ["a", None]}, "field 'candidates[1]' must be a text, found null"),
+        ({"candidates": ["a", 3]}, "field 'candidates[1]' must be a text, found a number"),
     ],
 )
 def test_selqa_names_record_and_field(tmp_path: Path, change: Any, message: str) -> None:

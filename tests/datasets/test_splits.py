@@ -84,6 +84,10 @@ def test_more_queries_move_few_of_the_others() -> None:
         (("train", "validation"), {"validation": "test", "train": "train validation"}),
         (("train", "dev", "test"), {"train": "train", "dev": "validation", "test": "test"}),
         (("train",), {"train": "train validation test"}),
+        (("test",), {"test": "train validation test"}),
+        (("dev",), {"dev": "train validation test"}),
+        (("all",), {"all": "train validation test"}),
+        (("dev", "test"), {"dev": "train validation test", "test": "train validation test"}),
     ],
 )
 def test_published_splits_are_kept(published: tuple[str, ...], kept: dict[str, str]) -> None:
@@ -94,6 +98,20 @@ def test_published_splits_are_kept(published: tuple[str, ...], kept: dict[str, s
     assert {name: set(parts) for name, parts in found.iter_rows()} == {
         name: set(parts.split()) for name, parts in kept.items()
     }
+    assert bool(made.warnings) == ("train" not in published)
+
+
+def test_splits_without_train_are_those_of_a_source_that_publishes_none() -> None:
+    texts, without = tables(many(30))
+    _, tested = tables(many(30, "test"))
+    plain, anew = make(texts, without, PLAIN), make(texts, tested, PLAIN)
+    assert anew.frame.equals(plain.frame)
+    assert plain.warnings == ()
+    assert anew.warnings == (
+        "the source publishes the split test and no train split: all its samples are split anew "
+        "(splits.test: 0.25, splits.validation: 0.25); give a train split, too, to keep what is "
+        "published",
+    )
 
 
 def test_published_splits_that_share_a_query() -> None:
@@ -120,10 +138,8 @@ def test_splits_that_cannot_be_made() -> None:
         make(*tables(many(2)), Sampling(splitting=Splitting("query", 0.1, 0.5)))
     with pytest.raises(WellspringError, match=r"train split .* lower splits\.test \(0\.6\)"):
         make(*tables(many(2)), Sampling(splitting=Splitting("query", 0.6, 0.9)))
-    with pytest.raises(WellspringError, match=r"train split .* give a source with a train split"):
-        make(*tables(many(9, "test")), PLAIN)
     with pytest.raises(WellspringError, match="published split 'eval' is none of train, dev, val"):
-        make(*tables(many(9, "eval")), PLAIN)
+        make(*tables([*many(9, "eval"), *many(9, "train", "t")]), PLAIN)
     positives = [row for row in many(9) if row[2]]
     with pytest.raises(WellspringError, match=r"set the dataset's negatives\.mined to bm25"):
         make(*tables(positives), PLAIN)

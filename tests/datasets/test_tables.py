@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import gzip
 import io
+import json
 from pathlib import Path
 from typing import Any
 
@@ -94,10 +95,8 @@ def test_msmarco_counts_queries_of_which_nothing_was_selected(tmp_path: Path) ->
     ("row", "message"),
     [
         (("q", [0, 1], ["p"]), "passages: is_selected has 2 values, passage_text 1"),
-        ((None, [1], ["p"]), "field 'query' must be a text, found null"),
         (("q", [1, 2], ["p", "n"]), "passages: field 'is_selected[1]' must be 0 or 1, found 2"),
         (("q", [None], ["p"]), "passages: field 'is_selected[0]' must be 0 or 1, found None"),
-        (("q", [1, 0], ["p", None]), "passages: field 'passage_text[1]' must be a text"),
         (("q", None, ["p"]), "passages: field 'is_selected' must be a list, found null"),
     ],
 )
@@ -217,6 +216,47 @@ def test_triples_are_put_together_and_limited(tmp_path: Path) -> None:
     assert judged(table.read(source(path, columns=COLUMNS, max_negatives=5))) == found
 
 
+@pytest.mark.parametrize("indent", [None, 2])
+@pytest.mark.parametrize("name", ["a.json", "a.jsonl", "a.json.gz"])
+def test_an_array_is_read_as_its_objects_are_in_lines(
+    tmp_path: Path, name: str, indent: int | None
+) -> None:
+    rows = [{"q": f"q{n}", "pos": [f"p{n}"], "neg": [f"n{n}", "n"]} for n in range(5)]
+    text = json.dumps(rows, indent=indent)
+    path = tmp_path / name
+    path.write_bytes(gzip.compress(text.encode()) if name.endswith("gz") else text.encode())
+    lines = write(tmp_path / "lines.jsonl", *rows)
+    found = table.read(source(path, columns=COLUMNS))
+    expected = table.read(source(lines, columns=COLUMNS))
+    assert found.texts.equals(expected.texts)
+    assert found.judgements.equals(expected.judgements)
+
+
+def test_several_columns_are_joined(tmp_path: Path) -> None:
+    columns = {
+        "query": ["topic", "q"],
+        "positives": ["title", "pos.text"],
+        "negatives": ["neg.title", "neg.text"],
+    }
+    negatives = [{"title": "T", "text": "n1"}, {"title": None, "text": "n2"}]
+    row = {"topic": "on", "q": "q", "title": "Head", "pos": [{"text": "a"}, {"text": "b"}]}
+    path = write(tmp_path / "a.jsonl", row | {"neg": negatives})
+    assert judged(table.read(source(path, columns=columns))) == {
+        "on q": ({"Head a", "Head b"}, {"T n1", "n2"})
+    }
+    path = write(tmp_path / "a.csv", "q,title,text,other", "q,T,p,n", "r,,p,n")
+    columns = {"query": "q", "positives": ["title", "text"], "negatives": "other"}
+    assert judged(table.read(source(path, columns=columns))) == {
+        "q": ({"T p"}, {"n"}),
+        "r": ({"p"}, {"n"}),
+    }
+    path = write(tmp_path / "b.jsonl", {"q": "q", "a": ["1", "2"], "b": ["3"]})
+    columns = {"query": "q", "positives": ["a", "b"], "negatives": None}
+    refused(
+        table.read, source(path, columns=columns), ":1: the lists in a and b are not equally long"
+    )
+
+
 def test_a_column_whose_name_has_a_dot(tmp_path: Path) -> None:
     columns = {"query": "q.text", "positives": "pos", "negatives": None}
     path = tmp_path / "a.parquet"
@@ -236,7 +276,13 @@ def test_a_column_whose_name_has_a_dot(tmp_path: Path) -> None:
         ("a.jsonl", '{"q": ["q"]}', ":1: field 'q' must be a text, found a list"),
         ("a.jsonl", '{"q": "q", "pos": ["p", 3]}', ":1: field 'pos[1]' must be a text, found a n"),
         ("a.jsonl", '{"q": "q", "pos": {}}', ":1: field 'pos' must be a text, found an object"),
-        ("a.json", '[{"q": "q"}]', ":1: expected an object, found a list"),
+        ("a.json", '[{"q": "q"}]', ":1: record 1: field 'pos' is missing"),
+        ("a.json", '[{"q": "q", "pos": "p", "neg": []}, 3]', ":1: record 2: expected an object"),
+        (
+            "a.tsv",
+            "what\tone\ttwo\n",
+            ":1: there is no column 'q'; its columns are what, one, two; if this line is data",
+        ),
         ("a.csv", "", ":1: there is no column 'q'; its columns are"),
         ("a.csv", "q;pos;neg\n", ":1: there is no column 'q'; its columns are q;pos;neg"),
         ("a.csv", "q,q,pos,neg\n", ":1: more than one column is named 'q'"),

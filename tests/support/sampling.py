@@ -82,6 +82,13 @@ def chinese() -> tuple[pl.DataFrame, pl.DataFrame]:
     return tables(rows, CHINESE | text)
 
 
+def foreign() -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Texts and judgements: no query shares a word with any passage, but pieces of words."""
+    rows = [(f"q{n}", f"q{n}-p", 1, None) for n in range(6)]
+    text = {f"q{n}": f"query{n}" for n in range(6)} | {f"q{n}-p": f"queries{n}" for n in range(6)}
+    return tables(rows, text)
+
+
 def check_names(texts: pl.DataFrame, frame: pl.DataFrame) -> None:
     """Every text stands under the lowest id that has it."""
     ids = {"query": frame["query_id"]}

@@ -33,6 +33,12 @@ def test_every_job_leaves_a_log_that_ends_with_its_cost(finished):
         assert re.search(r'"seconds": .*"peak_memory_mb": .*"device"', log.read_text()), log
 
 
+def test_clean_removes_what_a_study_leaves(finished):
+    recipe = (ROOT / "Makefile").read_text().partition("clean:")[2]
+    left = {path.name for path in (finished.folder / "results").iterdir()}
+    assert left <= set(re.findall(r"results/(\w+)", recipe))
+
+
 def test_a_second_run_has_nothing_to_do(finished):
     assert finished.planned() == {}
     assert "Nothing to be done" in finished.run("-n").stdout
@@ -103,6 +109,14 @@ def test_a_truncated_shard_is_refused(study):
             lambda c: c["study"]["probe"].update(layers=[3]),
             "study.probe.layers: 3 is beyond 'tiny'",
         ),
+        (
+            lambda c: [model.update(layers=3) for model in c["models"].values()],
+            "models.tiny.layers: 3, but tiny/config.json says 2",
+        ),
+        (
+            lambda c: c["datasets"]["questions"].update(source="ques{x}tions.jsonl"),
+            "datasets.questions.source: 'ques{x}tions.jsonl' has braces",
+        ),
     ],
 )
 def test_a_bad_configuration_stops_before_any_job(study, edit, message):
@@ -120,13 +134,55 @@ def test_a_place_that_is_not_there_stops_a_finished_study_too(study):
     assert "models.tiny.source: tiny holds no config.json" in done.stdout + done.stderr
 
 
-def test_layers_that_the_checkpoint_does_not_have(study):
-    study.configure(lambda config: [m.update(layers=3) for m in config["models"].values()])
-    done = study.run(check=False)
+def test_a_configuration_that_is_no_yaml_names_file_and_line(study):
+    path = study.folder / "config.yaml"
+    content = path.read_text()
+    for line, message in (
+        ("study:\n", ": the key 'study' stands in line "),
+        ("more:\n\tname: x\n", ": the line is indented with a tab: use spaces"),
+    ):
+        path.write_text(content + line)
+        done = study.run("-n", check=False)
+        said = done.stdout + done.stderr
+        assert done.returncode != 0 and f"{path}:" in said and message in said
+
+
+def test_a_checkout_below_braces_is_one_line(study):
+    folder = study.folder.rename(study.folder.with_name("my{study}"))
+    done = type(study)(folder).run("-n", check=False)
     assert done.returncode != 0
-    assert (
-        "models.tiny.layers: the checkpoint has 2 layers, the configuration says 3" in done.stderr
-    )
+    said = done.stdout + done.stderr
+    assert f"{folder}: Snakemake fills in braces: move the checkout" in said
+
+
+def test_an_overlay_that_the_study_does_not_use_is_noted(study):
+    path = study.folder / "more.yaml"
+    path.write_text("datasets:\n  mine: {format: jsonl, source: questions.jsonl}\n")
+    said = study.run("-n", "--configfile", "more.yaml").stdout
+    assert "Note: the study 'small' does not use datasets.mine: no overlay has a study" in said
+    assert "Note:" not in study.run("-n").stdout
+
+
+def test_published_curves_may_lie_under_a_space_and_the_end_names_the_results(study):
+    published = "dataset,retriever,passages,layer,correct,samples\nquestions,tiny,2,0,5,10\n"
+    (study.folder / "my curves.csv").write_text(published)
+    study.configure(lambda config: config["study"].update(published={"source": "my curves.csv"}))
+    done = study.run("results/studies/small/findings/published.csv")
+    assert "Figures: results/studies/small/figures, findings: results/studies/" in done.stderr
+    assert "snakemake --report results/studies/small/report.html" in done.stderr
+
+
+@pytest.mark.slow
+def test_sources_and_checkpoints_may_lie_under_a_space(study):
+    (study.folder / "questions.jsonl").rename(study.folder / "my questions.jsonl")
+    (study.folder / "tiny").rename(study.folder / "my tiny")
+
+    def edit(config):
+        config["datasets"]["questions"]["source"] = "my questions.jsonl"
+        config["models"]["tiny"]["source"] = "path:my tiny"
+
+    study.configure(edit)
+    study.run("results/datasets/questions/texts.parquet", "results/models/tiny/model.json")
 
 
 def test_malformed_json_names_its_line(study):
@@ -151,7 +207,7 @@ def test_rules_modules_and_commands_share_their_nouns():
     from wellspring.cli import COMMANDS
 
     commands = {name for row in table for name in re.findall(r"`(\w+)`", row[3])}
-    assert commands == set(COMMANDS) - {"schema", "describe"}
+    assert commands == set(COMMANDS) - {"schema", "describe", "check"}
     for stage, _, modules, _ in table:
         for module in re.findall(r"`([\w.]+)`", modules):
             base = ROOT / "src" / "wellspring" / module.replace(".", "/")

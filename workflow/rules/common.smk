@@ -9,7 +9,7 @@ from types import SimpleNamespace
 from snakemake.exceptions import WorkflowError
 from snakemake.logging import logger
 
-from wellspring import artefacts, config as configuration
+from wellspring import artefacts, config as configuration, specs
 from wellspring.errors import ConfigError
 
 # Jobs find `wellspring` beside the Python that runs Snakemake, activated or not; an environment
@@ -23,6 +23,7 @@ try:
     files = [own, *(path for path in map(Path, workflow.configfiles) if path != own)]
     study = configuration.parse(configuration.anchor(config, files))
     configuration.check_places(study)
+    configuration.check_checkpoints(study, specs.fetched)
 except ConfigError as error:
     raise WorkflowError(f"the configuration cannot be used:\n{error}") from None
 

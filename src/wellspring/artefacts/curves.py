@@ -33,7 +33,7 @@ def read(path: Path) -> pl.DataFrame:
 
     Raises SourceError with file, line and field for what is malformed or stands there twice.
     """
-    from wellspring.datasets.records import lines
+    from wellspring.datasets.files import lines
 
     names = list(Point.model_fields)
     rows = lines(path)

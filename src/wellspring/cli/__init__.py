@@ -40,6 +40,7 @@ COMMANDS = {
     "drawing": "figures",
     "fidelity": "figures",
     "artefacts": "artefacts",
+    "check": "check",
     "schema": "schema",
 }
 """Subcommand to its module: listed here so that --help loads none of them."""
@@ -72,6 +73,7 @@ SUMMARIES = {
     "drawing": "Draw a retriever's attributions.",
     "fidelity": "Draw which attributions predict removal.",
     "artefacts": "List the kinds of result files. No step.",
+    "check": "Tell whether configuration files can be used. No step.",
     "schema": "Write the JSON schema of config.yaml.",
 }
 

@@ -54,7 +54,7 @@ def samples(job: Job, texts: Path, judgements: Path, samples: Path) -> None:
         depth=spec.negatives.depth,
         negatives_seed=spec.negatives.seed,
         splitting=_splitting(spec.splits),
-        **(spec.bm25.model_dump() if spec.bm25 else {}),
+        **_lexical(spec),
     )
     drawn = make(Texts.read(texts), Judgements.read(judgements), sampling)
     job.counts(drawn.counts)
@@ -91,15 +91,22 @@ def lexical(job: Job, texts: Path, samples: Path, scores: Path) -> None:
     digests = Texts.check(texts).identity["texts"]
     drawn = Samples.check(samples, texts=digests)
     by_sample = lexical.of_samples(
-        Texts.read(texts),
-        Samples.read(samples),
-        spec.scorers,
-        **(spec.bm25.model_dump() if spec.bm25 else {}),
+        Texts.read(texts), Samples.read(samples), spec.scorers, **_lexical(spec)
     )
+    for line in lexical.silent(
+        {name: by_sample[name].explode().to_numpy() for name in spec.scorers}
+    ):
+        job.tell(line)
     pairs = by_sample[spec.scorers[0]].list.len().sum()
     job.counts({"samples": len(by_sample), "scores": pairs * len(spec.scorers)})
     made = job.provenance("polars", "scikit-learn", "scipy", samples=dict(drawn.identity))
     Lexical.write(scores, by_sample, made)
+
+
+def _lexical(spec: specs.SamplesSpec | specs.LexicalSpec) -> dict[str, Any]:
+    """The settings of lexical scorers."""
+    words = {"stop_words": spec.stop_words} if spec.stop_words else {}
+    return {**(spec.bm25.model_dump() if spec.bm25 else {}), **words}
 
 
 def _options(spec: specs.TextsSpec) -> dict[str, Any]:

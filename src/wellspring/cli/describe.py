@@ -11,18 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from wellspring.config import checkpoints
 from wellspring.errors import ModelError
 
 if TYPE_CHECKING:
     from wellspring.models.conventions import Conventions
 
-SIZES = {
-    "layers": ("num_hidden_layers", "n_layers", "num_layers", "n_layer"),
-    "hidden_size": ("hidden_size", "dim", "d_model", "n_embd"),
-    "positions": ("max_position_embeddings", "n_positions"),
-    "vocabulary": ("vocab_size",),
-}
-"""What config.json may call a size."""
 BEHIND_PADDING = ("roberta", "mpnet")
 """Architectures that count positions from behind the padding token's id."""
 USUAL = {"dpr": "cls"} | dict.fromkeys(
@@ -65,10 +59,7 @@ def description(folder: Path) -> dict[str, Any]:
         conventions.refuse(said, [])
     except ModelError as error:
         refused.append(str(error))
-    sizes = {
-        name: next((config[key] for key in keys if isinstance(config.get(key), int)), None)
-        for name, keys in SIZES.items()
-    }
+    sizes = checkpoints.sizes(config)
     if architecture in BEHIND_PADDING and sizes["positions"]:
         pad = config.get("pad_token_id")
         sizes["positions"] -= (pad if isinstance(pad, int) else 1) + 1
@@ -112,7 +103,10 @@ def _refused(
     from wellspring.models.architecture import builtin
 
     if named is None:
-        yield "config.json names no class (architectures)"
+        yield (
+            "config.json names no class: write the one that the weights were saved from into it, "
+            'as "architectures": ["…"]'
+        )
     elif architecture is None:
         yield f"no built-in architecture knows the class {named}: define one under architectures"
     elif reason := builtin(architecture).refused.get(named):
@@ -187,7 +181,7 @@ def _lines(found: Mapping[str, Any]) -> Iterator[str]:
     rows = {
         "class": found["class"],
         "architecture": found["architecture"],
-        **{name.replace("_", " "): found[name] for name in SIZES},
+        **{name.replace("_", " "): found[name] for name in checkpoints.SIZES},
         "tokenizer": ", ".join(parts),
         "its files say": found["says"] or ["nothing of pooling, lengths and prompts"],
         "refused": found["refused"] or ["nothing that these files show"],

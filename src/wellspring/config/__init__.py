@@ -2,16 +2,30 @@
 
 from wellspring.config.attributions import SIMILARITIES, Attributing, Attribution, Padding
 from wellspring.config.base import SLUG
+from wellspring.config.checkpoints import check_checkpoints
 from wellspring.config.checks import parse
-from wellspring.config.datasets import BM25, REMOTE, SCORERS, Bm25, Negatives, Scorer, Splits
+from wellspring.config.datasets import (
+    BM25,
+    OF_WORDS,
+    REMOTE,
+    SCORERS,
+    Bm25,
+    Negatives,
+    Scorer,
+    Splits,
+    StopWords,
+)
 from wellspring.config.entries import LAYERLESS, Config, Findings, Probing
+from wellspring.config.files import read
 from wellspring.config.models import ARCHITECTURES, Architecture, Encoder, Model
+from wellspring.config.notes import notes
 from wellspring.config.paths import anchor, check_places, local_places
 
 __all__ = [
     "ARCHITECTURES",
     "BM25",
     "LAYERLESS",
+    "OF_WORDS",
     "REMOTE",
     "SCORERS",
     "SIMILARITIES",
@@ -29,8 +43,12 @@ __all__ = [
     "Probing",
     "Scorer",
     "Splits",
+    "StopWords",
     "anchor",
+    "check_checkpoints",
     "check_places",
     "local_places",
+    "notes",
     "parse",
+    "read",
 ]

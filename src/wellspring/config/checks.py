@@ -5,24 +5,18 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
-from typing import Any, get_args
+from typing import Any
 
 from pydantic import ValidationError
 
 from wellspring.config.attributions import Attributing
-from wellspring.config.base import HUB, SLUG, Strict
+from wellspring.config.base import HUB, Strict
 from wellspring.config.datasets import PUBLISHED, REMOTE, SCORERS, Dataset
 from wellspring.config.entries import LAYERLESS, Config, Probing
+from wellspring.config.messages import describe, unknown
 from wellspring.config.models import ARCHITECTURES, GATED, Encoder, Retriever
 from wellspring.config.twins import expanded
 from wellspring.errors import ConfigError
-
-RENAMED = {"kept": "trained_blocks", "left_out": "excluded_outliers"}
-"""Keys of earlier versions."""
-
-FORMATS = "|".join(
-    get_args(kind.model_fields["format"].annotation)[0] for kind in get_args(get_args(Dataset)[0])
-)
 
 
 def parse(raw: Mapping[str, Any]) -> Config:
@@ -30,7 +24,7 @@ def parse(raw: Mapping[str, Any]) -> Config:
     try:
         config = Config.model_validate(raw)
     except ValidationError as error:
-        problems = [_describe(detail) for detail in error.errors()]
+        problems = [describe(detail) for detail in error.errors()]
         raise ConfigError("\n".join(dict.fromkeys(problems))) from None
     problems = list(_problems(config))
     if problems:
@@ -42,34 +36,10 @@ def parse(raw: Mapping[str, Any]) -> Config:
     return whole
 
 
-def _describe(detail: Mapping[str, Any]) -> str:
-    where = ".".join(str(part) for part in detail["loc"] if part != "[key]") or "configuration"
-    # The format that pydantic inserts to name a union's branch is no key of the file.
-    where = re.sub(rf"^(datasets\.[^.]+)\.({FORMATS})\.", r"\1.", where)
-    # Nor are the names of a value's alternatives.
-    where = re.sub(r"\.(literal|list|constrained)[-\[].*$", "", where)
-    if detail["type"] == "extra_forbidden":
-        key = where.rpartition(".")[2]
-        return f"{where}: " + (f"is called {RENAMED[key]} now" if key in RENAMED else "unknown key")
-    if detail["type"] == "missing":
-        return f"{where}: missing"
-    if detail["type"] == "string_pattern_mismatch" and SLUG in str(detail.get("ctx", {})):
-        return (
-            f"{where}: {detail['input']!r} cannot be a name: use lower-case letters, digits and "
-            "single inner dashes, dots or underscores"
-        )
-    if re.fullmatch(r"models\.[^.]+\.(source|adapter)", where) and "pattern" in detail["type"]:
-        schemes = "hub:ID@REVISION, path:DIR" + (
-            ", package:MODULE or random:MODEL" if where.endswith("source") else ""
-        )
-        return f"{where}: must be {schemes}, got {detail['input']!r}"
-    message = detail["msg"].removeprefix("Value error, ")
-    # A whole entry is too long to print.
-    got = "" if isinstance(detail["input"], Mapping) else f" (got {detail['input']!r})"
-    return f"{where}: {message}{got}"[:300]
-
-
 def _problems(config: Config) -> Iterable[str]:
+    for key, path in _paths(config):
+        if re.search(r"[{}]", path):
+            yield f"{key}: {path!r} has braces, which Snakemake would fill in: rename it"
     for name in config.architectures:
         if name in ARCHITECTURES:
             yield f"architectures.{name}: is built in: give yours another name"
@@ -77,7 +47,7 @@ def _problems(config: Config) -> Iterable[str]:
         yield from _model_problems(config, name)
     for name, encoder in config.encoders.items():
         if encoder.model not in config.models:
-            yield f"encoders.{name}.model: no model is named {encoder.model!r}"
+            yield f"encoders.{name}.model: {unknown('model', encoder.model, config.models)}"
     for name, retriever in config.retrievers.items():
         yield from _retriever_problems(config, name, retriever)
     for name, dataset in config.datasets.items():
@@ -85,11 +55,26 @@ def _problems(config: Config) -> Iterable[str]:
     for name, attribution in config.attributions.items():
         for encoder in (*attribution.partners, *attribution.partners.values()):
             if encoder not in config.encoders:
-                yield f"attributions.{name}.partners: no encoder is named {encoder!r}"
+                absent = unknown("encoder", encoder, config.encoders)
+                yield f"attributions.{name}.partners: {absent}"
     yield from _probe_problems(config)
     if config.study.attribute:
         yield from _attribute_problems(config, config.study.attribute)
     yield from _figure_problems(config)
+
+
+def _paths(config: Config) -> Iterable[tuple[str, str]]:
+    """Everything of the configuration that is a path or an address, and its key."""
+    for name, model in config.models.items():
+        yield f"models.{name}.source", model.source
+        yield f"models.{name}.adapter", model.adapter or ""
+    for name, dataset in config.datasets.items():
+        source = getattr(dataset, "source", "")
+        for place in source.values() if isinstance(source, Mapping) else [source]:
+            yield f"datasets.{name}.source", place
+        yield f"datasets.{name}.lock", getattr(dataset, "lock", "")
+    if config.study.published:
+        yield "study.published.source", config.study.published.source
 
 
 def _model_problems(config: Config, name: str) -> Iterable[str]:
@@ -116,7 +101,7 @@ def _model_problems(config: Config, name: str) -> Iterable[str]:
         )
     base = config.models.get(model.place)
     if base is None:
-        yield f"models.{name}.source: no model is named {model.place!r}"
+        yield f"models.{name}.source: {unknown('model', model.place, config.models)}"
     elif base.scheme == "random":
         yield f"models.{name}.source: {model.place!r} is itself random: name what it copies"
     else:
@@ -132,15 +117,19 @@ def _retriever_problems(config: Config, name: str, retriever: Retriever) -> Iter
     depths = {}
     for side, encoder in retriever.encoders.items():
         if encoder not in config.encoders:
-            yield f"retrievers.{name}.{side}: no encoder is named {encoder!r}"
+            yield f"retrievers.{name}.{side}: {unknown('encoder', encoder, config.encoders)}"
         elif config.encoders[encoder].model in config.models:
             depths[side] = config.models[config.encoders[encoder].model].layers
     if len(set(depths.values())) > 1:
         yield f"retrievers.{name}: its encoders differ in layers: {depths}"
     if retriever.compared_with and retriever.compared_with not in config.retrievers:
-        yield f"retrievers.{name}.compared_with: no retriever is named {retriever.compared_with!r}"
+        other = unknown("retriever", retriever.compared_with, config.retrievers)
+        yield f"retrievers.{name}.compared_with: {other}"
     if retriever.compared_with == name:
         yield f"retrievers.{name}.compared_with: names itself"
+
+
+FOLDERS = ("beir", "trec")
 
 
 def _dataset_problems(name: str, dataset: Dataset) -> Iterable[str]:
@@ -155,7 +144,7 @@ def _dataset_problems(name: str, dataset: Dataset) -> Iterable[str]:
             yield f"datasets.{name}.source: hub: is read by format table alone, got {place!r}"
         elif place.startswith("hub:") and not re.fullmatch(HUB, place):
             yield f"datasets.{name}.source: must be hub:OWNER/NAME@REVISION, got {place!r}"
-        elif place.startswith(REMOTE) and dataset.format == "beir":
+        elif place.startswith(REMOTE) and dataset.format in FOLDERS:
             yield f"datasets.{name}.source: a folder cannot be fetched: unpack it and name its path"
     for key, one in (("sha256", "digest"), ("size", "number")):
         given = getattr(dataset, key, None)
@@ -174,7 +163,7 @@ def _selection_problems(config: Config, key: str, selected: Probing | Attributin
     """What probing and attributing select alike: retrievers, datasets, layers."""
     for name in selected.retrievers:
         if name not in config.retrievers:
-            yield f"study.{key}.retrievers: no retriever is named {name!r}"
+            yield f"study.{key}.retrievers: {unknown('retriever', name, config.retrievers)}"
             continue
         other = config.retrievers[name].compared_with
         if other and other in config.retrievers and other not in selected.retrievers:
@@ -191,7 +180,7 @@ def _selection_problems(config: Config, key: str, selected: Probing | Attributin
             yield f"study.{key}.layers: {deepest} is beyond {name!r}, whose last is {depth}"
     for name in selected.datasets:
         if name not in config.datasets:
-            yield f"study.{key}.datasets: no dataset is named {name!r}"
+            yield f"study.{key}.datasets: {unknown('dataset', name, config.datasets)}"
     if selected.layers == []:
         yield f"study.{key}.layers: names no layer"
 
@@ -231,7 +220,8 @@ def _attribute_problems(config: Config, attribute: Attributing) -> Iterable[str]
     yield from _selection_problems(config, "attribute", attribute)
     for name in attribute.attributions:
         if name not in config.attributions:
-            yield f"study.attribute.attributions: no attribution is named {name!r}"
+            absent = unknown("attribution", name, config.attributions)
+            yield f"study.attribute.attributions: {absent}"
         else:
             entry = config.attributions[name]
             yield from _twice(f"attributions.{name}", entry, ["sublayers"])
@@ -262,11 +252,13 @@ def _attribute_problems(config: Config, attribute: Attributing) -> Iterable[str]
     for name, retrievers in attribute.only.items():
         # Names of the catalogues: an overlay that selects fewer keeps this mapping.
         if name not in config.attributions:
-            yield f"study.attribute.only.{name}: no attribution has this name"
+            absent = unknown("attribution", name, config.attributions)
+            yield f"study.attribute.only: {absent}"
         for retriever in retrievers:
             other = getattr(config.retrievers.get(retriever), "compared_with", None)
             if retriever not in config.retrievers:
-                yield f"study.attribute.only.{name}: no retriever is named {retriever!r}"
+                absent = unknown("retriever", retriever, config.retrievers)
+                yield f"study.attribute.only.{name}: {absent}"
             elif other and other not in retrievers:
                 yield f"study.attribute.only.{name}: {retriever!r} needs {other!r} beside it"
     for normaliser, values in attribute.thresholds.items():
@@ -276,7 +268,8 @@ def _attribute_problems(config: Config, attribute: Attributing) -> Iterable[str]
     for name in maps.threshold_of:
         # Names of the catalogue, as of `only`.
         if name not in config.retrievers:
-            yield f"study.attribute.maps.threshold_of: no retriever is named {name!r}"
+            absent = unknown("retriever", name, config.retrievers)
+            yield f"study.attribute.maps.threshold_of: {absent}"
     drawn = {"threshold": maps.threshold}
     drawn |= {f"threshold_of.{name}": value for name, value in maps.threshold_of.items()}
     for key, value in drawn.items():
@@ -352,4 +345,4 @@ def _figure_problems(config: Config) -> Iterable[str]:
     for key, names in named.items():
         for name in names:
             if name not in config.retrievers:
-                yield f"study.{key}: no retriever is named {name!r}"
+                yield f"study.{key}: {unknown('retriever', name, config.retrievers)}"

@@ -16,8 +16,14 @@ Scorer = Literal["bm25", "word-tfidf", "character-tfidf", "character-bm25"]
 SCORERS: tuple[Scorer, ...] = get_args(Scorer)
 BM25 = ("bm25", "character-bm25")
 """Those of them that are BM25."""
+OF_WORDS = ("bm25", "word-tfidf")
+"""Those of them that read words; the others read pieces of words."""
 Miner = Literal[Scorer, "random"]
 """What finds hard negatives: a lexical scorer, or chance."""
+
+
+StopWords = Literal["english", "none"]
+"""Which words lexical scorers leave out."""
 
 
 class Negatives(Strict):
@@ -42,7 +48,10 @@ class Negatives(Strict):
 
 
 class Splits(Strict):
-    """Training, validation and test samples; splits that the source publishes are kept."""
+    """Training, validation and test samples. One rule for all formats: splits that the source
+    publishes are kept where a train split is among them, and what is not published is taken from
+    train (dev is the test split where there is no test). Without a train split, as where a folder
+    has the judgements of test alone, all samples are split anew, and the terminal says so."""
 
     by: Literal["query", "sample"] = "query"
     """`query`: no query on two sides. `sample`: the published way, which leaks queries."""
@@ -93,11 +102,18 @@ class _Dataset(Strict):
     negatives: Negatives = Negatives()
     """Which hard negatives a sample gets."""
     splits: ProbedSplits = ProbedSplits()
-    """How samples are split, where the source publishes no splits."""
+    """How samples are split, where the source publishes no splits, or no train split."""
     bm25: Bm25 = Bm25()
     """Settings of BM25, which mines negatives and serves as a control."""
     lexical: list[Scorer] = Field(default=list(SCORERS), min_length=1)
-    """The lexical scorers that serve as controls; the probe `lexical` is the best of them."""
+    """The lexical scorers that serve as controls; the probe `lexical` is the best of them. `bm25`
+    and `word-tfidf` read words; in scripts that write no spaces between them (Han, kana, Thai, Lao,
+    Khmer, Burmese) and in Hangul these are pairs of neighbouring characters. The others read pieces
+    of words."""
+    stop_words: StopWords = "english"
+    """Words that `bm25` and `word-tfidf` leave out: Lucene's 33 English ones (a, an, and, are,
+    as, at, be, but, by, for, if, in, into, is, it, no, not, of, on, or, such, that, the, their,
+    then, there, these, they, this, to, was, will, with), or none."""
     shards: int = Field(default=1, ge=1, le=1000)
     """Pieces in which a side is embedded, one job each."""
 
@@ -109,7 +125,7 @@ REMOTE = ("http://", "https://", "hub:")
 class _FileDataset(_Dataset):
     source: str | dict[Slug, str]
     """A path (relative to the file that names it) or an http(s) address, or one for each
-    published split (train, dev, validation, test)."""
+    published split (train, dev, validation, test); see `splits` for which of them are kept."""
     sha256: Sha256 | dict[Slug, Sha256] | None = None
     """Checked before reading, where given: of the one file, or of files by their split."""
     size: Bytes | dict[Slug, Bytes] | None = None
@@ -135,7 +151,7 @@ class Pydocs(_Dataset):
     workflow's own."""
 
 
-class Jsonl(_FileDataset):
+class Jsonl(_LimitedDataset):
     """Lines of `{"query": str, "pos": [str], "neg": [str]}`, and optionally `"paraphrases": [str]`,
     other wordings of the query, of which attributions may take one."""
 
@@ -143,11 +159,9 @@ class Jsonl(_FileDataset):
     """How the source is read."""
 
 
-class Beir(_FileDataset):
-    """A folder with corpus.jsonl, queries.jsonl and qrels/*.tsv."""
+class _Collection(_FileDataset):
+    """A folder with queries, passages and judgements that name their ids."""
 
-    format: Literal["beir"]
-    """How the source is read."""
     source: str
     """The folder; relative to the file that names it."""
     sha256: None = None
@@ -156,6 +170,9 @@ class Beir(_FileDataset):
     """A folder has none."""
     judged_only: bool = False
     """Keep only the passages that some query judges."""
+    positive_from: int = Field(default=1, ge=1)
+    """The lowest grade of a positive. A passage that was judged with a lower grade is a hard
+    negative of the query."""
     lost_judgements: float = Field(default=0.01, ge=0, le=1)
     """Refuse the folder when a larger share of its judgements names queries or passages that it
     does not hold. A few are missing in some collections; ids that are written in two ways lose
@@ -166,6 +183,34 @@ class Beir(_FileDataset):
     def _no_digest(cls, value: Any) -> None:
         if value is not None:
             raise ValueError("source is a folder, and only files are checked: leave this out")
+
+
+class Beir(_Collection):
+    """A folder with corpus.jsonl, queries.jsonl and qrels/*.tsv, a file for each split."""
+
+    format: Literal["beir"]
+    """How the source is read."""
+
+
+Inside = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-][\w.-]*(/[A-Za-z0-9_-][\w.-]*)*$")]
+"""A file below a folder."""
+
+
+class Trec(_Collection):
+    """A folder with the documents, topics and qrels of a test collection, as TREC has them.
+
+    Documents and topics are JSON lines, TSV (id, text; of documents also id, title, text) or SMART
+    (`.I`, `.T`, `.W`); topics may also be in TREC's own marks (`<top>`, `<num>`, `<title>`). What a
+    file is shows in its first line. Qrels have four fields: topic, iteration, document, grade."""
+
+    format: Literal["trec"]
+    """How the source is read."""
+    documents: Inside = "documents.jsonl"
+    """The file of the documents, in the folder."""
+    topics: Inside = "topics.tsv"
+    """The file of the topics, in the folder."""
+    qrels: Inside | dict[Slug, Inside] = "qrels.txt"
+    """The file of the judgements, in the folder, or one for each published split."""
 
 
 class Dpr(_LimitedDataset):
@@ -221,19 +266,23 @@ class Msmarco(_LimitedDataset):
     """How the source is read."""
 
 
-class Columns(Strict):
-    """Which columns of a table hold what; a dotted name reaches into structures."""
+Named = str | Annotated[list[str], Field(min_length=1)]
 
-    query: str
+
+class Columns(Strict):
+    """Which columns of a table hold what; a dotted name reaches into structures. Several names, as
+    `[passages.title, passages.text]`, stand for their texts, joined by a space."""
+
+    query: Named
     """A text."""
-    positives: str
+    positives: Named
     """A text or a list of texts."""
-    negatives: str | None = None
+    negatives: Named | None = None
     """A text or a list of texts."""
 
 
 class Table(_LimitedDataset):
-    """Any table: Parquet, JSON lines, CSV or TSV, or a dataset of the Hugging Face hub."""
+    """Any table: Parquet, JSON (lines or an array), CSV, TSV, or a dataset of the hub."""
 
     format: Literal["table"]
     """How the source is read."""
@@ -247,6 +296,21 @@ class Table(_LimitedDataset):
 
 
 Dataset = Annotated[
-    Pydocs | Jsonl | Beir | Dpr | Tevatron | Squad | Pubmedqa | Hotpotqa | Selqa | Msmarco | Table,
+    Pydocs
+    | Jsonl
+    | Beir
+    | Trec
+    | Dpr
+    | Tevatron
+    | Squad
+    | Pubmedqa
+    | Hotpotqa
+    | Selqa
+    | Msmarco
+    | Table,
     Field(discriminator="format"),
 ]
+FORMATS = tuple(
+    get_args(kind.model_fields["format"].annotation)[0] for kind in get_args(get_args(Dataset)[0])
+)
+"""How sources are read: each is a module under `wellspring.datasets`."""

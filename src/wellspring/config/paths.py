@@ -9,6 +9,7 @@ from typing import Any
 
 from wellspring.config.datasets import REMOTE, Pydocs
 from wellspring.config.entries import Config
+from wellspring.config.files import read
 from wellspring.errors import ConfigError
 
 
@@ -21,7 +22,7 @@ def anchor(raw: Any, files: Iterable[Path]) -> Any:
 
     Raises ConfigError where a file cannot be read or is no mapping.
     """
-    layers = [(file.parent, _content(file)) for file in files]
+    layers = [(file.parent, read(file)) for file in files]
     if not isinstance(raw, Mapping):
         return raw
 
@@ -91,54 +92,6 @@ def local_places(entry: Any) -> list[Path]:
         return [Path(entry.lock)]
     places = [entry.source] if isinstance(entry.source, str) else entry.source.values()
     return [Path(place) for place in places if not place.startswith(REMOTE)]
-
-
-def _content(file: Path) -> Mapping[str, Any]:
-    import yaml
-
-    try:
-        text = file.read_text(encoding="utf-8")
-        _check_keys(file, yaml.compose(text, yaml.SafeLoader))
-        content = yaml.safe_load(text)
-    except OSError as error:
-        raise ConfigError(f"{file}: cannot be read: {error.strerror}") from None
-    except (yaml.YAMLError, ValueError) as error:
-        raise ConfigError(f"{file}: not valid YAML: {' '.join(str(error).split())}") from None
-    if not isinstance(content, Mapping | None):
-        raise ConfigError(f"{file}: must be a mapping of keys, found {str(content)[:80]!r}")
-    return content or {}
-
-
-def _check_keys(file: Path, root: Any) -> None:
-    """Refuse a key that stands twice in a mapping: YAML would take the last without a word."""
-    import yaml
-
-    waiting, seen = [root], set()
-    while waiting:
-        node = waiting.pop()
-        if node is None or id(node) in seen:
-            continue
-        seen.add(id(node))
-        if isinstance(node, yaml.SequenceNode):
-            waiting.extend(node.value)
-        elif isinstance(node, yaml.MappingNode):
-            _check_mapping(file, node)
-            waiting.extend(value for _, value in node.value)
-
-
-def _check_mapping(file: Path, node: Any) -> None:
-    import yaml
-
-    lines: dict[tuple[str, str], int] = {}
-    for key, _ in node.value:
-        line = key.start_mark.line + 1
-        if isinstance(key, yaml.ScalarNode) and key.tag != "tag:yaml.org,2002:merge":
-            if earlier := lines.get((key.tag, key.value)):
-                raise ConfigError(
-                    f"{file}:{line}: the key {key.value!r} stands in line {earlier} already: "
-                    "join the two"
-                )
-            lines[key.tag, key.value] = line
 
 
 def _anchor_model(entry: Any, base: Callable[[str], Path]) -> Any:

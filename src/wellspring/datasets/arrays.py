@@ -9,7 +9,8 @@ from io import TextIOWrapper
 from pathlib import Path
 from typing import Any, TextIO
 
-from wellspring.datasets.records import as_object, opened
+from wellspring.datasets.files import opened
+from wellspring.datasets.records import as_object
 from wellspring.errors import SourceError
 
 CHUNK = 1 << 20

@@ -8,7 +8,13 @@ its text.
 from __future__ import annotations
 
 from wellspring.datasets import arrays
-from wellspring.datasets.records import Collector, Records, Source, passages_field, text_field
+from wellspring.datasets.records import (
+    Collector,
+    Records,
+    Source,
+    content_field,
+    passages_field,
+)
 
 
 def read(source: Source) -> Records:
@@ -22,7 +28,7 @@ def read(source: Source) -> Records:
     for split, path in source.files.items():
         for place, record in arrays.objects(path):
             collector.example(
-                query=text_field(record, "question", place),
+                query=content_field(record, "question", place),
                 positives=passages_field(record, "positive_ctxs", place),
                 negatives=passages_field(record, "hard_negative_ctxs", place, optional=True),
                 split=split,

@@ -15,9 +15,9 @@ from wellspring.datasets.records import (
     Records,
     Source,
     as_text,
+    content_field,
     kind,
     list_field,
-    text_field,
     titled,
 )
 from wellspring.errors import SourceError
@@ -34,7 +34,7 @@ def read(source: Source) -> Records:
     collector = Collector()
     for split, path in source.files.items():
         for place, record in arrays.objects(path):
-            question = text_field(record, "question", place)
+            question = content_field(record, "question", place)
             supporting = {title for title, _ in _pairs(record, "supporting_facts", place)}
             paragraphs = [
                 (title, titled(title, "".join(_sentences(sentences, f"context[{index}]", place))))

@@ -3,27 +3,22 @@ other fields are ignored."""
 
 from __future__ import annotations
 
-from wellspring.datasets.records import (
-    Collector,
-    Records,
-    Source,
-    objects,
-    text_field,
-    texts_field,
-)
+from wellspring.datasets.files import objects
+from wellspring.datasets.records import Collector, Records, Source, content_field, texts_field
 
 
 def read(source: Source) -> Records:
     """Reads every file; `neg` and `paraphrases` (other wordings of the query) may be absent, the
-    passages of a repeated query are put together.
+    passages of a repeated query are put together. Option `max_negatives`: keep that many hard
+    negatives of a query, chosen by hash (None: all).
 
     A text's id is the hash of the text. Raises SourceError for what cannot be read, with its place.
     """
-    collector = Collector()
+    collector = Collector(source.options.get("max_negatives"))
     for split, path in source.files.items():
         for place, line in objects(path):
             collector.example(
-                query=text_field(line, "query", place),
+                query=content_field(line, "query", place),
                 positives=texts_field(line, "pos", place),
                 negatives=texts_field(line, "neg", place, optional=True),
                 split=split,

@@ -1,7 +1,10 @@
 """Lexical scorers: how much a passage has in common with a query, and how much that says.
 
 There are two kinds of terms. Words are in lower case, have two characters or more, are not stemmed,
-and leave out Lucene's 33 English stop words. Pieces are the runs of 2 to 4 characters of what lies
+and leave out Lucene's 33 English stop words, or none. In scripts that write no spaces between words
+(Han, kana, Thai, Lao, Khmer, Burmese), and in Hangul, which joins particles to words, every two
+characters that stand beside each other are a word, and one that stands alone is; so does Lucene's
+analyser for Chinese, Japanese and Korean. Pieces are the runs of 2 to 4 characters of what lies
 between white space, with a space on either side: they also match inflected or misspelt words, and
 languages that write no spaces. There are two ways to weigh them: BM25 in Lucene's variant (no
 factor k₁ + 1; an idf that cannot be negative: Kamphuis et al. 2020, "Which BM25 do you mean?"), and
@@ -12,14 +15,17 @@ time, so memory grows with the number of distinct terms and not with the number 
 
 from __future__ import annotations
 
+import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Literal
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from functools import partial
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import polars as pl
 
-from wellspring.config.datasets import BM25, SCORERS, Scorer
+from wellspring.config.datasets import BM25, SCORERS, Scorer, StopWords
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_array
@@ -38,6 +44,15 @@ STOP_WORDS = (
     "a an and are as at be but by for if in into is it no not of on or such that the their then "
     "there these they this to was will with"
 ).split()
+# Thai and Lao (0e00), Burmese (1000), Hangul letters (1100), Khmer (1780), kana and
+# Bopomofo (3040), Han (3400, 4e00, f900, from 20000), Hangul (ac00), narrow kana (ff66): with
+# vowel signs, which belong to the run, and without punctuation.
+UNSPACED = (
+    "\u0e00-\u0e4e\u0e50-\u0e59\u0e80-\u0eff\u1000-\u1049\u1050-\u109f\u1100-\u11ff"
+    "\u1780-\u17d3\u17dc-\u17ff\u3005\u3040-\u30fa\u30fc-\u31ff\u3400-\u4dbf\u4e00-\u9fff"
+    "\uac00-\ud7ff\uf900-\ufaff\uff66-\uffdc\U00020000-\U0003ffff"
+)
+RUNS = re.compile(rf"([{UNSPACED}]+)|([^\W{UNSPACED}]{{2,}})")
 # On the docstrings of the default study, tf-idf over runs of 2 to 4, 3 to 5 or 4 characters, inside
 # words or across white space, is right for .713 to .728 (N = 2) and .549 to .565 (N = 5) of the
 # validation samples: within a standard error (.018, .025). Of those that find words of two letters
@@ -55,6 +70,7 @@ def scores(
     scorers: Sequence[Scorer] = SCORERS,
     k1: float = K1,
     b: float = B,
+    stop_words: StopWords = "english",
 ) -> dict[Scorer, np.ndarray]:
     """Each scorer's score of every pair, float32 of shape (pairs,); 0 where no term is shared.
 
@@ -77,7 +93,7 @@ def scores(
     }
     units: dict[Unit, None] = dict.fromkeys(UNITS[scorer] for scorer in scorers)
     for unit in units:
-        terms = Terms(passages["text"], unit)
+        terms = Terms(passages["text"], unit, stop_words)
         counts = terms.counts(queries["text"])
         asked: dict[Scorer, csr_array] = {
             scorer: query_weights(counts, terms, scorer)
@@ -95,7 +111,7 @@ def scores(
 
 
 def of_samples(
-    texts: pl.DataFrame, samples: pl.DataFrame, scorers: Sequence[Scorer], **settings: float
+    texts: pl.DataFrame, samples: pl.DataFrame, scorers: Sequence[Scorer], **settings: Any
 ) -> pl.DataFrame:
     """sample_id, and a list a scorer: its score of the positive, then of each negative.
 
@@ -116,11 +132,17 @@ def of_samples(
 class Terms:
     """The words of a corpus of passages, or their pieces, and how many passages have each."""
 
-    def __init__(self, passages: Sequence[str] | pl.Series, unit: Unit) -> None:
+    def __init__(
+        self,
+        passages: Sequence[str] | pl.Series,
+        unit: Unit,
+        stop_words: StopWords = "english",
+    ) -> None:
         # Imported here: a job that only needs splits need not wait for it.
         from sklearn.feature_extraction.text import CountVectorizer
 
-        options = {"stop_words": STOP_WORDS}
+        dropped = frozenset(STOP_WORDS if stop_words == "english" else ())
+        options = {"analyzer": partial(words, stop_words=dropped)}
         if unit == "characters":
             options = {"analyzer": "char_wb", "ngram_range": PIECES}
         analyse = CountVectorizer(**options).build_analyzer()
@@ -145,6 +167,32 @@ class Terms:
         from scipy.sparse import csr_array
 
         return csr_array(self._vectorizer.transform(texts))
+
+
+def words(text: str, stop_words: Collection[str] = ()) -> list[str]:
+    """The words of a text, in its order, without the stop words."""
+    terms = []
+    for unspaced, word in RUNS.findall(text.lower()):
+        if word:
+            terms += [] if word in stop_words else [word]
+        elif len(unspaced) == 1:
+            terms.append(unspaced)
+        else:
+            terms += map("".join, pairwise(unspaced))
+    return terms
+
+
+def silent(scores: Mapping[Scorer, np.ndarray]) -> list[str]:
+    """What to say of scorers that give every pair 0, a line each."""
+    lines = []
+    for scorer, values in scores.items():
+        if len(values) and not values.any():
+            terms = "words" if UNITS[scorer] == "words" else "pieces of words"
+            lines.append(
+                f"{scorer} is 0 for every candidate: no query shares {terms} with its passages, so "
+                "this control says nothing here (are the two sides in one language?)"
+            )
+    return lines
 
 
 def query_weights(counts: csr_array, terms: Terms, scorer: Scorer) -> csr_array:

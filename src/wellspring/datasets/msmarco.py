@@ -12,9 +12,9 @@ from wellspring.datasets.records import (
     Records,
     Source,
     as_object,
+    content_field,
     list_field,
     present,
-    text_field,
     texts_field,
 )
 from wellspring.errors import SourceError
@@ -32,7 +32,7 @@ def read(source: Source) -> Records:
     collector = Collector(source.options.get("max_negatives"))
     for split, path in source.files.items():
         for place, row in parquet.rows(path, COLUMNS):
-            query = text_field(row, "query", place)
+            query = content_field(row, "query", place)
             inner = f"{place}: passages"
             passages = as_object(present(row, "passages", place), inner)
             selected = list_field(passages, "is_selected", inner)

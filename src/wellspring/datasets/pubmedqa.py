@@ -12,7 +12,7 @@ from wellspring.datasets.records import (
     Records,
     Source,
     as_object,
-    text_field,
+    content_field,
     texts_field,
 )
 
@@ -32,6 +32,6 @@ def read(source: Source) -> Records:
             if whole:
                 passage = " ".join(texts_field(record, "CONTEXTS", place))
             else:
-                passage = text_field(record, "LONG_ANSWER", place)
-            collector.example(text_field(record, "QUESTION", place), [passage], [], split)
+                passage = content_field(record, "LONG_ANSWER", place)
+            collector.example(content_field(record, "QUESTION", place), [passage], [], split)
     return collector.records(source.name)

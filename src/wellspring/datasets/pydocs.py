@@ -23,7 +23,8 @@ from itertools import zip_longest
 from pathlib import Path, PurePath
 
 from wellspring import randomness
-from wellspring.datasets.records import Collector, Records, Source, lines, text_id
+from wellspring.datasets.files import lines
+from wellspring.datasets.records import Collector, Records, Source, text_id
 from wellspring.errors import SourceError
 
 # In characters. A longer first paragraph is no summary, shorter texts say too little.

@@ -1,9 +1,10 @@
-"""What every format gives: texts, judgements and a count of each repair; and how files are read.
+"""What every format gives: texts, judgements and a count of each repair; and how fields are read.
 
 Repairs are counted, never silent. A file that cannot be trusted (malformed JSON, a missing field,
 a value of another type, bytes that are not UTF-8) is a `SourceError` that names file, line and
 field. What published data really holds is repaired:
 
+- null stands for an empty text;
 - an empty passage is dropped, with its judgements; so is an empty query;
 - a text or a judgement that is listed twice counts once (the highest grade stays);
 - a text that is both a positive and a hard negative of one query is a positive;
@@ -12,15 +13,13 @@ field. What published data really holds is repaired:
 
 from __future__ import annotations
 
-import gzip
 import hashlib
 import json
-import zlib
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, BinaryIO, Literal, cast
+from typing import Any, Literal
 
 import polars as pl
 
@@ -265,39 +264,6 @@ def _limited(judgements: pl.DataFrame, limit: int | None) -> pl.DataFrame:
     return judgements.join(surplus, on=triple, how="anti", nulls_equal=True, maintain_order="left")
 
 
-def opened(path: Path) -> BinaryIO:
-    """The bytes of a file, unpacked where its name ends in .gz; SourceError where it is none."""
-    try:
-        return cast(BinaryIO, gzip.open(path)) if path.suffix == ".gz" else path.open("rb")
-    except OSError as error:
-        raise SourceError(f"{path}: cannot be read: {error.strerror}") from None
-
-
-def lines(path: Path) -> Iterator[tuple[str, str]]:
-    """The lines that are not blank, without their ends, each with its place ("path:line")."""
-    number = 0
-    try:
-        with opened(path) as stream:
-            for number, data in enumerate(stream, start=1):
-                line = data.decode("utf-8-sig" if number == 1 else "utf-8").strip("\r\n")
-                if line and not line.isspace():
-                    yield f"{path}:{number}", line
-    except UnicodeDecodeError as error:
-        raise SourceError(f"{path}:{number}: not UTF-8: {error.reason}") from None
-    except (OSError, EOFError, zlib.error) as error:
-        raise SourceError(f"{path}:{number + 1}: cannot be read: {error}") from None
-
-
-def objects(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
-    """The JSON object of every line, each with its place ("path:line")."""
-    for place, line in lines(path):
-        try:
-            value = json.loads(line)
-        except (ValueError, RecursionError) as error:
-            raise SourceError(f"{place}: malformed JSON: {error}") from None
-        yield place, as_object(value, place)
-
-
 def text_field(value: dict[str, Any], name: str, place: str, missing: str | None = None) -> str:
     """The text in a field; `missing` (where it is given) stands for an absent or null one."""
     if value.get(name) is None and missing is not None:
@@ -305,10 +271,15 @@ def text_field(value: dict[str, Any], name: str, place: str, missing: str | None
     return as_text(present(value, name, place), name, place)
 
 
+def content_field(value: dict[str, Any], name: str, place: str) -> str:
+    """The text in a field; null stands for an empty text, which is dropped and counted."""
+    return as_content(present(value, name, place), name, place)
+
+
 def texts_field(value: dict[str, Any], name: str, place: str, optional: bool = False) -> list[str]:
     """The list of texts in a field; empty where the field is absent and `optional`."""
     return [
-        as_text(item, f"{name}[{index}]", place)
+        as_content(item, f"{name}[{index}]", place)
         for index, item in enumerate(list_field(value, name, place, optional))
     ]
 
@@ -318,7 +289,7 @@ def passages_field(
 ) -> list[str]:
     """The passages of a list of objects with `text` and perhaps `title`; as `texts_field`."""
     return [
-        titled(text_field(item, "title", inner, missing=""), text_field(item, "text", inner))
+        titled(text_field(item, "title", inner, missing=""), content_field(item, "text", inner))
         for inner, item in objects_field(value, name, place, optional)
     ]
 
@@ -369,6 +340,11 @@ def as_text(value: Any, name: str, place: str) -> str:
             f"{place}: field '{name}' holds half of a surrogate pair, which is no text"
         ) from None
     return value
+
+
+def as_content(value: Any, name: str, place: str) -> str:
+    """The same, where null stands for an empty text."""
+    return "" if value is None else as_text(value, name, place)
 
 
 def as_index(value: Any, name: str, place: str) -> int:

@@ -11,9 +11,9 @@ from dataclasses import dataclass, field
 
 import polars as pl
 
-from wellspring.config.datasets import Miner
+from wellspring.config.datasets import Miner, StopWords
 from wellspring.datasets import lexical, negatives
-from wellspring.datasets.splits import SPLITS, Splitting, assigned, homes, keyed
+from wellspring.datasets.splits import SPLITS, Splitting, assigned, homes, keyed, without_train
 from wellspring.errors import WellspringError
 
 # Below this share of the queries, those without a negative are counted and not told.
@@ -34,6 +34,7 @@ class Sampling:
     splitting: Splitting = field(default_factory=Splitting)
     k1: float = lexical.K1
     b: float = lexical.B
+    stop_words: StopWords = "english"
 
 
 @dataclass(frozen=True)
@@ -103,7 +104,10 @@ def make(texts: pl.DataFrame, judgements: pl.DataFrame, sampling: Sampling) -> S
             "queries_on_both_sides": by_query.select(pl.sum("split")).item(),
             **_seen_in_train(frame),
         },
-        warnings=(cause,) if cause and without > FEW * pairs["query_id"].n_unique() else (),
+        warnings=(
+            *_split_anew(judgements, sampling.splitting),
+            *((cause,) if cause and without > FEW * pairs["query_id"].n_unique() else ()),
+        ),
     )
 
 
@@ -207,6 +211,7 @@ def _mined(
             sampling.negatives_seed,
             sampling.k1,
             sampling.b,
+            sampling.stop_words,
         )
         for part in parts
     )
@@ -250,12 +255,24 @@ def _seen_in_train(frame: pl.DataFrame) -> dict[str, int]:
     return {"test_candidates": test.height, "test_passages_seen_in_train": seen.height}
 
 
+def _split_anew(judgements: pl.DataFrame, splitting: Splitting) -> list[str]:
+    """What to say where published splits are not kept."""
+    if not (names := without_train(judgements)):
+        return []
+    several = "s" if len(names) > 1 else ""
+    return [
+        f"the source publishes the split{several} {' and '.join(names)} and no train split: all "
+        f"its samples are split anew (splits.test: {splitting.test}, splits.validation: "
+        f"{splitting.validation}); give a train split, too, to keep what is published"
+    ]
+
+
 def _cause(without: int, pairs: pl.DataFrame, sampling: Sampling) -> str | None:
     """What to say where mining finds nothing for some queries."""
     if not without:
         return None
     words = lexical.UNITS.get(sampling.mined or "") == "words"
-    mend = ": where texts write no spaces, set negatives.mined to character-tfidf" if words else ""
+    mend = ": set negatives.mined to character-tfidf, which matches parts of words" if words else ""
     return (
         f"{sampling.mined} found no negative for {without:,} of "
         f"{pairs['query_id'].n_unique():,} queries, whose samples are dropped{mend}"
@@ -269,7 +286,7 @@ def _check(
     splitting = sampling.splitting
     mends = {
         "train": f"lower splits.test ({splitting.test}) or splits.validation "
-        f"({splitting.validation}), or give a source with a train split",
+        f"({splitting.validation})",
         "validation": f"raise splits.validation ({splitting.validation})",
         "test": f"raise splits.test ({splitting.test})",
     }

@@ -14,8 +14,8 @@ from wellspring.datasets.records import (
     Records,
     Source,
     as_index,
+    content_field,
     list_field,
-    text_field,
     texts_field,
 )
 from wellspring.errors import SourceError
@@ -34,7 +34,7 @@ def read(source: Source) -> Records:
             sentences = texts_field(record, "candidates", place)
             answers = _answers(record, len(sentences), place)
             collector.example(
-                query=text_field(record, "question", place),
+                query=content_field(record, "question", place),
                 positives=[sentences[index] for index in answers],
                 negatives=[text for index, text in enumerate(sentences) if index not in answers],
                 split=split,

@@ -2,6 +2,11 @@
 
 A query is its text and a passage is its text. No result depends on the order of rows, nor on the
 negatives: new ones leave the test queries as they were.
+
+One rule for the splits that a source publishes, whatever its format: they are kept where a train
+split is among them, and what is not published is taken from train. Without a train split, as where
+a collection has test judgements alone, there is nothing to train probes on: all samples are split
+as if none were published.
 """
 
 from __future__ import annotations
@@ -158,8 +163,20 @@ def homes(
     )
 
 
+def without_train(judgements: pl.DataFrame) -> list[str]:
+    """The splits that a source publishes where none of them is train: they are not kept.
+
+    judgements: as in `records.Records`; a judgement without a split counts as train.
+    """
+    names = set(judgements.filter(pl.col("grade") > 0)["split"])
+    return [] if names & {"train", None} else sorted(names)
+
+
 def _published(positives: pl.DataFrame) -> pl.DataFrame:
-    """query_id, positive_id and the published split under our names; null where none is."""
+    """query_id, positive_id and the published split under our names; null where none is, and
+    everywhere where none of them is train."""
+    if without_train(positives):
+        positives = positives.with_columns(split=pl.lit(None, pl.String))
     unknown = set(positives["split"].drop_nulls()) - set(PUBLISHED)
     if unknown:
         raise WellspringError(

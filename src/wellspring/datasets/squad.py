@@ -19,6 +19,7 @@ from wellspring.datasets.records import (
     Records,
     Source,
     as_index,
+    content_field,
     kind,
     list_field,
     objects_field,
@@ -71,7 +72,7 @@ def _article(
     """Adds an article's questions."""
     paragraphs = []
     for where, entry in objects_field(article, "paragraphs", place):
-        context = text_field(entry, "context", where)
+        context = content_field(entry, "context", where)
         paragraphs.append(_Paragraph(where, entry, context, pieces(context, words)))
     for paragraph in paragraphs:
         own = paragraph.passages()
@@ -79,7 +80,7 @@ def _article(
             text for other in paragraphs if other is not paragraph for text in other.passages()
         ]
         for where, entry in objects_field(paragraph.entry, "qas", paragraph.place):
-            question = text_field(entry, "question", where)
+            question = content_field(entry, "question", where)
             if _unanswered(entry, where):
                 collector.counts["questions_without_answer_dropped"] += 1
                 continue

@@ -1,29 +1,31 @@
-"""Format `table`: Parquet, lines of JSON, CSV or TSV, by suffix, with the columns that are named.
+"""Format `table`: Parquet, JSON (lines of objects or one array), CSV or TSV, by suffix, with the
+columns that are named.
 
 A column of passages holds a text or a list of texts. A dotted name reaches into a struct
 (`passages.text`), and into the structs of a list, of each of which it takes the field. A column
-whose own name has a dot comes first. Texts of CSV and TSV stand plain or in double quotes, in which
-a double quote is doubled.
+whose own name has a dot comes first. Several names stand for their texts, joined by a space: of
+lists the first with the first, and so on, and a single text with each of them. Texts of CSV and TSV
+stand plain or in double quotes, in which a double quote is doubled.
 """
 
 from __future__ import annotations
 
 import csv
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from io import TextIOWrapper
 from pathlib import Path
 from typing import Any
 
-from wellspring.datasets import parquet
+from wellspring.datasets import arrays, parquet
+from wellspring.datasets.files import first_line, objects, opened
 from wellspring.datasets.records import (
     Collector,
     Records,
     Source,
+    as_content,
     as_text,
     kind,
-    objects,
-    opened,
     present,
 )
 from wellspring.errors import SourceError
@@ -45,12 +47,14 @@ def read(source: Source) -> Records:
     """
     collector = Collector(source.options.get("max_negatives"))
     columns = source.options["columns"]
-    query, positives, negatives = map(columns.get, ("query", "positives", "negatives"))
-    names = [name for name in (query, positives, negatives) if name is not None]
+    query, positives, negatives = (
+        _names(columns.get(name)) for name in ("query", "positives", "negatives")
+    )
+    names = [*query, *positives, *negatives]
     for split, path in source.files.items():
         for place, row in _reader(path)(path, names):
             collector.example(
-                query=_text(reach(row, query, place), query, place),
+                query=_joined(as_content(reach(row, name, place), name, place) for name in query),
                 positives=_texts(row, positives, place),
                 negatives=_texts(row, negatives, place),
                 split=split,
@@ -75,16 +79,31 @@ def reach(row: Any, name: str, place: str) -> Any:
     raise SourceError(f"{place}: expected an object with {name!r}, found {kind(row)}")
 
 
-def _text(value: Any, name: str, place: str) -> str:
-    return "" if value is None else as_text(value, name, place)
+def _names(given: str | list[str] | None) -> list[str]:
+    return [given] if isinstance(given, str) else given or []
 
 
-def _texts(row: dict[str, Any], name: str | None, place: str) -> list[str]:
-    if name is None or (value := reach(row, name, place)) is None:
-        return []
+def _joined(texts: Iterable[str]) -> str:
+    return " ".join(filter(None, map(str.strip, texts)))
+
+
+def _texts(row: dict[str, Any], names: list[str], place: str) -> list[str]:
+    """The passages in these columns; of several columns joined."""
+    parts = [_column(reach(row, name, place), name, place) for name in names]
+    sizes = {len(part) for part in parts if isinstance(part, list)}
+    if len(sizes) > 1:
+        raise SourceError(f"{place}: the lists in {' and '.join(names)} are not equally long")
+    if not sizes:
+        texts = [part for part in parts if part is not None]
+        return [_joined(texts)] if texts else []
+    lists = [part if isinstance(part, list) else [part or ""] * max(sizes) for part in parts]
+    return list(map(_joined, zip(*lists, strict=True)))
+
+
+def _column(value: Any, name: str, place: str) -> str | list[str] | None:
     if isinstance(value, list):
-        return [_text(item, f"{name}[{index}]", place) for index, item in enumerate(value)]
-    return [as_text(value, name, place)]
+        return [as_content(item, f"{name}[{index}]", place) for index, item in enumerate(value)]
+    return None if value is None else as_text(value, name, place)
 
 
 def _reader(path: Path) -> Callable[[Path, list[str]], Rows]:
@@ -107,7 +126,7 @@ def _suffix(path: Path) -> str:
 
 
 def _json(path: Path, names: list[str]) -> Rows:
-    return objects(path)
+    return arrays.objects(path) if first_line(path).startswith("[") else objects(path)
 
 
 def _separated(path: Path, names: list[str]) -> Rows:
@@ -144,4 +163,12 @@ def _check_header(header: list[str], names: list[str], path: Path) -> None:
     for name in names:
         if header.count(name) != 1:
             found = "there is no column" if name not in header else "more than one column is named"
-            raise SourceError(f"{path}:1: {found} {name!r}; its columns are {', '.join(header)}")
+            headless = not {*names} & {*header}
+            mend = (
+                "; if this line is data, write the names of the columns above it"
+                if headless
+                else ""
+            )
+            raise SourceError(
+                f"{path}:1: {found} {name!r}; its columns are {', '.join(header)[:200]}{mend}"
+            )

@@ -6,14 +6,8 @@ and `docid` are not read: one text under two of them is one text.
 
 from __future__ import annotations
 
-from wellspring.datasets.records import (
-    Collector,
-    Records,
-    Source,
-    objects,
-    passages_field,
-    text_field,
-)
+from wellspring.datasets.files import objects
+from wellspring.datasets.records import Collector, Records, Source, content_field, passages_field
 
 
 def read(source: Source) -> Records:
@@ -27,7 +21,7 @@ def read(source: Source) -> Records:
     for split, path in source.files.items():
         for place, line in objects(path):
             collector.example(
-                query=text_field(line, "query", place),
+                query=content_field(line, "query", place),
                 positives=passages_field(line, "positive_passages", place),
                 negatives=passages_field(line, "negative_passages", place, optional=True),
                 split=split,

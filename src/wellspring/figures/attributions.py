@@ -15,11 +15,8 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import (
     FixedLocator,
     FuncFormatter,
-    LogLocator,
     MultipleLocator,
     NullFormatter,
-    NullLocator,
-    StrMethodFormatter,
 )
 
 from wellspring.errors import ConfigError
@@ -36,6 +33,7 @@ from wellspring.figures.style import (
     labelled_grid,
     legend_above,
     lines_of,
+    log_ticks,
     noise_band,
     noise_key,
     note,
@@ -272,9 +270,7 @@ def _whole_layers(axes: np.ndarray, layers: pl.Series) -> None:
 def _ratios(ax: Axes) -> None:
     """A logarithmic scale of plain numbers: sub-layers differ in width."""
     ax.set_yscale("log")
-    ax.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-    ax.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
-    ax.yaxis.set_minor_locator(NullLocator())
+    log_ticks(ax.yaxis, ax.dataLim.y0, ax.dataLim.y1)
 
 
 def _sweep_line(ax: Axes, rows: pl.DataFrame, line: Line, label: str) -> None:
@@ -323,12 +319,12 @@ def _thresholds(axes: np.ndarray, thresholds: pl.Series) -> None:
     for ax in axes.flat:
         if (thresholds > 0).all():
             ax.set_xscale("log")
+            log_ticks(ax.xaxis, least, thresholds.max())
         elif least is not None:
             ax.set_xscale("symlog", linthresh=least)
+            ax.xaxis.set_minor_formatter(NullFormatter())
     for ax in axes[-1]:
-        # Of few thresholds the labels between decades would meet.
-        ax.xaxis.set_minor_formatter(NullFormatter())
-        ax.set_xlabel("threshold")
+        ax.set_xlabel("threshold (log scale)" if least is not None else "threshold")
 
 
 def _percentages(axes: np.ndarray, top: float) -> None:

@@ -29,6 +29,7 @@ from wellspring.figures.style import (
     noise_band,
     noise_key,
     note,
+    runs,
     step_of,
     theme,
 )
@@ -276,7 +277,12 @@ def _draw(ax: Axes, rows: pl.DataFrame, line: Line, label: str) -> None:
 def _draw_published(ax: Axes, points: pl.DataFrame, line: Line, name: str) -> None:
     """The published curve of a retriever, where it has one."""
     if not points.is_empty():
-        layers, accuracy = points.sort("layer").select("layer", "accuracy")
+        layers, accuracy = (
+            points.sort("layer")[column].cast(pl.Float64).to_numpy()
+            for column in ("layer", "accuracy")
+        )
+        ends = [part.stop for part in runs(layers)[:-1]]
+        layers, accuracy = (np.insert(values, ends, np.nan) for values in (layers, accuracy))
         ax.plot(layers, accuracy, label=f"{PUBLISHED}: {name}", **line.published().kwargs())
 
 

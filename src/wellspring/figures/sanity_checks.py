@@ -11,7 +11,7 @@ from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import FixedLocator, NullLocator, StrMethodFormatter
+from matplotlib.ticker import FixedLocator, NullFormatter, NullLocator, StrMethodFormatter
 
 from wellspring.config.attributions import By
 from wellspring.errors import ConfigError
@@ -142,13 +142,13 @@ def _effect(ax: Axes, rows: pl.DataFrame, names: Sequence[str]) -> None:
 def _ablation_axes(axes: np.ndarray, rows: pl.DataFrame, effect: str) -> None:
     """Scales of one column: neurons in powers; vectors' changes too, as they span many."""
     numbers = rows["neurons"].unique().sort().to_list()
-    axes[-1].set_xlabel("ablated neurons")
+    axes[-1].set_xlabel("ablated neurons (log scale)")
     for ax in axes:
         ax.set_xscale("log")
         if len(numbers) <= 6:
             ax.xaxis.set_major_locator(FixedLocator(numbers))
             ax.xaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
-            ax.xaxis.set_minor_locator(NullLocator())
+            ax.xaxis.set_minor_formatter(NullFormatter())
         if effect == "change":
             _decades(ax, max(rows.select(pl.max("estimate")).item(), 1e-9))
         else:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Literal
 
@@ -13,9 +14,11 @@ import seaborn as sns
 from matplotlib import style
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
+from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter, StrMethodFormatter
 
 # Inches: the text width of a two-column page, and one of its columns.
 DOUBLE_COLUMN, SINGLE_COLUMN = 7.0, 3.4
@@ -175,13 +178,48 @@ def labelled_grid(
 
 
 def curve(ax: Axes, rows: pl.DataFrame, along: str, line: Line, label: str) -> None:
-    """The estimates over the column `along`, with their band from low to high."""
+    """The estimates over the column `along`, with their band from low to high.
+
+    Over layers the line is broken where some were not measured. A point that stands alone has a
+    bar in place of the band.
+    """
     rows = rows.sort(along)
     x, estimate, low, high = (
         rows[column].cast(pl.Float64).to_numpy() for column in (along, "estimate", "low", "high")
     )
-    ax.fill_between(x, low, high, color=line.color, alpha=0.16, linewidth=0)
-    ax.plot(x, estimate, label=label, markevery=1 + len(x) // 16, **line.kwargs())
+    parts = runs(x) if along == "layer" else [slice(0, len(x))]
+    ends = np.array([part.stop for part in parts[:-1]], dtype=int)
+    xs, estimates, lows, highs = (np.insert(v, ends, np.nan) for v in (x, estimate, low, high))
+    ax.fill_between(xs, lows, highs, color=line.color, alpha=0.16, linewidth=0)
+    alone = [part.start for part in parts if part.stop - part.start == 1]
+    if alone:
+        bars = {"color": line.color, "alpha": 0.6, "linewidth": 1.0, "zorder": line.zorder - 0.1}
+        ax.vlines(x[alone], low[alone], high[alone], **bars)
+        line = line if line.marker else replace(line, marker=".")
+    points = np.flatnonzero(~np.isnan(xs))
+    looks = line.kwargs() | {"markevery": points[:: 1 + len(x) // 16].tolist()}
+    ax.plot(xs, estimates, label=label, **looks)
+
+
+def runs(layers: np.ndarray) -> list[slice]:
+    """The runs of layers that follow each other, of rising ones."""
+    ends = [0, *(np.flatnonzero(np.diff(layers) > 1) + 1), len(layers)]
+    return [slice(first, last) for first, last in pairwise(map(int, ends)) if last > first]
+
+
+def log_ticks(axis: Axis, low: float, high: float) -> None:
+    """Ticks with plain numbers on a logarithmic axis from low to high: enough of them to show that
+    it is one."""
+    ratio = high / low if low > 0 else np.inf
+    if ratio < 4:
+        axis.set_major_locator(MaxNLocator(5, min_n_ticks=4))
+    else:
+        # At least three lie between any two numbers so far apart, and at most nine.
+        steps = {12: (1, 1.5, 2, 3, 4, 6), 60: (1, 2, 5), 1500: (1, 3), np.inf: (1,)}
+        subs = next(subs for most, subs in steps.items() if ratio <= most)
+        axis.set_major_locator(LogLocator(subs=subs))
+    axis.set_major_formatter(StrMethodFormatter("{x:g}"))
+    axis.set_minor_formatter(NullFormatter())
 
 
 def note(figure: Figure, lines: Sequence[str]) -> None:
@@ -199,14 +237,16 @@ def noise_band(ax: Axes, rows: pl.DataFrame, along: str) -> None:
     rows = rows.sort(along).drop_nulls(["low", "high"])
     if rows.is_empty():
         return
-    x, low, high = (rows[name].cast(pl.Float64).to_numpy() for name in (along, "low", "high"))
-    if len(x) == 1:
-        x, low, high = (np.repeat(values, 2) for values in (x + 0.0, low, high))
-        x = x + np.array([-0.15, 0.15])
-    ax.fill_between(x, low, high, label="range of random twins", zorder=1.5, **NOISE)
-    # Two draws may have one difference alone: a range without height.
-    for edge in (low, high):
-        ax.plot(x, edge, color=NOISE["edgecolor"], linewidth=0.5, zorder=1.5)
+    columns = [rows[name].cast(pl.Float64).to_numpy() for name in (along, "low", "high")]
+    for part in runs(columns[0]) if along == "layer" else [slice(0, rows.height)]:
+        x, low, high = (values[part] for values in columns)
+        if len(x) == 1:
+            x, low, high = (np.repeat(values, 2) for values in (x, low, high))
+            x = x + np.array([-0.15, 0.15])
+        ax.fill_between(x, low, high, label="range of random twins", zorder=1.5, **NOISE)
+        # Two draws may have one difference alone: a range without height.
+        for edge in (low, high):
+            ax.plot(x, edge, color=NOISE["edgecolor"], linewidth=0.5, zorder=1.5)
 
 
 def noise_key(draws: int) -> Patch:

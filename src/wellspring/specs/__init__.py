@@ -78,6 +78,7 @@ from wellspring.specs.models import (
     embed,
     encoding,
     fetch,
+    fetched,
     model,
 )
 
@@ -133,6 +134,7 @@ __all__ = [
     "embed",
     "encoding",
     "fetch",
+    "fetched",
     "fidelity",
     "figure",
     "findings",

@@ -7,7 +7,17 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from wellspring.config import BM25, REMOTE, Bm25, Config, Negatives, Scorer, Splits
+from wellspring.config import (
+    BM25,
+    OF_WORDS,
+    REMOTE,
+    Bm25,
+    Config,
+    Negatives,
+    Scorer,
+    Splits,
+    StopWords,
+)
 from wellspring.specs.base import Spec
 
 DOWNLOADS = "data/downloads"
@@ -46,6 +56,8 @@ class SamplesSpec(Spec):
     splits: Splits
     bm25: Bm25 | None
     """None where BM25 mines nothing."""
+    stop_words: StopWords | None = None
+    """None where no words are read."""
 
 
 class QrelsSpec(Spec):
@@ -60,6 +72,8 @@ class LexicalSpec(Spec):
     scorers: list[Scorer]
     bm25: Bm25 | None
     """None where no scorer is a BM25."""
+    stop_words: StopWords | None = None
+    """None where no scorer reads words."""
 
 
 def download(config: Config, dataset: str, file: str) -> DownloadSpec:
@@ -102,6 +116,7 @@ def texts(config: Config, dataset: str) -> TextsSpec:
         "splits",
         "bm25",
         "lexical",
+        "stop_words",
         "shards",
     }
     digests = getattr(entry, "sha256", None) or {}
@@ -121,6 +136,7 @@ def samples(config: Config, dataset: str) -> SamplesSpec:
         negatives=entry.negatives,
         splits=entry.splits,
         bm25=_bm25(entry.bm25, entry.negatives.mined),
+        stop_words=_stop_words(entry.stop_words, entry.negatives.mined),
     )
 
 
@@ -132,7 +148,11 @@ def qrels(config: Config, dataset: str) -> QrelsSpec:
 def lexical(config: Config, dataset: str) -> LexicalSpec:
     """The slice that the candidates' lexical scores depend on."""
     entry = config.datasets[dataset]
-    return LexicalSpec(scorers=entry.lexical, bm25=_bm25(entry.bm25, *entry.lexical))
+    return LexicalSpec(
+        scorers=entry.lexical,
+        bm25=_bm25(entry.bm25, *entry.lexical),
+        stop_words=_stop_words(entry.stop_words, *entry.lexical),
+    )
 
 
 def source_files(config: Config, dataset: str) -> list[str]:
@@ -140,6 +160,11 @@ def source_files(config: Config, dataset: str) -> list[str]:
     wanted = texts(config, dataset)
     if wanted.format == "pydocs":
         return [wanted.options["lock"]]
+    if wanted.format == "trec":
+        qrels = wanted.options["qrels"]
+        names = [wanted.options["documents"], wanted.options["topics"]]
+        names += [qrels] if isinstance(qrels, str) else qrels.values()
+        return [str(Path(wanted.files[""], name)) for name in names]
     found = []
     for path in map(Path, wanted.files.values()):
         inside = sorted([*path.glob("*.jsonl"), *path.glob("qrels/*.tsv")])
@@ -150,6 +175,11 @@ def source_files(config: Config, dataset: str) -> list[str]:
 def _bm25(settings: Bm25, *scorers: str | None) -> Bm25 | None:
     """The settings where one of these is a BM25."""
     return settings if set(scorers) & set(BM25) else None
+
+
+def _stop_words(chosen: StopWords, *scorers: str | None) -> StopWords | None:
+    """The choice where one of these reads words."""
+    return chosen if set(scorers) & set(OF_WORDS) else None
 
 
 def _local(dataset: str, split: str, place: str) -> str:

@@ -65,6 +65,11 @@ def checkpoint(source: str) -> str:
     return f"{'-'.join(words)[:55]}-{hashlib.sha256(source.encode()).hexdigest()[:8]}"
 
 
+def fetched(source: str) -> Path:
+    """Where a hub source lies once it was fetched."""
+    return Path("results/models/hub", checkpoint(source))
+
+
 def fetch(config: Config, name: str) -> FetchSpec:
     """The slice that fetching a checkpoint depends on, found by its folder's name."""
     sources = {

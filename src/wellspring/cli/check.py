@@ -1,0 +1,46 @@
+"""check: whether configuration files can be used, before Snakemake reads them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from wellspring import config as configuration
+from wellspring import specs
+from wellspring.cli.step import FILE
+
+
+@click.command()
+@click.argument("overlays", type=FILE, nargs=-1)
+@click.option(
+    "--config",
+    "own",
+    type=FILE,
+    default="config.yaml",
+    show_default=True,
+    help="The workflow's own file, which the overlays add to.",
+)
+def check(overlays: tuple[Path, ...], own: Path) -> None:
+    """Tell whether config.yaml and the OVERLAYS, in this order, can be used.
+
+    They are joined as `snakemake --configfile OVERLAYS` joins them. Of a file that is no YAML
+    Snakemake says neither name nor line; this does.
+    """
+    from snakemake.utils import update_config
+
+    files = [own, *overlays]
+    contents = [configuration.read(file) for file in files]
+    merged: dict[str, Any] = {}
+    for content in contents:
+        update_config(merged, dict(content))
+    study = configuration.parse(configuration.anchor(merged, files))
+    configuration.check_places(study)
+    configuration.check_checkpoints(study, specs.fetched)
+    for line in configuration.notes(study, contents):
+        click.echo(f"Note: {line}.")
+    probe = study.study.probe
+    parts = {"retrievers": probe.retrievers, "datasets": probe.datasets, "passages": probe.passages}
+    listed = "; ".join(f"{key} {', '.join(map(str, names))}" for key, names in parts.items())
+    click.echo(f"The study {study.study.name!r} can be computed: {listed}")

@@ -1,0 +1,107 @@
+"""What is said of a configuration that cannot be used: the key first, then what to do."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Annotated, Any, get_args, get_origin
+
+from pydantic import BaseModel
+
+from wellspring.config.base import SLUG
+from wellspring.config.datasets import FORMATS
+from wellspring.config.entries import Config
+
+LISTED = 12
+"""Names of a list that are printed."""
+
+RENAMED = {"kept": "trained_blocks", "left_out": "excluded_outliers"}
+"""Keys of earlier versions."""
+
+
+def describe(detail: Mapping[str, Any]) -> str:
+    """One line for one of pydantic's errors, the key first."""
+    where = ".".join(str(part) for part in detail["loc"] if part != "[key]") or "configuration"
+    if detail["loc"] and detail["loc"][-1] == "[key]":
+        # pydantic calls the key False 0.
+        where = ".".join(map(str, [*detail["loc"][:-2], detail["input"]]))
+    # The format that pydantic inserts to name a union's branch is no key of the file.
+    where = re.sub(rf"^(datasets\.[^.]+)\.({'|'.join(FORMATS)})\.", r"\1.", where)
+    # Nor are the names of a value's alternatives.
+    where = re.sub(r"\.(literal|list|constrained)[-\[].*$", "", where)
+    if detail["type"] == "extra_forbidden":
+        key = where.rpartition(".")[2]
+        if key in RENAMED:
+            return f"{where}: is called {RENAMED[key]} now"
+        return f"{where}: unknown key{_suggestion(key, _keys(detail['loc'][:-1]))}"
+    if detail["type"] == "missing":
+        return f"{where}: missing"
+    if detail["type"] == "string_pattern_mismatch" and SLUG in str(detail.get("ctx", {})):
+        return (
+            f"{where}: {detail['input']!r} cannot be a name: use lower-case letters, digits and "
+            "single inner dashes, dots or underscores"
+        )
+    if re.fullmatch(r"models\.[^.]+\.(source|adapter)", where) and "pattern" in detail["type"]:
+        schemes = "hub:ID@REVISION, path:DIR" + (
+            ", package:MODULE or random:MODEL" if where.endswith("source") else ""
+        )
+        return f"{where}: must be {schemes}, got {detail['input']!r}"
+    if detail["type"] == "union_tag_not_found":
+        return f"{where}.format: missing: it is one of {', '.join(FORMATS)}"
+    if detail["type"] == "string_type" and isinstance(detail["input"], bool | int | float):
+        return (
+            f"{where}: must be text, and YAML reads this as {detail['input']!r} (as it does no, "
+            "yes, on, off and plain numbers): put it in quotes"
+        )
+    message = detail["msg"].removeprefix("Value error, ")
+    # A whole entry is too long to print.
+    got = "" if isinstance(detail["input"], Mapping) else f" (got {detail['input']!r})"
+    return f"{where}: {message}{got}"[:300]
+
+
+def _keys(path: Sequence[Any]) -> list[str]:
+    """The keys that an entry of the configuration may have, from where pydantic found it."""
+    kinds: list[Any] = [Config]
+    for part in path:
+        below = []
+        for kind in kinds:
+            if isinstance(kind, type) and issubclass(kind, BaseModel):
+                if field := kind.model_fields.get(str(part)):
+                    below += _alternatives(field.annotation)
+                elif "format" in kind.model_fields:
+                    # A dataset's format, which names the branch of a union.
+                    below += (
+                        [kind] if part in get_args(kind.model_fields["format"].annotation) else []
+                    )
+            elif get_origin(kind) is dict:
+                below += _alternatives(get_args(kind)[1])
+            elif get_origin(kind) is list:
+                below += _alternatives(get_args(kind)[0])
+        kinds = below
+    return sorted({name for kind in kinds for name in getattr(kind, "model_fields", {})})
+
+
+def _alternatives(annotation: Any) -> list[Any]:
+    """The types that a value may have, of a union each."""
+    if get_origin(annotation) is Annotated:
+        return _alternatives(get_args(annotation)[0])
+    if get_origin(annotation) in (dict, list) or not get_args(annotation):
+        return [annotation]
+    return [kind for each in get_args(annotation) for kind in _alternatives(each)]
+
+
+def _suggestion(name: str, known: Iterable[str]) -> str:
+    """What to write in place of an unknown name: the one that is most like it, and all of them."""
+    names = sorted(known)
+    if not names:
+        return ""
+    close = difflib.get_close_matches(name, names, n=1)
+    more = f" and {len(names) - LISTED} more" if len(names) > LISTED else ""
+    listed = f"known: {', '.join(names[:LISTED])}{more}"
+    return f": did you mean {close[0]!r}? ({listed})" if close else f" ({listed})"
+
+
+def unknown(kind: str, name: str, known: Iterable[str]) -> str:
+    """That nothing of the kind has this name, and which names there are."""
+    return f"no {kind} is named {name!r}{_suggestion(name, known) or ' (none is defined)'}"

@@ -1,0 +1,46 @@
+"""What a user should know of a configuration that can be used."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from wellspring.config.entries import Config
+from wellspring.config.messages import LISTED
+
+
+def notes(config: Config, files: Sequence[Mapping[str, Any]]) -> list[str]:
+    """What a reader of the terminal should know of a configuration that can be used.
+
+    files: the contents of the configuration files, the workflow's own first. Names entries of the
+    last file that the study does not use, and says so where no overlay has a study of its own.
+    """
+    last = files[-1] if files else {}
+    study = config.study
+    attribute = study.attribute
+    retrievers = {*study.probe.retrievers, *(attribute.retrievers if attribute else [])}
+    encoders = {*config.encoders_used()}
+    models = {config.encoders[name].model for name in encoders}
+    used = {
+        "models": {*models, *(config.models[name].place for name in models)},
+        "encoders": encoders,
+        "retrievers": retrievers,
+        "datasets": {*config.datasets_used()},
+        "attributions": {*(attribute.attributions if attribute else [])},
+    }
+    idle = [
+        f"{key}.{name}"
+        for key, names in used.items()
+        for name in last.get(key) or {}
+        if name not in names
+    ]
+    if not idle:
+        return []
+    listed = ", ".join(idle[:LISTED]) + (" …" if len(idle) > LISTED else "")
+    line = f"the study {study.name!r} does not use {listed}"
+    if len(files) > 1 and not any("study" in content for content in files[1:]):
+        line += (
+            ": no overlay has a study, so the one of config.yaml is computed; name them in a study "
+            "of your own"
+        )
+    return [line]

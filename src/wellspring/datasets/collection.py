@@ -1,0 +1,200 @@
+"""A test collection: queries and passages by their own ids, and judgements that name the ids.
+
+What the formats `beir` and `trec` share. Repairs beside those of `records`: a judgement of a query
+or passage that is not there is dropped (published qrels have some), up to a share of them that can
+be set, and a grade below 0 (TREC marks junk so) counts as 0.
+"""
+
+from __future__ import annotations
+
+import heapq
+import re
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import polars as pl
+
+from wellspring.datasets.records import JUDGEMENTS, TEXTS, Records, Rows, Side, Source, repaired
+from wellspring.errors import SourceError
+
+LOST = 0.01
+PLACED = pl.Schema({**TEXTS, "place": pl.String})
+
+
+@dataclass(frozen=True)
+class Listing:
+    """A file of queries or of passages."""
+
+    path: Path
+    rows: Callable[[], Iterator[tuple[str, str, str]]]
+    """The place of each ("path:line"), its id and its text."""
+
+
+class Qrels:
+    """Judgements as they are read."""
+
+    def __init__(self, path: Path, columns: str) -> None:
+        self.path = path
+        """The file or the folder that holds them."""
+        self.columns = columns
+        """What its columns should be."""
+        self._rows = Rows(JUDGEMENTS)
+        self._negative = 0
+
+    def append(self, place: str, query: str, passage: str, grade: str, split: str | None) -> None:
+        """Adds one; SourceError where the grade is no small whole number."""
+        try:
+            number = int(grade)
+        except ValueError:
+            number = None
+        if number is None or abs(number) > 1000:
+            raise SourceError(
+                f"{place}: field 'score' must be a small whole number, found {grade!r}"
+            )
+        self._negative += number < 0
+        self._rows.append(query, passage, max(number, 0), split)
+
+    def frame(self, positive_from: int, counts: Counter[str]) -> pl.DataFrame:
+        """All of them; a grade below `positive_from` is 0."""
+        judgements = self._rows.frame()
+        low = pl.col("grade") < positive_from
+        counts["judgements_read"] = judgements.height
+        counts["negative_grades_raised_to_0"] += self._negative
+        counts["grades_below_positive_from_set_to_0"] += judgements.filter(
+            low & (pl.col("grade") > 0)
+        ).height
+        return judgements.with_columns(grade=pl.when(low).then(0).otherwise("grade"))
+
+
+def assemble(source: Source, queries: Listing, passages: Listing, qrels: Qrels) -> Records:
+    """The records of a collection.
+
+    Options of the source: `judged_only`, leave out the passages that no query judges;
+    `positive_from`, the lowest grade of a positive; `lost_judgements`, the largest share of
+    judgements that may name a query or passage that is not there. Raises SourceError for an id that
+    has two texts, and where more judgements are lost.
+    """
+    judged_only = source.options.get("judged_only", False)
+    counts: Counter[str] = Counter()
+    judgements = qrels.frame(source.options.get("positive_from", 1), counts)
+    wanted = set(judgements["text_id"]) if judged_only else None
+    asked = _texts(queries, "query", None, counts)
+    answers = _texts(passages, "passage", wanted, counts)
+    known = _fitting(judgements, asked, answers, "unknown", counts)
+    sides = (("query_id", asked, queries), ("text_id", answers, passages))
+    warnings = tuple(
+        _lost(qrels.path, listing, name, judgements, texts)
+        for name, texts, listing in sides
+        if not judgements[name].is_in(texts["text_id"].implode()).all()
+    )
+    _check_lost(source, qrels, judgements, known, warnings)
+    asked, answers = _filled(asked, "queries", counts), _filled(answers, "passages", counts)
+    judgements = _fitting(known, asked, answers, "empty", counts)
+    texts = pl.concat([asked, answers])
+    return repaired(
+        source.name, texts, judgements, counts, unjudged=not judged_only, warnings=warnings
+    )
+
+
+def _lost(
+    qrels: Path, listing: Listing, name: str, judgements: pl.DataFrame, texts: pl.DataFrame
+) -> str:
+    """How many judgements name an id that the file does not hold, with two ids of each side: first
+    those that look alike."""
+    noun = "query" if name == "query_id" else "passage"
+    lost = judgements.join(texts, left_on=name, right_on="text_id", how="anti")
+    named, unknown = set(judgements[name]), set(lost[name])
+    alike = {_bare(identity) for identity in unknown}
+    ids = (identity for _, identity, _ in listing.rows())
+    ranked = ((_bare(identity) not in alike, identity) for identity in ids if identity not in named)
+    there = [identity for _, identity in heapq.nsmallest(2, set(ranked))]
+    alike = {_bare(identity) for identity in there}
+    missing = sorted(unknown, key=lambda identity: (_bare(identity) not in alike, identity))[:2]
+    examples = f", which holds {_quoted(there)}" if there else ""
+    return (
+        f"{qrels}: {lost.height:,} of {judgements.height:,} judgements "
+        f"({100 * lost.height / judgements.height:.1f} %) are lost: their {noun} "
+        f"ids, such as {_quoted(missing)}, are not in {listing.path.name}{examples}"
+    )
+
+
+def _bare(identity: str) -> str:
+    """An id without what different writings of it differ in: case, zeros and punctuation."""
+    return re.sub(r"[\W_0]+", "", identity).casefold()
+
+
+def _quoted(names: list[str]) -> str:
+    return " and ".join(map(repr, names))
+
+
+def _check_lost(
+    source: Source,
+    qrels: Qrels,
+    judgements: pl.DataFrame,
+    known: pl.DataFrame,
+    warnings: tuple[str, ...],
+) -> None:
+    """Raises SourceError where more judgements are lost than may be."""
+    if judgements.is_empty():
+        raise SourceError(f"{qrels.path}: holds no judgement")
+    limit = source.options.get("lost_judgements", LOST)
+    lost, total = judgements.height - known.height, judgements.height
+    if known.is_empty():
+        raise SourceError(
+            f"{'; '.join(warnings)}; are the columns of qrels {qrels.columns}, in this order?"
+        )
+    if lost / total > limit:
+        enough = -(-10_000 * lost // total) / 10_000
+        raise SourceError(
+            f"{'; '.join(warnings)}; repair the ids, or set datasets.{source.name}.lost_judgements "
+            f"(now {limit}) to {enough} to go on without these judgements"
+        )
+
+
+def _texts(
+    listing: Listing, side: Side, wanted: set[str] | None, counts: Counter[str]
+) -> pl.DataFrame:
+    """The texts of one file, each once; of the ids only the `wanted`, where given."""
+    rows = Rows(PLACED)
+    for place, identity, text in listing.rows():
+        if wanted is None or identity in wanted:
+            rows.append(identity, side, text.strip(), place)
+    texts = rows.frame()
+    first = texts.unique("text_id", keep="first", maintain_order=True)
+    if first.height < texts.height:
+        original = texts.join(first, on="text_id", how="left", maintain_order="left")
+        other = original.filter(pl.col("text") != pl.col("text_right"))
+        if other.height:
+            identity, place, earlier = other.select("text_id", "place", "place_right").row(0)
+            raise SourceError(
+                f"{place}: repeats the id {identity!r} of line {earlier.rpartition(':')[2]} with "
+                "another text"
+            )
+        counts["duplicate_texts_dropped"] += texts.height - first.height
+    return first.drop("place")
+
+
+def _filled(texts: pl.DataFrame, noun: str, counts: Counter[str]) -> pl.DataFrame:
+    """The texts that are not empty."""
+    filled = texts.filter(pl.col("text") != "")
+    counts[f"empty_{noun}_dropped"] += texts.height - filled.height
+    return filled
+
+
+def _fitting(
+    judgements: pl.DataFrame,
+    queries: pl.DataFrame,
+    passages: pl.DataFrame,
+    reason: str,
+    counts: Counter[str],
+) -> pl.DataFrame:
+    """The judgements whose query and passage are among these."""
+    asked = judgements.join(
+        queries, left_on="query_id", right_on="text_id", how="semi", maintain_order="left"
+    )
+    both = asked.join(passages, on="text_id", how="semi", maintain_order="left")
+    counts[f"judgements_of_{reason}_queries_dropped"] += judgements.height - asked.height
+    counts[f"judgements_of_{reason}_passages_dropped"] += asked.height - both.height
+    return both

@@ -1,0 +1,60 @@
+"""Lines of text files, plain or gzip, each with its place."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, BinaryIO, cast
+
+from wellspring.datasets.records import as_object
+from wellspring.errors import SourceError
+
+
+def opened(path: Path) -> BinaryIO:
+    """The bytes of a file, unpacked where its name ends in .gz; SourceError where it is none."""
+    try:
+        return cast(BinaryIO, gzip.open(path)) if path.suffix == ".gz" else path.open("rb")
+    except OSError as error:
+        raise SourceError(f"{path}: cannot be read: {error.strerror}") from None
+
+
+def lines(path: Path) -> Iterator[tuple[str, str]]:
+    """The lines that are not blank, without their ends, each with its place ("path:line")."""
+    number = 0
+    try:
+        with opened(path) as stream:
+            for number, data in enumerate(stream, start=1):
+                line = data.decode("utf-8-sig" if number == 1 else "utf-8").strip("\r\n")
+                if line and not line.isspace():
+                    yield f"{path}:{number}", line
+    except UnicodeDecodeError as error:
+        raise SourceError(f"{path}:{number}: not UTF-8: {error.reason}") from None
+    except (OSError, EOFError, zlib.error) as error:
+        raise SourceError(f"{path}:{number + 1}: cannot be read: {error}") from None
+
+
+def objects(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+    """The JSON object of every line, each with its place ("path:line")."""
+    for index, (place, line) in enumerate(lines(path)):
+        if index == 0 and line.lstrip().startswith("["):
+            raise SourceError(
+                f"{place}: the file is one JSON array, and an object a line is expected: write one "
+                "(jq -c '.[]' FILE), or use format table, which reads arrays"
+            )
+        try:
+            value = json.loads(line)
+        except (ValueError, RecursionError) as error:
+            whole = ": each line must be a whole object" if index == 0 else ""
+            raise SourceError(f"{place}: malformed JSON: {error}{whole}") from None
+        yield place, as_object(value, place)
+
+
+def first_line(path: Path) -> str:
+    """The first line that is not blank, without white space around it; empty where there is none.
+
+    It tells one way to write a file from another.
+    """
+    return next((line.strip() for _, line in lines(path)), "")
