@@ -3,16 +3,18 @@ PYTHON ?= python3
 CORES  ?= $(shell nproc 2>/dev/null || sysctl -n hw.ncpu)
 BIN    := .venv/bin
 READY  := .venv/.ready
+# The default dataset is made of the packages of the first one: tests and docs have their own.
+LOCKS  := requirements.lock tests/requirements.lock docs/requirements.lock
 # Workers share the cores, one thread each.
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/pytest -n $(CORES) --maxprocesses 8 --dist worksteal
 
-.PHONY: run test test-all lint bench clean lock
+.PHONY: run test test-all lint docs bench clean lock
 .DEFAULT_GOAL := run
 
 # A stamp, not the folder: a set-up that was cut off starts over.
-$(READY): requirements.lock tests/requirements.lock pyproject.toml
+$(READY): $(LOCKS) pyproject.toml
 	$(PYTHON) -m venv .venv
-	$(BIN)/pip install --quiet --disable-pip-version-check -r requirements.lock -r tests/requirements.lock
+	$(BIN)/pip install --quiet --disable-pip-version-check $(LOCKS:%=-r %)
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	touch $@
 
@@ -22,10 +24,10 @@ run: $(READY)
 	$(BIN)/snakemake --report results/studies/$$($(BIN)/python -c \
 	  "import yaml; print(yaml.safe_load(open('config.yaml'))['study']['name'])")/report.html
 
-test: $(READY) lint
+test: $(READY) lint docs
 	$(PYTEST) -m "not slow"
 
-test-all: $(READY) lint
+test-all: $(READY) lint docs
 	$(PYTEST)
 
 lint: $(READY)
@@ -34,14 +36,17 @@ lint: $(READY)
 	$(BIN)/snakefmt --check Snakefile workflow
 	$(BIN)/snakemake --lint
 
+docs: $(READY)
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict
+
 bench: $(READY)
 	$(BIN)/python -m benchmarks
 
 lock: $(READY)
 	$(BIN)/pip freeze --all --exclude-editable | grep -v '^pip==' | sed 's/+cpu$$//' \
-	  | grep -vxFf tests/requirements.lock > requirements.lock
+	  | grep -vxFf tests/requirements.lock | grep -vxFf docs/requirements.lock > requirements.lock
 
 clean:
-	rm -rf .venv .pytest_cache .ruff_cache .hypothesis .snakemake results/datasets results/models \
+	rm -rf .venv site .pytest_cache .ruff_cache .hypothesis .snakemake results/datasets results/models \
 	  results/embeddings results/probes results/attributions results/activations results/ablations \
 	  results/removals results/studies results/logs results/benchmarks
