@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Container, Iterator
+from collections.abc import Container, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -87,31 +88,69 @@ def results() -> dict[str, str]:
 
 
 def configuration() -> dict[str, str]:
-    """A page for each top-level key of the configuration."""
+    """A page of the configuration's keys, and one for each key that has more to say."""
     schema = json.loads(SCHEMA.read_text(encoding="utf-8"))
-    return {
-        f"configuration/{key}.md": "\n".join(_page(key, part, schema["$defs"])) + "\n"
-        for key, part in schema["properties"].items()
+    keys, classes = schema["properties"], schema["$defs"]
+    entries = {key: list(dict.fromkeys(_references(part))) for key, part in keys.items()}
+    entries = {key: names for key, names in entries.items() if names}
+    homes = {names[0]: f"{key}.md" for key, names in entries.items() if len(names) == 1}
+    pages = {"index": _front(schema, entries)} | {
+        key: _page(key, keys[key], names, Reference(classes, homes, f"{key}.md"))
+        for key, names in entries.items()
     }
+    return {f"configuration/{name}.md": "\n".join(lines) + "\n" for name, lines in pages.items()}
 
 
-def _page(key: str, part: Schema, classes: dict[str, Schema]) -> Iterator[str]:
+@dataclass(frozen=True)
+class Reference:
+    """What a page of the configuration is written from.
+
+    Attributes:
+        classes: the schema's classes by their names.
+        homes: the page of each class that is the entry of a catalogue.
+        page: the one that is written.
+    """
+
+    classes: dict[str, Schema]
+    homes: dict[str, str]
+    page: str
+
+    def is_here(self, name: str) -> bool:
+        """Whether a class is described on this page."""
+        return self.homes.get(name, self.page) == self.page
+
+    def link(self, name: str) -> str:
+        """A link to where a class is described."""
+        heading = _heading(self.classes[name])
+        return f"[{heading}]({f'#{_anchor(heading)}' if self.is_here(name) else self.homes[name]})"
+
+
+def _front(schema: Schema, entries: Mapping[str, list[str]]) -> Iterator[str]:
+    yield from ("# Configuration", "", _words(schema), "")
+    yield from ("| key | meaning |", "| --- | --- |")
+    for key, part in schema["properties"].items():
+        name = f"[`{key}`]({key}.md)" if key in entries else f"`{key}`"
+        yield f"| {name} | {_words(part)} |"
+    yield from ("", "[Writing a configuration](../writing.md) says how files are merged.")
+
+
+def _page(key: str, part: Schema, entries: list[str], reference: Reference) -> Iterator[str]:
+    classes = reference.classes
     yield from (f"# `{key}`", "", _words(part), "")
     if "patternProperties" in part:
         yield from ("A mapping: a name of your choice, and an entry with the keys below.", "")
-    entries = list(_references(part))
     shared = _shared([classes[name] for name in entries])
     if shared:
         needed = {key for name in entries for key in classes[name].get("required", [])}
-        yield from ("## Keys of several formats", "", *_table(shared, classes, needed), "")
-    for name in _reached(entries, classes):
+        yield from ("## Keys of several formats", "", *_table(shared, reference, needed), "")
+    for name in _reached(entries, reference):
         body, hidden = classes[name], shared if name in entries else {}
         own = {k: v for k, v in body.get("properties", {}).items() if hidden.get(k) != v}
         if [name] != entries:
             yield from (f"## {_heading(body)}", "", _words(body), "")
         if also := [f"`{k}`" for k, v in hidden.items() if body["properties"].get(k) == v]:
             yield from (f"Takes {', '.join(also)} as well.", "")
-        yield from (*_table(own, classes, body.get("required", [])), "")
+        yield from (*_table(own, reference, body.get("required", [])), "")
 
 
 def _shared(bodies: list[Schema]) -> Schema:
@@ -120,11 +159,13 @@ def _shared(bodies: list[Schema]) -> Schema:
     return {k: v for k, v in every if every.count((k, v)) > 1 and "const" not in v}
 
 
-def _reached(names: list[str], classes: dict[str, Schema]) -> list[str]:
-    """Those classes and the ones that their keys have, each once, in order of appearance."""
+def _reached(names: list[str], reference: Reference) -> list[str]:
+    """Those classes and the ones that their keys have, as far as they belong on this page, each
+    once, in order of appearance."""
     reached = list(names)
     for name in reached:
-        reached += [each for each in _references(classes[name]) if each not in reached]
+        further = filter(reference.is_here, _references(reference.classes[name]))
+        reached += [each for each in further if each not in reached]
     return list(dict.fromkeys(reached))
 
 
@@ -139,11 +180,11 @@ def _references(part: Any) -> Iterator[str]:
             yield from _references(each)
 
 
-def _table(keys: Schema, classes: dict[str, Schema], required: Container[str]) -> list[str]:
+def _table(keys: Schema, reference: Reference, required: Container[str]) -> list[str]:
     rows = ["| key | value | default | meaning |", "| --- | --- | --- | --- |"]
     for key, part in keys.items():
-        value = _value(part, classes).replace("|", "\\|")
-        meaning = _words(part) or _words(classes.get(next(_references(part), ""), {}))
+        value = _value(part, reference).replace("|", "\\|")
+        meaning = _words(part) or _words(reference.classes.get(next(_references(part), ""), {}))
         rows.append(f"| `{key}` | {value} | {_default(key, part, required)} | {meaning} |")
     return rows
 
@@ -157,24 +198,23 @@ def _default(key: str, part: Schema, required: Container[str]) -> str:
     return "`" + json.dumps(default, ensure_ascii=False).replace('"', "") + "`"
 
 
-def _value(part: Schema, classes: dict[str, Schema]) -> str:
+def _value(part: Schema, reference: Reference) -> str:
     """What a key takes, in a few words."""
     if "$ref" in part:
-        body = classes[part["$ref"].rpartition("/")[2]]
-        return f"[{_heading(body)}](#{_anchor(_heading(body))})"
+        return reference.link(part["$ref"].rpartition("/")[2])
     if "const" in part:
         return f"`{part['const']}`"
     if "enum" in part:
         return ", ".join(f"`{each}`" for each in part["enum"])
     if options := part.get("anyOf") or part.get("oneOf"):
-        texts = [_value(each, classes) for each in options if each.get("type") != "null"]
+        texts = [_value(each, reference) for each in options if each.get("type") != "null"]
         return " or ".join(dict.fromkeys(texts))
     if part.get("type") == "array":
-        return f"a list of: {_value(part.get('items', {}), classes)}"
+        return f"a list of: {_value(part.get('items', {}), reference)}"
     if part.get("type") == "object":
         inner = next(iter(part.get("patternProperties", {}).values()), None)
         inner = inner or part.get("additionalProperties")
-        inner = _value(inner, classes) if isinstance(inner, dict) else "values"
+        inner = _value(inner, reference) if isinstance(inner, dict) else "values"
         return f"a mapping to: {inner}"
     kinds = {"string": "text", "integer": "whole number", "boolean": "`true`, `false`"}
     kinds |= {"null": "nothing"}

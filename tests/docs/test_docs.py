@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import PurePosixPath
 from typing import get_args
@@ -116,6 +117,37 @@ def test_every_page_is_in_the_navigation():
     named = re.findall(r": ([\w-]+(?:\.md|/))$", (ROOT / "mkdocs.yml").read_text(), re.MULTILINE)
     folders = tuple(name for name in named if name.endswith("/"))
     assert {name for name in PAGES if not name.startswith(folders)} <= set(named)
+
+
+def test_every_key_is_in_the_reference():
+    pages = "".join(text for name, text in PAGES.items() if name.startswith("configuration/"))
+    schema = json.loads(hooks.SCHEMA.read_text("utf-8"))
+    classes = schema["$defs"].values()
+    keys = {key for each in (schema, *classes) for key in each["properties"]}
+    assert keys and not {key for key in keys if f"`{key}`" not in pages}
+
+
+def test_links_of_the_home_page_are_those_of_the_site(monkeypatch, tmp_path):
+    readme = tmp_path / "README.md"
+    readme.write_text(
+        "![A](docs/a.png) [B](docs/b.md#c) [D](results/README.md) [E](LICENSE) [F](https://f.org)"
+    )
+    monkeypatch.setattr(hooks, "README", readme)
+    assert hooks.home() == "![A](a.png) [B](b.md#c) [D](results/index.md) E [F](https://f.org)"
+
+
+@pytest.mark.parametrize(
+    ("html", "remote"),
+    [
+        ('<script src="https://cdn.org/a.js">', True),
+        ("<link rel=stylesheet href=https://fonts.org/a.css>", True),
+        ('<img alt="a" src="//cdn.org/a.png">', True),
+        ('<script src="assets/a.js"><link href="assets/a.css"><img src="a.png">', False),
+        ('<a href="https://arxiv.org">', False),
+    ],
+)
+def test_a_page_that_loads_from_another_server_is_seen(html, remote):
+    assert bool(hooks.REMOTE.search(html)) is remote
 
 
 def examples() -> list[tuple[str, str]]:
