@@ -148,15 +148,17 @@ def _page(key: str, part: Schema, entries: list[str], reference: Reference) -> I
         own = {k: v for k, v in body.get("properties", {}).items() if hidden.get(k) != v}
         if [name] != entries:
             yield from (f"## {_heading(body)}", "", _words(body), "")
-        if also := [f"`{k}`" for k, v in hidden.items() if body["properties"].get(k) == v]:
-            yield from (f"Takes {', '.join(also)} as well.", "")
-        yield from (*_table(own, reference, body.get("required", [])), "")
+        if hidden:
+            others = ", ".join(f"`{key}`" for key in hidden if key not in body["properties"])
+            yield from (f"Takes the keys above, too{', but for ' if others else ''}{others}.", "")
+        if [*own] != ["format"]:
+            yield from (*_table(own, reference, body.get("required", [])), "")
 
 
 def _shared(bodies: list[Schema]) -> Schema:
-    """The keys that several entries have in the same form: they stand once."""
+    """The keys that three entries or more have in the same form: they stand once."""
     every = [(k, v) for body in bodies for k, v in body["properties"].items()]
-    return {k: v for k, v in every if every.count((k, v)) > 1 and "const" not in v}
+    return {k: v for k, v in every if every.count((k, v)) > 2}
 
 
 def _reached(names: list[str], reference: Reference) -> list[str]:
