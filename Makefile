@@ -3,17 +3,19 @@ PYTHON ?= python3
 CORES  ?= $(shell nproc 2>/dev/null || sysctl -n hw.ncpu)
 BIN    := .venv/bin
 READY  := .venv/.ready
+# The default dataset is made of the packages of the first one: tests and docs have their own.
+LOCKS  := requirements.lock tests/requirements.lock docs/requirements.lock
 # Workers share the cores, one thread each.
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/pytest -n $(CORES) --maxprocesses 8 --dist worksteal \
   --durations=20 --cov --cov-report=term:skip-covered
 
-.PHONY: run test test-all lint style types bench clean lock
+.PHONY: run test test-all lint style types docs bench clean lock
 .DEFAULT_GOAL := run
 
 # A stamp, not the folder: a set-up that was cut off starts over.
-$(READY): requirements.lock tests/requirements.lock pyproject.toml
+$(READY): $(LOCKS) pyproject.toml
 	$(PYTHON) -m venv .venv
-	$(BIN)/pip install --quiet --disable-pip-version-check -r requirements.lock -r tests/requirements.lock
+	$(BIN)/pip install --quiet --disable-pip-version-check $(LOCKS:%=-r %)
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	touch $@
 
@@ -23,10 +25,10 @@ run: $(READY)
 	$(BIN)/snakemake --report results/studies/$$($(BIN)/python -c \
 	  "import yaml; print(yaml.safe_load(open('config.yaml'))['study']['name'])")/report.html
 
-test: $(READY) lint
+test: $(READY) lint docs
 	$(PYTEST) -m "not slow"
 
-test-all: $(READY) lint
+test-all: $(READY) lint docs
 	$(PYTEST)
 
 # Types take half a minute, and the rest together about as long.
@@ -42,15 +44,18 @@ style: $(READY)
 	$(BIN)/snakefmt --check Snakefile workflow
 	$(BIN)/snakemake --lint
 
+docs: $(READY)
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict
+
 bench: $(READY)
 	$(BIN)/python -m benchmarks
 
 lock: $(READY)
 	$(BIN)/pip freeze --all --exclude-editable | grep -v '^pip==' | sed 's/+cpu$$//' \
-	  | grep -vxFf tests/requirements.lock > requirements.lock
+	  | grep -vxFf tests/requirements.lock | grep -vxFf docs/requirements.lock > requirements.lock
 
 clean:
-	rm -rf .venv .coverage .pytest_cache .ruff_cache .hypothesis .snakemake \
+	rm -rf .venv site .coverage .pytest_cache .ruff_cache .hypothesis .snakemake \
 	  results/datasets results/models \
 	  results/embeddings results/probes results/attributions results/activations results/ablations \
 	  results/removals results/studies results/logs results/benchmarks

@@ -1,7 +1,7 @@
 """What a study costs on one H100: GPU hours, storage and network, from counted FLOPs and bytes.
 
-`python -m benchmarks.cost [--study studies/paper.yaml …]` prints Markdown, which docs/cost.md holds
-and explains. What is run comes from the study's files; models are shapes without weights.
+`python -m benchmarks.cost [--study studies/paper.yaml …]` prints Markdown, which docs/cost*.md
+hold and explain. What is run comes from the study's files; models are shapes without weights.
 """
 
 from __future__ import annotations

@@ -49,7 +49,7 @@ class Assumptions(Strict):
 class Dataset:
     """Of the train and the test split: questions, and a question's positives and hard negatives (no
     passage serves two). Of questions and of passages: mean characters, deviation of the logarithm.
-    GB to download. docs/cost.md says where the numbers come from."""
+    GB to download. docs/cost-assumptions.md says where the numbers come from."""
 
     questions: tuple[int, int]
     positives: Pair
@@ -86,7 +86,7 @@ class Checkpoint:
 SIZES = ("vocab_size", "hidden_size", "num_attention_heads", "intermediate_size")
 LLAMA = (32_000, 4_096, 32, 11_008)
 FACTS = {
-    "nq": Dataset((69_639, 6_515), (1, 4.4), (96.6, 96.6), (48, 0.2), (618, 0.09), 2.1),
+    "nq": Dataset((69_639, 6_515), (1, 8.35), (96.6, 96.6), (48, 0.2), (618, 0.09), 2.1),
     "msmarco": Dataset((82_326, 10_047), (1.1, 1.1), (7.1, 7.1), (51, 0.6), (428, 0.35), 0.2),
     "bert-base-uncased": Checkpoint("BertModel", "BertForPreTraining", copies=1),
     "dpr-question_encoder-single-nq-base": Checkpoint("DPRQuestionEncoder"),

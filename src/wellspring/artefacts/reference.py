@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import inspect
+from types import ModuleType
 
 from wellspring.artefacts.base import RESULTS, Artefact
-from wellspring.artefacts.registry import kinds
+from wellspring.artefacts.registry import MODULES, kinds
 
 HEAD = """# Results
 
@@ -31,18 +32,28 @@ def summary(kind: type[Artefact]) -> str:
 
 def page() -> str:
     """results/README.md."""
-    return HEAD + "".join(f"\n{_section(kind)}" for kind in kinds()) + TAIL
+    return HEAD + "".join(f"\n{_stage(module)}" for module in MODULES) + TAIL
+
+
+def _stage(module: ModuleType) -> str:
+    """A stage's kinds."""
+    of_stage = [kind for kind in kinds() if kind.__module__ == module.__name__]
+    title = module.__name__.rpartition(".")[2].capitalize()
+    about = " ".join(str(module.__doc__).split())
+    return "\n".join([f"## {title}", "", about, "", *map(_section, of_stage)])
 
 
 def _section(kind: type[Artefact]) -> str:
     path = kind.path().removeprefix(f"{RESULTS}/")
-    more = "".join(f", .{suffix}" for suffix in kind.also)
-    lines = [f"## `{path}`{more}", "", f"{summary(kind)} Made by the rule `{kind.rule}`.", ""]
+    more = "".join(f", `.{suffix}`" for suffix in kind.also)
+    lines = [f"### `{path}`{more}", "", f"{summary(kind)} Made by the rule `{kind.rule}`.", ""]
     if kind.columns:
         lines += ["| column | type | meaning |", "| --- | --- | --- |"]
         for name, column in kind.columns.items():
-            unit = f" ({column.unit})" if column.unit else ""
-            meaning = column.meaning.replace("|", "\\|")
-            lines.append(f"| {name} | {column.kind} | {meaning}{unit} |".replace("|  (", "| ("))
+            meaning = " ".join(
+                filter(None, [column.meaning, f"({column.unit})" if column.unit else ""])
+            )
+            escaped = meaning.replace("|", "\\|")
+            lines.append(f"| `{name}` | {column.kind} | {escaped} |")
         lines.append("")
     return "\n".join(lines)
