@@ -56,7 +56,7 @@ def partner_model(config: Config, attribution: str, encoder: str) -> str:
 
 def opposite_model(config: Config, encoder: str, side: str) -> str:
     """The description of the model on the other side of the study's retriever."""
-    return encoder_model(config, config.attributed_partners(encoder, side)[0])
+    return encoder_model(config, config.removal_partners(encoder, side)[0])
 
 
 def attributed_judgements(config: Config, attribution: str, dataset: str) -> str:
@@ -89,7 +89,7 @@ def attribution_files(
     return [
         f"results/attributions/{attribution}/{encoder}/{dataset}/{side}"
         f"/layer-{layer:02d}/shard-{shard:03d}.parquet"
-        for layer in config.blocks(encoder)
+        for layer in config.attributed_layers(attribution, encoder, dataset)
         for shard in range(config.attributions[attribution].shards)
     ]
 
@@ -99,11 +99,15 @@ def agreement_files(config: Config, retriever: str, dataset: str) -> list[str]:
     does to the retriever's embeddings."""
     names = [retriever, *filter(None, [config.attributed_pairs().get(retriever)])]
     sides = {item for name in names for item in config.retrievers[name].encoders.items()}
-    own = config.retrievers[retriever].encoders if config.study.attribute.removal else {}
+    own = {
+        side: encoder
+        for side, encoder in config.retrievers[retriever].encoders.items()
+        if config.removing(encoder, dataset)
+    }
     return [
         *(
             path
-            for attribution in config.attributions_of(retriever)
+            for attribution in config.attributions_of(retriever, dataset)
             for side, encoder in sorted(sides)
             for path in attribution_files(config, attribution, encoder, dataset, side)
         ),

@@ -19,13 +19,11 @@ def study_folder(config: Config) -> str:
 
 def probe_files(config: Config) -> list[str]:
     """Every probe job of the study."""
-    probing = config.study.probe
     return [
-        f"results/probes/{retriever}/{dataset}/layer-{layer:02d}/passages-{passages}.parquet"
-        for retriever in probing.retrievers
-        for dataset in probing.datasets
-        for layer in config.layers(retriever)
-        for passages in sorted(probing.passages)
+        f"results/probes/{retriever}/{dataset}/layer-{layer:02d}/passages-{count}.parquet"
+        for retriever, dataset, layers, passages, _ in config.probed()
+        for layer in layers
+        for count in passages
     ]
 
 
@@ -33,8 +31,8 @@ def similarity_files(config: Config) -> list[str]:
     """A comparison for every retriever that is compared, on every dataset."""
     return [
         f"{study_folder(config)}/findings/similarity/{retriever}/{dataset}.parquet"
-        for retriever in config.pairs()
-        for dataset in config.study.probe.datasets
+        for dataset in config.probed_datasets()
+        for retriever in config.pairs(dataset)
     ]
 
 
@@ -57,8 +55,7 @@ def agreement_files(config: Config) -> list[str]:
     """The rank correlations of every attributed retriever's scores."""
     return [
         f"{study_folder(config)}/findings/agreement/{retriever}/{dataset}.parquet"
-        for retriever in config.agreeing()
-        for dataset in config.study.attribute.datasets
+        for retriever, dataset in config.agreeing()
     ]
 
 
@@ -66,8 +63,7 @@ def _attributed(config: Config) -> Iterator[str]:
     """attribution/encoder/dataset/side, each once, whatever the retrievers that share it."""
     places = (
         f"{attribution}/{encoder}/{dataset}/{side}"
-        for attribution, retriever in config.attributed()
-        for dataset in config.study.attribute.datasets
+        for attribution, retriever, dataset, _ in config.attributed()
         for side, encoder in config.retrievers[retriever].encoders.items()
     )
     yield from dict.fromkeys(places)
@@ -82,7 +78,7 @@ def findings_files(config: Config) -> list[str]:
 def compared_files(config: Config) -> list[str]:
     """Those of the tables that some studies have: beside published curves, and of attributions."""
     names = ["published.csv" for _ in published_files(config)]
-    names += ["decentralisation.parquet"] if config.study.attribute else []
+    names += ["decentralisation.parquet"] if config.attributed() else []
     return [f"{study_folder(config)}/findings/{name}" for name in names]
 
 
@@ -98,21 +94,23 @@ def published_files(config: Config) -> list[str]:
 
 def figure_files(config: Config) -> list[str]:
     """The figures of the study, by dataset."""
-    pairs, probing = config.pairs(), config.study.probe
-    shown = [name for name in probing.retrievers if not config.is_further_draw(name)]
-    counterparts = _counterparts(config, pairs)
-    names = [f"layer-accuracy.{group}" for group in config.groups()] or ["layer-accuracy"]
-    # A counterpart stands in the figure of the retriever that is set against it.
-    alone = [name for name in shown if name not in counterparts]
-    names += [f"controls/{name}" for name in alone]
-    if pairs:
-        names.append("similarity")
     return [
         f"{study_folder(config)}/figures/{dataset}/{name}.{kind}"
-        for dataset in probing.datasets
-        for name in names
+        for dataset in config.probed_datasets()
+        for name in _figures(config, dataset)
         for kind in ("png", "pdf")
     ]
+
+
+def _figures(config: Config, dataset: str) -> list[str]:
+    """The figures of a dataset's probes."""
+    pairs = config.pairs(dataset)
+    shown = [n for n in config.probed_retrievers(dataset) if not config.is_further_draw(n)]
+    counterparts = _counterparts(config, pairs)
+    names = [f"layer-accuracy.{group}" for group in config.groups(dataset)] or ["layer-accuracy"]
+    # A counterpart stands in the figure of the retriever that is set against it.
+    names += [f"controls/{name}" for name in shown if name not in counterparts]
+    return [*names, *(["similarity"] if pairs else [])]
 
 
 def _counterparts(config: Config, pairs: Mapping[str, str]) -> set[str]:
@@ -123,35 +121,40 @@ def _counterparts(config: Config, pairs: Mapping[str, str]) -> set[str]:
 def attribution_figure_files(config: Config) -> list[str]:
     """The figures of the study's attributions. A counterpart stands in those of the retriever that
     is set against it, and so do further draws of a twin; those of a change need a counterpart."""
-    wanted, pairs = config.study.attribute, config.attributed_pairs()
+    pairs = config.attributed_pairs()
     counterparts = _counterparts(config, pairs)
     shown = [
-        (attribution, retriever)
-        for attribution, retriever in config.attributed()
+        (attribution, retriever, dataset)
+        for attribution, retriever, dataset, _ in config.attributed()
         if not config.is_further_draw(retriever)
         and (retriever not in counterparts or retriever in pairs)
     ]
     compared = [*(f"{kind}/{side}" for kind in ("heat", "change") for side in SIDES), "sweep"]
     names = [
-        f"{attribution}/{retriever}/{name}"
-        for attribution, retriever in shown
+        f"{dataset}/{attribution}/{retriever}/{name}"
+        for attribution, retriever, dataset in shown
         for name in (*(compared if retriever in pairs else []), "concentration", "sanity-checks")
     ]
-    if wanted and wanted.removal:
-        names += dict.fromkeys(f"fidelity/{retriever}" for _, retriever in shown)
+    names += dict.fromkeys(
+        f"{dataset}/fidelity/{retriever}"
+        for _, retriever, dataset in shown
+        if config.removing(config.retrievers[retriever].query, dataset)
+    )
     return [
-        f"{study_folder(config)}/figures/{dataset}/{name}.{kind}"
-        for dataset in (wanted.datasets if wanted else [])
+        f"{study_folder(config)}/figures/{name}.{kind}"
         for name in names
         for kind in ("png", "pdf")
     ]
 
 
-def drawing_options(config: Config, drawing: str, retriever: str) -> str:
+def drawing_options(
+    config: Config, drawing: str, attribution: str, retriever: str, dataset: str
+) -> str:
     """The options of `wellspring figure` for a figure of attributions."""
     setting = ""
     if drawing != "sanity-checks":
-        setting = map_options(config, retriever, "normaliser", "excluded_outliers", "threshold")
+        shown = ("normaliser", "excluded_outliers", "threshold")
+        setting = map_options(config, attribution, retriever, dataset, *shown)
     return f"{setting} {twin_options(config)}".strip()
 
 
@@ -160,21 +163,22 @@ def twin_options(config: Config) -> str:
     return shlex.join(["--twins", json.dumps(config.twins())]) if config.twins() else ""
 
 
-def map_options(config: Config, retriever: str, *names: str) -> str:
+def map_options(
+    config: Config, attribution: str, retriever: str, dataset: str, *names: str
+) -> str:
     """The options of `wellspring heatmap` that say which activity is drawn, or these of them."""
-    maps = config.study.attribute.maps.model_dump()
-    threshold_of = maps.pop("threshold_of")
-    maps["threshold"] = threshold_of.get(retriever, maps["threshold"])
+    block = config.attributing(attribution, config.retrievers[retriever].query, dataset)
+    maps = block.maps.model_dump()
     maps = {key: value for key, value in maps.items() if not names or key in names}
     options = ((f"--{key.replace('_', '-')}", str(value)) for key, value in maps.items())
     return shlex.join(word for option in options for word in option)
 
 
-def figure_options(config: Config, figure: str, probe: str) -> str:
+def figure_options(config: Config, figure: str, dataset: str) -> str:
     """The arguments of `wellspring figure` for a figure's name: its kind, or kind.group."""
     kind, _, group = figure.partition(".")
-    options = ["--retrievers", ",".join(config.groups()[group])] if group else []
+    options = ["--retrievers", ",".join(config.groups(dataset)[group])] if group else []
     if kind == "layer-accuracy" and config.study.published:
-        curves = specs.published(config, probe).curves
+        curves = specs.published(config, config.drawn_probe()).curves
         options += ["--published", config.study.published.source, "--curves", json.dumps(curves)]
     return f"{shlex.join([kind, *options])} {twin_options(config)}".strip()

@@ -142,7 +142,7 @@ def test_published_attribution_reads_texts_otherwise_than_published_probing():
     for name in ("config.yaml", "studies/paper.yaml", "studies/published.yaml"):
         update_config(raw, yaml.safe_load((ROOT / name).read_text()))
     config = parse(raw)
-    for name, retriever in config.attributed():
+    for name, retriever, _, _ in config.attributed():
         for side, encoder in config.retrievers[retriever].encoders.items():
             found = specs.attribution(config, name, encoder, "nq", side).encoding
             assert found.length == 256

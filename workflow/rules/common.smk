@@ -23,12 +23,6 @@ try:
 except ConfigError as error:
     raise WorkflowError(f"the configuration cannot be used:\n{error}") from None
 
-probing = study.study.probe
-# The published probe where it is among the kinds, or the first one that depends on the layer.
-drawn_probe = "concat"
-if drawn_probe not in probing.kinds:
-    drawn_probe = next(kind for kind in probing.kinds if kind not in configuration.LAYERLESS)
-
 
 wildcard_constraints:
     model=configuration.SLUG,

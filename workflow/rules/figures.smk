@@ -24,8 +24,8 @@ rule figure:
         mem_mb=1500,
         runtime=20,
     params:
-        probe=drawn_probe,
-        options=of_job(targets.figure_options, "figure", probe=drawn_probe),
+        probe=of_job(configuration.Config.drawn_probe, "dataset"),
+        options=of_job(targets.figure_options, "figure", "dataset"),
         code=fingerprint.code("figure"),
     shell:
         "wellspring figure {params.options}"
@@ -86,7 +86,7 @@ rule heatmap:
         runtime=20,
     params:
         names=of_job(inputs.pair_names, "retriever"),
-        options=of_job(targets.map_options, "retriever"),
+        options=of_job(targets.map_options, "attribution", "retriever", "dataset"),
         code=fingerprint.code("heatmap"),
     shell:
         "wellspring heatmap {wildcards.map} {input.own} {input.other} {output.pdf} {output.png}"
@@ -118,7 +118,7 @@ rule attribution_figure:
         mem_mb=2000,
         runtime=20,
     params:
-        options=of_job(targets.drawing_options, "drawing", "retriever"),
+        options=of_job(targets.drawing_options, "drawing", "attribution", "retriever", "dataset"),
         code=fingerprint.code("decentralisation_figure"),
     shell:
         "wellspring figure {wildcards.drawing} {wildcards.dataset} {input.findings} {output.pdf} {output.png}"

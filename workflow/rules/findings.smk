@@ -84,7 +84,7 @@ rule published:
         mem_mb=1500,
         runtime=20,
     params:
-        spec=specs.published(study, drawn_probe).canonical(),
+        spec=specs.published(study, study.drawn_probe()).canonical(),
         code=fingerprint.code("published"),
     shell:
         "wellspring published {input.findings} {input.published} {output}"

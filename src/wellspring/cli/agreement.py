@@ -104,10 +104,11 @@ def _side(
     if wanted.counterpart is not None:
         other = wanted.others[side]
         theirs = _attributions(folder, dataset, side, other, wanted.counterparts, wanted)
-    for layer in wanted.layers:
+    for layer in sorted({layer for each in mine.values() for layer in each.held.layers}):
         where = {"side": side, "encoder": encoder, "layer": layer}
         ours, others = (
-            {name: each.at(layer) for name, each in held.items()} for held in (mine, theirs)
+            {name: each.at(layer) for name, each in held.items() if layer in each.held.layers}
+            for held in (mine, theirs)
         )
         for one, other in combinations(ours, 2):
             if mine[one].held.spec == mine[other].held.spec:
@@ -118,7 +119,7 @@ def _side(
                 # Each attribution's figure shows it.
                 for name, second in ((one, other), (other, one)):
                     yield _rows(found, where, "attributions", name, second)
-        for name in others:
+        for name in (name for name in others if name in ours):
             names = (f"{name} of {encoder}", wanted.counterpart)
             for found in _compared(ours[name], others[name], wanted.seed, left_out, names):
                 yield _rows(found, where, "models", name, wanted.counterpart)
@@ -126,7 +127,7 @@ def _side(
             continue
         here = removed.filter(layer=layer)
         alike = {}
-        for name, each in mine.items():
+        for name, each in ((name, mine[name]) for name in ours if not here.is_empty()):
             if each.held.reading == wanted.readings[side]:
                 alike[name] = each
             else:
@@ -149,7 +150,7 @@ def _attributions(
     found = {}
     for name, sides in attributions.items():
         place = folder / name / encoder / dataset / side
-        stored = scores.checked(place, sides[side], wanted.layers)
+        stored = scores.checked(place, sides[side], sides[side].layers)
         found[name] = _Attribution(sides[side], stored, wanted.texts)
     return found
 

@@ -79,9 +79,11 @@ def _of_probes(probes: Path, wanted: specs.ClaimsSpec) -> Iterator[dict[str, obj
     from wellspring.findings.consistency import measured
 
     rules = _rules(wanted, wanted.margin / 2)
-    pairs = [pair for pair in _pairs(wanted) if set(pair.names) <= wanted.layers.keys()]
-    for dataset in wanted.datasets:
+    pairs = list(_pairs(wanted))
+    for dataset in dict.fromkeys(grid.dataset for grid in wanted.probed):
         for pair in pairs:
+            if dataset not in _datasets(pair, wanted):
+                continue
             about = [claim for claim in CLAIMS if not claim.sides]
             about = [c for c in about if not isinstance(c.parts[0], Fluctuation)]
             held = None
@@ -104,8 +106,11 @@ def _fluctuations(
 
     claim = next(claim for claim in CLAIMS if isinstance(claim.parts[0], Fluctuation))
     for pair in pairs:
+        datasets = _datasets(pair, wanted)
+        if not datasets:
+            continue
         found = _other_pooling(claim, pair)
-        if found is None and not set(DATASETS) <= set(wanted.datasets):
+        if found is None and not set(DATASETS) <= datasets:
             found = f"the claim compares the datasets {' and '.join(DATASETS)}"
         if found is None:
             sides = []
@@ -118,6 +123,14 @@ def _fluctuations(
         yield row(claim, pair, {}, found)
 
 
+def _datasets(pair: Pair, wanted: specs.ClaimsSpec) -> set[str]:
+    """The datasets on which both of a pair are probed."""
+    own, theirs = (
+        {grid.dataset for grid in wanted.probed if grid.retriever == name} for name in pair.names
+    )
+    return own & theirs
+
+
 def _outcomes(
     probes: Path, dataset: str, pair: Pair, wanted: specs.ClaimsSpec
 ) -> tuple[dict[str, Outcomes], dict[str, Outcomes], Samples]:
@@ -127,9 +140,8 @@ def _outcomes(
 
     sides, samples = [], None
     for name in pair.names:
-        layers = {name: wanted.layers[name]}
-        files = grids.probe_files(probes, dataset, layers, wanted.passages, wanted.probes)
-        frames = [grids.located(path, **where) for path, where in files]
+        (grid,) = (g for g in wanted.probed if (g.retriever, g.dataset) == (name, dataset))
+        frames = [grids.located(path, **where) for path, where in grids.probe_files(probes, grid)]
         frame = pl.concat(frames).filter(pl.col("probe").is_in(PROBES)).collect()
         samples = samples or samples_of(frame)
         sides.append(
@@ -164,7 +176,7 @@ def _of_activity(activations: Path, wanted: specs.ClaimsSpec) -> Iterator[dict[s
                 found = _other_pooling(claim, pair)
                 if found is None and attribution not in wanted.comparable:
                     found = "the attribution measures something else than the published one"
-                if found is None and not wanted.whole:
+                if found is None and not (own.whole and theirs.whole):
                     found = "the study attributes some of the blocks alone"
                 if found is None:
                     held = held or [

@@ -121,12 +121,12 @@ def findings(
         settings = Settings(wanted.alpha, wanted.permutations, wanted.seed)
         compared = _similarities(similarities, wanted)
         tables, fits = [], []
-        for dataset in wanted.datasets:
-            grid = (wanted.layers, wanted.passages, wanted.probes)
-            cells = list(grids.probe_files(probes, dataset, *grid))
+        for (dataset, _), probed in grids.together(wanted.probed).items():
+            cells = [cell for grid in probed for cell in grids.probe_files(probes, grid)]
             # Lazy: a retriever's outcomes are read when their turn comes.
             outcomes = pl.concat([grids.located(path, **where) for path, where in cells])
-            of_dataset = None if compared is None else compared.filter(dataset=dataset)
+            names = pl.col("retriever").is_in([grid.retriever for grid in probed])
+            of_dataset = None if compared is None else compared.filter(names, dataset=dataset)
             codes = pl.concat(
                 [
                     grids.located(path.with_suffix(".codes.parquet"), **where)
@@ -153,10 +153,11 @@ def _metrics(path: Path, where: dict) -> pl.DataFrame:
 def _similarities(folder: Path, wanted: specs.FindingsSpec) -> pl.DataFrame | None:
     """All similarity tables; a counterpart's own rows are named as its own."""
     frames = []
-    for retriever, other in wanted.pairs.items():
-        for dataset in wanted.datasets:
+    for retriever, datasets in wanted.similarities.items():
+        other = wanted.pairs[retriever]
+        for dataset, digest in datasets.items():
             path = folder / retriever / f"{dataset}.parquet"
-            shards.check(path, wanted.similarities[retriever][dataset], step="similarity")
+            shards.check(path, digest, step="similarity")
             theirs = pl.col("whose") == "counterpart"
             frames.append(
                 pl.from_arrow(shards.read(path))

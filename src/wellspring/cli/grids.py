@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
+from itertools import product
 from pathlib import Path
 from typing import TypeVar
 
@@ -15,26 +16,26 @@ BESIDE = ("metrics", "codes")
 
 
 def probe_files(
-    probes: Path,
-    dataset: str,
-    layers: Mapping[str, Sequence[int]],
-    passages: Sequence[int],
-    digests: Mapping[str, Mapping[str, str]],
+    probes: Path, grid: specs.ProbedGrid
 ) -> Iterator[tuple[Path, dict[str, object]]]:
-    """Each probe job's outcome file on a dataset, and where in the grid it stands.
+    """Each probe job's outcome file of a retriever on a dataset, and where it stands."""
+    where = {"retriever": grid.retriever, "dataset": grid.dataset}
+    for layer, count in product(grid.layers, grid.passages):
+        folder = probes / grid.retriever / grid.dataset / f"layer-{layer:02d}"
+        path = folder / f"passages-{count}.parquet"
+        for file in (path, *(path.with_suffix(f".{name}.parquet") for name in BESIDE)):
+            shards.check(file, grid.probe, step="probes", layer=layer, passages=count)
+        yield path, {**where, "layer": layer, "passages": count}
 
-    layers: of each retriever. digests: of the probes' slice, by retriever and dataset.
-    """
-    for retriever, of_retriever in layers.items():
-        digest = digests[retriever][dataset]
-        where = {"retriever": retriever, "dataset": dataset}
-        for layer in of_retriever:
-            for count in passages:
-                folder = probes / retriever / dataset / f"layer-{layer:02d}"
-                path = folder / f"passages-{count}.parquet"
-                for file in (path, *(path.with_suffix(f".{name}.parquet") for name in BESIDE)):
-                    shards.check(file, digest, step="probes", layer=layer, passages=count)
-                yield path, {**where, "layer": layer, "passages": count}
+
+def together(
+    probed: Sequence[specs.ProbedGrid],
+) -> dict[tuple[str, tuple[int, ...]], list[specs.ProbedGrid]]:
+    """The grids of each dataset whose probes have the same seeds, and so the same samples."""
+    found: dict[tuple[str, tuple[int, ...]], list[specs.ProbedGrid]] = {}
+    for grid in probed:
+        found.setdefault((grid.dataset, tuple(grid.seeds)), []).append(grid)
+    return found
 
 
 def activation_texts(activations: Path, cell: specs.CountedSide) -> pl.LazyFrame:

@@ -4,9 +4,10 @@ from wellspring.config.attributions import SIMILARITIES, Attributing, Attributio
 from wellspring.config.base import SLUG
 from wellspring.config.checks import parse
 from wellspring.config.datasets import BM25, REMOTE, SCORERS, Bm25, Negatives, Scorer, Splits
-from wellspring.config.entries import LAYERLESS, Config, Findings, Probing
+from wellspring.config.entries import AttributionGrid, Config, ProbeGrid
 from wellspring.config.models import ARCHITECTURES, Architecture, Encoder, Model
 from wellspring.config.paths import anchor, check_places, local_places
+from wellspring.config.study import LAYERLESS, Findings, Probing
 
 __all__ = [
     "ARCHITECTURES",
@@ -19,6 +20,7 @@ __all__ = [
     "Architecture",
     "Attributing",
     "Attribution",
+    "AttributionGrid",
     "Bm25",
     "Config",
     "Encoder",
@@ -26,6 +28,7 @@ __all__ = [
     "Model",
     "Negatives",
     "Padding",
+    "ProbeGrid",
     "Probing",
     "Scorer",
     "Splits",

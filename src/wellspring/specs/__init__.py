@@ -35,6 +35,7 @@ from wellspring.specs.datasets import (
 )
 from wellspring.specs.decentralisation import (
     AttributedSide,
+    ClaimedSide,
     CountedSide,
     DecentralisationSpec,
     decentralisation,
@@ -44,6 +45,7 @@ from wellspring.specs.findings import (
     ClaimsSpec,
     Compared,
     FindingsSpec,
+    ProbedGrid,
     ProbeSpec,
     PublishedSpec,
     SimilaritySpec,
@@ -75,6 +77,7 @@ __all__ = [
     "AttributedSide",
     "AttributionSpec",
     "CautionsSpec",
+    "ClaimedSide",
     "ClaimsSpec",
     "Compared",
     "CountedSide",
@@ -88,6 +91,7 @@ __all__ = [
     "LexicalSpec",
     "ModelSpec",
     "ProbeSpec",
+    "ProbedGrid",
     "PublishedSpec",
     "QrelsSpec",
     "RemoveSpec",
