@@ -54,9 +54,9 @@ def partner_model(config: Config, attribution: str, encoder: str) -> str:
     return encoder_model(config, config.attributions[attribution].partner(encoder))
 
 
-def opposite_model(config: Config, encoder: str, side: str) -> str:
+def opposite_model(config: Config, encoder: str, dataset: str, side: str) -> str:
     """The description of the model on the other side of the study's retriever."""
-    return encoder_model(config, config.removal_partners(encoder, side)[0])
+    return encoder_model(config, config.removal_partners(encoder, dataset, side)[0])
 
 
 def attributed_judgements(config: Config, attribution: str, dataset: str) -> str:

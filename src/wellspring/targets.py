@@ -141,9 +141,7 @@ def attribution_figure_files(config: Config) -> list[str]:
         if config.removing(config.retrievers[retriever].query, dataset)
     )
     return [
-        f"{study_folder(config)}/figures/{name}.{kind}"
-        for name in names
-        for kind in ("png", "pdf")
+        f"{study_folder(config)}/figures/{name}.{kind}" for name in names for kind in ("png", "pdf")
     ]
 
 
@@ -163,9 +161,7 @@ def twin_options(config: Config) -> str:
     return shlex.join(["--twins", json.dumps(config.twins())]) if config.twins() else ""
 
 
-def map_options(
-    config: Config, attribution: str, retriever: str, dataset: str, *names: str
-) -> str:
+def map_options(config: Config, attribution: str, retriever: str, dataset: str, *names: str) -> str:
     """The options of `wellspring heatmap` that say which activity is drawn, or these of them."""
     block = config.attributing(attribution, config.retrievers[retriever].query, dataset)
     maps = block.maps.model_dump()

@@ -17,7 +17,8 @@ from tests.models.test_conventions import MINILM, OWN, saved, write
 from tests.models.test_conventions import describe as run_model
 from tests.support.checkpoints import bert, edit_config, llama, make
 from wellspring.cli import cli
-from wellspring.cli.describe import description
+from wellspring.cli.describe import Checkpoint
+from wellspring.cli.describe import description as described
 from wellspring.config import Encoder, Model
 from wellspring.errors import ModelError
 from wellspring.models import load
@@ -26,12 +27,17 @@ from wellspring.models.architecture import BUILTIN, builtin
 CLASSES = [(name, named) for name in BUILTIN for named in builtin(name).classes]
 
 
+def description(folder):
+    """What there is to tell of a folder."""
+    return described(Checkpoint.at(folder))
+
+
 def entry(found):
     """The one model and the one encoder, as the configuration reads them."""
-    ((name, model),) = found["entries"]["models"].items()
-    ((_, encoder),) = found["entries"]["encoders"].items()
-    assert encoder["model"] == name
-    return Model(**model), Encoder(**encoder)
+    ((name, retriever),) = found["entries"]["retrievers"].items()
+    assert retriever["compared_with"] == "random"
+    encoder = retriever["query"]
+    return Model(**encoder["model"]), Encoder(**encoder | {"model": name})
 
 
 @pytest.mark.parametrize(("name", "named"), CLASSES)
@@ -135,7 +141,7 @@ def test_the_text_ends_with_entries_that_can_be_pasted(tmp_path):
     assert entries.startswith("# The files do not say: pooling.")
     again = json.loads(CliRunner().invoke(cli, ["describe", str(folder), "--json"]).output)
     assert yaml.safe_load(entries) == again["entries"]
-    assert list(again["entries"]["models"]) == ["a-llama"]
+    assert list(again["entries"]["retrievers"]) == ["a-llama"]
 
 
 def test_a_folder_that_is_no_checkpoint_is_one_line(tmp_path):
@@ -149,9 +155,9 @@ def test_a_folder_that_is_no_checkpoint_is_one_line(tmp_path):
 def test_describing_loads_no_torch():
     code = f"""
 import sys
-from wellspring.cli.describe import description
+from wellspring.cli.describe import Checkpoint, description
 from pathlib import Path
-assert description(Path({str(MINILM)!r}))["layers"] == 6
+assert description(Checkpoint.at(Path({str(MINILM)!r})))["layers"] == 6
 assert not {{"torch", "transformers"}} & {{*sys.modules}}
 """
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -88,7 +88,7 @@ rule remove:
         texts="results/datasets/{dataset}/texts.parquet",
         samples="results/datasets/{dataset}/samples.parquet",
         model=of_job(inputs.encoder_model, "encoder"),
-        candidates=of_job(inputs.opposite_model, "encoder", "side"),
+        candidates=of_job(inputs.opposite_model, "encoder", "dataset", "side"),
     output:
         "results/removals/{encoder}/{dataset}/{side}.parquet",
     log:

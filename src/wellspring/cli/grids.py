@@ -15,9 +15,7 @@ BESIDE = ("metrics", "codes")
 """What lies beside a probe job's outcomes and is read with them."""
 
 
-def probe_files(
-    probes: Path, grid: specs.ProbedGrid
-) -> Iterator[tuple[Path, dict[str, object]]]:
+def probe_files(probes: Path, grid: specs.ProbedGrid) -> Iterator[tuple[Path, dict[str, object]]]:
     """Each probe job's outcome file of a retriever on a dataset, and where it stands."""
     where = {"retriever": grid.retriever, "dataset": grid.dataset}
     for layer, count in product(grid.layers, grid.passages):

@@ -12,8 +12,8 @@ from pydantic import ValidationError
 
 from wellspring.config.attributions import Attributing
 from wellspring.config.base import HUB, SLUG, Strict
-from wellspring.config.datasets import PUBLISHED, REMOTE, SCORERS, Dataset
 from wellspring.config.conflicts import conflicts
+from wellspring.config.datasets import PUBLISHED, REMOTE, SCORERS, Dataset
 from wellspring.config.entries import Config
 from wellspring.config.models import ARCHITECTURES, GATED, Encoder, Retriever
 from wellspring.config.shorthand import spelled_out
@@ -42,9 +42,11 @@ def parse(raw: Mapping[str, Any]) -> Config:
     try:
         config = Config.model_validate(spelled.config)
     except ValidationError as error:
-        refuse(_describe(detail) for detail in error.errors())
+        told = {f"{key}: missing" for key in spelled.unread}
+        lines = (_describe(detail) for detail in error.errors())
+        refuse([*spelled.problems, *(line for line in lines if line not in told)])
         raise
-    refuse(_problems(config))
+    refuse([*spelled.problems, *_problems(config)])
     whole = expanded(config)
     # Further draws of a twin may be partners that the written configuration does not name.
     refuse(line for line in _problems(whole) if line.startswith("attributions."))
@@ -321,13 +323,13 @@ def _removal_problems(config: Config, key: str, attribute: Attributing) -> Itera
     with suppress(KeyError):
         for side in ("query", "passage"):
             encoders = {config.retrievers[name].encoders[side] for name in attribute.retrievers}
-            for encoder in sorted(encoders):
-                partners = config.removal_partners(encoder, side)
+            for encoder, dataset in product(sorted(encoders), attribute.datasets):
+                partners = config.removal_partners(encoder, dataset, side)
                 if len(partners) > 1:
                     yield (
                         f"{key}.removal: encoder {encoder!r} has the partners "
                         f"{', '.join(partners)}, and its margin can be measured with one alone: "
-                        "select the retrievers in two studies"
+                        "give one retriever a block without removal"
                     )
 
 

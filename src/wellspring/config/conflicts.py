@@ -59,9 +59,9 @@ def _attributing(config: Config) -> Iterator[str]:
         attribution, encoder, dataset = shared
         if apart := _apart(one, other, SELECTING | {"removal"}):
             yield (
-                f"{where} make {attribution!r} of encoder {encoder!r} on {dataset!r} with different "
-                f"{' and '.join(apart)}: give both the same, or one of them an attribution with a "
-                "name of its own"
+                f"{where} make {attribution!r} of encoder {encoder!r} on {dataset!r} with "
+                f"different {' and '.join(apart)}: give both the same, or one of them an "
+                "attribution with a name of its own"
             )
     every = set(Attributing.model_fields)
     for where, shared, (one, other) in _overlapping("attribute", blocks, removals):

@@ -133,7 +133,9 @@ class Config(Strict):
             raise KeyError(f"{retriever} is not probed on {dataset}")
         every = range(self.depth(retriever) + 1)
         layers = {
-            layer for block in blocks for layer in (every if block.layers == "all" else block.layers)
+            layer
+            for block in blocks
+            for layer in (every if block.layers == "all" else block.layers)
         }
         passages = {count for block in blocks for count in block.passages}
         return ProbeGrid(retriever, dataset, sorted(layers), sorted(passages), blocks[0])
@@ -248,11 +250,12 @@ class Config(Strict):
         }
         return sorted(names)
 
-    def removal_partners(self, encoder: str, side: str) -> list[str]:
+    def removal_partners(self, encoder: str, dataset: str, side: str) -> list[str]:
         """The encoders of the other side of those retrievers that have it on this one and whose
-        neurons are removed."""
+        neurons are removed on a dataset."""
         other = {"query": "passage", "passage": "query"}[side]
-        names = _once(name for block in self._removing() for name in block.retrievers)
+        blocks = [block for block in self._removing() if dataset in block.datasets]
+        names = _once(name for block in blocks for name in block.retrievers)
         sides = [self.retrievers[name].encoders for name in names]
         return _once(each[other] for each in sides if each[side] == encoder)
 

@@ -84,7 +84,7 @@ def _inherited(raw: Mapping[str, Any], layers: Layers) -> tuple[Mapping[str, Any
 
 
 def _merged(contents: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
-    """Mappings merged deeply, as Snakemake does: anything else takes the place of what was there."""
+    """Mappings merged deeply, as Snakemake does; other values take the place of what was there."""
     merged: dict[str, Any] = {}
     for content in contents:
         for key, value in content.items():

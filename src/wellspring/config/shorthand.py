@@ -18,7 +18,7 @@ from typing import Any
 
 from wellspring.config import checkpoints
 from wellspring.config.models import RandomTwin, Twin
-from wellspring.errors import ConfigError, ModelError
+from wellspring.errors import ModelError
 
 RANDOM = next(iter(RandomTwin.model_fields))
 """The value of `compared_with` that makes a twin."""
@@ -32,14 +32,15 @@ class Spelled:
     Attributes:
         config: the configuration.
         written: a key of it to the key that the user wrote.
+        problems: a line each, the key first.
+        unread: keys that a checkpoint should have filled, and one of the problems says why not.
     """
 
     config: dict[str, Any]
     written: dict[str, str] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        self._problems: list[str] = []
-        self._twins: set[str] = set()
+    problems: list[str] = field(default_factory=list)
+    unread: set[str] = field(default_factory=set)
+    _twins: set[str] = field(default_factory=set)
 
     def as_written(self, line: str) -> str:
         """A line about the long form, with the keys that the user wrote."""
@@ -65,9 +66,9 @@ class Spelled:
         self.config.setdefault(section, {})
         place, there = f"{section}.{name}", self.catalogue(section)
         if name in there:
-            self._problems.append(
-                f"{key}: makes an entry {place}, and {self.written.get(place, place)} has that "
-                "name already: give one of them another name"
+            self.problems.append(
+                f"{key}: needs the name {name!r} among {section}, and "
+                f"{self.written.get(place, place)} has it: give one of them another name"
             )
             return
         there[name] = entry
@@ -80,19 +81,9 @@ class Spelled:
         self._twins.add(f"{section}.{name}")
         self.add(section, name, entry, key)
 
-    def refuse(self, problem: str) -> None:
-        """Keep a problem for the one message that names all."""
-        self._problems.append(problem)
-
-    def close(self) -> None:
-        """Raise ConfigError if there were problems."""
-        if self._problems:
-            raise ConfigError("\n".join(map(self.as_written, self._problems)))
-
 
 def spelled_out(raw: Mapping[str, Any]) -> Spelled:
-    """A configuration in its long form; ConfigError, a line each, for names that are taken and for
-    checkpoints that do not say what is left out."""
+    """A configuration in its long form."""
     spelled = Spelled(_copied(raw))
     _inline_encoders(spelled)
     _inline_models(spelled)
@@ -101,7 +92,6 @@ def spelled_out(raw: Mapping[str, Any]) -> Spelled:
     _twin_partners(spelled)
     _sizes(spelled)
     _blocks(spelled)
-    spelled.close()
     return spelled
 
 
@@ -132,7 +122,9 @@ def _twin(spelled: Spelled, name: str, entry: dict[str, Any]) -> None:
     """Make what a retriever is compared with, where it says `random`."""
     asked, key = entry.get("compared_with"), f"retrievers.{name}.compared_with"
     if name == RANDOM:
-        spelled.refuse(f"retrievers.{RANDOM}: stands for a random twin: choose another name")
+        spelled.problems.append(
+            f"retrievers.{RANDOM}: stands for a random twin: choose another name"
+        )
     if isinstance(asked, dict) and asked.keys() == {RANDOM}:
         settings, key = asked[RANDOM] or {}, f"{key}.{RANDOM}"
     elif asked == RANDOM:
@@ -140,7 +132,7 @@ def _twin(spelled: Spelled, name: str, entry: dict[str, Any]) -> None:
     else:
         return
     if not isinstance(settings, dict) or settings.keys() - Twin.model_fields:
-        spelled.refuse(f"{key}: takes {', '.join(Twin.model_fields)}, got {settings!r}")
+        spelled.problems.append(f"{key}: takes {', '.join(Twin.model_fields)}, got {settings!r}")
         return
     sides = {side: entry[side] for side in ("query", "passage") if entry.get(side)}
     encoders = {each: spelled.catalogue("encoders").get(each) for each in sides.values()}
@@ -181,16 +173,17 @@ def _sizes(spelled: Spelled) -> None:
             base = spelled.catalogue("models").get(place)
             said = base if isinstance(base, dict) else {}
             if place not in spelled.catalogue("models"):
-                spelled.refuse(f"models.{name}.source: no model is named {place!r}")
+                spelled.problems.append(f"models.{name}.source: no model is named {place!r}")
         elif scheme == "hub":
-            spelled.refuse(
+            spelled.problems.append(
                 f"models.{name}: names no {' and no '.join(missing)}: `wellspring describe "
                 f"{entry['source']}` prints them"
             )
-            continue
+            said = {}
         else:
             said = _read(spelled, name, entry["source"])
         entry.update({key: said[key] for key in missing if said.get(key) is not None})
+        spelled.unread.update(f"models.{name}.{key}" for key in missing if not said)
 
 
 def _read(spelled: Spelled, name: str, source: str) -> dict[str, Any]:
@@ -198,7 +191,9 @@ def _read(spelled: Spelled, name: str, source: str) -> dict[str, Any]:
     try:
         config = checkpoints.read(checkpoints.locate(source))
     except ModelError as error:
-        spelled.refuse(f"models.{name}.source: architecture and layers cannot be read: {error}")
+        spelled.problems.append(
+            f"models.{name}.source: architecture and layers cannot be read: {error}"
+        )
         return {}
     defined = spelled.catalogue("architectures")
     return {

@@ -151,10 +151,8 @@ class Study(Strict):
     the same settings in all blocks that probe it on a dataset, which may add layers or passages."""
     attribute: Annotated[
         list[Attributing],
-        BeforeValidator(
-            blocks, json_schema_input_type=Attributing | list[Attributing] | None
-        ),
-    ] = []
+        BeforeValidator(blocks, json_schema_input_type=Attributing | list[Attributing] | None),
+    ] = Field(default=[])
     """What is attributed to neurons: a block, or a list of blocks, each with settings of its own;
     nothing where left out."""
     findings: Findings = Findings()

@@ -235,7 +235,7 @@ def remove(config: Config, encoder: str, dataset: str, side: Side) -> RemoveSpec
 
     return RemoveSpec(
         encoding=encoded(encoder, side),
-        candidates=encoded(config.removal_partners(encoder, side)[0], OTHER[side]),
+        candidates=encoded(config.removal_partners(encoder, dataset, side)[0], OTHER[side]),
         layers=layers,
         sublayers=config.removed_sublayers(encoder, dataset),
         samples=samples(config, dataset),
