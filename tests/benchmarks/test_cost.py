@@ -284,7 +284,8 @@ def test_rows_of_the_tables_by_hand(grid, paper, facts):
     # 15 thresholds, with and without the outlier; 480 neurons in each of 6 layers.
     counts, measures = 6 * 480 * 30, 100 * 6 * 2 * 34
     each = facts.GIVEN.rows
-    assert grid.tabled(paper, 100, 6, 2, 480) == counts * each[0] + measures * each[1]
+    block = paper.attributed()[0].block
+    assert grid.tabled(block, 100, 6, 2, 480) == counts * each[0] + measures * each[1]
 
 
 def rows_of(grid, config, attribution: str, **changes) -> list[dict]:
