@@ -33,7 +33,7 @@ PAPER = ("--configfile", "studies/paper.yaml")
 GRIDS = {
     "part": {
         "probe": {"datasets": ["nq"], "layers": [1]},
-        "attribute": {"norm": ["dpr-question"]},
+        "attribute": {"norm": ["bert-cls", "dpr-question"]},
         "outcome": {
             "datasets": ["nq"],
             "layers": 1,
