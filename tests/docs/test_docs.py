@@ -43,7 +43,7 @@ def test_every_column_is_documented():
 def test_every_format_and_probe_is_in_the_readme():
     from typing import get_args
 
-    from wellspring.config.entries import ProbeKind
+    from wellspring.config.study import ProbeKind
 
     text = (ROOT / "README.md").read_text()
     formats = {"jsonl", "beir", "dpr", "pydocs"}
