@@ -27,21 +27,21 @@ from wellspring.intervals import Interval
 from wellspring.randomness import generator
 
 CONFIG = studies.read()
-PROBING, ATTRIBUTING = CONFIG.study.probe, CONFIG.study.attribute
-DATASET = CONFIG.datasets[PROBING.datasets[0]]
-TEXTS = CONFIG.attributions[ATTRIBUTING.attributions[0]].texts
+PROBED, ATTRIBUTED = CONFIG.probed()[0], CONFIG.attributed()[0]
+DATASET = CONFIG.datasets[PROBED.dataset]
+TEXTS = CONFIG.attributions[ATTRIBUTED.attribution].texts
 """Attributed texts a side of the default study."""
 ALL_QUESTIONS = DATASET.entries
 """Questions of the default study, each with one sample, of which a seed tests so many:"""
 QUESTIONS = round(DATASET.splits.test * ALL_QUESTIONS)
-SEEDS, PASSAGES = len(PROBING.seeds), tuple(PROBING.passages)
-BLOCKS = CONFIG.depth(PROBING.retrievers[0])
-LAYERS = len(CONFIG.layers(PROBING.retrievers[0]))
-SWEEP = ATTRIBUTING.thresholds
+SEEDS, PASSAGES = len(PROBED.block.seeds), tuple(PROBED.passages)
+BLOCKS = CONFIG.depth(PROBED.retriever)
+LAYERS = len(PROBED.layers)
+SWEEP = ATTRIBUTED.block.thresholds
 SETTINGS = [
     (name, excluded_outliers, threshold)
     for (name, thresholds), excluded_outliers in product(
-        SWEEP.items(), ATTRIBUTING.excluded_outliers
+        SWEEP.items(), ATTRIBUTED.block.excluded_outliers
     )
     for threshold in thresholds
 ]

@@ -63,7 +63,7 @@ def counted(known: Checkpoint, architecture: str, layers: int, pooling: str, wid
 
 def embedding(config: Config, encoder: str, dataset: str) -> tuple[Any, ...]:
     """A row of the table: the sides of a dataset that probed retrievers read from an encoder."""
-    used = [config.retrievers[name].encoders for name in config.study.probe.retrievers]
+    used = [config.retrievers[name].encoders for name in config.probed_retrievers()]
     sides = [side for side in used[0] if any(named[side] == encoder for named in used)]
     entry, total = config.datasets[dataset], np.zeros(4)
     known = fact(config.models[config.encoders[encoder].model].source)
@@ -90,12 +90,13 @@ def embedding(config: Config, encoder: str, dataset: str) -> tuple[Any, ...]:
 
 def probes(config: Config, retriever: str, dataset: str) -> tuple[Any, ...]:
     """A row of the table (`bilinear` aside): batches are taken to use few of the passages."""
-    probing, entry, known = config.study.probe, config.datasets[dataset], fact(dataset)
+    *_, probed_layers, passages, probing = config.probing(retriever, dataset)
+    entry, known = config.datasets[dataset], fact(dataset)
     name, texts = config.retrievers[retriever].query, known.texts(entry)
     hidden = fact(config.models[config.encoders[name].model].source).sizes[1]
     samples, shares = known.questions[0] * known.positives[0], (1, *probing.portions)
-    layers, adds = len(config.layers(retriever)), 0
-    for n, share in product(probing.passages, shares):
+    layers, adds = len(probed_layers), 0
+    for n, share in product(passages, shares):
         # The validation samples take a forward pass alone.
         train = samples * (share * (1 - entry.splits.validation) + entry.splits.validation / 2)
         scorer = 2 * (n - 1) * train
@@ -110,7 +111,7 @@ def probes(config: Config, retriever: str, dataset: str) -> tuple[Any, ...]:
         runs = len(probing.seeds) if share == 1 else 1
         adds += runs * sum(each.get(name, 0) for name in names(tuple(probing.kinds)))
     gflop = 2e-9 * adds * hidden * layers * probing.optimiser.epochs
-    jobs, vectors = layers * len(probing.passages), 4e-9 * hidden * sum(texts.values())
+    jobs, vectors = layers * len(passages), 4e-9 * hidden * sum(texts.values())
     beside = jobs * (GIVEN.start + GIVEN.gigabyte * vectors)
     hours = [(gflop / rate + beside) / 3600 for rate in reversed(GIVEN.fit)]
     return retriever, dataset, jobs, gflop / 1e6, *hours, 2 * vectors
@@ -129,14 +130,14 @@ def fetched(source: str, layers: int) -> tuple[str, float, float]:
 
 def report(config: Config) -> str:
     """All tables, as Markdown."""
-    names, sets = config.study.probe.retrievers, config.study.probe.datasets
+    names, sets = config.probed_retrievers(), config.probed_datasets()
     given = Assumptions.model_fields.items()
     encoders = {each: None for name in names for each in config.retrievers[name].encoders.values()}
     models = [config.models[config.encoders[name].model] for name in encoders]
     places = {place: m.layers for m in models for place in (m.source, m.adapter) if place}
     rows = {
         EMBEDDINGS: [embedding(config, name, dataset) for name in encoders for dataset in sets],
-        PROBES: [probes(config, name, dataset) for name in names for dataset in sets],
+        PROBES: [probes(config, grid.retriever, grid.dataset) for grid in config.probed()],
         **cost_attributions.tables(config),
         FETCHED: [fetched(*place) for place in {**dict.fromkeys(sets, 0), **places}.items()],
         GIVENS: [(key, str(getattr(GIVEN, key)), field.description) for key, field in given],

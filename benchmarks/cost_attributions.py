@@ -22,7 +22,7 @@ from wellspring.attributions.quadrature import PAPER_POINTS
 from wellspring.budgets import ATTRIBUTED as WINDOW
 from wellspring.budgets import SCORES as HELD
 from wellspring.budgets import rows as default_rows
-from wellspring.config import Config
+from wellspring.config import Attributing, Config
 from wellspring.errors import ConfigError
 from wellspring.models.architecture import blocks, builtin
 from wellspring.randomness import generator
@@ -134,7 +134,7 @@ def scores(config: Config, place: Place) -> tuple[Any, ...]:
         )
     known, encoding = fact(config.models[config.encoders[encoder].model].source), spec.encoding
     form = shape(known, encoding.architecture, encoding.layers)
-    points, layers = spec.points or PAPER_POINTS, config.blocks(encoder)
+    points, layers = spec.points or PAPER_POINTS, config.attributed_layers(*place[:3])
     texts = fact(dataset).tested()[side]
     texts = min(texts, spec.texts or texts)
     wide = sum(form.hidden if part == "output" else form.inner for part in entry.sublayers)
@@ -165,7 +165,9 @@ def scores(config: Config, place: Place) -> tuple[Any, ...]:
     work = passes / 1e15, product / 1e15, ours / low, ours / high
     published = old / 1e15, theirs / low, theirs / high
     disk = texts * len(layers) * stored(wide, len(entry.sublayers)) / 1e9
-    sizes = tabled(config, texts, len(layers), len(entry.sublayers), wide) / 1e9
+    sizes = (
+        tabled(config.attributing(*place[:3]), texts, len(layers), len(entry.sublayers), wide) / 1e9
+    )
     size = texts, real.mean(), 100 * (slots - 1)
     return *place, *size, *work, *published, disk, sizes
 
@@ -176,10 +178,9 @@ def stored(neurons: int, sublayers: int) -> int:
     return 2 * 2 * neurons + 3 * 4 * sublayers + 4 + 20
 
 
-def tabled(config: Config, texts: int, layers: int, sublayers: int, neurons: int) -> float:
+def tabled(block: Attributing, texts: int, layers: int, sublayers: int, neurons: int) -> float:
     """Bytes of a side's counts and measures; neurons: of a layer's sub-layers together."""
-    wanted = config.study.attribute
-    settings = len(wanted.excluded_outliers) * sum(map(len, wanted.thresholds.values()))
+    settings = len(block.excluded_outliers) * sum(map(len, block.thresholds.values()))
     # Beside the shares: effective number, Gini coefficient, residual, signal.
     rows = layers * neurons * settings, texts * layers * sublayers * (settings + 4)
     return float(np.dot(rows, GIVEN.rows))

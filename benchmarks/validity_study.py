@@ -30,9 +30,7 @@ from wellspring.randomness import generator
 MINED = studies.read([studies.ROOT / "studies" / "negatives.yaml"])
 """The default study's texts under three miners of negatives."""
 CONFIG = studies.read()
-PROBING = CONFIG.study.probe
-DATASET = PROBING.datasets[0]
-RETRIEVER = PROBING.retrievers[0]
+RETRIEVER, DATASET, LAYERS, PASSAGES, PROBING = CONFIG.probed()[0]
 OTHER = CONFIG.retrievers[RETRIEVER].compared_with
 DRAWS = 3
 """Draws of negatives that the first release averaged on its one split."""
@@ -61,7 +59,7 @@ def floors() -> Iterator[dict[str, object]]:
         folder = Path(name)
         sources = [folder / "texts.parquet", folder / "judgements.parquet"]
         _step("texts", specs.texts(MINED, DATASET), folder, *sources)
-        for dataset in MINED.study.probe.datasets:
+        for dataset in MINED.probed_datasets():
             drawn, scores = folder / f"{dataset}.parquet", folder / f"{dataset}.scores.parquet"
             _step("samples", specs.samples(MINED, dataset), folder, *sources, drawn)
             _step("lexical", specs.lexical(MINED, dataset), folder, sources[0], drawn, scores)
@@ -89,7 +87,7 @@ def _without_vectors(config: Config, dataset: str, drawn: Path, scores: Path) ->
 
 
 def _floors(data: ProbeData, miner: str) -> Iterator[dict[str, object]]:
-    for place, passages in enumerate(PROBING.passages):
+    for place, passages in enumerate(PASSAGES):
         found = run(data, passages, settings([*data.lexical, "lexical"], PROBING.seeds))
         best = found.metrics.filter(probe="lexical")["scorer"][0]
         for scorer in (*data.lexical, "lexical"):
@@ -142,7 +140,7 @@ class Study:
         """The outcomes of probes at every layer and N, with the columns of findings."""
         none = self.frame.select("sample_id")
         found = []
-        for layer, passages in product(CONFIG.layers(retriever), PROBING.passages):
+        for layer, passages in product(LAYERS, PASSAGES):
             data = assemble(self.frame, none, *self.vectors(retriever, layer), split)
             made = run(data, passages, settings(kinds, seeds)).samples
             where = {"dataset": DATASET, "retriever": retriever}
@@ -213,7 +211,7 @@ def added(study: Study) -> Iterator[dict[str, object]]:
 def codes(study: Study, pairs: int = 12) -> Iterator[dict[str, object]]:
     """How often the code lengths of one layer's probes differ where their seeds alone do: other
     negatives, orders and blocks, on the same vectors and samples."""
-    layer, passages = CONFIG.layers(RETRIEVER)[-1], max(PROBING.passages)
+    layer, passages = LAYERS[-1], max(PASSAGES)
     kinds = ("concat", "passage-scorer", "interaction", "shuffled-query")
     none = study.frame.select("sample_id")
     data = assemble(study.frame, none, *study.vectors(RETRIEVER, layer), study.split([0]))

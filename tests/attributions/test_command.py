@@ -104,24 +104,30 @@ class Setting:
         run("ablate", out, *files, *models, path, "--spec", spec.canonical())
         return path
 
-    def held(self, name: str) -> specs.Held:
+    def held(self, name: str, layers: Sequence[int] = (1, 2)) -> specs.Held:
         spec = specs.attribution(self.config, name, "tiny", "questions", "query")
         return specs.Held(
             spec=spec.digest,
             reading=spec.reading,
             target=spec.target,
             sublayers=spec.sublayers,
+            layers=list(layers),
             shards=spec.shards,
         )
 
     def agree(
-        self, folder: Path, names: Sequence[str], out: Path, **changes: object
+        self,
+        folder: Path,
+        names: Sequence[str],
+        out: Path,
+        layers: Sequence[int] = (1, 2),
+        **changes: object,
     ) -> tuple[pl.DataFrame, str]:
         """The agreement between these attributions of the queries, and the log."""
         wanted = specs.AgreementSpec(
             **{
                 "encoders": {"query": "tiny"},
-                "attributions": {name: {"query": self.held(name)} for name in names},
+                "attributions": {name: {"query": self.held(name, layers)} for name in names},
                 **{
                     "counterpart": None,
                     "others": {},
@@ -129,7 +135,7 @@ class Setting:
                     "removals": {},
                     "readings": {},
                 },
-                **{"layers": [1, 2], "texts": 10, "seed": 0},
+                **{"texts": 10, "seed": 0},
                 **changes,
             }
         )
@@ -326,6 +332,12 @@ def test_what_cannot_be_compared_is_said_and_left_out(setting, tmp_path):
     assert pairs == {frozenset(("plain", "halves"))}
     assert rows["correlation"].min() > 0.999
     assert log.count("share no text (of other seeds or numbers of texts): not") == 2
+    # An attribution may have layers that another one lacks: those are compared with nothing.
+    setting.attribute(folder / "plain" / "tiny" / "questions" / "query", "plain", layer=2)
+    held = {"plain": setting.held("plain"), "halves": setting.held("halves", [1])}
+    given = {name: {"query": each} for name, each in held.items()}
+    mixed, _ = setting.agree(folder, (), tmp_path, attributions=given)
+    assert mixed.equals(rows) and set(rows["layer"]) == {1}
 
 
 def test_a_partner_of_another_size_is_refused(setting):

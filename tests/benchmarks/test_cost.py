@@ -116,23 +116,23 @@ def test_dropped_negatives_are_no_texts(facts, paper):
 
 def test_the_grid_is_the_planned_one(cost, paper):
     """As many jobs as the dry run in test_studies.py."""
-    probing, encoders = paper.study.probe, paper.encoders.keys() - {"minilm", "minilm-random"}
-    pairs = [(name, dataset) for name in encoders for dataset in probing.datasets]
+    encoders = paper.encoders.keys() - {"minilm", "minilm-random"}
+    pairs = [(name, dataset) for name in encoders for dataset in paper.probed_datasets()]
     assert sum(cost.embedding(paper, *pair)[2] for pair in pairs) == 7 * 2 * 2 * 4
-    pairs = [(name, dataset) for name in probing.retrievers for dataset in probing.datasets]
-    assert sum(cost.probes(paper, *pair)[2] for pair in pairs) == 1152
+    assert sum(cost.probes(paper, *grid[:2])[2] for grid in paper.probed()) == 1152
 
 
 def test_half_the_kinds_cost_less(cost, paper):
-    fewer = paper.study.probe.model_copy(update={"kinds": ["concat", "cosine"], "portions": []})
-    study = paper.study.model_copy(update={"probe": fewer})
+    (block,) = paper.study.probe
+    fewer = block.model_copy(update={"kinds": ["concat", "cosine"], "portions": []})
+    study = paper.study.model_copy(update={"probe": [fewer]})
     small = cost.probes(paper.model_copy(update={"study": study}), "contriever", "nq")
     n, train = np.array([2, 3, 4, 5]), 69_639 * (1 - 0.12 / 2)
     adds = 2 * ((n**2 - 1) * train).sum()
     assert small[3] == pytest.approx(2 * adds * 768 * 13 * 3 * 60 / 1e15)
     assert small[3] < cost.probes(paper, "contriever", "nq")[3] / 2
     # A portion adds a fit of one seed, and its look at the whole validation split.
-    half = study.model_copy(update={"probe": fewer.model_copy(update={"portions": [0.5]})})
+    half = study.model_copy(update={"probe": [fewer.model_copy(update={"portions": [0.5]})]})
     more = cost.probes(paper.model_copy(update={"study": half}), "contriever", "nq")
     assert more[3] / small[3] == pytest.approx(1 + (0.5 * 0.88 + 0.06) / 0.94 / 3)
 
@@ -284,7 +284,8 @@ def test_rows_of_the_tables_by_hand(grid, paper, facts):
     # 15 thresholds, with and without the outlier; 480 neurons in each of 6 layers.
     counts, measures = 6 * 480 * 30, 100 * 6 * 2 * 34
     each = facts.GIVEN.rows
-    assert grid.tabled(paper, 100, 6, 2, 480) == counts * each[0] + measures * each[1]
+    block = paper.attributed()[0].block
+    assert grid.tabled(block, 100, 6, 2, 480) == counts * each[0] + measures * each[1]
 
 
 def rows_of(grid, config, attribution: str, **changes) -> list[dict]:

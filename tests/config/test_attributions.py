@@ -24,9 +24,9 @@ def attributing(**changes: object) -> Config:
 
 
 def test_the_old_forms_of_ablation() -> None:
-    found = attributing(ablate=[5, 20]).study.attribute.ablate
+    found = attributing(ablate=[5, 20]).study.attribute[0].ablate
     assert (found.neurons, found.by, found.match, found.draws) == ([5, 20], ["zero"], "layer", 3)
-    assert attributing(ablate={"by": "mean"}).study.attribute.ablate.by == ["mean"]
+    assert attributing(ablate={"by": "mean"}).study.attribute[0].ablate.by == ["mean"]
     with pytest.raises(ConfigError, match=r"draws belongs to ablate: write ablate: \{draws: 2\}"):
         attributing(ablate=[5], draws=2)
 
@@ -82,9 +82,9 @@ def test_what_cannot_be_attributed_is_refused(path: str, value: object, message:
 
 def test_thresholds_are_multiples_of_the_mean_and_shares_of_the_rest() -> None:
     assert DEFAULT["study"]["attribute"].get("thresholds") is None
-    assert attributing().study.attribute.thresholds == THRESHOLDS
+    assert attributing().study.attribute[0].thresholds == THRESHOLDS
     assert max(THRESHOLDS["sublayer-mean"]) == 10 and "share-of-sum" not in THRESHOLDS
-    more = attributing(thresholds={"share-of-sum": [0.001, 0.002]}).study.attribute.thresholds
+    more = attributing(thresholds={"share-of-sum": [0.001, 0.002]}).study.attribute[0].thresholds
     assert more == {**THRESHOLDS, "share-of-sum": [0.001, 0.002]}
 
 
@@ -100,13 +100,17 @@ def test_relevance_patching_is_for_built_in_architectures() -> None:
 
 def test_removal_has_one_partner_an_encoder() -> None:
     raw = edited(f"{ATTRIBUTE}/removal", {})
-    assert parse(raw).attributed_partners("minilm", "query") == ["minilm"]
+    assert parse(raw).removal_partners("minilm", "pydocs", "query") == ["minilm"]
     raw["retrievers"]["mixed"] = {"query": "minilm", "passage": "minilm-random"}
-    raw["study"]["attribute"]["retrievers"] = ["minilm", "minilm-random", "mixed"]
-    raw["attributions"]["norm"]["partners"] = {}
-    raw["study"]["attribute"]["only"] = {"norm": ["minilm", "minilm-random"]}
+    partners = {"minilm": "minilm-random", "minilm-random": "minilm"}
+    raw["attributions"]["mixed"] = {"partners": partners}
+    first = raw["study"]["attribute"]
+    second = first | {"retrievers": ["mixed"], "attributions": ["mixed"]}
+    raw["study"]["attribute"] = [first, second]
     with pytest.raises(ConfigError, match="encoder 'minilm' has the partners minilm, minilm-ran"):
         parse(raw)
+    del second["removal"]
+    assert parse(raw).removal_partners("minilm", "pydocs", "query") == ["minilm"]
 
 
 def test_further_draws_of_a_twin_are_partners_of_their_own() -> None:
@@ -141,7 +145,7 @@ def test_the_slices_of_ablation_and_removal() -> None:
     )
     agreement = specs.agreement(config, "minilm", "pydocs")
     assert agreement.removals["passage"] == remove.digest
-    assert config.agreeing() == ["minilm", "minilm-random"]
+    assert config.agreeing() == [("minilm", "pydocs"), ("minilm-random", "pydocs")]
     assert specs.agreement(attributing(), "minilm", "pydocs").removals == {}
 
 

@@ -33,10 +33,7 @@ PAPER = ("--configfile", "studies/paper.yaml")
 GRIDS = {
     "part": {
         "probe": {"datasets": ["nq"], "layers": [1]},
-        "attribute": {
-            "retrievers": ["bert-cls", "dpr-question", "llama", "repllama"],
-            "only": {"norm": ["bert-cls", "dpr-question"]},
-        },
+        "attribute": {"norm": ["bert-cls", "dpr-question"]},
         "outcome": {
             "datasets": ["nq"],
             "layers": 1,
@@ -142,7 +139,7 @@ def test_published_attribution_reads_texts_otherwise_than_published_probing():
     for name in ("config.yaml", "studies/paper.yaml", "studies/published.yaml"):
         update_config(raw, yaml.safe_load((ROOT / name).read_text()))
     config = parse(raw)
-    for name, retriever in config.attributed():
+    for name, retriever, _, _ in config.attributed():
         for side, encoder in config.retrievers[retriever].encoders.items():
             found = specs.attribution(config, name, encoder, "nq", side).encoding
             assert found.length == 256
@@ -355,11 +352,16 @@ def test_the_papers_grid_runs_end_to_end(clone, tmp_path, grid):
             },
             "attributions": {"norm": {"texts": 4}, "norm-float32": {"texts": 4}},
             "study": {
-                "attribute": {
-                    "datasets": ["nq"],
-                    "ablate": {"neurons": [2], "draws": 1},
-                    **GRIDS[grid]["attribute"],
-                },
+                "attribute": [
+                    block
+                    | {
+                        "datasets": ["nq"],
+                        "ablate": {"neurons": [2], "draws": 1},
+                        "retrievers": GRIDS[grid]["attribute"].get(name, block["retrievers"]),
+                    }
+                    for block in config["study"]["attribute"]
+                    for name in block["attributions"]
+                ],
                 "probe": {
                     "passages": [2],
                     "kinds": ["concat", "interaction", "shuffled-query", "cosine", "lexical"],

@@ -254,7 +254,7 @@ class Removals(Artefact):
         return specs.remove(config, self.encoder, self.dataset, self.side)
 
     def needs(self, config: Config) -> Mapping[str, Needed]:
-        other = config.attributed_partners(self.encoder, self.side)[0]
+        other = config.removal_partners(self.encoder, self.dataset, self.side)[0]
         return {
             "texts": Texts(self.dataset),
             "samples": Samples(self.dataset),
@@ -274,6 +274,6 @@ def scores_of(
     """Every shard of one side's scores."""
     return [
         AttributionShard(attribution, encoder, dataset, side, layer, shard)
-        for layer in config.blocks(encoder)
+        for layer in config.attributed_layers(attribution, encoder, dataset)
         for shard in range(config.attributions[attribution].shards)
     ]

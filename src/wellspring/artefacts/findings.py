@@ -28,13 +28,11 @@ ENDS = {
 
 def probes_of(config: Config) -> list[ProbeOutcomes]:
     """Every probe job of a study."""
-    probing = config.study.probe
     return [
-        ProbeOutcomes(retriever, dataset, layer, passages)
-        for retriever in probing.retrievers
-        for dataset in probing.datasets
-        for layer in config.layers(retriever)
-        for passages in sorted(probing.passages)
+        ProbeOutcomes(grid.retriever, grid.dataset, layer, passages)
+        for grid in config.probed()
+        for layer in grid.layers
+        for passages in grid.passages
     ]
 
 
@@ -42,10 +40,9 @@ def attributed_sides(config: Config, kind: type[ActivationTexts] | type[Ablation
     """The files of every attributed side, each once, whatever the retrievers that share it."""
     return list(
         dict.fromkeys(
-            kind(attribution, encoder, dataset, side)
-            for attribution, retriever in config.attributed()
-            for dataset in config.study.attribute.datasets
-            for side, encoder in config.retrievers[retriever].encoders.items()
+            kind(grid.attribution, encoder, grid.dataset, side)
+            for grid in config.attributed()
+            for side, encoder in config.retrievers[grid.retriever].encoders.items()
         )
     )
 
@@ -145,8 +142,8 @@ class Findings(Artefact):
     def needs(self, config: Config) -> Mapping[str, Needed]:
         similarity = [
             Similarity(self.study, retriever, dataset)
-            for retriever in config.pairs()
-            for dataset in config.study.probe.datasets
+            for dataset in config.probed_datasets()
+            for retriever in config.pairs(dataset)
         ]
         return {"probes": probes_of(config), "similarity": similarity}
 
@@ -265,12 +262,15 @@ class Agreement(Artefact):
     def needs(self, config: Config) -> Mapping[str, Needed]:
         names = [self.retriever, *filter(None, [config.attributed_pairs().get(self.retriever)])]
         sides = {item for name in names for item in config.retrievers[name].encoders.items()}
-        removes = config.study.attribute.removal is not None
-        own = config.retrievers[self.retriever].encoders if removes else {}
+        own = {
+            side: encoder
+            for side, encoder in config.retrievers[self.retriever].encoders.items()
+            if config.removing(encoder, self.dataset)
+        }
         return {
             "scores": [
                 shard
-                for attribution in config.attributions_of(self.retriever)
+                for attribution in config.attributions_of(self.retriever, self.dataset)
                 for side, encoder in sorted(sides)
                 for shard in scores_of(config, attribution, encoder, self.dataset, side)
             ],
@@ -334,9 +334,7 @@ class Decentralisation(Artefact):
 
     def needs(self, config: Config) -> Mapping[str, Needed]:
         agreement = [
-            Agreement(self.study, retriever, dataset)
-            for retriever in config.agreeing()
-            for dataset in config.study.attribute.datasets
+            Agreement(self.study, retriever, dataset) for retriever, dataset in config.agreeing()
         ]
         return {
             "activations": attributed_sides(config, ActivationTexts),

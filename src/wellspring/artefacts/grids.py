@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from itertools import product
 from pathlib import Path
 from typing import TypeVar
@@ -16,23 +16,23 @@ from wellspring.artefacts.probes import ProbeOutcomes
 
 
 def probes(
-    results: Path,
-    dataset: str,
-    layers: Mapping[str, Sequence[int]],
-    passages: Sequence[int],
-    digests: Mapping[str, Mapping[str, str]],
-    kind: type[ProbeOutcomes] = ProbeOutcomes,
+    results: Path, grid: specs.ProbedGrid, kind: type[ProbeOutcomes] = ProbeOutcomes
 ) -> Iterator[pl.LazyFrame]:
-    """Each probe job's table of a kind, with where in the grid it stands.
+    """The tables of a kind of a retriever's probe jobs on a dataset, with where each stands."""
+    for layer, count in product(grid.layers, grid.passages):
+        artefact = kind(grid.retriever, grid.dataset, layer, count)
+        kind.check(artefact.at(results), grid.probe, layer=layer, passages=count)
+        yield located(artefact, results)
 
-    layers: of each retriever. digests: of the probes' slice, by retriever and dataset.
-    """
-    for retriever, of_retriever in layers.items():
-        for layer, count in product(of_retriever, passages):
-            artefact = kind(retriever, dataset, layer, count)
-            where = {"layer": layer, "passages": count}
-            kind.check(artefact.at(results), digests[retriever][dataset], **where)
-            yield located(artefact, results)
+
+def together(
+    probed: Sequence[specs.ProbedGrid],
+) -> dict[tuple[str, tuple[int, ...]], list[specs.ProbedGrid]]:
+    """The grids of each dataset whose probes have the same seeds, and so the same samples."""
+    groups: dict[tuple[str, tuple[int, ...]], list[specs.ProbedGrid]] = {}
+    for grid in probed:
+        groups.setdefault((grid.dataset, tuple(grid.seeds)), []).append(grid)
+    return groups
 
 
 def side(

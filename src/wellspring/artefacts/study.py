@@ -29,18 +29,19 @@ def _tables(config: Config) -> Iterator[Artefact]:
     yield from (Findings(name), Claims(name), Cautions(name))
     if config.study.published:
         yield Published(name)
-    if config.study.attribute:
+    if config.attributed():
         yield Decentralisation(name)
 
 
 def _figures_of_probes(config: Config) -> Iterator[Artefact]:
     """A counterpart stands in the figure of the retriever that is set against it."""
-    study, pairs, probing = config.study.name, config.pairs(), config.study.probe
-    counterparts = _counterparts(config, pairs)
-    for dataset in probing.datasets:
-        for group in config.groups() or [None]:
+    study = config.study.name
+    for dataset in config.probed_datasets():
+        pairs = config.pairs(dataset)
+        counterparts = _counterparts(config, pairs)
+        for group in config.groups(dataset) or [None]:
             yield Figure(study, dataset, f"layer-accuracy.{group}" if group else "layer-accuracy")
-        for retriever in probing.retrievers:
+        for retriever in config.probed_retrievers(dataset):
             if not config.is_further_draw(retriever) and retriever not in counterparts:
                 yield Controls(study, dataset, retriever)
         if pairs:
@@ -50,28 +51,25 @@ def _figures_of_probes(config: Config) -> Iterator[Artefact]:
 def _figures_of_attributions(config: Config) -> Iterator[Artefact]:
     """A counterpart stands in those of the retriever that is set against it, and so do further
     draws of a twin; those of a change need a counterpart."""
-    study, pairs, attributing = config.study.name, config.attributed_pairs(), config.study.attribute
-    if attributing is None:
-        return
+    study, pairs = config.study.name, config.attributed_pairs()
     counterparts = _counterparts(config, pairs)
     shown = [
-        (attribution, retriever)
-        for attribution, retriever in config.attributed()
-        if not config.is_further_draw(retriever)
-        and (retriever not in counterparts or retriever in pairs)
+        grid
+        for grid in config.attributed()
+        if not config.is_further_draw(grid.retriever)
+        and (grid.retriever not in counterparts or grid.retriever in pairs)
     ]
-    for dataset in attributing.datasets:
-        for attribution, retriever in shown:
-            given = (study, dataset, attribution, retriever)
-            if retriever in pairs:
-                for kind in ("heat", "change"):
-                    yield from (HeatMap(*given, kind, side) for side in get_args(Side))
-                yield Drawing(*given, "sweep")
-            yield Drawing(*given, "concentration")
-            yield Drawing(*given, "sanity-checks")
-        if attributing.removal:
-            for retriever in dict.fromkeys(retriever for _, retriever in shown):
-                yield Fidelity(study, dataset, retriever)
+    for grid in shown:
+        given = (study, grid.dataset, grid.attribution, grid.retriever)
+        if grid.retriever in pairs:
+            for kind in ("heat", "change"):
+                yield from (HeatMap(*given, kind, side) for side in get_args(Side))
+            yield Drawing(*given, "sweep")
+        yield Drawing(*given, "concentration")
+        yield Drawing(*given, "sanity-checks")
+    for retriever, dataset in dict.fromkeys((g.retriever, g.dataset) for g in shown):
+        if config.removing(config.retrievers[retriever].query, dataset):
+            yield Fidelity(study, dataset, retriever)
 
 
 def _counterparts(config: Config, pairs: Mapping[str, str]) -> set[str]:

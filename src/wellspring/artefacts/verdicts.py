@@ -110,7 +110,7 @@ class Cautions(Artefact):
 
     def needs(self, config: Config) -> Mapping[str, Needed]:
         published = [Published(self.study)] if config.study.published else []
-        attributed = [Decentralisation(self.study)] if config.study.attribute else []
+        attributed = [Decentralisation(self.study)] if config.attributed() else []
         return {
             "findings": Findings(self.study),
             "compared": [*published, *attributed],

@@ -53,7 +53,7 @@ SUMMARIES = {
     "qrels": "Write the judgements as qrels.",
     "lexical": "Score each sample's candidates by words and pieces of words.",
     "model": "Find or make a model's weights and describe them.",
-    "describe": "Tell what a checkpoint's folder holds, and write its entries. No step.",
+    "describe": "Tell what a checkpoint holds, and print its entry. No step.",
     "embed": "Embed one side of a dataset at every layer.",
     "probe": "Fit the probes of one layer and passage count.",
     "attribute": "Score one layer's neurons by what they do to embeddings.",

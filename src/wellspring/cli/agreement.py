@@ -77,10 +77,11 @@ def _side(
     if spec.counterpart is not None:
         other = spec.others[side]
         theirs = _attributions(results, dataset, side, other, spec.counterparts, spec)
-    for layer in spec.layers:
+    for layer in sorted({layer for each in mine.values() for layer in each.told.layers}):
         where = {"side": side, "encoder": encoder, "layer": layer}
         ours, others = (
-            {name: each.at(layer) for name, each in by_name.items()} for by_name in (mine, theirs)
+            {name: each.at(layer) for name, each in by_name.items() if layer in each.told.layers}
+            for by_name in (mine, theirs)
         )
         for one, other in combinations(ours, 2):
             if mine[one].told.spec == mine[other].told.spec:
@@ -93,7 +94,7 @@ def _side(
                 # Each attribution's figure shows it.
                 for name, second in ((one, other), (other, one)):
                     yield _rows(correlations, where, "attributions", name, second)
-        for name in others:
+        for name in (name for name in others if name in ours):
             names = (f"{name} of {encoder}", spec.counterpart)
             for correlations in _compared(ours[name], others[name], spec.seed, passed_over, names):
                 yield _rows(correlations, where, "models", name, spec.counterpart)
@@ -101,7 +102,7 @@ def _side(
             continue
         here = removed.filter(layer=layer)
         alike = {}
-        for name, each in mine.items():
+        for name, each in ((name, mine[name]) for name in ours if not here.is_empty()):
             if each.told.reading == spec.readings[side]:
                 alike[name] = each
             else:
@@ -124,7 +125,7 @@ def _attributions(
     checked = {}
     for name, sides in attributions.items():
         folder = AttributionShard(name, encoder, dataset, side, 1, 0).at(results).parents[1]
-        stored = scores.checked(folder, sides[side], spec.layers)
+        stored = scores.checked(folder, sides[side], sides[side].layers)
         checked[name] = _Attribution(sides[side], stored, spec.texts)
     return checked
 

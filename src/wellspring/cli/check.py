@@ -40,7 +40,11 @@ def check(overlays: tuple[Path, ...], own: Path) -> None:
     configuration.check_checkpoints(study, specs.fetched)
     for line in configuration.notes(study, contents):
         click.echo(f"Note: {line}.")
-    probe = study.study.probe
-    parts = {"retrievers": probe.retrievers, "datasets": probe.datasets, "passages": probe.passages}
+    probed = study.probed()
+    parts = {
+        "retrievers": study.probed_retrievers(),
+        "datasets": study.probed_datasets(),
+        "passages": sorted({count for grid in probed for count in grid.passages}),
+    }
     listed = "; ".join(f"{key} {', '.join(map(str, names))}" for key, names in parts.items())
     click.echo(f"The study {study.study.name!r} can be computed: {listed}")

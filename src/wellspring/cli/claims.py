@@ -73,9 +73,11 @@ def _of_probes(results: Path, spec: specs.ClaimsSpec) -> Iterator[dict[str, obje
     from wellspring.findings.consistency import measured
 
     rules = _rules(spec, spec.margin / 2)
-    pairs = [pair for pair in _pairs(spec) if set(pair.names) <= spec.layers.keys()]
-    for dataset in spec.datasets:
+    pairs = list(_pairs(spec))
+    for dataset in dict.fromkeys(grid.dataset for grid in spec.probed):
         for pair in pairs:
+            if dataset not in _datasets(pair, spec):
+                continue
             about = [claim for claim in CLAIMS if not claim.sides]
             about = [c for c in about if not isinstance(c.parts[0], Fluctuation)]
             outcomes = None
@@ -98,8 +100,11 @@ def _fluctuations(
 
     claim = next(claim for claim in CLAIMS if isinstance(claim.parts[0], Fluctuation))
     for pair in pairs:
+        datasets = _datasets(pair, spec)
+        if not datasets:
+            continue
         judgement = _other_pooling(claim, pair)
-        if judgement is None and not set(DATASETS) <= set(spec.datasets):
+        if judgement is None and not set(DATASETS) <= datasets:
             judgement = f"the claim compares the datasets {' and '.join(DATASETS)}"
         if judgement is None:
             sides = []
@@ -112,6 +117,14 @@ def _fluctuations(
         yield row(claim, pair, {}, judgement)
 
 
+def _datasets(pair: Pair, spec: specs.ClaimsSpec) -> set[str]:
+    """The datasets on which both of a pair are probed."""
+    own, theirs = (
+        {grid.dataset for grid in spec.probed if grid.retriever == name} for name in pair.names
+    )
+    return own & theirs
+
+
 def _outcomes(
     results: Path, dataset: str, pair: Pair, spec: specs.ClaimsSpec
 ) -> tuple[dict[str, Outcomes], dict[str, Outcomes], Samples]:
@@ -121,8 +134,8 @@ def _outcomes(
 
     sides, samples = [], None
     for name in pair.names:
-        layers = {name: spec.layers[name]}
-        frames = grids.probes(results, dataset, layers, spec.passages, spec.probes)
+        (grid,) = (g for g in spec.probed if (g.retriever, g.dataset) == (name, dataset))
+        frames = grids.probes(results, grid)
         frame = pl.concat(frames).filter(pl.col("probe").is_in(PROBES)).collect()
         samples = samples or samples_of(frame)
         sides.append(
@@ -157,7 +170,7 @@ def _of_activity(results: Path, spec: specs.ClaimsSpec) -> Iterator[dict[str, ob
                 judgement = _other_pooling(claim, pair)
                 if judgement is None and attribution not in spec.comparable:
                     judgement = "the attribution measures something else than the published one"
-                if judgement is None and not spec.whole:
+                if judgement is None and not (own.whole and theirs.whole):
                     judgement = "the study attributes some of the blocks alone"
                 if judgement is None:
                     shares = shares or [

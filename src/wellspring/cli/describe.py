@@ -1,18 +1,23 @@
-"""describe: what a checkpoint's folder holds, what would be refused, and its entries."""
+"""describe: what a checkpoint holds, what would be refused, and its entry."""
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from fnmatch import fnmatch
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from wellspring.config import checkpoints
-from wellspring.errors import ModelError
+from wellspring.config import Encoder, checkpoints
+from wellspring.config.base import HUB
+from wellspring.config.shorthand import RANDOM
+from wellspring.errors import ConfigError, ModelError
 
 if TYPE_CHECKING:
     from wellspring.models.conventions import Conventions
@@ -23,36 +28,106 @@ USUAL = {"dpr": "cls"} | dict.fromkeys(
     ("gemma", "gemma2", "gemma3", "llama", "mistral", "phi", "phi3", "qwen2", "qwen3"), "eos"
 )
 """Architecture → the pooling that its retrievers usually have; of the others `mean`."""
+USUAL_LENGTHS = {
+    side: Encoder.model_fields[f"{side}_length"].default for side in ("query", "passage")
+}
+"""Side → tokens at most, where an entry says nothing."""
 
 
 @click.command()
-@click.argument("folder", type=click.Path(path_type=Path, exists=True, file_okay=False))
+@click.argument("source")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
-def describe(folder: Path, as_json: bool) -> None:
-    """Tell what a checkpoint in FOLDER is, and print entries for config.yaml.
+def describe(source: str, as_json: bool) -> None:
+    """Tell what the checkpoint of SOURCE is, and print its entry for config.yaml.
 
-    Nothing is loaded: config.json, the tokenizer's files and those of sentence-transformers say
-    all of it. Weights and tokenizer are checked when the model is first used.
+    SOURCE is a folder, package:MODULE, or hub:ID@REVISION, of which the small files alone are
+    fetched. Nothing is loaded: config.json, the tokenizer's files and those of
+    sentence-transformers say all of it. Weights and tokenizer are checked when the model is first
+    used.
     """
-    found = description(folder)
+    with _opened(source) as checkpoint:
+        found = description(checkpoint)
     if as_json:
         click.echo(json.dumps(found, indent=2, ensure_ascii=False))
     else:
         click.echo("\n".join(_lines(found)))
 
 
-def description(folder: Path) -> dict[str, Any]:
-    """What a checkpoint's folder holds; ModelError where it holds no config.json that can be read.
+@dataclass(frozen=True)
+class Checkpoint:
+    """What there is to read of a source.
 
-    `refused` has a reason a line, `unsaid` what the entries had to guess.
+    Attributes:
+        source: as an entry names it.
+        name: of the entry.
+        folder: holds the small files.
+        files: the names of all files that the source holds.
+    """
+
+    source: str
+    name: str
+    folder: Path
+    files: frozenset[str]
+
+    @classmethod
+    def at(cls, folder: Path, source: str | None = None) -> Checkpoint:
+        """A folder of this machine."""
+        files = frozenset(path.name for path in folder.iterdir() if path.is_file())
+        name = (source or "").partition("package:")[2] or folder.resolve().name
+        return cls(source or f"path:{folder}", name, folder, files)
+
+
+@contextmanager
+def _opened(source: str) -> Iterator[Checkpoint]:
+    """The checkpoint of a source; ModelError or DownloadError where there is none."""
+    scheme, _, place = source.partition(":")
+    if scheme == "package":
+        yield Checkpoint.at(checkpoints.locate(source), source)
+    elif scheme == "hub":
+        with TemporaryDirectory() as folder:
+            yield _fetched(source, Path(folder))
+    else:
+        folder = Path(place if scheme == "path" else source)
+        if not folder.is_dir():
+            raise ModelError(
+                f"{source}: is no folder: name a folder, package:MODULE or hub:ID@REVISION"
+            )
+        yield Checkpoint.at(folder)
+
+
+def _fetched(source: str, folder: Path) -> Checkpoint:
+    """The small files of a repository of the hub, pinned by its commit."""
+    from wellspring.downloads import hub
+    from wellspring.models import sources
+
+    if not re.fullmatch(HUB, source):
+        raise ConfigError(f"{source}: must be hub:OWNER/NAME@REVISION")
+    name, _, revision = source.removeprefix("hub:").partition("@")
+    found = hub.beside_weights(name, revision, folder, sources.beside, _silent)
+    pinned = f"hub:{name}@{found.commit}"
+    return Checkpoint(pinned, name.rpartition("/")[2], folder, frozenset(found.files))
+
+
+@contextmanager
+def _silent(size: int) -> Iterator[Callable[[int], object]]:
+    """Progress that nobody sees: the files are small."""
+    yield lambda count: None
+
+
+def description(checkpoint: Checkpoint) -> dict[str, Any]:
+    """What a checkpoint holds; ModelError where it holds no config.json that can be read.
+
+    `refused` has a reason a line, `ignored` what its files say and no entry can, `unsaid` what the
+    entry had to guess.
     """
     from wellspring.models import conventions
     from wellspring.models.architecture import knowing
 
-    config = _config(folder)
+    folder = checkpoint.folder
+    config = _config(checkpoint)
     named = next(iter(config.get("architectures") or ()), None)
     architecture = knowing(named) if named else None
-    refused = list(_refused(folder, config, named, architecture))
+    refused = list(_refused(checkpoint, config, named, architecture))
     said = conventions.Conventions()
     try:
         said = conventions.read(folder)
@@ -64,41 +139,61 @@ def description(folder: Path) -> dict[str, Any]:
         pad = config.get("pad_token_id")
         sizes["positions"] -= (pad if isinstance(pad, int) else 1) + 1
     tokenizer = _tokenizer(folder)
+    encoder = _encoder(architecture, sizes, tokenizer, said)
+    model = {
+        "source": checkpoint.source,
+        "architecture": architecture or "?",
+        "layers": sizes["layers"] or "?",
+    }
+    words = re.findall(r"[a-z0-9]+", checkpoint.name.lower())
+    name = "-".join(words)[:64].strip("-") or "model"
+    retriever = {"query": {"model": model, **encoder}, "compared_with": RANDOM}
     return {
-        "folder": str(folder),
+        "source": checkpoint.source,
         "class": named,
         "architecture": architecture,
         **sizes,
         "tokenizer": tokenizer,
         "says": list(said.summary()),
         "refused": refused,
+        "ignored": _ignored(said, encoder),
         "unsaid": [] if said.pooling else ["pooling"],
-        "entries": _entries(folder, architecture, sizes, tokenizer, said),
+        "entries": {"retrievers": {name: retriever}},
     }
 
 
-def _config(folder: Path) -> dict[str, Any]:
-    path = folder / "config.json"
-    if not path.is_file() and (folder / "adapter_config.json").is_file():
+def _config(checkpoint: Checkpoint) -> dict[str, Any]:
+    if "config.json" not in checkpoint.files and "adapter_config.json" in checkpoint.files:
         raise ModelError(
-            f"{folder}: holds an adapter: describe the checkpoint that it is for, and name this "
-            f"folder in its entry as adapter: path:{folder}"
+            f"{checkpoint.source}: holds an adapter: describe the checkpoint that it is for, and "
+            f"name this one in its entry as adapter: {checkpoint.source}"
         )
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise ModelError(f"{folder}: holds no config.json, so it is no checkpoint") from None
-    except (OSError, ValueError) as error:
-        raise ModelError(f"{path}: cannot be read ({str(error).splitlines()[0]})") from None
-    if not isinstance(content, dict):
-        raise ModelError(f"{path}: must be a JSON object")
-    return content
+    return checkpoints.read(checkpoint.folder)
+
+
+def _ignored(said: Conventions, encoder: Mapping[str, Any]) -> list[str]:
+    """What the checkpoint's files say and the entry cannot."""
+    from wellspring.models import conventions
+
+    lines = [
+        line
+        for side in ("query", "passage")
+        for line in conventions.disagreements(
+            said,
+            side,
+            encoder["pooling"],
+            encoder.get(f"{side}_template", "{text}"),
+            encoder.get(f"{side}_length", USUAL_LENGTHS[side]),
+            encoder.get("normalise", False),
+        )
+    ]
+    return list(dict.fromkeys(lines))
 
 
 def _refused(
-    folder: Path, config: Mapping[str, Any], named: str | None, architecture: str | None
+    checkpoint: Checkpoint, config: Mapping[str, Any], named: str | None, architecture: str | None
 ) -> Iterator[str]:
-    """Why `wellspring model` would refuse the folder, as far as names and config.json tell."""
+    """Why `wellspring model` would refuse the source, as far as names and config.json tell."""
     from wellspring.models import sources
     from wellspring.models.architecture import builtin
 
@@ -113,14 +208,15 @@ def _refused(
         yield f"config.json names the class {named}: {reason}"
     if config.get("quantization_config"):
         yield "the weights are quantised: name the checkpoint they are of"
-    if (folder / "adapter_config.json").is_file():
+    files = checkpoint.files
+    if "adapter_config.json" in files:
         yield "an adapter lies beside the weights: move it, and name it under adapter"
-    if not any(any(folder.glob(kind)) for kind in ("*.safetensors", "pytorch_model*.bin")):
+    if not any(fnmatch(f, kind) for f in files for kind in ("*.safetensors", "pytorch_model*.bin")):
         yield "there are no weights (*.safetensors or pytorch_model*.bin)"
-    if not any((folder / name).is_file() for name in sources.TOKENIZER_FILES):
+    if files.isdisjoint(sources.TOKENIZER_FILES):
         yield "there is no tokenizer"
     try:
-        sources.refuse_two(folder)
+        sources.refuse_two(checkpoint.folder)
     except ModelError as error:
         yield str(error)
 
@@ -140,36 +236,29 @@ def _tokenizer(folder: Path) -> dict[str, Any]:
     return found
 
 
-def _entries(
-    folder: Path,
+def _encoder(
     architecture: str | None,
     sizes: Mapping[str, Any],
     tokenizer: Mapping[str, Any],
     said: Conventions,
 ) -> dict[str, Any]:
-    """Entries of config.yaml for the checkpoint."""
+    """The encoder's entry but for its model."""
     from wellspring.models.conventions import POOLINGS
 
-    words = re.findall(r"[a-z0-9]+", folder.resolve().name.lower())
-    name = "-".join(words)[:64].strip("-") or "model"
-    model = {
-        "source": f"path:{folder}",
-        "architecture": architecture or "?",
-        "layers": sizes["layers"] or "?",
-    }
-    encoder: dict[str, Any] = {"model": name}
     pooling = USUAL.get(architecture or "", "mean")
-    encoder["pooling"] = POOLINGS.get(said.pooling[0], "?") if said.pooling else pooling
+    if said.pooling:
+        pooling = POOLINGS.get(said.pooling[0], "?") if len(said.pooling) == 1 else "?"
+    encoder: dict[str, Any] = {"pooling": pooling}
     for side, prompt in said.prompts.items():
         encoder[f"{side}_template"] = prompt + "{text}"
     longest = min(filter(None, (tokenizer["longest"], sizes["positions"])), default=512)
-    for side, usual in (("query", 128), ("passage", 512)):
+    for side, usual in USUAL_LENGTHS.items():
         tokens = min(said.longest.get(side) or usual, longest)
         if tokens != usual:
             encoder[f"{side}_length"] = tokens
     if said.normalise:
         encoder["normalise"] = True
-    return {"models": {name: model}, "encoders": {name: encoder}}
+    return encoder
 
 
 def _lines(found: Mapping[str, Any]) -> Iterator[str]:
@@ -185,6 +274,7 @@ def _lines(found: Mapping[str, Any]) -> Iterator[str]:
         "tokenizer": ", ".join(parts),
         "its files say": found["says"] or ["nothing of pooling, lengths and prompts"],
         "refused": found["refused"] or ["nothing that these files show"],
+        "not honoured": found["ignored"] or ["nothing that these files show"],
     }
     for label, value in rows.items():
         for row, line in enumerate(value if isinstance(value, list) else [value]):

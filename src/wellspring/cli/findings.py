@@ -16,7 +16,7 @@ from wellspring.artefacts import grids
 from wellspring.artefacts.datasets import Texts
 from wellspring.artefacts.embeddings import EmbeddingShard
 from wellspring.artefacts.findings import Findings, Published, Similarity, Training
-from wellspring.artefacts.probes import ProbeCodes, ProbeMetrics
+from wellspring.artefacts.probes import ProbeCodes, ProbeMetrics, ProbeOutcomes
 from wellspring.cli.step import FOLDER, Job, gathering, step
 from wellspring.errors import ConfigError, StaleArtefact
 
@@ -88,14 +88,17 @@ def findings(job: Job, table: Path, training: Path, results: Path) -> None:
     settings = Settings(spec.alpha, spec.permutations, spec.seed)
     compared = _similarities(results, spec)
     tables, fits = [], []
-    for dataset in spec.datasets:
-        grid = (results, dataset, spec.layers, spec.passages, spec.probes)
+    for (dataset, _), probed in grids.together(spec.probed).items():
         # Lazy: a retriever's outcomes are read when their turn comes.
-        outcomes = list(grids.probes(*grid))
-        codes = pl.concat(grids.probes(*grid, ProbeCodes))
-        of_dataset = None if compared is None else compared.filter(dataset=dataset)
-        tables.append(build(pl.concat(outcomes), of_dataset, spec.pairs, settings, codes))
-        fits.extend(grids.probes(*grid, ProbeMetrics))
+        outcomes, codes, metrics = (
+            [table for grid in probed for table in grids.probes(results, grid, kind)]
+            for kind in (ProbeOutcomes, ProbeCodes, ProbeMetrics)
+        )
+        names = pl.col("retriever").is_in([grid.retriever for grid in probed])
+        of_dataset = None if compared is None else compared.filter(names, dataset=dataset)
+        given = (pl.concat(outcomes), of_dataset, spec.pairs, settings, pl.concat(codes))
+        tables.append(build(*given))
+        fits.extend(metrics)
         job.say(f"{dataset}: {len(outcomes)} probe jobs, {len(tables[-1])} findings")
     made = job.provenance("scipy", "polars")
     Training.write(training, pl.concat(fits).collect(), made)

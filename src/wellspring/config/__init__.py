@@ -2,7 +2,6 @@
 
 from wellspring.config.attributions import SIMILARITIES, Attributing, Attribution, Padding
 from wellspring.config.base import SLUG
-from wellspring.config.checkpoints import check_checkpoints
 from wellspring.config.checks import parse
 from wellspring.config.datasets import (
     BM25,
@@ -15,11 +14,13 @@ from wellspring.config.datasets import (
     Splits,
     StopWords,
 )
-from wellspring.config.entries import LAYERLESS, Config, Findings, Probing
+from wellspring.config.entries import AttributionGrid, Config, ProbeGrid
 from wellspring.config.files import read
+from wellspring.config.fitting import check_checkpoints
 from wellspring.config.models import ARCHITECTURES, Architecture, Encoder, Model
 from wellspring.config.notes import notes
 from wellspring.config.paths import anchor, check_places, local_places
+from wellspring.config.study import LAYERLESS, Findings, Probing
 
 __all__ = [
     "ARCHITECTURES",
@@ -33,6 +34,7 @@ __all__ = [
     "Architecture",
     "Attributing",
     "Attribution",
+    "AttributionGrid",
     "Bm25",
     "Config",
     "Encoder",
@@ -40,6 +42,7 @@ __all__ = [
     "Model",
     "Negatives",
     "Padding",
+    "ProbeGrid",
     "Probing",
     "Scorer",
     "Splits",

@@ -173,14 +173,22 @@ class Removal(Strict):
 class Maps(Strict):
     """Which activity the heat maps show."""
 
+    @model_validator(mode="before")
+    @classmethod
+    def _moved(cls, given: Any) -> Any:
+        if isinstance(given, dict) and "threshold_of" in given:
+            raise ValueError(
+                "threshold_of is replaced by blocks: give those retrievers a block of their own "
+                "with maps: {threshold: …}"
+            )
+        return given
+
     normaliser: Normaliser = "network-max"
     """What scores are divided by."""
     excluded_outliers: int = Field(default=0, ge=0)
     """Outlier units that the normaliser leaves out."""
     threshold: Threshold = 0.1
-    """A neuron is active above it."""
-    threshold_of: dict[Slug, Threshold] = Field(default={})
-    """Another threshold for the maps of some retrievers; published: 0.01 of decoders."""
+    """A neuron is active above it; published: 0.1, of decoders 0.01."""
     bins: int = Field(default=10, ge=1, le=1000)
     """Neurons are drawn in so many bins."""
     statistic: Literal["max", "mean"] = "max"
@@ -188,14 +196,13 @@ class Maps(Strict):
 
 
 class Attributing(Strict):
-    """What is attributed: every attribution × retriever × dataset × side × layer."""
+    """A block of what is attributed: every attribution × retriever × dataset × side × layer of
+    it."""
 
     attributions: list[Slug] = Field(min_length=1)
     """Names under `attributions`."""
     retrievers: list[Slug] = Field(min_length=1)
-    """Names under `retrievers`."""
-    only: dict[Slug, Annotated[list[Slug], Field(min_length=1)]] = Field(default={})
-    """Attributions that are made of some of these retrievers alone."""
+    """Names under `retrievers`; what they are compared with is attributed with them."""
     datasets: list[Slug] = Field(min_length=1)
     """Names under `datasets`."""
     layers: Literal["all"] | list[Layer] = "all"
@@ -217,7 +224,8 @@ class Attributing(Strict):
     ] = Ablation()
     """Which neurons are ablated, and how; a list of numbers stands for its `neurons`."""
     removal: Removal | None = None
-    """Neurons whose removal is measured, to see which method predicts it; none where left out."""
+    """Neurons whose removal is measured, to see which method predicts it; none where left out. One
+    block's removal serves the attributions of the same retrievers in all blocks."""
     checked_texts: int = Field(default=200, ge=2)
     """At most so many texts a side enter the checks: ablation and rank correlations."""
     seed: int = 42
@@ -230,6 +238,11 @@ class Attributing(Strict):
     def _moved(cls, given: Any) -> Any:
         if isinstance(given, dict) and "draws" in given:
             raise ValueError(f"draws belongs to ablate: write ablate: {{draws: {given['draws']}}}")
+        if isinstance(given, dict) and "only" in given:
+            raise ValueError(
+                "only is replaced by blocks: make attribute a list of blocks, each with its own "
+                "attributions, retrievers and datasets"
+            )
         return given
 
     @field_validator("thresholds")

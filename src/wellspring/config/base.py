@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 SLUG = r"[a-z0-9]+(?:[-_.][a-z0-9]+)*"
 """Names become folders: lower case, digits, single inner dashes, dots and underscores."""
@@ -16,6 +16,15 @@ Fraction = Annotated[float, Field(gt=0, lt=1)]
 
 HUB = r"hub:[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*@[A-Za-z0-9][\w./-]*"
 """A repository of a hub and one of its revisions, best a commit: `hub:ID@REVISION`."""
+
+
+def or_short(kinds: Any) -> BeforeValidator:
+    """Lets the schema accept what `wellspring.config.shorthand` spells out before validation."""
+    return BeforeValidator(_as_given, json_schema_input_type=kinds)
+
+
+def _as_given(given: Any) -> Any:
+    return given
 
 
 class Strict(BaseModel):

@@ -5,34 +5,45 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
+from itertools import product
 from typing import Any
 
 from pydantic import ValidationError
 
 from wellspring.config.attributions import Attributing
 from wellspring.config.base import HUB, Strict
+from wellspring.config.conflicts import conflicts
 from wellspring.config.datasets import PUBLISHED, REMOTE, SCORERS, Dataset
-from wellspring.config.entries import LAYERLESS, Config, Probing
+from wellspring.config.entries import Config
 from wellspring.config.messages import describe, unknown
 from wellspring.config.models import ARCHITECTURES, GATED, Encoder, Retriever
+from wellspring.config.shorthand import spelled_out
+from wellspring.config.study import LAYERLESS, Probing
 from wellspring.config.twins import expanded
 from wellspring.errors import ConfigError
 
 
 def parse(raw: Mapping[str, Any]) -> Config:
     """Check a merged configuration; raises ConfigError, a line for each problem, the key first."""
+    if not isinstance(raw, Mapping):
+        raise ConfigError("configuration: must be a mapping of keys")
+    spelled = spelled_out(raw)
+
+    def refuse(problems: Iterable[str]) -> None:
+        if lines := dict.fromkeys(map(spelled.as_written, problems)):
+            raise ConfigError("\n".join(lines))
+
     try:
-        config = Config.model_validate(raw)
+        config = Config.model_validate(spelled.config)
     except ValidationError as error:
-        problems = [describe(detail) for detail in error.errors()]
-        raise ConfigError("\n".join(dict.fromkeys(problems))) from None
-    problems = list(_problems(config))
-    if problems:
-        raise ConfigError("\n".join(problems))
+        told = {f"{key}: missing" for key in spelled.unread}
+        lines = (describe(detail) for detail in error.errors())
+        refuse([*spelled.problems, *(line for line in lines if line not in told)])
+        raise
+    refuse([*spelled.problems, *_problems(config)])
     whole = expanded(config)
     # Further draws of a twin may be partners that the written configuration does not name.
-    if problems := [line for line in _problems(whole) if line.startswith("attributions.")]:
-        raise ConfigError("\n".join(problems))
+    refuse(line for line in _problems(whole) if line.startswith("attributions."))
     return whole
 
 
@@ -57,9 +68,11 @@ def _problems(config: Config) -> Iterable[str]:
             if encoder not in config.encoders:
                 absent = unknown("encoder", encoder, config.encoders)
                 yield f"attributions.{name}.partners: {absent}"
-    yield from _probe_problems(config)
-    if config.study.attribute:
-        yield from _attribute_problems(config, config.study.attribute)
+    for number, probe in enumerate(config.study.probe):
+        yield from _probe_problems(config, f"study.probe.{number}", probe)
+    for number, attribute in enumerate(config.study.attribute):
+        yield from _attribute_problems(config, f"study.attribute.{number}", attribute)
+    yield from conflicts(config)
     yield from _figure_problems(config)
 
 
@@ -163,26 +176,20 @@ def _selection_problems(config: Config, key: str, selected: Probing | Attributin
     """What probing and attributing select alike: retrievers, datasets, layers."""
     for name in selected.retrievers:
         if name not in config.retrievers:
-            yield f"study.{key}.retrievers: {unknown('retriever', name, config.retrievers)}"
+            yield f"{key}.retrievers: {unknown('retriever', name, config.retrievers)}"
             continue
-        other = config.retrievers[name].compared_with
-        if other and other in config.retrievers and other not in selected.retrievers:
-            yield (
-                f"study.{key}.retrievers: {name!r} is compared with {other!r}: select that too, "
-                f"or set retrievers.{name}.compared_with: null"
-            )
         try:
             depth = config.depth(name)
         except KeyError:
             continue
         if selected.layers != "all" and max(selected.layers, default=0) > depth:
             deepest = max(selected.layers)
-            yield f"study.{key}.layers: {deepest} is beyond {name!r}, whose last is {depth}"
+            yield f"{key}.layers: {deepest} is beyond {name!r}, whose last is {depth}"
     for name in selected.datasets:
         if name not in config.datasets:
-            yield f"study.{key}.datasets: {unknown('dataset', name, config.datasets)}"
+            yield f"{key}.datasets: {unknown('dataset', name, config.datasets)}"
     if selected.layers == []:
-        yield f"study.{key}.layers: names no layer"
+        yield f"{key}.layers: names no layer"
 
 
 def _twice(key: str, entry: Strict, names: Iterable[str]) -> Iterable[str]:
@@ -192,40 +199,39 @@ def _twice(key: str, entry: Strict, names: Iterable[str]) -> Iterable[str]:
             yield f"{key}.{name}: names something twice"
 
 
-def _probe_problems(config: Config) -> Iterable[str]:
-    probe = config.study.probe
-    yield from _twice("study.probe", probe, Probing.model_fields)
-    yield from _selection_problems(config, "probe", probe)
+def _probe_problems(config: Config, key: str, probe: Probing) -> Iterable[str]:
+    yield from _twice(key, probe, Probing.model_fields)
+    yield from _selection_problems(config, key, probe)
     if set(probe.kinds) <= set(LAYERLESS):
         verb = "tells" if len(probe.kinds) == 1 else "tell"
         yield (
-            f"study.probe.kinds: {' and '.join(probe.kinds)} alone {verb} nothing about layers: "
+            f"{key}.kinds: {' and '.join(probe.kinds)} alone {verb} nothing about layers: "
             "add a probe of vectors"
         )
     for name in probe.datasets:
         scorers = config.datasets[name].lexical if name in config.datasets else SCORERS
         for kind in sorted({*probe.kinds} & {*SCORERS} - {*scorers}):
-            yield f"study.probe.kinds: {kind!r} is not among datasets.{name}.lexical: add it there"
+            yield f"{key}.kinds: {kind!r} is not among datasets.{name}.lexical: add it there"
         count = config.datasets[name].negatives.count if name in config.datasets else 99
         if max(probe.passages) > count + 1:
             yield (
-                f"study.probe.passages: {max(probe.passages)} passages need "
+                f"{key}.passages: {max(probe.passages)} passages need "
                 f"{max(probe.passages) - 1} negatives, datasets.{name}.negatives.count is {count}"
             )
 
 
-def _attribute_problems(config: Config, attribute: Attributing) -> Iterable[str]:
-    yield from _twice("study.attribute", attribute, Attributing.model_fields)
-    yield from _twice("study.attribute.ablate", attribute.ablate, ["neurons", "by"])
-    yield from _selection_problems(config, "attribute", attribute)
+def _attribute_problems(config: Config, key: str, attribute: Attributing) -> Iterable[str]:
+    yield from _twice(key, attribute, Attributing.model_fields)
+    yield from _twice(f"{key}.ablate", attribute.ablate, ["neurons", "by"])
+    yield from _selection_problems(config, key, attribute)
     for name in attribute.attributions:
         if name not in config.attributions:
             absent = unknown("attribution", name, config.attributions)
-            yield f"study.attribute.attributions: {absent}"
+            yield f"{key}.attributions: {absent}"
         else:
             entry = config.attributions[name]
             yield from _twice(f"attributions.{name}", entry, ["sublayers"])
-    for name, retriever in config.attributed():
+    for name, retriever in product(attribute.attributions, attribute.retrievers):
         entry, sides = config.attributions.get(name), config.retrievers.get(retriever)
         if not entry or not sides:
             continue
@@ -243,45 +249,25 @@ def _attribute_problems(config: Config, attribute: Attributing) -> Iterable[str]
         with suppress(KeyError):
             if other and config.depth(name) != config.depth(other):
                 yield (
-                    f"study.attribute.layers: {name!r} has {config.depth(name)} blocks and "
+                    f"{key}.layers: {name!r} has {config.depth(name)} blocks and "
                     f"{other!r}, its counterpart, {config.depth(other)}: name layers that both "
                     f"have, or set retrievers.{name}.compared_with: null"
                 )
     yield from _wording_problems(config, attribute)
-    yield from _removal_problems(config, attribute)
-    for name, retrievers in attribute.only.items():
-        # Names of the catalogues: an overlay that selects fewer keeps this mapping.
-        if name not in config.attributions:
-            absent = unknown("attribution", name, config.attributions)
-            yield f"study.attribute.only: {absent}"
-        for retriever in retrievers:
-            other = getattr(config.retrievers.get(retriever), "compared_with", None)
-            if retriever not in config.retrievers:
-                absent = unknown("retriever", retriever, config.retrievers)
-                yield f"study.attribute.only.{name}: {absent}"
-            elif other and other not in retrievers:
-                yield f"study.attribute.only.{name}: {retriever!r} needs {other!r} beside it"
+    yield from _removal_problems(config, key, attribute)
     for normaliser, values in attribute.thresholds.items():
         if len(set(values)) < len(values):
-            yield f"study.attribute.thresholds.{normaliser}: names something twice"
+            yield f"{key}.thresholds.{normaliser}: names something twice"
     maps = attribute.maps
-    for name in maps.threshold_of:
-        # Names of the catalogue, as of `only`.
-        if name not in config.retrievers:
-            absent = unknown("retriever", name, config.retrievers)
-            yield f"study.attribute.maps.threshold_of: {absent}"
-    drawn = {"threshold": maps.threshold}
-    drawn |= {f"threshold_of.{name}": value for name, value in maps.threshold_of.items()}
-    for key, value in drawn.items():
-        if value not in attribute.thresholds.get(maps.normaliser, []):
-            yield (
-                f"study.attribute.maps.{key}: {value} is not among "
-                f"study.attribute.thresholds.{maps.normaliser}: add it there"
-            )
+    if maps.threshold not in attribute.thresholds.get(maps.normaliser, []):
+        yield (
+            f"{key}.maps.threshold: {maps.threshold} is not among "
+            f"{key}.thresholds.{maps.normaliser}: add it there"
+        )
     if maps.excluded_outliers not in attribute.excluded_outliers:
         yield (
-            f"study.attribute.maps.excluded_outliers: {maps.excluded_outliers} is not among "
-            "study.attribute.excluded_outliers: add it there"
+            f"{key}.maps.excluded_outliers: {maps.excluded_outliers} is not among "
+            f"{key}.excluded_outliers: add it there"
         )
 
 
@@ -321,19 +307,19 @@ def _wording_problems(config: Config, attribute: Attributing) -> Iterable[str]:
                 )
 
 
-def _removal_problems(config: Config, attribute: Attributing) -> Iterable[str]:
+def _removal_problems(config: Config, key: str, attribute: Attributing) -> Iterable[str]:
     if attribute.removal is None:
         return
     with suppress(KeyError):
         for side in ("query", "passage"):
             encoders = {config.retrievers[name].encoders[side] for name in attribute.retrievers}
-            for encoder in sorted(encoders):
-                partners = config.attributed_partners(encoder, side)
+            for encoder, dataset in product(sorted(encoders), attribute.datasets):
+                partners = config.removal_partners(encoder, dataset, side)
                 if len(partners) > 1:
                     yield (
-                        f"study.attribute.removal: encoder {encoder!r} has the partners "
+                        f"{key}.removal: encoder {encoder!r} has the partners "
                         f"{', '.join(partners)}, and its margin can be measured with one alone: "
-                        "select the retrievers in two studies"
+                        "give one retriever a block without removal"
                     )
 
 

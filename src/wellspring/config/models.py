@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import re
-from typing import Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import ConfigDict, Field, field_validator, model_validator
 
-from wellspring.config.base import Slug, Strict
+from wellspring.config.base import Slug, Strict, or_short
 
 ARCHITECTURES = (
     "bert",
@@ -85,8 +85,16 @@ class Architecture(Strict):
         return sublayers
 
 
+def _may_be_read(schema: dict[str, Any]) -> None:
+    """Architecture and layers may be left out of a file: `wellspring.config.shorthand` reads them
+    from the checkpoint."""
+    schema["required"] = ["source"]
+
+
 class Model(Strict):
     """Where weights come from."""
+
+    model_config = ConfigDict(json_schema_extra=_may_be_read)
 
     source: str = Field(pattern=r"^(package|path|random|hub):.+$")
     """`hub:ID@REVISION` (a repository of the Hugging Face hub, best at a commit), `path:DIR` (a
@@ -98,14 +106,15 @@ class Model(Strict):
     architecture: Slug
     """Which classes and layers the checkpoint has: one under `architectures`, or a built-in name:
     bert, distilbert, dpr, gemma, gemma2, gemma3, llama, mistral, modernbert, mpnet, phi, phi3,
-    qwen2, qwen3, roberta, t5."""
+    qwen2, qwen3, roberta, t5. Where left out, it is read from the config.json of a folder or
+    package, and is that of MODEL for `random:MODEL`."""
     acknowledge: list[Literal["own-code", "dense", "modules"]] = Field(default=[])
     """What of the checkpoint is knowingly left out, and is refused otherwise: `own-code` (code of
     its own under auto_map: transformers' class of that name is loaded), `dense` (linear layers of
     sentence-transformers behind the pooling) and `modules` (its other modules)."""
     layers: int = Field(ge=1, le=99)
-    """Transformer blocks; checked against the checkpoint. Layer 0 is the embedding output. At most
-    99: file names have two digits."""
+    """Transformer blocks; checked against the checkpoint, and read from it where left out, as the
+    architecture is. Layer 0 is the embedding output. At most 99: file names have two digits."""
     seed: int = 0
     """Seed of the fresh weights; `random:` alone reads it."""
     draws: int = Field(default=1, ge=1, le=99)
@@ -131,8 +140,8 @@ class Model(Strict):
 class Encoder(Strict):
     """A model with everything that turns a text into a vector at every layer."""
 
-    model: Slug
-    """A name under `models`."""
+    model: Annotated[Slug, or_short(Slug | Model)]
+    """A name under `models`, or a model itself, which then has the encoder's name."""
     pooling: Literal["cls", "mean", "eos", "last-position"]
     """First token, mean over the tokens, or end token; padding never counts. `last-position` is
     the published way of decoders: the last position of a text whose end token may have been cut
@@ -160,15 +169,38 @@ class Encoder(Strict):
         return self
 
 
+class Twin(Strict):
+    """Settings of a retriever's random twin: those of its `random:` model."""
+
+    seed: int = 0
+    """Seed of the fresh weights."""
+    draws: int = Field(default=1, ge=1, le=99)
+    """So many twins with weights of their own, as of a model."""
+    trained_blocks: int | None = Field(default=None, ge=0)
+    """So many of the lowest blocks keep their weights, as of a model."""
+
+
+class RandomTwin(Strict):
+    """A random twin with settings of its own."""
+
+    random: Twin
+    """Its settings; none of them must be given."""
+
+
 class Retriever(Strict):
     """A query encoder and a passage encoder, often the same one."""
 
-    query: Slug
-    """The encoder of the queries."""
-    passage: Slug | None = None
-    """The encoder of the passages; the query encoder where left out."""
-    compared_with: Slug | None = None
-    """The retriever that this one is set against, usually the one on the untrained backbone."""
+    query: Annotated[Slug, or_short(Slug | Encoder)]
+    """The encoder of the queries: a name under `encoders`, or an encoder itself, which then has the
+    retriever's name."""
+    passage: Annotated[Slug | None, or_short(Slug | Encoder | None)] = None
+    """The encoder of the passages; the query encoder where left out. An encoder that stands here
+    itself is named `NAME-passage` after the retriever."""
+    compared_with: Annotated[Slug | None, or_short(Slug | RandomTwin | None)] = None
+    """The retriever that this one is set against, usually the one on the untrained backbone; what
+    probes or attributes this one does the same with that. `random` makes one, `NAME-random`: the
+    same encoders on fresh weights, which are named `ENCODER-random` and `MODEL-random`;
+    `{random: {draws: 2}}` sets what a `random:` model has beside."""
 
     @property
     def encoders(self) -> dict[str, str]:

@@ -16,9 +16,7 @@ def notes(config: Config, files: Sequence[Mapping[str, Any]]) -> list[str]:
     last file that the study does not use, and says so where no overlay has a study of its own.
     """
     last = files[-1] if files else {}
-    study = config.study
-    attribute = study.attribute
-    retrievers = {*study.probe.retrievers, *(attribute.retrievers if attribute else [])}
+    retrievers = {*config.probed_retrievers(), *config.attributed_retrievers()}
     encoders = {*config.encoders_used()}
     models = {config.encoders[name].model for name in encoders}
     used = {
@@ -26,7 +24,7 @@ def notes(config: Config, files: Sequence[Mapping[str, Any]]) -> list[str]:
         "encoders": encoders,
         "retrievers": retrievers,
         "datasets": {*config.datasets_used()},
-        "attributions": {*(attribute.attributions if attribute else [])},
+        "attributions": {grid.attribution for grid in config.attributed()},
     }
     idle = [
         f"{key}.{name}"
@@ -37,7 +35,7 @@ def notes(config: Config, files: Sequence[Mapping[str, Any]]) -> list[str]:
     if not idle:
         return []
     listed = ", ".join(idle[:LISTED]) + (" …" if len(idle) > LISTED else "")
-    line = f"the study {study.name!r} does not use {listed}"
+    line = f"the study {config.study.name!r} does not use {listed}"
     if len(files) > 1 and not any("study" in content for content in files[1:]):
         line += (
             ": no overlay has a study, so the one of config.yaml is computed; name them in a study "

@@ -1,7 +1,8 @@
-"""Where the relative paths of a configuration start."""
+"""Which files make a configuration, and where its relative paths start."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from pathlib import Path
@@ -10,51 +11,102 @@ from typing import Any
 from wellspring.config.datasets import REMOTE, Pydocs
 from wellspring.config.entries import Config
 from wellspring.config.files import read
+from wellspring.config.study import Study
 from wellspring.errors import ConfigError
 
 
 def anchor(raw: Any, files: Iterable[Path]) -> Any:
-    """Make each relative path absolute, seen from the last of the files that names it.
+    """The configuration of the files, and of what --config adds: with absolute paths, and named.
 
-    Snakemake has already merged the files into `raw`; a value that stands in none of them (from
-    --config) is relative to the working directory. What should be a mapping and is none stays as
+    Snakemake has already merged the files into `raw`. Each relative path is seen from the last of
+    the files that names it; a value that stands in none of them (from --config) is relative to the
+    working directory. Where a file says `inherit: false`, nothing of the files before it is used.
+    A study without a name has that of the last file. What should be a mapping and is none stays as
     it is, for `parse` to report.
 
     Raises ConfigError where a file cannot be read or is no mapping.
     """
-    layers = [(file.parent, read(file)) for file in files]
+    layers = [(file, read(file)) for file in files]
     if not isinstance(raw, Mapping):
         return raw
+    own = layers[0][0].parent if layers else Path()
+    raw, layers = _inherited(raw, layers)
 
     def home(path: str) -> str:
         # A default is no file's: it lies beside the first one, the workflow's own.
-        return _join(layers[0][0] if layers else Path(), path)
+        return _join(own, path)
 
     def base(*keys: str) -> Path:
-        for folder, content in reversed(layers):
+        for file, content in reversed(layers):
             for key in keys:
                 content = content.get(key) if isinstance(content, Mapping) else None
             if content is not None:
-                return folder
+                return file.parent
         return Path()
 
     config = dict(raw)
-    if isinstance(models := raw.get("models"), Mapping):
-        config["models"] = {
-            name: _anchor_model(entry, partial(base, "models", name))
-            for name, entry in models.items()
-        }
-    if isinstance(datasets := raw.get("datasets"), Mapping):
-        config["datasets"] = {
-            name: _anchor_dataset(entry, partial(base, "datasets", name), home)
-            for name, entry in datasets.items()
-        }
-    study = raw.get("study")
-    published = study.get("published") if isinstance(study, Mapping) else None
-    if isinstance(published, Mapping) and "source" in published:
-        source = _join(base("study", "published", "source"), published["source"])
-        config["study"] = {**study, "published": {**published, "source": source}}
+    for section, anchored in (
+        ("models", _anchor_model),
+        ("encoders", _anchor_encoder),
+        ("retrievers", _anchor_retriever),
+        ("datasets", partial(_anchor_dataset, home=home)),
+    ):
+        if isinstance(entries := raw.get(section), Mapping):
+            config[section] = {
+                name: anchored(entry, partial(base, section, name))
+                if isinstance(entry, Mapping)
+                else entry
+                for name, entry in entries.items()
+            }
+    if isinstance(study := raw.get("study"), Mapping):
+        config["study"] = study = dict(study)
+        if "name" not in study and layers:
+            words = re.findall("[a-z0-9]+", layers[-1][0].stem.lower())
+            study["name"] = "-".join(words)[:64].strip("-") or Study.model_fields["name"].default
+        published = study.get("published")
+        if isinstance(published, Mapping) and "source" in published:
+            source = _join(base("study", "published", "source"), published["source"])
+            study["published"] = {**published, "source": source}
     return config
+
+
+Layers = list[tuple[Path, Mapping[str, Any]]]
+"""Files and their contents, the first one first."""
+
+
+def _inherited(raw: Mapping[str, Any], layers: Layers) -> tuple[Mapping[str, Any], Layers]:
+    """Without what a file does not inherit: from the last that says `inherit: false` on."""
+    alone = [place for place, (_, content) in enumerate(layers) if content.get("inherit") is False]
+    if not alone:
+        return raw, layers
+    given = _beyond(raw, _merged(content for _, content in layers))
+    layers = layers[alone[-1] :]
+    return _merged([*(content for _, content in layers), given]), layers
+
+
+def _merged(contents: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
+    """Mappings merged deeply, as Snakemake does; other values take the place of what was there."""
+    merged: dict[str, Any] = {}
+    for content in contents:
+        for key, value in content.items():
+            there = merged.get(key)
+            if isinstance(value, Mapping):
+                value = _merged([there if isinstance(there, Mapping) else {}, value])
+            merged[key] = value
+    return merged
+
+
+def _beyond(raw: Mapping[str, Any], merged: Mapping[str, Any]) -> dict[str, Any]:
+    """What a configuration says beyond its files: the values of --config."""
+    beyond = {}
+    for key, value in raw.items():
+        there = merged.get(key)
+        if isinstance(value, Mapping) and isinstance(there, Mapping):
+            if more := _beyond(value, there):
+                beyond[key] = more
+        elif key not in merged or value != there:
+            beyond[key] = value
+    return beyond
 
 
 def check_places(config: Config) -> None:
@@ -94,9 +146,7 @@ def local_places(entry: Any) -> list[Path]:
     return [Path(place) for place in places if not place.startswith(REMOTE)]
 
 
-def _anchor_model(entry: Any, base: Callable[[str], Path]) -> Any:
-    if not isinstance(entry, Mapping):
-        return entry
+def _anchor_model(entry: Mapping[str, Any], base: Callable[..., Path]) -> Any:
     entry = dict(entry)
     for key in ("source", "adapter"):
         source = entry.get(key)
@@ -105,9 +155,24 @@ def _anchor_model(entry: Any, base: Callable[[str], Path]) -> Any:
     return entry
 
 
-def _anchor_dataset(entry: Any, base: Callable[[str], Path], home: Callable[[str], str]) -> Any:
-    if not isinstance(entry, Mapping):
+def _anchor_encoder(entry: Mapping[str, Any], base: Callable[..., Path]) -> Any:
+    if not isinstance(model := entry.get("model"), Mapping):
         return entry
+    return {**entry, "model": _anchor_model(model, partial(base, "model"))}
+
+
+def _anchor_retriever(entry: Mapping[str, Any], base: Callable[..., Path]) -> Any:
+    inline = {
+        side: _anchor_encoder(entry[side], partial(base, side))
+        for side in ("query", "passage")
+        if isinstance(entry.get(side), Mapping)
+    }
+    return {**entry, **inline}
+
+
+def _anchor_dataset(
+    entry: Mapping[str, Any], base: Callable[..., Path], home: Callable[[str], str]
+) -> Any:
     entry = dict(entry)
     if entry.get("format") == "pydocs":
         default = Pydocs.model_fields["lock"].default

@@ -9,11 +9,15 @@ others are compared with the first, which shows how far two networks with nothin
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import TypeVar
 
-from wellspring.config.entries import Config, Study
+from wellspring.config.attributions import Attributing
+from wellspring.config.entries import Config
 from wellspring.config.models import Encoder, Model, Retriever
+from wellspring.config.study import Probing, Study
 from wellspring.errors import ConfigError
 
+Block = TypeVar("Block", Probing, Attributing)
 Draws = Mapping[str, Sequence[str]]
 """Name of a first draw to the names of all."""
 
@@ -126,21 +130,13 @@ def _study(study: Study, drawn: Draws) -> Study:
     def all_of(names: Sequence[str]) -> list[str]:
         return [each for name in names for each in drawn.get(name, [name])]
 
-    attribute = study.attribute and study.attribute.model_copy(
+    def multiplied(blocks: Sequence[Block]) -> list[Block]:
+        return [b.model_copy(update={"retrievers": all_of(b.retrievers)}) for b in blocks]
+
+    return study.model_copy(
         update={
-            "retrievers": all_of(study.attribute.retrievers),
-            "only": {key: all_of(names) for key, names in study.attribute.only.items()},
-            "maps": study.attribute.maps.model_copy(
-                update={
-                    "threshold_of": {
-                        each: value
-                        for name, value in study.attribute.maps.threshold_of.items()
-                        for each in drawn.get(name, [name])
-                    }
-                }
-            ),
+            "probe": multiplied(study.probe),
+            "attribute": multiplied(study.attribute),
+            "groups": {name: all_of(names) for name, names in study.groups.items()},
         }
     )
-    probe = study.probe.model_copy(update={"retrievers": all_of(study.probe.retrievers)})
-    groups = {name: all_of(names) for name, names in study.groups.items()}
-    return study.model_copy(update={"probe": probe, "attribute": attribute, "groups": groups})

@@ -92,6 +92,19 @@ def checkpoint(name: str, revision: str, folder: Path, small: Small, track: Trac
     return Checkpoint(repository.commit, files)
 
 
+def beside_weights(
+    name: str, revision: str, folder: Path, small: Small, track: Track
+) -> Repository:
+    """Fetch the small files of a checkpoint alone into `folder`; what the repository holds.
+
+    Raises DownloadError as `checkpoint` does.
+    """
+    repository = resolve("model", name, revision)
+    folder.mkdir(parents=True, exist_ok=True)
+    obtain(repository, [file for file in repository.files if small(file)], folder, track)
+    return repository
+
+
 def table(
     name: str, revision: str, subset: str | None, split: str, path: Path, track: Track
 ) -> Table:

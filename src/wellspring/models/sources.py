@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import importlib.util
 import json
 import shutil
 from collections.abc import Mapping
@@ -11,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from wellspring.config.checkpoints import locate as locate
 from wellspring.errors import ModelError
 from wellspring.models import conventions
 from wellspring.randomness import key
@@ -48,15 +48,6 @@ class Files:
         """One sha256 for all of them."""
         parts = sorted({**self.weights, **self.tokenizer, **self.config}.items())
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
-
-
-def locate(source: str, holds: str = "config.json") -> Path:
-    """The folder of a `package:` or `path:` source; ModelError where it does not hold that file."""
-    scheme, _, place = source.partition(":")
-    folder = _package_folder(place) if scheme == "package" else Path(place)
-    if not (folder / holds).is_file():
-        raise ModelError(f"{source}: {folder} holds no {holds}")
-    return folder
 
 
 def beside(name: str) -> bool:
@@ -141,19 +132,6 @@ def make_random(
     for name in TOKENIZER_FILES:
         if (base / name).is_file():
             shutil.copyfile(base / name, folder / name)
-
-
-def _package_folder(package: str) -> Path:
-    # Found, not imported: importing a package may load a whole framework.
-    spec = importlib.util.find_spec(package) if package.isidentifier() else None
-    if spec is None or not spec.submodule_search_locations:
-        raise ModelError(f"package:{package}: no such package is installed")
-    root = Path(next(iter(spec.submodule_search_locations)))
-    found = sorted([*root.glob("config.json"), *root.glob("*/config.json")])
-    found = [path.parent for path in found if any(path.parent.glob("*.safetensors"))]
-    if len(found) != 1:
-        raise ModelError(f"package:{package}: carries {len(found)} checkpoints, not one")
-    return found[0]
 
 
 def _sha256(path: Path) -> str:

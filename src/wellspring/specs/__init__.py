@@ -36,6 +36,7 @@ from wellspring.specs.datasets import (
 )
 from wellspring.specs.decentralisation import (
     AttributedSide,
+    ClaimedSide,
     CountedSide,
     DecentralisationSpec,
     decentralisation,
@@ -58,6 +59,7 @@ from wellspring.specs.findings import (
     ClaimsSpec,
     Compared,
     FindingsSpec,
+    ProbedGrid,
     ProbeSpec,
     PublishedSpec,
     SimilaritySpec,
@@ -91,6 +93,7 @@ __all__ = [
     "AttributedSide",
     "AttributionSpec",
     "CautionsSpec",
+    "ClaimedSide",
     "ClaimsSpec",
     "Compared",
     "ControlsSpec",
@@ -109,6 +112,7 @@ __all__ = [
     "LexicalSpec",
     "ModelSpec",
     "ProbeSpec",
+    "ProbedGrid",
     "PublishedSpec",
     "QrelsSpec",
     "RemoveSpec",

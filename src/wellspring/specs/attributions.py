@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from wellspring.config import SIMILARITIES, Attributing, Config, Padding
+from wellspring.config import SIMILARITIES, Config, Padding
 from wellspring.specs.base import OTHER, Side, Spec
 from wellspring.specs.datasets import QrelsSpec, SamplesSpec, qrels, samples
 from wellspring.specs.models import EncodingSpec, encoding
@@ -119,6 +119,8 @@ class Held(Spec):
     """What becomes of a text: lengths, template, wording, padding."""
     target: str
     sublayers: list[Literal["intermediate", "output", "up"]]
+    layers: list[int]
+    """Those that are attributed."""
     shards: int
 
 
@@ -135,7 +137,6 @@ class AgreementSpec(Spec):
     """The digest of each side's RemoveSpec; empty where nothing is removed."""
     readings: dict[Side, str]
     """What becomes of a text whose neurons are removed, as `Held.reading`."""
-    layers: list[int]
     texts: int
     seed: int
 
@@ -190,28 +191,28 @@ def activations(
     config: Config, name: str, encoder: str, dataset: str, side: Side
 ) -> ActivationsSpec:
     """The slice that a side's active neurons depend on."""
-    wanted = _wanted(config)
+    block = config.attributing(name, encoder, dataset)
     return ActivationsSpec(
         attribution=attribution(config, name, encoder, dataset, side),
-        layers=config.blocks(encoder),
+        layers=config.attributed_layers(name, encoder, dataset),
         quiet=config.attributions[name].quiet,
-        thresholds={key: sorted(values) for key, values in wanted.thresholds.items()},
-        excluded_outliers=sorted(wanted.excluded_outliers),
+        thresholds={key: sorted(values) for key, values in block.thresholds.items()},
+        excluded_outliers=sorted(block.excluded_outliers),
     )
 
 
 def ablate(config: Config, name: str, encoder: str, dataset: str, side: Side) -> AblateSpec:
     """The slice that setting neurons to zero depends on."""
-    wanted, entry = _wanted(config), config.attributions[name]
+    block, entry = config.attributing(name, encoder, dataset), config.attributions[name]
     return AblateSpec(
         attribution=attribution(config, name, encoder, dataset, side),
-        layers=config.blocks(encoder),
-        texts=wanted.checked_texts,
-        neurons=sorted(wanted.ablate.neurons),
-        by=wanted.ablate.by,
-        match=wanted.ablate.match,
-        draws=wanted.ablate.draws,
-        seed=wanted.seed,
+        layers=config.attributed_layers(name, encoder, dataset),
+        texts=block.checked_texts,
+        neurons=sorted(block.ablate.neurons),
+        by=block.ablate.by,
+        match=block.ablate.match,
+        draws=block.ablate.draws,
+        seed=block.seed,
         similarity="dot" if entry.target == "dot" else entry.similarity,
         samples=samples(config, dataset),
         candidates=_encoding(config, name, encoder, OTHER[side], partner=True),
@@ -220,10 +221,10 @@ def ablate(config: Config, name: str, encoder: str, dataset: str, side: Side) ->
 
 def remove(config: Config, encoder: str, dataset: str, side: Side) -> RemoveSpec:
     """The slice that removing neurons one by one depends on."""
-    wanted = _wanted(config)
-    if wanted.removal is None:
-        raise ValueError("the study removes nothing")
-    removal = wanted.removal
+    removing = config.removing(encoder, dataset)
+    if removing is None:
+        raise ValueError(f"the study removes nothing of {encoder} on {dataset}")
+    removal, layers = removing
 
     def encoded(name: str, of: Side) -> EncodingSpec:
         whole = encoding(config, name, of)
@@ -232,12 +233,11 @@ def remove(config: Config, encoder: str, dataset: str, side: Side) -> RemoveSpec
         changes["length"] = getattr(removal, f"{of}_length") or whole.length
         return whole.model_copy(update=changes)
 
-    names = config.sublayers_attributed(encoder)
     return RemoveSpec(
         encoding=encoded(encoder, side),
-        candidates=encoded(config.attributed_partners(encoder, side)[0], OTHER[side]),
-        layers=config.blocks(encoder),
-        sublayers=names,
+        candidates=encoded(config.removal_partners(encoder, dataset, side)[0], OTHER[side]),
+        layers=layers,
+        sublayers=config.removed_sublayers(encoder, dataset),
         samples=samples(config, dataset),
         texts=removal.texts,
         neurons=removal.neurons,
@@ -249,34 +249,25 @@ def remove(config: Config, encoder: str, dataset: str, side: Side) -> RemoveSpec
 
 def agreement(config: Config, retriever: str, dataset: str) -> AgreementSpec:
     """The slice that rank correlations between a retriever's scores depend on."""
-    wanted = _wanted(config)
+    block = config.checking(retriever, dataset)
     other = config.attributed_pairs().get(retriever)
     mine, theirs = (config.retrievers[name].encoders if name else {} for name in (retriever, other))
-    blocks = [config.blocks(encoder) for encoder in (mine["query"], *theirs.values())]
+    removals = {
+        side: remove(config, encoder, dataset, side)
+        for side, encoder in mine.items()
+        if config.removing(encoder, dataset)
+    }
     return AgreementSpec(
         encoders=mine,
         attributions=_held(config, retriever, mine, dataset),
         counterpart=other,
         others=theirs,
         counterparts=_held(config, retriever, theirs, dataset),
-        removals={
-            side: remove(config, encoder, dataset, side).digest
-            for side, encoder in (mine if wanted.removal else {}).items()
-        },
-        readings={
-            side: remove(config, encoder, dataset, side).reading
-            for side, encoder in (mine if wanted.removal else {}).items()
-        },
-        layers=sorted(set(blocks[0]).intersection(*blocks[1:])),
-        texts=wanted.checked_texts,
-        seed=wanted.seed,
+        removals={side: spec.digest for side, spec in removals.items()},
+        readings={side: spec.reading for side, spec in removals.items()},
+        texts=block.checked_texts,
+        seed=block.seed,
     )
-
-
-def _wanted(config: Config) -> Attributing:
-    if config.study.attribute is None:
-        raise ValueError("the study attributes nothing")
-    return config.study.attribute
 
 
 def _encoding(
@@ -300,7 +291,7 @@ def _held(
     config: Config, retriever: str, encoders: dict[Side, str], dataset: str
 ) -> dict[str, dict[Side, Held]]:
     found: dict[str, dict[Side, Held]] = {}
-    for name in config.attributions_of(retriever) if encoders else []:
+    for name in config.attributions_of(retriever, dataset) if encoders else []:
         for side, encoder in encoders.items():
             spec = attribution(config, name, encoder, dataset, side)
             held = Held(
@@ -308,6 +299,7 @@ def _held(
                 reading=spec.reading,
                 target=spec.target,
                 sublayers=spec.sublayers,
+                layers=config.attributed_layers(name, encoder, dataset),
                 shards=spec.shards,
             )
             found.setdefault(name, {})[side] = held

@@ -18,6 +18,13 @@ class CountedSide(Spec):
     activations: str
 
 
+class ClaimedSide(CountedSide):
+    """The same, as the published claims ask for it."""
+
+    whole: bool
+    """Whether every block of the encoder is attributed."""
+
+
 class AttributedSide(CountedSide):
     """All that a study holds of that side."""
 
@@ -38,18 +45,15 @@ class DecentralisationSpec(Spec):
 
 def decentralisation(config: Config) -> DecentralisationSpec:
     """The slice that the table of a study's attributions depends on."""
+    agreements: dict[str, dict[str, str]] = {}
+    for name, dataset in config.agreeing():
+        agreements.setdefault(name, {})[dataset] = agreement(config, name, dataset).digest
     return DecentralisationSpec(
         study=config.study.name,
         grid=attributed(config),
         pairs=config.attributed_pairs(),
         depths=depths(config),
-        agreement={
-            name: {
-                dataset: agreement(config, name, dataset).digest
-                for dataset in config.study.attribute.datasets
-            }
-            for name in config.agreeing()
-        },
+        agreement=agreements,
     )
 
 
@@ -77,8 +81,7 @@ def counted(config: Config) -> list[CountedSide]:
             encoder=encoder,
             activations=activations(config, name, encoder, dataset, side).digest,
         )
-        for name, retriever in config.attributed()
-        for dataset in config.study.attribute.datasets
+        for name, retriever, dataset, _ in config.attributed()
         for side, encoder in config.retrievers[retriever].encoders.items()
     ]
 
@@ -87,30 +90,32 @@ def depths(config: Config) -> dict[str, int]:
     """Each attributed encoder's number of blocks."""
     names = dict.fromkeys(
         encoder
-        for _, retriever in config.attributed()
+        for retriever in config.attributed_retrievers()
         for encoder in config.retrievers[retriever].encoders.values()
     )
     return {name: config.models[config.encoders[name].model].layers for name in names}
 
 
-def attributes_all(config: Config) -> bool:
-    """Whether a study attributes every block of its encoders."""
-    wanted = config.study.attribute
-    if wanted is None or wanted.layers == "all":
-        return wanted is not None
-    return all({*range(1, depth + 1)} <= {*wanted.layers} for depth in depths(config).values())
+def claimed(config: Config) -> list[ClaimedSide]:
+    """Every side of every retriever, and whether every block of its encoder is attributed."""
+    known = depths(config)
+    return [
+        ClaimedSide(
+            **cell.model_dump(),
+            whole=config.attributed_layers(cell.attribution, cell.encoder, cell.dataset)
+            == list(range(1, known[cell.encoder] + 1)),
+        )
+        for cell in counted(config)
+    ]
 
 
 def comparable(config: Config) -> list[str]:
     """The attributions whose largest score in the network is the published normaliser: of weights,
     towards a length, in both sub-layers."""
-    wanted = config.study.attribute
-    if wanted is None:
-        return []
-    entries = {name: config.attributions[name] for name in wanted.attributions}
+    names = dict.fromkeys(grid.attribution for grid in config.attributed())
     return [
         name
-        for name, entry in entries.items()
+        for name, entry in ((name, config.attributions[name]) for name in names)
         if {*entry.sublayers} == {"intermediate", "output"}
         and entry.method == "weights"
         and entry.target.endswith("norm")

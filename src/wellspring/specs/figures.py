@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from wellspring.config import Config
+from wellspring.config import Attributing, Config
+from wellspring.config.attributions import Maps
 from wellspring.specs.base import Side, Spec
-from wellspring.specs.findings import drawn_probe
 
 
 class Setting(Spec):
@@ -79,8 +79,8 @@ def figure(config: Config, dataset: str, name: str) -> FigureSpec:
     return FigureSpec(
         dataset=dataset,
         figure=kind,
-        probe=drawn_probe(config),
-        retrievers=config.groups()[group] if group else None,
+        probe=config.drawn_probe(dataset),
+        retrievers=config.groups(dataset)[group] if group else None,
         curves=config.curves() if drawn else None,
         twins=config.twins(),
     )
@@ -95,14 +95,14 @@ def heatmap(
     config: Config, dataset: str, attribution: str, retriever: str, kind: str, side: Side
 ) -> HeatMapSpec:
     """The slice of a heat map."""
-    maps = config.study.attribute.maps
+    maps = _block(config, dataset, attribution, retriever).maps
     return HeatMapSpec(
         dataset=dataset,
         attribution=attribution,
         names=(retriever, config.retrievers[retriever].compared_with),
         map=kind,
         side=side,
-        setting=_setting(config, retriever),
+        setting=_setting(maps),
         bins=maps.bins,
         statistic=maps.statistic,
     )
@@ -112,12 +112,13 @@ def drawing(
     config: Config, dataset: str, attribution: str, retriever: str, name: str
 ) -> DrawingSpec:
     """The slice of a figure of attributions."""
+    maps = _block(config, dataset, attribution, retriever).maps
     return DrawingSpec(
         dataset=dataset,
         attribution=attribution,
         retriever=retriever,
         drawing=name,
-        setting=None if name == "sanity-checks" else _setting(config, retriever),
+        setting=None if name == "sanity-checks" else _setting(maps),
         twins=config.twins(),
     )
 
@@ -127,10 +128,13 @@ def fidelity(dataset: str, retriever: str) -> FidelitySpec:
     return FidelitySpec(dataset=dataset, retriever=retriever)
 
 
-def _setting(config: Config, retriever: str) -> Setting:
-    maps = config.study.attribute.maps
+def _block(config: Config, dataset: str, attribution: str, retriever: str) -> Attributing:
+    return config.attributing(attribution, config.retrievers[retriever].query, dataset)
+
+
+def _setting(maps: Maps) -> Setting:
     return Setting(
         normaliser=maps.normaliser,
         excluded_outliers=maps.excluded_outliers,
-        threshold=maps.threshold_of.get(retriever, maps.threshold),
+        threshold=maps.threshold,
     )

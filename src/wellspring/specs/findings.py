@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from wellspring.config import LAYERLESS, SCORERS, Config, Probing
+from wellspring.config import SCORERS, Config
 from wellspring.specs.base import Spec
 from wellspring.specs.datasets import LexicalSpec, SamplesSpec, lexical, samples
 from wellspring.specs.decentralisation import (
+    ClaimedSide,
     CountedSide,
-    attributes_all,
+    claimed,
     comparable,
     counted,
     depths,
@@ -47,6 +48,18 @@ class SimilaritySpec(Spec):
     shards: int
 
 
+class ProbedGrid(Spec):
+    """The probes of a retriever on a dataset, one a layer and passage count."""
+
+    retriever: str
+    dataset: str
+    layers: list[int]
+    passages: list[int]
+    seeds: list[int]
+    probe: str
+    """The digest of the probes' slice."""
+
+
 class FindingsSpec(Spec):
     """The grid of a study's probes and the settings of its tests."""
 
@@ -54,15 +67,10 @@ class FindingsSpec(Spec):
     alpha: float
     permutations: int
     seed: int
-    layers: dict[str, list[int]]
-    """Retriever to the layers that were probed."""
-    datasets: list[str]
-    passages: list[int]
+    probed: list[ProbedGrid]
     pairs: dict[str, str]
-    probes: dict[str, dict[str, str]]
-    """Retriever and dataset to the digest of the probes' slice."""
     similarities: dict[str, dict[str, str]]
-    """The same for the similarity with the counterpart."""
+    """Retriever and dataset to the digest of the similarity with the counterpart."""
 
 
 class Compared(Spec):
@@ -86,20 +94,13 @@ class ClaimsSpec(Spec):
     permutations: int
     seed: int
     pairs: list[Compared]
-    layers: dict[str, list[int]]
-    """Probed retriever to its layers."""
+    probed: list[ProbedGrid]
     blocks: dict[str, int]
     """Probed retriever to its number of blocks."""
-    datasets: list[str]
-    passages: list[int]
-    probes: dict[str, dict[str, str]]
-    """Retriever and dataset to the digest of the probes' slice."""
-    grid: list[CountedSide]
+    grid: list[ClaimedSide]
     depths: dict[str, int]
     comparable: list[str]
     """Attributions that measure what the paper does."""
-    whole: bool
-    """Whether every block is attributed."""
 
 
 class CautionsSpec(Spec):
@@ -129,7 +130,7 @@ class PublishedSpec(Spec):
 
 def probe(config: Config, retriever: str, dataset: str) -> ProbeSpec:
     """The slice that a probe job depends on, but for its wildcards."""
-    probing: Probing = config.study.probe
+    probing = config.probing(retriever, dataset).block
     encoders = config.retrievers[retriever].encoders
     return ProbeSpec(
         kinds=probing.kinds,
@@ -151,10 +152,11 @@ def similarity(config: Config, retriever: str, dataset: str) -> SimilaritySpec:
     other = config.retrievers[retriever].compared_with
     mine, theirs = (config.retrievers[name].encoders for name in (retriever, other))
     settings = config.study.findings
+    layers = [config.probing(name, dataset).layers for name in (retriever, other)]
     return SimilaritySpec(
         texts=settings.similarity_texts,
         seed=settings.seed,
-        layers=[layer for layer in config.layers(retriever) if layer in config.layers(other)],
+        layers=[layer for layer in layers[0] if layer in layers[1]],
         query=encoding(config, mine["query"], "query"),
         passage=encoding(config, mine["passage"], "passage"),
         other_query=encoding(config, theirs["query"], "query"),
@@ -165,36 +167,44 @@ def similarity(config: Config, retriever: str, dataset: str) -> SimilaritySpec:
 
 def findings(config: Config) -> FindingsSpec:
     """The slice that the study's table depends on."""
-    probing, settings = config.study.probe, config.study.findings
-    names = probing.datasets
+    settings, pairs = config.study.findings, config.pairs()
+    similarities: dict[str, dict[str, str]] = {}
+    for name, dataset, *_ in config.probed():
+        if name in pairs:
+            digest = similarity(config, name, dataset).digest
+            similarities.setdefault(name, {})[dataset] = digest
     return FindingsSpec(
         study=config.study.name,
         alpha=settings.alpha,
         permutations=settings.permutations,
         seed=settings.seed,
-        layers={name: config.layers(name) for name in probing.retrievers},
-        datasets=names,
-        passages=sorted(probing.passages),
-        pairs=config.pairs(),
-        probes={
-            name: {dataset: probe(config, name, dataset).digest for dataset in names}
-            for name in probing.retrievers
-        },
-        similarities={
-            name: {
-                dataset: similarity(config, name, dataset).digest for dataset in probing.datasets
-            }
-            for name in config.pairs()
-        },
+        probed=probed(config),
+        pairs=pairs,
+        similarities=similarities,
     )
+
+
+def probed(config: Config) -> list[ProbedGrid]:
+    """Every retriever with every dataset that it is probed on."""
+    return [
+        ProbedGrid(
+            retriever=grid.retriever,
+            dataset=grid.dataset,
+            layers=grid.layers,
+            passages=grid.passages,
+            seeds=sorted(grid.block.seeds),
+            probe=probe(config, grid.retriever, grid.dataset).digest,
+        )
+        for grid in config.probed()
+    ]
 
 
 def claims(config: Config) -> ClaimsSpec:
     """The slice that the verdicts on the published claims depend on."""
-    whole, settings = findings(config), config.study.findings
+    settings = config.study.findings
     pairs = {**config.pairs(), **config.attributed_pairs()}
     return ClaimsSpec(
-        study=whole.study,
+        study=config.study.name,
         alpha=settings.alpha,
         margin=settings.margin,
         permutations=settings.permutations,
@@ -210,15 +220,11 @@ def claims(config: Config) -> ClaimsSpec:
             for name, other in pairs.items()
             if not config.is_further_draw(name)
         ],
-        layers=whole.layers,
-        blocks={name: config.depth(name) for name in whole.layers},
-        datasets=whole.datasets,
-        passages=whole.passages,
-        probes=whole.probes,
-        grid=counted(config),
+        probed=probed(config),
+        blocks={name: config.depth(name) for name in config.probed_retrievers()},
+        grid=claimed(config),
         depths=depths(config),
         comparable=comparable(config),
-        whole=attributes_all(config),
     )
 
 
@@ -249,14 +255,5 @@ def published(config: Config) -> PublishedSpec:
         study=config.study.name,
         curves=config.curves(),
         pairs=config.pairs(),
-        probe=drawn_probe(config),
+        probe=config.drawn_probe(),
     )
-
-
-def drawn_probe(config: Config) -> str:
-    """The published probe where it is among the kinds, or the first one that depends on the
-    layer."""
-    kinds = config.study.probe.kinds
-    if "concat" in kinds:
-        return "concat"
-    return next((kind for kind in kinds if kind not in LAYERLESS), kinds[0])

@@ -1,0 +1,104 @@
+"""Blocks of a study that ask for the same file in two ways."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
+from itertools import combinations, product
+from typing import TypeVar
+
+from wellspring.config.attributions import Attributing
+from wellspring.config.base import Strict
+from wellspring.config.entries import Config
+from wellspring.config.study import Probing
+
+Block = TypeVar("Block", Probing, Attributing)
+SELECTING = {"attributions", "retrievers", "datasets"}
+"""Keys of a block that say what it is of, not how."""
+
+
+def conflicts(config: Config) -> Iterator[str]:
+    """A line for every two blocks that disagree, naming both."""
+    yield from _probing(config)
+    yield from _attributing(config)
+
+
+def _probing(config: Config) -> Iterator[str]:
+    def probes(block: Probing) -> Iterable[tuple[str, str]]:
+        return product(block.retrievers, block.datasets)
+
+    for where, shared, (one, other) in _overlapping("probe", config.study.probe, probes):
+        retriever, dataset = shared
+        of = f"probe {retriever!r} on {dataset!r}"
+        apart = _apart(one, other, SELECTING | {"layers", "passages"})
+        if apart:
+            yield f"{where} {of} with different {' and '.join(apart)}: give both the same"
+        elif one.layers != other.layers and {*one.passages} != {*other.passages}:
+            yield (
+                f"{where} {of} in different layers and with different passages, which makes no "
+                "whole grid: give both the same layers, or the same passages"
+            )
+
+
+def _attributing(config: Config) -> Iterator[str]:
+    blocks = config.study.attribute
+
+    def encoders(block: Attributing) -> set[str]:
+        known = (config.retrievers.get(name) for name in block.retrievers)
+        return {encoder for entry in known if entry for encoder in entry.encoders.values()}
+
+    def scores(block: Attributing) -> Iterable[tuple[str, str, str]]:
+        return product(block.attributions, sorted(encoders(block)), block.datasets)
+
+    def removals(block: Attributing) -> Iterable[tuple[str, str]]:
+        return product(sorted(encoders(block)), block.datasets) if block.removal else ()
+
+    def checks(block: Attributing) -> Iterable[tuple[str, str]]:
+        return product(block.retrievers, block.datasets)
+
+    for where, shared, (one, other) in _overlapping("attribute", blocks, scores):
+        attribution, encoder, dataset = shared
+        if apart := _apart(one, other, SELECTING | {"removal"}):
+            yield (
+                f"{where} make {attribution!r} of encoder {encoder!r} on {dataset!r} with "
+                f"different {' and '.join(apart)}: give both the same, or one of them an "
+                "attribution with a name of its own"
+            )
+    every = set(Attributing.model_fields)
+    for where, shared, (one, other) in _overlapping("attribute", blocks, removals):
+        if apart := _apart(one, other, every - {"layers", "removal"}):
+            yield (
+                f"{where} remove neurons of encoder {shared[0]!r} on {shared[1]!r} with different "
+                f"{' and '.join(apart)}: one block with removal is enough for a retriever"
+            )
+    for where, shared, (one, other) in _overlapping("attribute", blocks, checks):
+        if apart := _apart(one, other, every - {"checked_texts", "seed"}):
+            yield (
+                f"{where} attribute {shared[0]!r} on {shared[1]!r} with different "
+                f"{' and '.join(apart)}, and their scores are compared: give both the same"
+            )
+
+
+def _overlapping(
+    section: str, blocks: Sequence[Block], files: Callable[[Block], Iterable[Hashable]]
+) -> Iterator[tuple[str, Hashable, tuple[Block, Block]]]:
+    """Every two blocks that share a file: where they stand, the first such file, and both."""
+    for (first, one), (second, other) in combinations(enumerate(blocks, 1), 2):
+        theirs = set(files(other))
+        shared = next((file for file in files(one) if file in theirs), None)
+        if shared is not None:
+            yield f"study.{section}: blocks {first} and {second}", shared, (one, other)
+
+
+def _apart(one: Strict, other: Strict, leaving_out: set[str]) -> list[str]:
+    """The keys in which two blocks differ."""
+    names = type(one).model_fields
+    return [
+        name
+        for name in names
+        if name not in leaving_out and _plain(getattr(one, name)) != _plain(getattr(other, name))
+    ]
+
+
+def _plain(value: object) -> object:
+    """A value without the order of a list, which changes nothing."""
+    return sorted(value) if isinstance(value, list) else value

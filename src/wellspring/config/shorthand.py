@@ -1,0 +1,235 @@
+"""Short forms of a configuration, spelled out before anything is checked.
+
+An encoder may stand inside a retriever, a model inside an encoder; `compared_with: random` makes a
+twin; a section of the study may be one block; what retrievers are compared with need not be listed;
+architecture and layers may be left to the checkpoint. Behind this there are plain catalogues and
+lists of blocks. What is malformed stays as it is, for `parse` to report.
+
+Names that are derived: the encoder of retriever R is R (of its passages, where they have another,
+`R-passage`), the model of encoder E is E, the twin of anything is `NAME-random`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from wellspring.config import checkpoints
+from wellspring.config.models import RandomTwin, Twin
+from wellspring.errors import ModelError
+
+RANDOM = next(iter(RandomTwin.model_fields))
+"""The value of `compared_with` that makes a twin."""
+CATALOGUES = ("models", "encoders", "retrievers")
+
+
+@dataclass
+class Spelled:
+    """A configuration in its long form.
+
+    Attributes:
+        config: the configuration.
+        written: a key of it to the key that the user wrote.
+        problems: a line each, the key first.
+        unread: keys that a checkpoint should have filled, and one of the problems says why not.
+    """
+
+    config: dict[str, Any]
+    written: dict[str, str] = field(default_factory=dict)
+    problems: list[str] = field(default_factory=list)
+    unread: set[str] = field(default_factory=set)
+    _twins: set[str] = field(default_factory=set)
+
+    def as_written(self, line: str) -> str:
+        """A line about the long form, with the keys that the user wrote."""
+        keys = sorted(self.written, key=len, reverse=True)
+        if not keys:
+            return line
+        pattern = "|".join(map(re.escape, keys))
+        return re.sub(
+            rf"(?<![\w.-])({pattern})(?![\w-])", lambda found: self.written[found[1]], line
+        )
+
+    def catalogue(self, section: str) -> dict[str, Any]:
+        """A section, to add to; an empty one that is thrown away where it is no mapping."""
+        given = self.config.get(section, {})
+        return given if isinstance(given, dict) else {}
+
+    def entries(self, section: str) -> list[tuple[str, dict[str, Any]]]:
+        """The entries of a section that are mappings."""
+        return [(k, v) for k, v in self.catalogue(section).items() if isinstance(v, dict)]
+
+    def add(self, section: str, name: str, entry: dict[str, Any], key: str) -> None:
+        """Add an entry under a derived name; `key`: where the user wrote it."""
+        self.config.setdefault(section, {})
+        place, there = f"{section}.{name}", self.catalogue(section)
+        if name in there:
+            self.problems.append(
+                f"{key}: needs the name {name!r} among {section}, and "
+                f"{self.written.get(place, place)} has it: give one of them another name"
+            )
+            return
+        there[name] = entry
+        self.written[place] = key
+
+    def add_twin(self, section: str, name: str, entry: dict[str, Any], key: str) -> None:
+        """The same; twins that are alike are one."""
+        if f"{section}.{name}" in self._twins and self.catalogue(section)[name] == entry:
+            return
+        self._twins.add(f"{section}.{name}")
+        self.add(section, name, entry, key)
+
+
+def spelled_out(raw: Mapping[str, Any]) -> Spelled:
+    """A configuration in its long form."""
+    spelled = Spelled(_copied(raw))
+    _inline_encoders(spelled)
+    _inline_models(spelled)
+    for name, entry in spelled.entries("retrievers"):
+        _twin(spelled, name, entry)
+    _twin_partners(spelled)
+    _sizes(spelled)
+    _blocks(spelled)
+    return spelled
+
+
+def _copied(value: Any) -> Any:
+    """Mappings as dictionaries that may be changed."""
+    if isinstance(value, Mapping):
+        return {key: _copied(each) for key, each in value.items()}
+    return [_copied(each) for each in value] if isinstance(value, list) else value
+
+
+def _inline_encoders(spelled: Spelled) -> None:
+    for name, entry in spelled.entries("retrievers"):
+        for side, derived in (("query", name), ("passage", f"{name}-passage")):
+            if isinstance(entry.get(side), dict):
+                spelled.add("encoders", derived, entry[side], f"retrievers.{name}.{side}")
+                entry[side] = derived
+
+
+def _inline_models(spelled: Spelled) -> None:
+    for name, entry in spelled.entries("encoders"):
+        if isinstance(entry.get("model"), dict):
+            key = f"encoders.{name}"
+            spelled.add("models", name, entry["model"], f"{spelled.written.get(key, key)}.model")
+            entry["model"] = name
+
+
+def _twin(spelled: Spelled, name: str, entry: dict[str, Any]) -> None:
+    """Make what a retriever is compared with, where it says `random`."""
+    asked, key = entry.get("compared_with"), f"retrievers.{name}.compared_with"
+    if name == RANDOM:
+        spelled.problems.append(
+            f"retrievers.{RANDOM}: stands for a random twin: choose another name"
+        )
+    if isinstance(asked, dict) and asked.keys() == {RANDOM}:
+        settings, key = asked[RANDOM] or {}, f"{key}.{RANDOM}"
+    elif asked == RANDOM:
+        settings = {}
+    else:
+        return
+    if not isinstance(settings, dict) or settings.keys() - Twin.model_fields:
+        spelled.problems.append(f"{key}: takes {', '.join(Twin.model_fields)}, got {settings!r}")
+        return
+    sides = {side: entry[side] for side in ("query", "passage") if entry.get(side)}
+    encoders = {each: spelled.catalogue("encoders").get(each) for each in sides.values()}
+    if not all(isinstance(e, dict) and isinstance(e.get("model"), str) for e in encoders.values()):
+        # What is wrong with the encoder is reported, and nothing of a twin.
+        entry["compared_with"] = None
+        return
+    for each, encoder in encoders.items():
+        model = encoder["model"]
+        copy = {"source": f"random:{model}", **settings}
+        spelled.add_twin("models", f"{model}-random", copy, key)
+        spelled.add_twin("encoders", f"{each}-random", {**encoder, "model": f"{model}-random"}, key)
+    twin = {side: f"{each}-random" for side, each in sides.items()}
+    spelled.add("retrievers", f"{name}-random", twin, key)
+    entry["compared_with"] = f"{name}-random"
+
+
+def _twin_partners(spelled: Spelled) -> None:
+    """Twins of two encoders that are partners are partners."""
+    made = {each for each in spelled.written if each.startswith("encoders.")} & spelled._twins
+    for _, entry in spelled.entries("attributions"):
+        partners = entry.get("partners")
+        for encoder, other in list(partners.items()) if isinstance(partners, dict) else []:
+            if {f"encoders.{encoder}-random", f"encoders.{other}-random"} <= made:
+                partners.setdefault(f"{encoder}-random", f"{other}-random")
+
+
+def _sizes(spelled: Spelled) -> None:
+    """Fill in architecture and layers that an entry leaves out."""
+    models = spelled.entries("models")
+    # What a random model copies comes first.
+    for name, entry in sorted(models, key=lambda item: _scheme(item[1]) == "random"):
+        missing = [key for key in ("architecture", "layers") if key not in entry]
+        scheme, _, place = str(entry.get("source", "")).partition(":")
+        if not missing or scheme not in ("path", "package", "hub", "random"):
+            continue
+        if scheme == "random":
+            base = spelled.catalogue("models").get(place)
+            said = base if isinstance(base, dict) else {}
+            if place not in spelled.catalogue("models"):
+                spelled.problems.append(f"models.{name}.source: no model is named {place!r}")
+        elif scheme == "hub":
+            spelled.problems.append(
+                f"models.{name}: names no {' and no '.join(missing)}: `wellspring describe "
+                f"{entry['source']}` prints them"
+            )
+            said = {}
+        else:
+            said = _read(spelled, name, entry["source"])
+        entry.update({key: said[key] for key in missing if said.get(key) is not None})
+        spelled.unread.update(f"models.{name}.{key}" for key in missing if not said)
+
+
+def _read(spelled: Spelled, name: str, source: str) -> dict[str, Any]:
+    """What a checkpoint says of itself."""
+    try:
+        config = checkpoints.read(checkpoints.locate(source))
+    except ModelError as error:
+        spelled.problems.append(
+            f"models.{name}.source: architecture and layers cannot be read: {error}"
+        )
+        return {}
+    defined = spelled.catalogue("architectures")
+    return {
+        "architecture": checkpoints.architecture(config, defined),
+        "layers": checkpoints.sizes(config)["layers"],
+    }
+
+
+def _scheme(entry: dict[str, Any]) -> str:
+    return str(entry.get("source", "")).partition(":")[0]
+
+
+def _blocks(spelled: Spelled) -> None:
+    """Make each section of the study a list of blocks that list counterparts, too."""
+    study = spelled.config.get("study")
+    if not isinstance(study, dict):
+        return
+    for section in ("probe", "attribute"):
+        given = study.get(section)
+        if isinstance(given, dict):
+            given = study[section] = [given]
+        for number, block in enumerate(given if isinstance(given, list) else []):
+            alone = len(given) == 1
+            key = f"study.{section}"
+            spelled.written[f"{key}.{number}"] = key if alone else f"{key} (block {number + 1})"
+            if isinstance(block, dict) and isinstance(block.get("retrievers"), list):
+                block["retrievers"] = _with_counterparts(spelled, block["retrievers"])
+
+
+def _with_counterparts(spelled: Spelled, names: list[Any]) -> list[Any]:
+    """The names, and behind each what it is compared with, where that is not among them."""
+    retrievers, listed = dict(spelled.entries("retrievers")), []
+    for name in names:
+        listed.append(name)
+        other = retrievers.get(name, {}).get("compared_with") if isinstance(name, str) else None
+        while isinstance(other, str) and other not in (*names, *listed) and other in retrievers:
+            listed.append(other)
+            other = retrievers[other].get("compared_with")
+    return listed

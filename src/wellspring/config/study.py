@@ -1,0 +1,164 @@
+"""What a study computes from the catalogues: blocks of what is probed and attributed, and tests."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, Field, field_validator
+
+from wellspring.config.attributions import Attributing
+from wellspring.config.base import Fraction, Slug, Strict
+from wellspring.config.datasets import SCORERS, Scorer
+
+ProbeKind = Literal[
+    "concat",
+    "passage-scorer",
+    "interaction",
+    "bilinear",
+    "shuffled-query",
+    "random-label",
+    "cosine",
+    "cosine-standardised",
+    Scorer,
+    "lexical",
+]
+LAYERLESS = (*SCORERS, "lexical")
+"""The kinds that read texts, not vectors: they say the same at every layer."""
+
+
+class Optimiser(Strict):
+    """How the trained probes are fitted."""
+
+    learning_rate: float = Field(default=0.005, gt=0)
+    """Adam's step size."""
+    epochs: int = Field(default=60, ge=1)
+    """Passes over the training samples."""
+    batch_size: int = Field(default=32768, ge=1)
+    """Samples in an optimiser step."""
+    weight_decay: float = Field(default=1.0, ge=0)
+    """λ of the penalty λ/2 ‖W‖² added to the mean cross-entropy; biases are free."""
+    schedule: Literal["constant", "cosine"] = "cosine"
+    """How the step size falls over the epochs."""
+    standardise: bool = True
+    """Scale every feature by the training split's mean and standard deviation."""
+    select: Literal["loss", "accuracy"] = "loss"
+    """The best epoch is the one with the best validation value of this."""
+    initial: Literal["zero", "uniform"] = "zero"
+    """Starting weights; `uniform` is what a fresh linear layer gets, and the published way. An
+    `interaction` always starts as the cosine."""
+    order: Literal["fixed", "redrawn"] = "fixed"
+    """Of a sample's candidates: one draw a seed, or new negatives in a new order in every epoch and
+    in every evaluation of one, the published way."""
+    patience: int | None = Field(default=None, ge=1)
+    """Stop when so many epochs brought no better validation value."""
+
+
+class Probing(Strict):
+    """A block of what is probed: every retriever × dataset × layer × passage count of it."""
+
+    retrievers: list[Slug] = Field(min_length=1)
+    """Names under `retrievers`; what they are compared with is probed with them."""
+    datasets: list[Slug] = Field(min_length=1)
+    """Names under `datasets`."""
+    passages: list[Annotated[int, Field(ge=2, le=99)]] = Field(default=[2, 3, 4, 5], min_length=1)
+    """N: one positive and N − 1 hard negatives."""
+    layers: Literal["all"] | list[Annotated[int, Field(ge=0, le=99)]] = "all"
+    """All of them, or a list; 0 is the embedding output."""
+    kinds: list[ProbeKind] = Field(
+        default=[
+            "concat",
+            "passage-scorer",
+            "interaction",
+            "shuffled-query",
+            "random-label",
+            "cosine",
+            "cosine-standardised",
+            "bm25",
+            "character-tfidf",
+            "lexical",
+        ],
+        min_length=1,
+    )
+    """The published probe (`concat`) and its controls. `lexical` is the lexical scorer of the
+    dataset that ranks its validation samples best."""
+    seeds: list[int] = Field(default=[0, 1, 2], min_length=1)
+    """Each draws its own negatives, orders and starts, and splits (see a dataset's `splits`)."""
+    rank: int = Field(default=16, ge=1)
+    """Rank of the `bilinear` probe."""
+    portions: list[Fraction] = Field(default=[0.03125, 0.0625, 0.125, 0.25, 0.5])
+    """Rising shares of the training split where the blocks of the online code end; the probes are
+    fitted to each share, too. An empty list: no code length and no curve over the size."""
+    optimiser: Optimiser = Optimiser()
+    """How the trained probes are fitted."""
+
+    @field_validator("portions")
+    @classmethod
+    def _rising(cls, portions: list[float]) -> list[float]:
+        if portions != sorted(set(portions)):
+            raise ValueError(f"{portions} do not rise: name each share once, the smallest first")
+        return portions
+
+
+class Findings(Strict):
+    """How differences are tested."""
+
+    alpha: Fraction = 0.05
+    """Family-wise error rate below which a difference is significant."""
+    permutations: int = Field(default=10_000, ge=100)
+    """Sign flips of the max-T test."""
+    margin: float = Field(default=0.1, gt=0, lt=1)
+    """A relative change of the share of active neurons this small counts as none, in the verdicts
+    on claims; of (accuracy − chance) / (1 − chance) half as much."""
+    similarity_texts: int = Field(default=2_000, ge=10)
+    """At most so many texts a side enter the representation similarity."""
+    seed: int = 42
+    """Seed of the flips and of the choice of texts."""
+
+
+class Published(Strict):
+    """Published curves that the study's own are set against."""
+
+    source: str
+    """A CSV file (dataset, retriever, passages, layer, correct, samples), relative to the file that
+    names it."""
+    curves: dict[Slug, str] = Field(default={})
+    """Retriever to the name of its curve, where the two differ."""
+
+
+Filled = Field(min_length=1)
+
+
+def blocks(given: Any) -> Any:
+    """The blocks of a section of the study: one may stand without a list."""
+    if given is None:
+        return []
+    return [given] if isinstance(given, Mapping) else given
+
+
+class Study(Strict):
+    """What is computed from the catalogues."""
+
+    name: Slug = "study"
+    """Names the folder under results/studies; the name of the last configuration file where left
+    out."""
+    probe: Annotated[
+        list[Probing],
+        BeforeValidator(blocks, json_schema_input_type=Probing | Annotated[list[Probing], Filled]),
+        Filled,
+    ]
+    """What is probed: a block, or a list of blocks, each with settings of its own. A retriever has
+    the same settings in all blocks that probe it on a dataset, which may add layers or passages."""
+    attribute: Annotated[
+        list[Attributing],
+        BeforeValidator(blocks, json_schema_input_type=Attributing | list[Attributing] | None),
+    ] = Field(default=[])
+    """What is attributed to neurons: a block, or a list of blocks, each with settings of its own;
+    nothing where left out."""
+    findings: Findings = Findings()
+    """How differences are tested."""
+    groups: dict[Slug, Annotated[list[Slug], Field(min_length=1)]] = Field(default={})
+    """Retrievers that share a figure of accuracy over layers, as far as they are probed; one figure
+    of all, where left out."""
+    published: Published | None = None
+    """Published curves to compare with."""

