@@ -16,7 +16,8 @@ import torch
 from benchmarks.cost_facts import GIVEN, Checkpoint, characters, fact, hours, lengths, model
 from wellspring import embeddings, specs
 from wellspring.artefacts import Plan
-from wellspring.artefacts.attributions import ActivationCounts
+from wellspring.artefacts.attributions import ActivationTexts
+from wellspring.artefacts.findings import attributed_sides
 from wellspring.attributions import selection
 from wellspring.attributions.quadrature import PAPER_POINTS
 from wellspring.budgets import ATTRIBUTED as WINDOW
@@ -118,9 +119,7 @@ def _is_linear(part: Any) -> bool:
 
 def places(config: Config) -> list[Place]:
     """Each attribution, encoder, dataset and side that the workflow makes."""
-    plan = Plan(config)
-    counted = [e for e in plan.closure(plan.ends()) if e.rule == ActivationCounts.rule]
-    return list(dict.fromkeys((e.attribution, e.encoder, e.dataset, e.side) for e in counted))
+    return [tuple(vars(side).values()) for side in attributed_sides(config, ActivationTexts)]
 
 
 def scores(config: Config, place: Place) -> tuple[Any, ...]:

@@ -8,7 +8,6 @@ when, and only when, it can change the step's numbers.
 from __future__ import annotations
 
 import ast
-import copy
 import hashlib
 from functools import cache
 from pathlib import Path
@@ -100,7 +99,6 @@ def _file(name: str) -> Path:
     return path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
 
 
-@cache
 def _tree(path: Path) -> ast.Module:
     return ast.parse(path.read_text(encoding="utf-8"))
 
@@ -108,7 +106,7 @@ def _tree(path: Path) -> ast.Module:
 @cache
 def _meaning(path: Path) -> str:
     """What a module says to Python; empty where it says nothing."""
-    tree = copy.deepcopy(_tree(path))
+    tree = _tree(path)
     for node in ast.walk(tree):
         body = getattr(node, "body", None)
         if not isinstance(body, list):

@@ -90,7 +90,7 @@ def test_stored_bytes_are_those_of_a_real_shard(cost, tmp_path, storage):
     texts, layers, hidden = 2000, 4, 384
     path = tmp_path / "shard.parquet"
     vectors = np.random.default_rng(0).normal(size=(layers, texts, hidden))
-    with shards.vectors(path, layers, hidden, storage, {}, {}) as writer:
+    with shards.vectors(path, layers, hidden, storage, shards.Provenance({})) as writer:
         writer.write([f"{number:016x}" for number in range(texts)], vectors)
     expected = cost.stored(texts, layers, hidden, storage)
     assert path.stat().st_size == pytest.approx(expected, rel=0.02)
@@ -274,7 +274,7 @@ def test_stored_bytes_are_those_of_a_real_shard_of_scores(grid, tmp_path):
         columns += [random.random(texts, np.float32) for _ in range(3)]
         columns += [random.random((texts, width)).astype(np.float16) for _ in range(2)]
     path = tmp_path / "shard.parquet"
-    with shards.stream(path, pa.schema(fields), {}, {}) as writer:
+    with shards.stream(path, pa.schema(fields), shards.Provenance({})) as writer:
         writer.write(columns)
     expected = texts * grid.stored(sum(widths.values()), len(widths))
     assert path.stat().st_size == pytest.approx(expected, rel=0.02)
@@ -372,7 +372,7 @@ def test_jobs_of_the_attributions_are_the_planned_ones(grid, paper):
         "agreement": 4 * 2,
         "decentralisation": 1,
         "heatmap": 4 * 2 * 2 * 2,
-        "attribution_figure": 4 * 2 * 3,
+        "drawing": 4 * 2 * 3,
     }
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from tests.config.test_config import DEFAULT
 from wellspring import specs
-from wellspring.cli import grids
+from wellspring.artefacts import grids
 from wellspring.config import parse
 from wellspring.errors import ConfigError
 

@@ -35,18 +35,19 @@ def test_the_version_is_one():
 def test_the_lock_files_hold_every_range(extra):
     """So `make`, which installs the lock files alone, installs every extra."""
     own = pins("requirements.lock")
-    locked = own if extra != "dev" else own | pins("tests/requirements.lock")
+    locked = own | pins("tests/requirements.lock") | pins("docs/requirements.lock")
     for line in PROJECT["dependencies"] if extra is None else EXTRAS[extra]:
         requirement = Requirement(line)
         if requirement.name == "wellspring":
-            assert requirement.extras == EXTRAS.keys() - {"dev"}
+            assert requirement.extras <= EXTRAS.keys() - {"dev"}
         else:
             version = locked[canonicalize_name(requirement.name)]
             assert requirement.specifier.contains(version), f"{line}: {version} is locked"
 
 
-def test_what_only_tests_use_is_no_text_of_the_default_dataset():
-    assert not pins("requirements.lock").keys() & pins("tests/requirements.lock").keys()
+@pytest.mark.parametrize("folder", ["tests", "docs"])
+def test_what_only_tests_and_pages_use_is_no_text_of_the_default_dataset(folder):
+    assert not pins("requirements.lock").keys() & pins(f"{folder}/requirements.lock").keys()
 
 
 def test_the_hooks_call_tools_of_the_project():

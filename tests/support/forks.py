@@ -56,8 +56,9 @@ class Job:
         self.pid = int(self.answer.readline())
 
     def send_signal(self, number: int) -> None:
-        """Send it to the command's own process."""
-        os.kill(self.pid, number)
+        """Send it to the command's own process, if that has not ended."""
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(self.pid, number)
 
     def wait(self) -> int:
         """Its status; negative is the signal that ended it."""

@@ -8,7 +8,7 @@ import pytest
 
 PROBES = 2 * 2 * 2
 """Retrievers × layers × passage counts of the small study."""
-CAUTIONED = {"cautions": 1, "figure": 2, "controls": 1, "attribution_figure": 3, "heatmap": 4}
+CAUTIONED = {"cautions": 1, "figure": 2, "controls": 1, "drawing": 3, "heatmap": 4}
 """The cautions, and every figure that they stand below."""
 REPORTED = {"findings": 1, **CAUTIONED}
 PROBED = {"claims": 1, **REPORTED}
@@ -176,7 +176,7 @@ EDITS_OF_CONFIG = [
             **ATTRIBUTED,
             # The fresh one, too, has two attributions to correlate now.
             "agreement": 2,
-            "attribution_figure": 6,
+            "drawing": 6,
             "heatmap": 8,
         },
     ),
@@ -209,7 +209,7 @@ def test_a_retriever_without_counterpart_has_the_figures_that_need_none(study):
 
     study.configure(alone)
     planned = study.planned()
-    assert planned["attribution_figure"] == 2 and not {"heatmap", "attribute"} & planned.keys()
+    assert planned["drawing"] == 2 and not {"heatmap", "attribute"} & planned.keys()
 
 
 PACKAGE = "src/wellspring"

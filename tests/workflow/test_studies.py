@@ -96,7 +96,7 @@ def test_the_papers_grid_is_planned_exactly(plan):
         "claims": 1,
         "cautions": 1,
         "heatmap": 4 * 2 * 2 * 2,
-        "attribution_figure": 4 * 2 * 3,
+        "drawing": 4 * 2 * 3,
         "probe": probes,
         "similarity": 5 * 2,
         "findings": 1,
@@ -167,7 +167,7 @@ def test_twins_multiply_the_jobs_and_leave_the_figures(clone):
     assert planned["model"] == 5 and planned["embed"] == 5 * 2
     assert planned["probe"] == (1 + 4 + 2 * 4) * 7 * 2
     assert planned["attribute"] == 5 * 2 * 6
-    assert (planned["controls"], planned["heatmap"], planned["attribution_figure"]) == (2, 4, 3)
+    assert (planned["controls"], planned["heatmap"], planned["drawing"]) == (2, 4, 3)
 
 
 def test_the_methods_are_attributed_in_two_blocks_of_one_pair(clone):
