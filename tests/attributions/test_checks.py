@@ -43,9 +43,10 @@ class Checked(Setting):
         super().__init__(folder)
         raw = self.config.model_dump(mode="json", exclude_none=True)
         raw["attributions"] = ENTRIES
-        raw["study"]["attribute"] |= {"attributions": ["plain", "margin"]}
+        (block,) = raw["study"]["attribute"]
+        block["attributions"] = [*ENTRIES]
         if removal is not None:
-            raw["study"]["attribute"]["removal"] = removal
+            block["removal"] = removal
         self.config = parse(raw)
 
     def scored(self, out: Path, name: str, layers: tuple[int, ...] = (1, 2)) -> Path:
