@@ -105,7 +105,9 @@ def lexical(job: Job, texts: Path, samples: Path, scores: Path) -> None:
 
 def _lexical(spec: specs.SamplesSpec | specs.LexicalSpec) -> dict[str, Any]:
     """The settings of lexical scorers."""
-    words = {"stop_words": spec.stop_words} if spec.stop_words else {}
+    words = {}
+    if spec.stop_words:
+        words = {"stop_words": spec.stop_words, "unspaced": spec.unspaced}
     return {**(spec.bm25.model_dump() if spec.bm25 else {}), **words}
 
 

@@ -13,6 +13,7 @@ from wellspring.config.datasets import (
     Scorer,
     Splits,
     StopWords,
+    Unspaced,
 )
 from wellspring.config.entries import AttributionGrid, Config, ProbeGrid
 from wellspring.config.files import read
@@ -47,6 +48,7 @@ __all__ = [
     "Scorer",
     "Splits",
     "StopWords",
+    "Unspaced",
     "anchor",
     "check_checkpoints",
     "check_places",

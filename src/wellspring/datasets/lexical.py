@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 import polars as pl
 
-from wellspring.config.datasets import BM25, SCORERS, Scorer, StopWords
+from wellspring.config.datasets import BM25, SCORERS, Scorer, StopWords, Unspaced
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_array
@@ -52,6 +52,7 @@ UNSPACED = (
     "\u1780-\u17d3\u17dc-\u17ff\u3005\u3040-\u30fa\u30fc-\u31ff\u3400-\u4dbf\u4e00-\u9fff"
     "\uac00-\ud7ff\uf900-\ufaff\uff66-\uffdc\U00020000-\U0003ffff"
 )
+WORDS = re.compile(r"\b\w\w+\b")
 RUNS = re.compile(rf"([{UNSPACED}]+)|([^\W{UNSPACED}]{{2,}})")
 # On the docstrings of the default study, tf-idf over runs of 2 to 4, 3 to 5 or 4 characters, inside
 # words or across white space, is right for .713 to .728 (N = 2) and .549 to .565 (N = 5) of the
@@ -71,6 +72,7 @@ def scores(
     k1: float = K1,
     b: float = B,
     stop_words: StopWords = "english",
+    unspaced: Unspaced = "pairs",
 ) -> dict[Scorer, np.ndarray]:
     """Each scorer's score of every pair, float32 of shape (pairs,); 0 where no term is shared.
 
@@ -93,7 +95,7 @@ def scores(
     }
     units: dict[Unit, None] = dict.fromkeys(UNITS[scorer] for scorer in scorers)
     for unit in units:
-        terms = Terms(passages["text"], unit, stop_words)
+        terms = Terms(passages["text"], unit, stop_words, unspaced)
         counts = terms.counts(queries["text"])
         asked: dict[Scorer, csr_array] = {
             scorer: query_weights(counts, terms, scorer)
@@ -137,12 +139,13 @@ class Terms:
         passages: Sequence[str] | pl.Series,
         unit: Unit,
         stop_words: StopWords = "english",
+        unspaced: Unspaced = "pairs",
     ) -> None:
         # Imported here: a job that only needs splits need not wait for it.
         from sklearn.feature_extraction.text import CountVectorizer
 
         dropped = frozenset(STOP_WORDS if stop_words == "english" else ())
-        options = {"analyzer": partial(words, stop_words=dropped)}
+        options = {"analyzer": partial(words, stop_words=dropped, unspaced=unspaced)}
         if unit == "characters":
             options = {"analyzer": "char_wb", "ngram_range": PIECES}
         analyse = CountVectorizer(**options).build_analyzer()
@@ -169,16 +172,22 @@ class Terms:
         return csr_array(self._vectorizer.transform(texts))
 
 
-def words(text: str, stop_words: Collection[str] = ()) -> list[str]:
-    """The words of a text, in its order, without the stop words."""
+def words(text: str, stop_words: Collection[str] = (), unspaced: Unspaced = "pairs") -> list[str]:
+    """The words of a text, in its order, without the stop words.
+
+    unspaced: whether runs of scripts that write no spaces are cut into pairs of neighbouring
+    characters.
+    """
+    if unspaced == "runs":
+        return [word for word in WORDS.findall(text.lower()) if word not in stop_words]
     terms = []
-    for unspaced, word in RUNS.findall(text.lower()):
+    for run, word in RUNS.findall(text.lower()):
         if word:
             terms += [] if word in stop_words else [word]
-        elif len(unspaced) == 1:
-            terms.append(unspaced)
+        elif len(run) == 1:
+            terms.append(run)
         else:
-            terms += map("".join, pairwise(unspaced))
+            terms += map("".join, pairwise(run))
     return terms
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import polars as pl
 
 from wellspring import randomness
-from wellspring.config.datasets import Miner, StopWords
+from wellspring.config.datasets import Miner, StopWords, Unspaced
 from wellspring.datasets import lexical
 
 Found = tuple[np.ndarray, np.ndarray]
@@ -47,6 +47,7 @@ def mine(
     k1: float = lexical.K1,
     b: float = lexical.B,
     stop_words: StopWords = "english",
+    unspaced: Unspaced = "pairs",
 ) -> pl.DataFrame:
     """The first `depth` passages that a lexical scorer finds for each query, or random ones.
 
@@ -67,7 +68,7 @@ def mine(
         ]
     else:
         places = {place: rows_barred.get(query, ()) for place, query in enumerate(ids)}
-        found = _best(queries["text"], texts, places, miner, depth, k1, b, stop_words)
+        found = _best(queries["text"], texts, places, miner, depth, k1, b, (stop_words, unspaced))
     lists = {
         "query_id": ids,
         "row": [rows for rows, _ in found],
@@ -103,10 +104,10 @@ def _best(
     depth: int,
     k1: float,
     b: float,
-    stop_words: StopWords,
+    words: tuple[StopWords, Unspaced],
 ) -> list[Found]:
     """What a scorer finds for each query, from a block of passages at a time."""
-    terms = lexical.Terms(passages, lexical.UNITS[scorer], stop_words)
+    terms = lexical.Terms(passages, lexical.UNITS[scorer], *words)
     asked = lexical.query_weights(terms.counts(queries), terms, scorer)
     best = [(np.empty(0, np.int64), np.empty(0, np.float32))] * len(queries)
     for start in range(0, len(passages), lexical.PASSAGES_HELD):

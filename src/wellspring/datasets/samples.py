@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 import polars as pl
 
-from wellspring.config.datasets import Miner, StopWords
+from wellspring.config.datasets import Miner, StopWords, Unspaced
 from wellspring.datasets import lexical, negatives
 from wellspring.datasets.splits import SPLITS, Splitting, assigned, homes, keyed, without_train
 from wellspring.errors import WellspringError
@@ -35,6 +35,7 @@ class Sampling:
     k1: float = lexical.K1
     b: float = lexical.B
     stop_words: StopWords = "english"
+    unspaced: Unspaced = "pairs"
 
 
 @dataclass(frozen=True)
@@ -212,6 +213,7 @@ def _mined(
             sampling.k1,
             sampling.b,
             sampling.stop_words,
+            sampling.unspaced,
         )
         for part in parts
     )

@@ -17,6 +17,7 @@ from wellspring.config import (
     Scorer,
     Splits,
     StopWords,
+    Unspaced,
 )
 from wellspring.specs.base import Spec
 
@@ -57,6 +58,7 @@ class SamplesSpec(Spec):
     bm25: Bm25 | None
     """None where BM25 mines nothing."""
     stop_words: StopWords | None = None
+    unspaced: Unspaced | None = None
     """None where no words are read."""
 
 
@@ -73,6 +75,7 @@ class LexicalSpec(Spec):
     bm25: Bm25 | None
     """None where no scorer is a BM25."""
     stop_words: StopWords | None = None
+    unspaced: Unspaced | None = None
     """None where no scorer reads words."""
 
 
@@ -117,6 +120,7 @@ def texts(config: Config, dataset: str) -> TextsSpec:
         "bm25",
         "lexical",
         "stop_words",
+        "unspaced",
         "shards",
     }
     digests = getattr(entry, "sha256", None) or {}
@@ -136,7 +140,7 @@ def samples(config: Config, dataset: str) -> SamplesSpec:
         negatives=entry.negatives,
         splits=entry.splits,
         bm25=_bm25(entry.bm25, entry.negatives.mined),
-        stop_words=_stop_words(entry.stop_words, entry.negatives.mined),
+        **_words(entry, entry.negatives.mined),
     )
 
 
@@ -151,7 +155,7 @@ def lexical(config: Config, dataset: str) -> LexicalSpec:
     return LexicalSpec(
         scorers=entry.lexical,
         bm25=_bm25(entry.bm25, *entry.lexical),
-        stop_words=_stop_words(entry.stop_words, *entry.lexical),
+        **_words(entry, *entry.lexical),
     )
 
 
@@ -177,9 +181,10 @@ def _bm25(settings: Bm25, *scorers: str | None) -> Bm25 | None:
     return settings if set(scorers) & set(BM25) else None
 
 
-def _stop_words(chosen: StopWords, *scorers: str | None) -> StopWords | None:
-    """The choice where one of these reads words."""
-    return chosen if set(scorers) & set(OF_WORDS) else None
+def _words(entry: Any, *scorers: str | None) -> dict[str, str]:
+    """What counts as a word, where one of these reads words."""
+    read = set(scorers) & set(OF_WORDS)
+    return {"stop_words": entry.stop_words, "unspaced": entry.unspaced} if read else {}
 
 
 def _local(dataset: str, split: str, place: str) -> str:
