@@ -36,7 +36,7 @@ OPTIONS = {
 """What a tiny model of the configuration class needs beside the common sizes."""
 
 
-def bert(folder: Path, layers: int = 2, hidden: int = 32) -> Path:
+def bert(folder: Path, layers: int = 2, hidden: int = 32, seed: int = 1) -> Path:
     """A BERT with random weights and MiniLM's tokenizer."""
     config = transformers.BertConfig(
         vocab_size=30522,
@@ -46,7 +46,7 @@ def bert(folder: Path, layers: int = 2, hidden: int = 32) -> Path:
         intermediate_size=64,
         max_position_embeddings=128,
     )
-    torch.manual_seed(1)
+    torch.manual_seed(seed)
     transformers.BertModel(config).save_pretrained(folder)
     minilm_tokenizer(folder)
     return folder

@@ -88,6 +88,11 @@ def folder_of(name, above=0):
     return folder
 
 
+def named_inputs(wildcards, input):
+    """A job's inputs, each written as NAME=PATH."""
+    return shlex.join(f"{name}={path}" for name, paths in input.items() for path in paths)
+
+
 def option_of(name):
     """--NAME with a job's input of that name, where it has one."""
 

@@ -8,7 +8,7 @@ An instance stands for one file: `EmbeddingShard("minilm", "pydocs", "query", 0)
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from functools import cache
 from pathlib import Path, PurePosixPath
@@ -78,6 +78,11 @@ class Artefact:
     def spec(self, config: Config) -> Spec:
         """The narrow slice of the configuration that the file depends on."""
         raise NotImplementedError
+
+    @classmethod
+    def asked(cls, config: Config) -> Iterable[Artefact]:
+        """Those that a study ends with, not counting what these are made from."""
+        return ()
 
     @classmethod
     def told(cls, spec: Any) -> Mapping[str, Any]:

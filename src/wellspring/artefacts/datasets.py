@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -135,6 +135,10 @@ class Qrels(Artefact):
         "grade": Column("integer", "as in the judgements"),
     }
     dataset: str
+
+    @classmethod
+    def asked(cls, config: Config) -> Iterable[Artefact]:
+        return [cls(dataset) for dataset in config.datasets_used()]
 
     def spec(self, config: Config) -> specs.QrelsSpec:
         return specs.qrels(config, self.dataset)

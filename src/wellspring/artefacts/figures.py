@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import product
+from typing import get_args
 
 from wellspring import specs
 from wellspring.artefacts.attributions import ActivationCounts
 from wellspring.artefacts.base import Artefact, Needed
 from wellspring.artefacts.findings import Decentralisation, Findings, curves_of
 from wellspring.artefacts.verdicts import Cautions
-from wellspring.config import Config
+from wellspring.config import AttributionGrid, Config
 from wellspring.specs.base import Side
 
 STUDY = "studies/{study}/figures/{dataset}"
@@ -45,6 +47,15 @@ class Figure(Picture):
     Slice = specs.FigureSpec
     figure: str
 
+    @classmethod
+    def asked(cls, config: Config) -> Iterable[Artefact]:
+        for dataset in config.probed_datasets():
+            for group in config.groups(dataset) or [None]:
+                name = f"layer-accuracy.{group}" if group else "layer-accuracy"
+                yield cls(config.study.name, dataset, name)
+            if config.pairs(dataset):
+                yield cls(config.study.name, dataset, "similarity")
+
     def spec(self, config: Config) -> specs.FigureSpec:
         return specs.figure(config, self.dataset, self.figure)
 
@@ -70,6 +81,13 @@ class Controls(Picture):
     Slice = specs.ControlsSpec
     retriever: str
 
+    @classmethod
+    def asked(cls, config: Config) -> Iterable[Artefact]:
+        for dataset in config.probed_datasets():
+            pairs = config.pairs(dataset)
+            for retriever in _shown(config, config.probed_retrievers(dataset), pairs, False):
+                yield cls(config.study.name, dataset, retriever)
+
     def spec(self, config: Config) -> specs.ControlsSpec:
         return specs.controls(config, self.dataset, self.retriever)
 
@@ -93,6 +111,15 @@ class HeatMap(Picture):
     retriever: str
     map: str
     side: Side
+
+    @classmethod
+    def asked(cls, config: Config) -> Iterable[Artefact]:
+        pairs = config.attributed_pairs()
+        for grid in _drawn(config):
+            if grid.retriever in pairs:
+                for kind, side in product(("heat", "change"), get_args(Side)):
+                    names = (grid.dataset, grid.attribution, grid.retriever)
+                    yield cls(config.study.name, *names, kind, side)
 
     def spec(self, config: Config) -> specs.HeatMapSpec:
         return specs.heatmap(
@@ -129,6 +156,16 @@ class Drawing(Picture):
     retriever: str
     drawing: str
 
+    @classmethod
+    def asked(cls, config: Config) -> Iterable[Artefact]:
+        pairs = config.attributed_pairs()
+        for grid in _drawn(config):
+            # What shows a change needs a counterpart.
+            compared = ["sweep"] if grid.retriever in pairs else []
+            for name in (*compared, "concentration", "sanity-checks"):
+                names = (grid.dataset, grid.attribution, grid.retriever)
+                yield cls(config.study.name, *names, name)
+
     def spec(self, config: Config) -> specs.DrawingSpec:
         return specs.drawing(config, self.dataset, self.attribution, self.retriever, self.drawing)
 
@@ -152,6 +189,13 @@ class Fidelity(Picture):
     Slice = specs.FidelitySpec
     retriever: str
 
+    @classmethod
+    def asked(cls, config: Config) -> Iterable[Artefact]:
+        shown = dict.fromkeys((grid.retriever, grid.dataset) for grid in _drawn(config))
+        for retriever, dataset in shown:
+            if config.removing(config.retrievers[retriever].query, dataset):
+                yield cls(config.study.name, dataset, retriever)
+
     def spec(self, config: Config) -> specs.FidelitySpec:
         return specs.fidelity(self.dataset, self.retriever)
 
@@ -161,3 +205,26 @@ class Fidelity(Picture):
     @classmethod
     def science(cls, spec: specs.FidelitySpec) -> Sequence[str]:
         return ["figures.fidelity", "figures.cautions"]
+
+
+def _shown(
+    config: Config, retrievers: Iterable[str], pairs: Mapping[str, str], compared: bool
+) -> list[str]:
+    """The retrievers that have figures of their own. A counterpart stands in those of the retriever
+    that is set against it, and so do further draws of a twin.
+
+    compared: whether a counterpart that is compared itself has its own, too.
+    """
+    others = {other for name, other in pairs.items() if not config.is_further_draw(name)}
+    return [
+        name
+        for name in retrievers
+        if not config.is_further_draw(name) and (name not in others or (compared and name in pairs))
+    ]
+
+
+def _drawn(config: Config) -> list[AttributionGrid]:
+    """What is attributed and has figures."""
+    names = config.attributed_retrievers()
+    shown = _shown(config, names, config.attributed_pairs(), True)
+    return [grid for grid in config.attributed() if grid.retriever in shown]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from wellspring import specs
@@ -136,6 +136,10 @@ class Findings(Artefact):
     }
     study: str
 
+    @classmethod
+    def asked(cls, config: Config) -> Iterable[Artefact]:
+        return [Findings(config.study.name)]
+
     def spec(self, config: Config) -> specs.FindingsSpec:
         return specs.findings(config)
 
@@ -207,6 +211,10 @@ class Published(Artefact):
         "stars_alike": Column("integer", "at how many layers both say the same"),
     }
     study: str
+
+    @classmethod
+    def asked(cls, config: Config) -> Iterable[Artefact]:
+        return [cls(config.study.name)] if config.study.published else []
 
     def spec(self, config: Config) -> specs.PublishedSpec:
         return specs.published(config)
@@ -328,6 +336,10 @@ class Decentralisation(Artefact):
         "texts": Column("integer"),
     }
     study: str
+
+    @classmethod
+    def asked(cls, config: Config) -> Iterable[Artefact]:
+        return [cls(config.study.name)] if config.attributed() else []
 
     def spec(self, config: Config) -> specs.DecentralisationSpec:
         return specs.decentralisation(config)

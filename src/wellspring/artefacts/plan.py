@@ -18,9 +18,8 @@ from typing import Any
 from wellspring import fingerprint
 from wellspring.artefacts import provenance
 from wellspring.artefacts.base import Artefact, Needed
-from wellspring.artefacts.registry import beside
+from wellspring.artefacts.registry import beside, kinds
 from wellspring.artefacts.sources import Digests
-from wellspring.artefacts.study import ends
 from wellspring.config import Config
 from wellspring.specs.base import Spec
 
@@ -50,7 +49,8 @@ class Plan:
 
     def ends(self) -> list[Artefact]:
         """What the study ends with."""
-        return ends(self.config)
+        asked = (each for kind in kinds() for each in kind.asked(self.config))
+        return list(dict.fromkeys(asked))
 
     def paths(self, artefacts: Iterable[Artefact]) -> list[str]:
         """All files of artefacts."""

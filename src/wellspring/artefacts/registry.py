@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from functools import cache
 
 from wellspring.artefacts import (
     attributions,
@@ -28,7 +29,8 @@ MODULES = (
 )
 
 
-def kinds() -> list[type[Artefact]]:
+@cache
+def kinds() -> Sequence[type[Artefact]]:
     """Every kind, in the order of the modules."""
     return [
         kind
@@ -47,6 +49,7 @@ def find(path: str) -> Artefact | None:
     return next((found for kind in kinds() if (found := kind.find(path)) is not None), None)
 
 
+@cache
 def kinds_of(rule: str) -> list[type[Artefact]]:
     """The kinds that a rule makes; the first one is what other steps ask for."""
     return [kind for kind in kinds() if kind.rule == rule]

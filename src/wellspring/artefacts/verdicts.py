@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from wellspring import specs
@@ -69,6 +69,10 @@ class Claims(Artefact):
     }
     study: str
 
+    @classmethod
+    def asked(cls, config: Config) -> Iterable[Artefact]:
+        return [cls(config.study.name)]
+
     def spec(self, config: Config) -> specs.ClaimsSpec:
         return specs.claims(config)
 
@@ -104,6 +108,10 @@ class Cautions(Artefact):
         "sentence": Column("text", "in a sentence"),
     }
     study: str
+
+    @classmethod
+    def asked(cls, config: Config) -> Iterable[Artefact]:
+        return [cls(config.study.name)]
 
     def spec(self, config: Config) -> specs.CautionsSpec:
         return specs.cautions(config)

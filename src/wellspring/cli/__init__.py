@@ -84,7 +84,8 @@ class _Lazy(click.Group):
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in COMMANDS:
-            return None
+            # A table's command is made from its class.
+            return importlib.import_module("wellspring.cli.tables").command(cmd_name)
         module = importlib.import_module(f"wellspring.cli.{COMMANDS[cmd_name]}")
         return getattr(module, cmd_name)
 

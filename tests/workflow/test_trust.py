@@ -1,0 +1,115 @@
+"""Results are trusted for what they say: whatever their dates, and whatever Snakemake knows."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import time
+
+import pytest
+
+from tests.support import checkpoints
+from tests.support import study as studies
+from tests.workflow.test_edits import EDITS_OF_CONFIG, set_pooling
+from wellspring.artefacts import lines
+
+AFTER_POOLING = dict(EDITS_OF_CONFIG)[set_pooling]
+YEARS_AGO = time.time() - 10 * 365 * 24 * 3600
+
+
+def age(path, seconds=YEARS_AGO):
+    os.utime(path, (seconds, seconds))
+
+
+def test_a_project_without_snakemake_s_notes_is_known(study):
+    shutil.rmtree(study.folder / ".snakemake")
+    assert study.planned() == {}
+    study.configure(set_pooling)
+    assert study.planned() == AFTER_POOLING
+
+
+def test_notes_that_are_lost_for_some_jobs_change_no_plan(study):
+    notes = sorted(path for path in (study.folder / ".snakemake").rglob("*") if path.is_file())
+    for path in notes[::2]:
+        path.unlink()
+    assert study.planned() == {}
+    study.configure(set_pooling)
+    assert study.planned() == AFTER_POOLING
+
+
+def test_dates_say_nothing(study):
+    results = [path for path in (study.folder / "results").rglob("*") if path.is_file()]
+    for place, path in enumerate([*results, *study.folder.glob("tiny/*")]):
+        age(path, YEARS_AGO + place % 7)
+    (study.folder / "questions.jsonl").touch()
+    (study.folder / "results" / "datasets" / "questions" / "texts.parquet").touch()
+    assert study.planned() == {}
+
+
+def test_a_source_replaced_by_an_older_file_is_seen(study):
+    source = study.folder / "questions.jsonl"
+    studies.write_jsonl(source, 60, seed=1)
+    age(source)
+    planned = study.planned()
+    assert {"texts", "samples", "embed", "probe", "attribute", "findings"} <= planned.keys()
+    assert "model" not in planned
+
+
+def test_a_checkpoint_replaced_by_an_older_one_is_seen(study):
+    shutil.rmtree(study.folder / "tiny")
+    checkpoints.bert(study.folder / "tiny", seed=5)
+    for path in study.folder.glob("tiny/*"):
+        age(path)
+    planned = study.planned()
+    # The random twin copies the architecture, and its files are read, too.
+    assert planned["model"] == 2 and {"embed", "attribute"} <= planned.keys()
+    assert not {"texts", "samples", "qrels", "lexical"} & planned.keys()
+
+
+def test_touching_results_makes_them_no_truer(study):
+    study.configure(set_pooling)
+    study.run("--touch")
+    assert study.planned() == AFTER_POOLING
+
+
+def test_results_of_another_checkout_are_kept(study, tmp_path):
+    other = tmp_path / "other"
+    studies.copy_workflow(other)
+    for name in ("config.yaml", "questions.jsonl"):
+        shutil.copyfile(study.folder / name, other / name)
+    for name in ("tiny", "results"):
+        # Dates in any order, as a copy may leave them.
+        shutil.copytree(study.folder / name, other / name, copy_function=shutil.copyfile)
+    assert studies.Study(other).planned() == {}
+
+
+def test_a_file_in_another_s_place_is_made_again(study):
+    folder = study.folder / "results" / "probes" / "tiny" / "questions" / "layer-00"
+    shutil.copyfile(
+        study.folder / "results/probes/fresh/questions/layer-00/passages-2.parquet",
+        folder / "passages-2.parquet",
+    )
+    assert study.planned()["probe"] == 1
+    (folder / "passages-2.parquet").write_bytes(b"cut off")
+    assert study.planned()["probe"] == 1
+
+
+def test_what_differs_is_named_with_the_first_difference(study):
+    study.configure(set_pooling)
+    output = "".join(study.run("-n", "--quiet", "rules").stderr)
+    assert "results that are not what the configuration asks for are made again:" in output
+    assert (
+        "results/embeddings/tiny/questions/passage/shard-000.parquet (and 1 more): "
+        'encoding: pooling: expected "cls", found "mean"'
+    ) in output
+    assert "and what is made from them: " in output and "4 of probe" in output
+
+
+def test_nothing_is_said_where_nothing_differs():
+    assert list(lines([])) == []
+
+
+@pytest.mark.parametrize("target", ["results/models/tiny/model.json"])
+def test_a_target_alone_is_looked_at_with_what_it_is_made_from(study, target):
+    study.configure(set_pooling)
+    assert study.planned(target) == {}
