@@ -58,6 +58,32 @@ rule findings:
         " --spec {params.spec:q} --code {params.code} --key {params.key} --log {log}"
 
 
+rule power:
+    """Tell how likely the study was to see true differences of some sizes."""
+    input:
+        inputs_of(kinds.Power),
+    output:
+        parquet=kinds.Power.path(),
+        csv=report(
+            kinds.Power.path().replace(".parquet", ".csv"),
+            caption="../report/power.rst",
+            category="Findings",
+        ),
+    log:
+        kinds.Power.log(),
+    conda:
+        "../../envs/wellspring.yaml"
+    resources:
+        mem_mb=1500,
+        runtime=20,
+    params:
+        **params_of(kinds.Power),
+        inputs=named_inputs,
+    shell:
+        "wellspring power {output.parquet} {params.inputs}"
+        " --spec {params.spec:q} --code {params.code} --key {params.key} --log {log}"
+
+
 rule published:
     """Set the study's curves against published ones."""
     input:
