@@ -10,7 +10,7 @@ PROBES = 2 * 2 * 2
 """Retrievers × layers × passage counts of the small study."""
 CAUTIONED = {"cautions": 1, "figure": 2, "controls": 1, "drawing": 3, "heatmap": 4}
 """The cautions, and every figure that they stand below."""
-REPORTED = {"findings": 1, **CAUTIONED}
+REPORTED = {"findings": 1, "power": 1, **CAUTIONED}
 PROBED = {"claims": 1, **REPORTED}
 DECENTRALISED = {"decentralisation": 1, **CAUTIONED}
 COUNTED = {"activations": 4, "claims": 1, **DECENTRALISED}
