@@ -96,7 +96,8 @@ def test_a_file_in_another_s_place_is_made_again(study):
 
 def test_what_differs_is_named_with_the_first_difference(study):
     study.configure(set_pooling)
-    output = "".join(study.run("-n", "--quiet", "rules").stderr)
+    done = study.run("-n", "--quiet", "rules")
+    output = done.stdout + done.stderr
     assert "results that are not what the configuration asks for are made again:" in output
     assert (
         "results/embeddings/tiny/questions/passage/shard-000.parquet (and 1 more): "
