@@ -105,7 +105,7 @@ def _columns(part: Activity, cells: Cells, choice: Choice) -> list[int]:
 
 
 def _interleaved(parts: Sequence[tuple[Estimate, tuple[int, int]]]) -> Estimate:
-    """Parts [S, some] as cells S × P."""
+    """Parts [S, columns] as cells S × P."""
     value = np.concatenate([part.value.reshape(shape) for part, shape in parts], 1)
     influence = np.concatenate(
         [part.influence.reshape(*part.influence.shape[:2], *shape) for part, shape in parts], 3

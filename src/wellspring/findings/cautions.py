@@ -26,7 +26,7 @@ SEEN = 0.1
 UNSETTLED = 0.05
 WEAK = 0.05
 SHARED = 0.05
-"""Above (or for counts and signals below) these a caution is given."""
+"""A caution is given above these values; for counts and signals, below them."""
 
 Row = dict[str, object]
 Facts = Mapping[str, int]

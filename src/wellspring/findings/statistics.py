@@ -142,7 +142,7 @@ def mcnemar(a: np.ndarray, b: np.ndarray) -> float | None:
 
 
 def _flips(clusters: int, permutations: int, rng: np.random.Generator) -> Iterator[np.ndarray]:
-    """Which clusters keep their sign [some, Q], float32: the data as they are, then other flips.
+    """Which clusters keep their sign [flips, Q], float32: the data as they are, then other flips.
 
     Two flips that differ in every sign are one, as tests are two-sided.
     """

@@ -74,8 +74,8 @@ class ProbeData:
             passages=self.passages,
             query_rows=self.query_rows[order],
             candidate_rows=self.candidate_rows[order],
-            sample_ids=[self.sample_ids[place] for place in order],
-            query_ids=[self.query_ids[place] for place in order],
+            sample_ids=[self.sample_ids[row] for row in order],
+            query_ids=[self.query_ids[row] for row in order],
             split=self.split[:, order],
             lexical={scorer: scores[order] for scorer, scores in self.lexical.items()},
         )
@@ -155,7 +155,7 @@ class ProbeSettings:
 
 @dataclass(frozen=True)
 class ProbeResult:
-    """What a job found; every frame has a row order of its own, free of the order of the input."""
+    """The results of a job; the order of a frame's rows does not depend on that of the input."""
 
     samples: pl.DataFrame
     """Test samples of each seed: probe, seed, sample_id, query_id, correct (credit 0 to 1), chance

@@ -90,22 +90,22 @@ def best_scale(cosines: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
     """
     cosines = cosines.double()
     lists = cosines.shape[1]
-    wanted = cosines.gather(-1, target[..., None])[..., 0].sum(-1) + cosines.mean((1, 2))
-    wanted /= lists + 1
+    observed = cosines.gather(-1, target[..., None])[..., 0].sum(-1) + cosines.mean((1, 2))
+    observed /= lists + 1
     scale = cosines.new_zeros(len(cosines))
     low, high = scale - _BOUND, scale + _BOUND
     for _ in range(_STEPS):
         shares = (scale[:, None, None] * cosines).softmax(-1)
         mean = (shares * cosines).sum(-1)
-        slope = mean.mean(-1) - wanted
+        slope = mean.mean(-1) - observed
         curvature = ((shares * cosines.square()).sum(-1) - mean.square()).mean(-1)
         low, high = torch.where(slope < 0, scale, low), torch.where(slope > 0, scale, high)
         newton = scale - slope / curvature
         inside = (newton >= low) & (newton <= high)
         moved = torch.where(inside, newton, (low + high) / 2)
         moved = torch.where(slope == 0, scale, moved)
-        done = bool(((moved - scale).abs() <= _EXACT * (1 + scale.abs())).all())
+        settled = bool(((moved - scale).abs() <= _EXACT * (1 + scale.abs())).all())
         scale = moved
-        if done:
+        if settled:
             break
     return scale.float()

@@ -37,7 +37,7 @@ class Probe(Protocol):
         """What the samples [R, B] need beyond the weights."""
 
     def project(self, weights: Weights) -> Any:
-        """What the weights make of the vectors before samples come in: made once an update."""
+        """What the weights make of the vectors, whatever the samples; computed once per update."""
 
     def logits(self, projected: Any, features: Any) -> torch.Tensor:
         """[R, B, N], up to one number a sample."""

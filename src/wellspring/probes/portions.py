@@ -1,8 +1,8 @@
 """Fits to growing portions of the training split: a code length, and accuracy over its size.
 
 Online code (Voita & Titov, EMNLP 2020, section 3.2): the training samples are sent in blocks. The
-targets of the first cost log2 N bits each, those of every other −log2 of the probability that the
-probe gives them which was fitted to the blocks before. A short code is found early and by little:
+targets of the first cost log2 N bits each, those of every other block −log2 of the probability that
+a probe gives them that was fitted to the blocks before. A code is short where few samples suffice:
 accuracy says whether a probe finds its target, the code also how hard it is to find.
 
 Blocks hold whole queries in the order of a hash, and all belong to the first seed. What is coded
