@@ -72,12 +72,12 @@ def tokenise(
     exposed = after if tokenizer.truncation_side == "right" else before
     encoded = tokenizer(written, truncation=True, max_length=room + bool(exposed))
     ids = encoded["input_ids"]
-    long = {
-        row: _places(tokenizer, encoded, row, texts[row], before)
+    cuts = {
+        row: _cuts(tokenizer, encoded, row, texts[row], before)
         for row, tokens in enumerate(ids)
         if len(tokens) > room
     }
-    for row, tokens in _cut(tokenizer, texts, long, before, after, room):
+    for row, tokens in _cut(tokenizer, texts, cuts, before, after, room):
         ids[row] = tokens
     if appended:
         return [tuple(row) if row and row[-1] == last else (*row, last) for row in ids]
@@ -85,7 +85,7 @@ def tokenise(
     return [tuple(row) or (last or 0,) for row in ids]
 
 
-def _places(tokenizer, encoded, row: int, text: str, before: str) -> Sequence[int]:
+def _cuts(tokenizer, encoded, row: int, text: str, before: str) -> Sequence[int]:
     """How many characters of a text so many of its tokens hold: none, one, and so on."""
     if not tokenizer.is_fast:
         # It does not tell. A character is about as good a step as a token.
@@ -98,36 +98,38 @@ def _places(tokenizer, encoded, row: int, text: str, before: str) -> Sequence[in
     edges = [edge for edge in edges if 0 < edge <= len(text)]
     if edges[-1:] == [len(text)]:
         edges.append(len(text) + 1)
-    places = [0]
+    cuts = [0]
     for edge, following in pairwise(edges):
         # Several tokens may make one character, which the last of them completes.
-        places.append(edge if edge < following else places[-1])
-    return places
+        cuts.append(edge if edge < following else cuts[-1])
+    return cuts
 
 
 def _cut(
     tokenizer,
     texts: Sequence[str],
-    places: dict[int, Sequence[int]],
+    cuts: dict[int, Sequence[int]],
     before: str,
     after: str,
     room: int,
 ) -> Iterator[tuple[int, Sequence[int]]]:
     """Token ids of the texts that have places to be cut at, each with as much as fits of it."""
-    pending = {row: len(kept) - 1 for row, kept in places.items()}
+    pending = {row: len(count) - 1 for row, count in cuts.items()}
     while pending:
         written = []
-        for row, place in pending.items():
-            kept, text = places[row][place], texts[row]
-            text = text[:kept] if tokenizer.truncation_side == "right" else text[len(text) - kept :]
+        for row, index in pending.items():
+            count, text = cuts[row][index], texts[row]
+            text = (
+                text[:count] if tokenizer.truncation_side == "right" else text[len(text) - count :]
+            )
             written.append(before + text + after)
         # Written and split anew: at its end a cut text may meet the template in other tokens.
         tried, pending = pending, {}
-        for (row, place), tokens in zip(
+        for (row, index), tokens in zip(
             tried.items(), tokenizer(written)["input_ids"], strict=True
         ):
             if (excess := len(tokens) - room) > 0:
-                pending[row] = max(0, place - excess)
+                pending[row] = max(0, index - excess)
             else:
                 yield row, tokens
 
@@ -137,8 +139,8 @@ def _own_end(tokenizer) -> int | None:
     around = tokenizer("")["input_ids"]
     full = tokenizer("a")["input_ids"]
     plain = tokenizer("a", add_special_tokens=False)["input_ids"]
-    for place in range(len(around)):
-        if plain and around[:place] + plain + around[place:] == full:
+    for position in range(len(around)):
+        if plain and around[:position] + plain + around[position:] == full:
             return around[-1]
     return None
 
@@ -181,9 +183,9 @@ def encode(
     for run in batches([max(len(ids), padding.least) for ids in distinct], budget):
         batch = [distinct[position] for position in run]
         parts = [
-            found
-            for _, found in fitting(
-                batch, lambda some: _vectors(backbone, some, padding, pooling, normalise), len
+            encoded
+            for _, encoded in fitting(
+                batch, lambda part: _vectors(backbone, part, padding, pooling, normalise), len
             )
         ]
         vectors, splits = np.concatenate(parts, axis=1), len(parts) - 1
@@ -231,9 +233,9 @@ def padded(
     ids = torch.full((len(batch), width), padding.token, dtype=torch.long)
     mask = torch.zeros(len(batch), width, dtype=torch.long)
     for row, sequence in enumerate(batch):
-        place = slice(width - len(sequence), width) if padding.left else slice(len(sequence))
-        ids[row, place] = torch.tensor(sequence)
-        mask[row, place] = 1
+        columns = slice(width - len(sequence), width) if padding.left else slice(len(sequence))
+        ids[row, columns] = torch.tensor(sequence)
+        mask[row, columns] = 1
     highest, embedded = int(ids.max()), backbone.embedded
     if embedded is not None and highest >= embedded:
         token = backbone.tokenizer.convert_ids_to_tokens(highest)
@@ -261,12 +263,12 @@ def fitting(
     tokens: a row's length, for the error. Raises WellspringError for a row that does not fit alone.
     """
     try:
-        found = run(rows)
+        result = run(rows)
     except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
         if not out_of_memory(error):
             raise
     else:
-        yield rows, found
+        yield rows, result
         return
     if len(rows) == 1:
         raise WellspringError(

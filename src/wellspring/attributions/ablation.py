@@ -76,9 +76,9 @@ def chosen(
         "bottom": ordered[:, units - neurons :],
     }
     return [
-        found
-        for choice, held in ends.items()
-        for found in _with_random(choice, held, strata, ids, seed, draws)
+        selection
+        for choice, end in ends.items()
+        for selection in _with_random(choice, end, strata, ids, seed, draws)
     ]
 
 
@@ -91,31 +91,31 @@ def _ordered(scores: np.ndarray, text: str, seed: int) -> np.ndarray:
 
 def _with_random(
     choice: Choice,
-    held: np.ndarray,
+    units: np.ndarray,
     strata: np.ndarray,
     ids: Sequence[str],
     seed: int,
     draws: int,
 ) -> Iterator[Chosen]:
     """A choice of units [texts, neurons], and the random ones that are matched to it."""
-    yield Chosen(choice, 0, held, np.full(len(ids), np.nan))
+    yield Chosen(choice, 0, units, np.full(len(ids), np.nan))
     for draw in range(draws):
         drawn = [
             _matched(own, levels, generator(seed, text, MATCHED[choice], draw))
-            for own, levels, text in zip(held, strata, ids, strict=True)
+            for own, levels, text in zip(units, strata, ids, strict=True)
         ]
-        shared = [np.isin(*pair).mean() for pair in zip(drawn, held, strict=True)]
+        shared = [np.isin(*pair).mean() for pair in zip(drawn, units, strict=True)]
         yield Chosen(MATCHED[choice], draw, np.stack(drawn), np.array(shared))
 
 
-def _matched(held: np.ndarray, strata: np.ndarray, random: np.random.Generator) -> np.ndarray:
-    """As many units of each stratum as `held` has there: others first, then those of `held`."""
-    own = np.isin(np.arange(len(strata)), held)
+def _matched(units: np.ndarray, strata: np.ndarray, random: np.random.Generator) -> np.ndarray:
+    """As many units of each stratum as `units` has there: others first, then those of `units`."""
+    own = np.isin(np.arange(len(strata)), units)
     order = np.lexsort((random.permutation(len(strata)), own, strata))
     sizes = np.bincount(strata)
-    place = np.arange(len(strata)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
-    wanted = np.bincount(strata[held], minlength=len(sizes))
-    return order[place < np.repeat(wanted, sizes)]
+    rank = np.arange(len(strata)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
+    counts = np.bincount(strata[units], minlength=len(sizes))
+    return order[rank < np.repeat(counts, sizes)]
 
 
 def layers_of(texts: int, layers: int, neurons: int) -> np.ndarray:
@@ -174,22 +174,22 @@ def ablated(
     padding = padding_of(backbone, pooling)
     changes = [
         _Change(
-            *sublayer(backbone.model, backbone.architecture, place[0] - 1, place[1]),
+            *sublayer(backbone.model, backbone.architecture, location[0] - 1, location[1]),
             torch.from_numpy(mask),
-            replacements[place] if replacements else zero,
+            replacements[location] if replacements else zero,
         )
-        for place, mask in masks.items()
+        for location, mask in masks.items()
     ]
     vectors = np.empty((len(tokens), backbone.hidden), dtype=np.float32)
     for rows, least in runs(tokens, widths, budget):
         own = replace(padding, least=least)
 
-        def run(some: list[int], own: Padding = own) -> np.ndarray:
-            batch = [tokens[row] for row in some]
-            return _vectors(backbone, batch, own, pooling, changes, some)
+        def run(part: list[int], own: Padding = own) -> np.ndarray:
+            batch = [tokens[row] for row in part]
+            return _vectors(backbone, batch, own, pooling, changes, part)
 
-        for some, found in fitting(rows, run, lambda row: len(tokens[row])):
-            vectors[some] = found
+        for part, values in fitting(rows, run, lambda row: len(tokens[row])):
+            vectors[part] = values
     return vectors
 
 
@@ -282,8 +282,8 @@ def effects(
     after, before = (
         np.array(
             [
-                _ranking(*given, similarity, side)
-                for given in zip(vectors, partners, negatives, strict=True)
+                _ranking(*arrays, similarity, side)
+                for arrays in zip(vectors, partners, negatives, strict=True)
             ]
         ).reshape(-1, 2)
         for vectors in (ablated, whole)
@@ -314,9 +314,9 @@ def _ranking(
     if similarity == "cosine":
         vectors = _unit(vectors)
     # Row by row: equal texts must get equal scores, and a matrix product may round them apart.
-    wanted, *others = (vectors[1:] * vectors[0]).sum(axis=1)
-    best = wanted >= max(others)
-    return wanted - np.mean(others), best / (1 + others.count(wanted))
+    score, *others = (vectors[1:] * vectors[0]).sum(axis=1)
+    best = score >= max(others)
+    return score - np.mean(others), best / (1 + others.count(score))
 
 
 def _unit(vectors: np.ndarray) -> np.ndarray:

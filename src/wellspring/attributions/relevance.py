@@ -120,8 +120,9 @@ def _attention(block: nn.Module, meeting: nn.Module | None) -> Iterator[tuple[nn
         for name, module in named.items()
         if isinstance(module, nn.Linear)
     }
-    found = [[linears[n][1] for n in names if n in linears] for names in (QUERIES, KEYS, FUSED)]
-    queries, keys, fused = found
+    queries, keys, fused = (
+        [linears[n][1] for n in names if n in linears] for names in (QUERIES, KEYS, FUSED)
+    )
     if len(queries) == len(keys) == 1 and not fused:
         yield queries[0], _constant
         yield keys[0], _constant
@@ -190,6 +191,6 @@ def _constant(module: nn.Module, arguments: tuple, output: torch.Tensor) -> torc
 def _values_alone(
     values: int, module: nn.Module, arguments: tuple, output: torch.Tensor
 ) -> torch.Tensor:
-    kept = output.clone()
-    kept[..., :-values] = output[..., :-values].detach()
-    return kept
+    detached = output.clone()
+    detached[..., :-values] = output[..., :-values].detach()
+    return detached

@@ -95,9 +95,9 @@ class Target:
             pooling = "cls"
         # Every pooling is linear in the states, so that unit vectors as states show its weights.
         units = torch.eye(mask.shape[1], device=mask.device)
-        found = pool(units.expand(len(mask), -1, -1), mask, pooling).double()
+        weights = pool(units.expand(len(mask), -1, -1), mask, pooling).double()
         # Pooling ends in float32, where a mean's shares are rounded.
-        return found / found.sum(dim=1, keepdim=True)
+        return weights / weights.sum(dim=1, keepdim=True)
 
     def values(self, vectors: torch.Tensor, constant_length: bool = False) -> torch.Tensor:
         """F [..., texts] of v [..., texts, hidden]. constant_length: the length that v is divided

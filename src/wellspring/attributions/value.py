@@ -92,8 +92,8 @@ class Value:
 
     def select(self, texts: Sequence[int]) -> Value:
         """The same of these texts alone."""
-        kept = torch.tensor(texts, device=self.shares.device)
-        return Value(self.suffix.select(texts), self.target.select(texts), self.shares[kept])
+        index = torch.tensor(texts, device=self.shares.device)
+        return Value(self.suffix.select(texts), self.target.select(texts), self.shares[index])
 
 
 Solve = Callable[[Value, torch.Tensor], Scores]
@@ -119,20 +119,20 @@ def solved(
     are not finite.
     """
     target, shares = target.bound(backbone), target.shares(mask, method.pooling)
-    place = (method.layer, method.sublayers)
-    states, suffixes, shares = recorded(backbone, ids, mask, shares, *place, every_position)
+    location = (method.layer, method.sublayers)
+    states, suffixes, shares = recorded(backbone, ids, mask, shares, *location, every_position)
     vectors = pooled(states, shares)
     full = target.values(vectors)
     floor = (ROUNDING * _step(states, vectors) * target.magnitude(vectors)).cpu().numpy()
     names = range(len(ids)) if names is None else names
-    found = {}
+    by_sublayer = {}
     for name, suffix in suffixes.items():
         value = Value(suffix, target, shares)
         scores = solve(value, full)
         _check_finite(scores, names, f"layer {method.layer}, {name}")
         largest = np.minimum(_reach(value, scores, floor), scores.absolute.max(axis=1))
-        found[name] = replace(scores, quiet=largest <= floor)
-    return found
+        by_sublayer[name] = replace(scores, quiet=largest <= floor)
+    return by_sublayer
 
 
 def recorded(
@@ -168,19 +168,19 @@ def _step(states: torch.Tensor, vectors: torch.Tensor) -> float:
     return max(torch.finfo(vectors.dtype).eps, coarse)
 
 
-def _reach(value: Value, found: Scores, floor: np.ndarray) -> np.ndarray:
+def _reach(value: Value, scores: Scores, floor: np.ndarray) -> np.ndarray:
     """How far F gets from `full` on the way [texts]. Its ends may be equal by chance."""
-    reach = np.abs(found.full - found.empty)
+    reach = np.abs(scores.full - scores.empty)
     if (reach <= floor).any():
         with torch.no_grad():
             for scale in BETWEEN:
                 there = value(value.scaled(torch.tensor([scale])))[0].cpu().numpy()
-                reach = np.maximum(reach, np.abs(there - found.full))
+                reach = np.maximum(reach, np.abs(there - scores.full))
     return reach
 
 
-def _check_finite(found: Scores, names: Sequence[str | int], where: str) -> None:
-    finite = np.isfinite(found.absolute).all(axis=1) & np.isfinite(found.residual)
+def _check_finite(scores: Scores, names: Sequence[str | int], where: str) -> None:
+    finite = np.isfinite(scores.absolute).all(axis=1) & np.isfinite(scores.residual)
     for name, is_finite in zip(names, finite, strict=True):
         if not is_finite:
             raise WellspringError(
