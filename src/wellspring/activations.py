@@ -1,4 +1,4 @@
-"""From scores to active neurons: counts per neuron, measures per text, and who holds the maximum.
+"""From scores to active neurons: counts per neuron, measures per text, and top neurons.
 
 A neuron is active for a text where its score, divided by a normaliser of the text, exceeds a
 threshold (arXiv 2505.07166: the text's largest score over the network, threshold 0.1). The
@@ -45,7 +45,7 @@ PART = 2.0**-32
 
 @dataclass(frozen=True)
 class Chunk:
-    """Some texts with their scores in every sub-layer of the network."""
+    """A few texts with their scores in every sub-layer of the network."""
 
     text_ids: Sequence[str]
     scores: Mapping[Location, np.ndarray]
@@ -123,12 +123,12 @@ _Setting = tuple[Normaliser, int, float]
 
 @dataclass
 class _Tally:
-    """What is known of a sub-layer while chunks go by."""
+    """The running counts and measures of a sub-layer."""
 
     active: np.ndarray
     """[settings, neurons]."""
     top_counts: dict[str, np.ndarray]
-    """Scope → [neurons]."""
+    """Scope → for how many texts each neuron has the largest score [neurons]."""
     values: list[np.ndarray]
     """[settings + 2, texts] of each chunk: the measures."""
 
@@ -147,7 +147,7 @@ def _scores(chunk: Chunk) -> dict[Location, np.ndarray]:
 
 
 def _ranks(chunks: Chunks) -> dict[Location, np.ndarray]:
-    """[neurons] of each sub-layer: the place of the neuron's unit among all units, 0 the first."""
+    """[neurons] of each sub-layer: the rank of the neuron's unit among all units, 0 the first."""
     sums: dict[tuple[str, int], np.ndarray] = {}
     layers: set[Location] = set()
     for chunk in chunks():
@@ -188,7 +188,7 @@ def quality(scores: pl.LazyFrame, layer: int, sublayer: str) -> pl.LazyFrame:
     |F(1) − F(0)| / |F|; null where F is 0.
     """
     measures = {
-        # Not of the change, which may be near zero where scores of both signs are large.
+        # Not a share of the change, which may be near zero where scores of both signs are large.
         "residual": pl.col(f"{sublayer}_residual").abs() / pl.col(f"{sublayer}_scale"),
         "signal": pl.col(f"{sublayer}_change").abs() / pl.col("full").abs(),
     }
@@ -287,7 +287,7 @@ def _gini(scores: np.ndarray, total: np.ndarray) -> np.ndarray:
 
 
 def _count_top(tallies: Mapping[Location, _Tally], scores: Mapping[Location, np.ndarray]) -> None:
-    """Add who holds each text's maximum, in each sub-layer and in the network."""
+    """Count the neuron with each text's largest score, in each sub-layer and in the network."""
     largest = np.stack([values.max(axis=1) for values in scores.values()])
     winner = largest.argmax(axis=0)
     for number, (sublayer, values) in enumerate(scores.items()):

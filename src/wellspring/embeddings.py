@@ -23,7 +23,7 @@ Tokens = tuple[int, ...]
 
 @dataclass(frozen=True)
 class Encoded:
-    """The vectors of some texts."""
+    """The vectors of a batch of texts."""
 
     rows: list[int]
     """Positions of the texts in what `encode` was given."""
@@ -68,7 +68,7 @@ def tokenise(
             f"{length}: raise the encoder's query_length or passage_length, or shorten its "
             "query_template or passage_template"
         )
-    # Truncation takes tokens from one end. The template must not stand there.
+    # Truncation takes tokens from one end. The template must not be there.
     exposed = after if tokenizer.truncation_side == "right" else before
     encoded = tokenizer(written, truncation=True, max_length=room + bool(exposed))
     ids = encoded["input_ids"]
@@ -86,9 +86,9 @@ def tokenise(
 
 
 def _cuts(tokenizer, encoded, row: int, text: str, before: str) -> Sequence[int]:
-    """How many characters of a text so many of its tokens hold: none, one, and so on."""
+    """How many characters of a text its first tokens hold: none, one token, two, and so on."""
     if not tokenizer.is_fast:
-        # It does not tell. A character is about as good a step as a token.
+        # It does not say. A character is about as good a step as a token.
         return range(len(text) + 1)
     start, spans = len(before), [span for span in encoded[row].offsets if span[0] < span[1]]
     if tokenizer.truncation_side == "right":
@@ -113,7 +113,9 @@ def _cut(
     after: str,
     room: int,
 ) -> Iterator[tuple[int, Sequence[int]]]:
-    """Token ids of the texts that have places to be cut at, each with as much as fits of it."""
+    """Token ids of the texts, each cut to as much as fits.
+
+    cuts: of each text, how many characters may stay, rising."""
     pending = {row: len(count) - 1 for row, count in cuts.items()}
     while pending:
         written = []

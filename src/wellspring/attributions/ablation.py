@@ -1,14 +1,14 @@
-"""Is an attribution real? The embedding without a text's highest and lowest neurons, set against
+"""Is an attribution real? The embedding without a text's highest and lowest neurons, compared with
 random ones that are matched to them.
 
 Ablating a neuron replaces its output of the linear map, bias included, at all positions of the
 text: by zero, where the path of the integrated gradients begins, or as `replacement` says.
 
-Where a score stands among others may only tell where the neuron lies: the lowest neurons of the
+The rank of a score may only show where the neuron is: the lowest neurons of the
 whole network may all be in one block. So a random choice matches the one that it is compared with
 in everything but the scores: it has as many neurons in every stratum, of the same layer and, on
-request, of the same magnitude. The compared neurons themselves are left out of it, save where a
-stratum has too few others; `shared` tells how many they are.
+request, of the same magnitude. The compared neurons themselves are left out of it, except where
+a stratum has too few others; `shared` says how many they are.
 """
 
 from __future__ import annotations
@@ -58,11 +58,11 @@ def chosen(
 ) -> list[Chosen]:
     """Each text's highest and lowest neurons and, of either, `draws` matched random choices.
 
-    scores: absolute ones [texts, units], a sub-layer's neurons in all layers. strata: which units
-    may stand for one another, int64 [texts, units] from 0. ids: of the texts. More of the highest
-    or lowest neurons hold the fewer. Equal scores are ordered at random, by (seed, id), and the
-    random choices are drawn by (seed, id, choice, draw). Raises WellspringError where the highest
-    and the lowest would overlap.
+    scores: absolute scores [texts, units], a sub-layer's neurons in all layers. strata: which units
+    may stand for one another, int64 [texts, units] from 0. ids: of the texts. A larger choice of
+    the highest or lowest neurons contains the smaller ones. Equal scores are ordered at random, by
+    (seed, id), and the random choices are drawn by (seed, id, choice, draw). Raises WellspringError
+    where the highest and the lowest would overlap.
     """
     units = scores.shape[1]
     if 2 * neurons > units:
@@ -84,7 +84,7 @@ def chosen(
 
 def _ordered(scores: np.ndarray, text: str, seed: int) -> np.ndarray:
     """Units by falling score."""
-    # Scores are stored coarsely: without it, of equal ones the first layers' would come first.
+    # Scores are stored coarsely: without it, the first layers would win among equal ones.
     order = generator(seed, text, "ties").permutation(len(scores))
     return order[np.argsort(-scores[order], kind="stable")]
 
@@ -166,7 +166,7 @@ def ablated(
 
     tokens: ids as from `embeddings.tokenise`; a text may stand there more than once. masks: {}
     gives the whole vectors. budget: padded tokens in one forward pass. widths: the positions that
-    each text is padded to; None: as many as its batch needs. replacements: what takes the place of
+    each text is padded to; None: as many as its batch needs. replacements: what replaces
     an ablated output; None: zero. Returns float32 [texts, hidden], in the order of the texts. A
     batch that does not fit into memory is halved until it does; WellspringError for a text that
     does not fit alone.
@@ -195,7 +195,7 @@ def ablated(
 
 @dataclass(frozen=True)
 class _Change:
-    """What is done to one linear map's output."""
+    """A change of one linear map's output."""
 
     linear: nn.Linear
     columns: slice
@@ -289,7 +289,7 @@ def effects(
         for vectors in (ablated, whole)
     )
     return Effects(
-        # A vector of zeros has no direction: nothing of the whole one's is left.
+        # A vector of zeros has no direction: nothing of the whole vector's direction is left.
         change=np.where(ablated.any(axis=1), apart / 2, 1),
         length_change=lengths - 1,
         margin=after[:, 0],

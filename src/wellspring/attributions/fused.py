@@ -30,7 +30,7 @@ MOST_POINTS = 31
 
 @dataclass(frozen=True)
 class AttributedTexts:
-    """The scores of some texts."""
+    """The scores of a batch of texts."""
 
     rows: list[int]
     """Positions of the texts in what `attribute` was given."""
@@ -123,7 +123,7 @@ def scores(
 
 @dataclass(frozen=True)
 class _Sums:
-    """What is kept of a text's products W_ij Σ_t G_ti x_tj."""
+    """Sums over a text's products W_ij Σ_t G_ti x_tj."""
 
     absolute: torch.Tensor
     """[texts, neurons]"""
@@ -133,7 +133,7 @@ class _Sums:
     """Sum over all weights and biases [texts]."""
 
     def updated(self, texts: Sequence[int], sums: _Sums) -> _Sums:
-        """With those of some texts instead."""
+        """The sums with those of these texts replaced."""
         index = torch.tensor(texts, device=self.whole.device)
         pairs = ((getattr(self, kind.name), getattr(sums, kind.name)) for kind in fields(self))
         return _Sums(*(old.index_copy(0, index, new) for old, new in pairs))
@@ -186,7 +186,7 @@ def _integral(value: Value, quadrature: Quadrature, at_once: int | None) -> torc
 def _gradients(
     value: Value, points: Sequence[float], at_once: int | None
 ) -> Iterator[torch.Tensor]:
-    """∂F/∂z at each scale [points, texts, tokens, neurons], some points at a time."""
+    """∂F/∂z at each scale [points, texts, tokens, neurons], a few points at a time."""
     passes = -(-len(points) // (at_once or len(points)))
     for scales in torch.tensor(points, dtype=torch.float64).chunk(passes):
         z = value.scaled(scales).requires_grad_()

@@ -4,7 +4,7 @@ what it computes.
 Gradients of a deep network are noisy where attention saturates and layer norms cancel. Layer-wise
 relevance propagation takes each part by a rule instead:
 
-| part | what is held constant |
+| part | what stays constant |
 | --- | --- |
 | layer norm, and division of the embedding by its length | the denominator |
 | attention | the weights, so that only values are passed on |
@@ -76,7 +76,7 @@ Hook = Callable[..., torch.Tensor | None]
 
 
 def _hooks(backbone: Backbone) -> Iterator[tuple[nn.Module, Hook]]:
-    """Modules and what is done to their outputs, in this order."""
+    """Modules and the hooks that change their outputs, in this order."""
     model, architecture = backbone.model, backbone.architecture
     for module in model.modules():
         if NORM.search(type(module).__name__):

@@ -1,10 +1,10 @@
-"""What takes the place of an ablated neuron's output, and how large that output is.
+"""What replaces an ablated neuron's output, and how large that output is.
 
 Zero may lie far from everything that a neuron ever gives. Its mean over tokens, and its output at a
 random token of another text, do not.
 
 A neuron's magnitude is |activation| × norm of its outgoing weights, the mean over a text's tokens:
-how much it writes, whatever the embedding reads of it. An inner neuron's activation is what the
+how much it writes, whether or not the embedding reads it. An inner neuron's activation is what the
 output map takes in (behind the nonlinearity, and times the gate where there is one), and its
 outgoing weights are that map's column. An output neuron writes into the residual stream, with
 weight 1.
@@ -38,7 +38,7 @@ POOLED = 256
 """Tokens that outputs are resampled from."""
 
 HELD = 256 << 20
-"""Bytes of their outputs: fewer tokens of a model that would need more."""
+"""Bytes that their outputs may take; a model that would need more gets fewer tokens."""
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ class Watched:
 
     outputs: Mapping[Place, Outputs]
     owners: np.ndarray
-    """The text that each of the pool's tokens is of [tokens]."""
+    """The text that each of the pool's tokens comes from [tokens]."""
 
 
 def zero(texts: Sequence[int], positions: int) -> torch.Tensor:
@@ -76,7 +76,7 @@ def mean(outputs: Outputs) -> Replacement:
 def resampled(outputs: Outputs, donors: np.ndarray, left: bool = False) -> Replacement:
     """The replacement by the outputs at a pool's tokens.
 
-    donors: which token takes the place of each position, int64 [texts, positions], as from
+    donors: which token replaces that of each position, int64 [texts, positions], as from
     `donors_of`; copies of the texts may follow them. left: whether padding stands on the left, so
     that positions are counted from a text's end.
     """
@@ -199,7 +199,7 @@ class _Tap:
         return self.columns.stop - self.columns.start
 
     def empty(self, texts: int, pool: int) -> Outputs:
-        """Room for what is kept."""
+        """Empty arrays for the outputs of texts and of the pool's tokens."""
         shape = (texts, self.neurons), (pool, self.neurons)
         magnitude, outputs = (np.zeros(each, np.float32) for each in shape)
         return Outputs(np.zeros(self.neurons), outputs, magnitude)
@@ -230,7 +230,7 @@ def _seen(
     mask: torch.Tensor,
     picks: Sequence[tuple[int, int]],
 ) -> dict[Place, _Seen]:
-    """What is kept of one batch. wanted: texts and positions of the pool's tokens among it."""
+    """The outputs of one batch. picks: texts and positions of the pool's tokens among it."""
     present = mask.to(torch.float32).unsqueeze(-1)
     share = present / present.sum(dim=1, keepdim=True)
     rows = torch.tensor([row for row, _ in picks], dtype=torch.long)
@@ -239,7 +239,7 @@ def _seen(
     sums: dict[Place, tuple[torch.Tensor, torch.Tensor]] = {}
     sizes: dict[Place, torch.Tensor] = {}
 
-    # Each output is reduced where it comes by: all of them together would be too large.
+    # Each output is reduced as soon as it appears: all of them together would be too large.
     def note(location: Place, outputs: torch.Tensor) -> None:
         own = outputs[..., taps[location].columns].float()
         total = (own * present.to(own)).sum(dim=(0, 1), dtype=torch.float64)

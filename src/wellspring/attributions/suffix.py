@@ -38,7 +38,7 @@ class Recording:
     mask: torch.Tensor
     """[texts, tokens], 1 = token, 0 = padding."""
     read: torch.Tensor | None
-    """The one position of each text [texts] whose last state is wanted; None: all."""
+    """The one position of each text [texts] whose last state is read; None: all."""
     arguments: tuple
     options: Mapping[str, Any]
     """What the block was called with."""
@@ -96,7 +96,7 @@ class Suffix:
         return last.unflatten(0, (points, -1))
 
     def select(self, texts: Sequence[int]) -> Suffix:
-        """The same of these texts alone, in this order."""
+        """The suffix of these texts alone, in this order."""
         count, index = len(self.z), torch.tensor(texts, device=self.z.device)
 
         def select(tensor: torch.Tensor) -> torch.Tensor:
@@ -141,7 +141,7 @@ def record(
     """Run the model once: its last states [texts, tokens, hidden], and each sub-layer's suffix.
 
     ids, mask: [texts, tokens], on the backbone's device. layer: block 1 … layers. read: the one
-    position of each text [texts] whose last state is wanted; the states are then
+    position of each text [texts] whose last state is read; the states are then
     [texts, 1, hidden], here and of the suffixes. Raises ModelError when there is no such block or
     sub-layer, or when its weights do not stay in memory or are used more than once in a pass.
     """
@@ -302,7 +302,7 @@ def _shortened(
     meeting: nn.Module,
     cut: Callable[[torch.Tensor], torch.Tensor],
 ) -> Callable[..., Any]:
-    """A block's forward on some positions alone, but for its attention, which takes all of them."""
+    """A block's forward on some positions alone; its attention still takes all of them."""
     meet = meeting.forward
 
     def stop(*arguments: Any, **options: Any) -> Any:

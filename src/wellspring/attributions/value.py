@@ -23,15 +23,15 @@ from wellspring.models.load import Backbone
 from wellspring.pooling import Pooling
 
 ROUNDING = 8
-"""Steps of the float type within which F is taken for constant."""
+"""Steps of the float type within which F counts as constant."""
 
 BETWEEN = (0.25, 0.5, 0.75)
-"""Scales at which F is looked at where its ends are as good as equal."""
+"""Scales at which F is also computed where its ends are nearly equal."""
 
 
 @dataclass(frozen=True)
 class Scores:
-    """One sub-layer's scores of some texts; float32, or float64 where the model is."""
+    """One sub-layer's scores of a batch of texts; float32, or float64 where the model is."""
 
     absolute: np.ndarray
     """Σ_j |IG(W_ij)| [texts, neurons]; a neuron is a row of W."""
@@ -64,7 +64,7 @@ class Method:
 
     @property
     def usual_points(self) -> int:
-        """Points that a text takes, with a tolerance about; by them batches are sized."""
+        """About how many points a text takes; they decide how large batches are."""
         rule = self.quadrature
         return len(rule if self.tolerance is None else rule.extended().extended())
 
@@ -91,7 +91,7 @@ class Value:
         return z * scales
 
     def select(self, texts: Sequence[int]) -> Value:
-        """The same of these texts alone."""
+        """The values of these texts alone."""
         index = torch.tensor(texts, device=self.shares.device)
         return Value(self.suffix.select(texts), self.target.select(texts), self.shares[index])
 
@@ -113,7 +113,8 @@ def solved(
     """The scores of every sub-layer, after one pass of the whole model; quiet texts are marked.
 
     ids, mask: [texts, tokens] on the backbone's device, 1 = token, 0 = padding. names: what the
-    texts are called in an error; None: 0, 1, …. every_position: also of what F does not depend on.
+    texts are called in an error; None: 0, 1, …. every_position: also score the positions on which F
+    does not depend.
 
     Raises ModelError as `suffix.record` and `Target.bound` do, and WellspringError for scores that
     are not finite.

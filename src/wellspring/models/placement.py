@@ -1,4 +1,4 @@
-"""Where a model's weights stand: on one device or, when they do not fit there, on several."""
+"""Where a model's weights are: on one device or, when they do not fit there, on several."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def _automatic(model: Any, architecture: Architecture, size: int) -> dict[str, i
     from accelerate.utils import get_max_memory
 
     room = {
-        # The weights still stand in the processor's memory: what they take there is theirs.
+        # The weights are still in the processor's memory: the room that they take counts as free.
         name: free + size if name == "cpu" else int(ROOM * free)
         for name, free in get_max_memory().items()
     }
