@@ -40,7 +40,7 @@ def tokenise(
 
     Where they are too many the text is cut, on the tokenizer's own side, and never the template: a
     cut text gives the tokens of the template with that much of the text in it. The template's end
-    token, and under `eos` pooling an end token in any case, stands behind the cut text. Under
+    token, and under `eos` pooling an end token in any case, follows the cut text. Under
     `last-position` template and end token are cut with the text, as published.
 
     Raises WellspringError for a template that is longer than `length`, and for `eos` pooling
@@ -137,7 +137,7 @@ def _cut(
 
 
 def _own_end(tokenizer) -> int | None:
-    """The special token that the tokenizer itself puts behind every text, if it does."""
+    """The special token that the tokenizer itself puts after every text, if it does."""
     around = tokenizer("")["input_ids"]
     full = tokenizer("a")["input_ids"]
     plain = tokenizer("a", add_special_tokens=False)["input_ids"]
@@ -289,7 +289,7 @@ def _vectors(
 ) -> np.ndarray:
     ids, mask = padded(backbone, batch, padding)
     states = backbone.states(ids, mask)
-    # A large model's layers may lie on several devices.
+    # A large model's layers may be on several devices.
     pooled = [pool(state, mask.to(state.device), pooling).to(backbone.device) for state in states]
     vectors = torch.stack(pooled)
     if normalise:

@@ -25,7 +25,7 @@ from wellspring.models.architecture import SublayerName
 from wellspring.models.load import Backbone
 
 MOST_POINTS = 31
-"""Where a tolerance stops asking for more."""
+"""The most quadrature points that a tolerance may ask for."""
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,6 @@
 """What replaces an ablated neuron's output, and how large that output is.
 
-Zero may lie far from everything that a neuron ever gives. Its mean over tokens, and its output at a
+Zero may be far from everything that a neuron ever gives. Its mean over tokens, and its output at a
 random token of another text, do not.
 
 A neuron's magnitude is |activation| × norm of its outgoing weights, the mean over a text's tokens:
@@ -94,8 +94,8 @@ def donors_of(
 ) -> np.ndarray:
     """A random token of another text for each position, int64 [texts, positions].
 
-    owners: as of `Watched`. Drawn by (seed, id, layer), and so alike for all neurons of a position
-    in a layer. Raises WellspringError where all of the pool is of one text.
+    owners: as in `Watched`. The draw depends on (seed, id, layer), so it is the same for all
+    neurons of a position in a layer. Raises WellspringError where the pool comes from one text.
     """
     donors = np.empty((len(ids), positions), np.int64)
     for row, text in enumerate(ids):
@@ -122,9 +122,9 @@ def watch(
 ) -> Watched:
     """Run texts through the model once and keep what `Outputs` has of every sub-layer.
 
-    tokens, budget, widths: as of `ablation.ablated`. ids: of the texts. The pool is the first
-    POOLED of all tokens in the order of a hash of (seed, id, position), or fewer, so that it takes
-    at most HELD bytes. Padding does not count. Raises ModelError where the output map does not
+    tokens, budget, widths: as for `ablation.ablated`. ids: the texts'. The pool is the first POOLED
+    of all tokens in the order of a hash of (seed, id, position), or fewer, so that it takes at most
+    HELD bytes. Padding does not count. Raises ModelError where the output map does not
     take what an inner sub-layer gives.
     """
     taps: dict[Place, _Tap] = {
@@ -218,8 +218,8 @@ def _pool(
 
 
 _Seen = tuple[np.ndarray, np.ndarray, np.ndarray]
-"""Of a batch and a sub-layer: outputs summed over tokens [neurons], those at the pool's tokens
-[tokens, neurons], and magnitudes [texts, neurons]."""
+"""For a batch and a sub-layer: the sum of outputs over tokens [neurons], the outputs at the pool's
+tokens [tokens, neurons], and magnitudes [texts, neurons]."""
 
 
 @torch.inference_mode()

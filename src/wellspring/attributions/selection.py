@@ -1,4 +1,4 @@
-"""Which texts are attributed, and what each of them is set against.
+"""Which texts are attributed, and what each of them is compared with.
 
 These are the test split's queries and their positive passages. A query is its text and a passage is
 its text: equal texts are attributed once, under the lowest id that the dataset has for the text.

@@ -228,7 +228,7 @@ class _Watch:
 
 @contextmanager
 def _replaced(module: nn.Module, forward: Callable[..., Any]) -> Iterator[None]:
-    # A model that lies on several devices has a forward of its own in each module.
+    # A model on several devices has a forward of its own in each module.
     own = module.__dict__.get("forward")
     module.forward = forward
     try:
@@ -260,7 +260,7 @@ def _answering(outputs: list[Any], original: Callable[..., Any]) -> Callable[...
 def _rerun(original: Callable[..., Any], record: Recording) -> Callable[..., Any]:
     """A block's forward on its recorded input.
 
-    Inside, points stand on an axis of their own before the texts, so that what does not depend on
+    Inside, points have an axis of their own before the texts, so that what does not depend on
     them is broadcast, not copied; outside, they share the texts' axis.
     """
 

@@ -53,7 +53,7 @@ class Target:
     """Whether v is the first token's state, whatever the pooling, and goes through the model's own
     pooler."""
     pooler: nn.Module | None = None
-    """That pooler, of `bound`."""
+    """The pooler that `bound` sets."""
 
     def bound(self, backbone: Backbone) -> Target:
         """The target with what it needs of the model.
@@ -119,7 +119,7 @@ class Target:
         return reach.expand_as(length) if self.normalised else reach * length
 
     def _led(self, vectors: torch.Tensor) -> torch.Tensor:
-        """v behind the pooler, if there is one."""
+        """v after the pooler, if there is one."""
         if self.pooler is None:
             return vectors
         # A pooler takes the first of a text's states.

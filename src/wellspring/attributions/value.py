@@ -78,7 +78,7 @@ class Value:
     shares: torch.Tensor
 
     def __call__(self, z: torch.Tensor, constant_length: bool = False) -> torch.Tensor:
-        """z: [points, texts, tokens, out]. constant_length: as of `Target.values`. Returns F
+        """z: [points, texts, tokens, out]. constant_length: as for `Target.values`. Returns F
         [points, texts]."""
         states = self.suffix(z.to(self.suffix.z.dtype))
         return self.target.values(pooled(states, self.shares), constant_length)

@@ -27,7 +27,7 @@ from wellspring.datasets.files import lines
 from wellspring.datasets.records import Collector, Records, Source, text_id
 from wellspring.errors import SourceError
 
-# In characters. A longer first paragraph is no summary, shorter texts say too little.
+# Lengths in characters. A longer first paragraph is no summary, shorter texts say too little.
 SUMMARY_LENGTHS = range(20, 301)
 SHORTEST_BODY = 80
 # Code and formulas fall below.
@@ -141,7 +141,7 @@ def _entries(path: Path, counts: Counter[str]) -> Iterator[tuple[str, str]]:
     """Summary and body of every docstring in a file that has both, in the file's order."""
     try:
         with warnings.catch_warnings():
-            # Of the file's own making, such as an invalid escape.
+            # These are the file's own warnings, such as an invalid escape.
             warnings.simplefilter("ignore")
             tree = ast.parse(path.read_bytes())
     except (OSError, SyntaxError, ValueError, RecursionError):

@@ -43,7 +43,7 @@ HELD = 3
 
 @dataclass(frozen=True)
 class Source:
-    """Where a format reads from."""
+    """What a format reads from."""
 
     files: dict[str | None, Path]
     """Published split to file or folder; one key, None, where the source publishes no split."""

@@ -101,7 +101,7 @@ def _article(
 
 
 def pieces(context: str, words: int | None) -> list[Span]:
-    """Where the passages of a paragraph lie: cut at white space, of nearly equal word counts."""
+    """The spans of a paragraph's passages: cut at white space, with nearly equal word counts."""
     if words is None:
         return [(0, len(context))]
     spans = [match.span() for match in re.finditer(r"\S+", context)]
@@ -127,7 +127,7 @@ def _unanswered(entry: dict[str, Any], location: str) -> bool:
 def _answer(
     entry: dict[str, Any], context: str, location: str, collector: Collector
 ) -> Span | None:
-    """Where the first answer stands; None where it does not."""
+    """The span of the first answer; None where the paragraph lacks it."""
     where, answer = objects_field(entry, "answers", location)[0]
     text = text_field(answer, "text", where)
     start = as_index(present(answer, "answer_start", where), "answer_start", where)

@@ -9,7 +9,7 @@ import polars as pl
 from wellspring.errors import ConfigError
 
 SIDES = ("query", "passage")
-# Of a block, in the order in which a text meets them.
+# The sub-layers of a block, in the order in which a text passes them.
 SUBLAYERS = ("intermediate", "up", "output")
 
 
@@ -57,7 +57,7 @@ def range_of(table: pl.DataFrame, twins: Twins, *cell: str) -> pl.DataFrame:
 
 
 def counted(rows: pl.DataFrame) -> str:
-    """How many samples of how many questions stand behind rows of findings about probes."""
+    """How many samples of how many questions are behind rows of findings about probes."""
     samples, queries, seeds = rows.select(pl.max("samples", "queries", "seeds")).row(0)
     if samples is None or queries is None:
         return ""

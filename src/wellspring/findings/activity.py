@@ -92,7 +92,7 @@ def measured(
 
 
 def _columns(part: Activity, cells: Cells, choice: Choice) -> list[int]:
-    """Where a part's numbers stand: one column of a region, or one of every layer."""
+    """The columns of a part's numbers: one for a region, or one for every layer."""
     keys = cells.keys.with_row_index("column").filter(
         pl.col("sublayer") == part.sublayer,
         *(pl.col(name) == value for name, value in zip(SETTING, choice, strict=True)),

@@ -1,4 +1,4 @@
-"""How far a study's accuracies lie from published curves."""
+"""How far a study's accuracies are from published curves."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ _CURVE = ["dataset", "retriever", "curve", "passages"]
 _POINT = ["dataset", "retriever", "passages", "layer"]
 _COUNTS = ("correct", "samples")
 ALPHA = 0.05
-"""Of the published test."""
+"""The published test's level of significance."""
 # Two points always lie on a line.
 _FEWEST = 3
 

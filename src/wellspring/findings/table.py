@@ -108,7 +108,7 @@ class _Study:
 
 
 Probes = dict[tuple[str, str], Outcomes]
-"""By retriever and probe."""
+"""The outcomes of each retriever and probe."""
 Read = Callable[[pl.DataFrame, Samples, str], Outcomes]
 Report = Callable[[_Study, Where, Outcomes, Outcomes | None], Iterator[pl.DataFrame]]
 

@@ -104,7 +104,7 @@ def fit(
 
 
 def described(folder: Path) -> dict[str, Any]:
-    """adapter_config.json; ModelError where it is none of an adapter that can be merged."""
+    """adapter_config.json; ModelError where the adapter cannot be merged."""
     path = folder / CONFIG
     try:
         content = json.loads(path.read_text(encoding="utf-8"))

@@ -26,7 +26,7 @@ TRANSFORMER = tuple(
 PROMPTS = "config_sentence_transformers.json"
 FILES = (MODULES, PROMPTS, *TRANSFORMER)
 FOLDER = re.compile(r"\d{1,2}_[A-Za-z]{1,40}")
-"""Folders of modules behind the model; each has a config.json."""
+"""Folders of modules after the model; each has a config.json."""
 
 POOLINGS = {"cls": "cls", "mean": "mean", "lasttoken": "eos"}
 """What sentence-transformers calls a pooling → what an encoder's entry calls it."""
@@ -52,7 +52,7 @@ class Conventions:
     own_code: tuple[str, ...] = ()
     """Files that name code of the checkpoint's own."""
     dense: tuple[str, ...] = ()
-    """Linear layers behind the pooling."""
+    """Linear layers after the pooling."""
     modules: tuple[str, ...] = ()
     """Other modules that no entry can say."""
     pooling: tuple[str, ...] = ()

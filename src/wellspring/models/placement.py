@@ -23,7 +23,7 @@ def place(
 ) -> tuple[Any, torch.device]:
     """Move a model from the processor's memory to where it runs.
 
-    device_map: module → card, "cpu" or "disk", or "auto"; without it the model stands on `device`,
+    device_map: module → card, "cpu" or "disk", or "auto"; without it the model goes to `device`,
     or is spread as by "auto" where that is a card too small for it. Returns the model and the
     device where its inputs go and its outputs come back.
     """

@@ -74,7 +74,7 @@ def draw(candidate_rows: np.ndarray, keys: np.ndarray, passages: int) -> Draw:
 
 
 def _copies(rows: np.ndarray) -> np.ndarray:
-    """bool of the shape of rows [..., N], whether an earlier place of the list holds the text."""
+    """bool of the shape of rows [..., N], whether an earlier slot of the list holds the text."""
     ends = range(rows.shape[-1])
     return np.stack([(rows[..., :end] == rows[..., [end]]).any(-1) for end in ends], axis=-1)
 

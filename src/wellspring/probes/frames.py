@@ -42,7 +42,7 @@ class Outcome:
     label: str = "ok"
     """`constant` where every passage looks alike."""
     fit: Fit | None = None
-    """Of a trained kind."""
+    """The fit of a trained kind."""
     code: Measured | None = None
     """The first seed's online code, where one was asked for."""
     scorers: list[str] | None = None

@@ -22,7 +22,7 @@ class Grading:
     name: str
     question: Question
     pools: list[np.ndarray]
-    """For each seed the rows of texts that stand for unrelated ones, in an order of chance."""
+    """For each seed the rows of texts that serve as unrelated ones, in random order."""
 
     def first(self) -> Grading:
         """The same under the first seed alone."""

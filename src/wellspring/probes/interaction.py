@@ -28,7 +28,7 @@ class Interaction:
     """s·cos(q, p_k) + w·(q ⊙ p_k) + u·p_k: the products differ by sample, so they are built."""
 
     def __init__(self, task: Task, scorer: type[ScorerByTable]) -> None:
-        """scorer: how u·p_k is made."""
+        """scorer: how u·p_k is computed."""
         self.task, self._scorer = task, scorer
         r, _, n, h = task.sizes
         products = 4 * r // task.targets * (n - 1) * h
@@ -46,7 +46,7 @@ class Interaction:
         return {"weight": ((h,), h), "passage": ((h,), h), "cosine": ((), 1)}
 
     def features(self, samples: torch.Tensor) -> Features:
-        """Of the products q ⊙ (p_k − p_N): a softmax sees differences alone."""
+        """Features of the products q ⊙ (p_k − p_N): a softmax sees differences alone."""
         task = self.task
         products = task.differences(samples)
         queries = task.pick(task.query_rows, samples[: len(products)])
@@ -67,7 +67,7 @@ class Interaction:
         return scores.addcmul_(cosines, scale[:, None, None])
 
     def gradient(self, projected: Projected, features: Features, slope: torch.Tensor) -> Weights:
-        """Of s, w and u (or its table), from the slope of the loss in the logits [R, B, N]."""
+        """The gradient of s, w and u (or its table), from the slope of the loss in the logits."""
         cosines, products, passages = features
         return {
             "weight": weighted(slope[..., :-1].flatten(1), products),
@@ -76,7 +76,7 @@ class Interaction:
         }
 
     def collect(self, slopes: Weights) -> Weights:
-        """Of s, w and u."""
+        """The gradient of s, w and u."""
         return slopes | {"passage": self.scorer.collect({"weight": slopes["passage"]})["weight"]}
 
 

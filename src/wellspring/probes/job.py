@@ -100,8 +100,10 @@ class _Job:
         return [frames.result(each, constant, self.data, self.settings) for each in outcomes]
 
     def _alike(self, grading: Grading) -> Outcome:
-        """Where all passages look alike, nothing tells candidates apart. Training would fit slots;
-        scores would differ by rounding."""
+        """The outcome where all passages look alike, so that nothing tells candidates apart.
+
+        Training would fit slots, and scores would differ by rounding alone.
+        """
         chance, code = grading.chance(self.everyone), None
         if self._is_coded(grading.name):
             code = portions.uniform(self._portions, self.draw.rows.shape[-1])

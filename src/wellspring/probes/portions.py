@@ -77,7 +77,7 @@ def cut(
 
 @dataclass(frozen=True)
 class Measured:
-    """What fits to portions of the training split tell of one probe."""
+    """The results of a probe's fits to portions of the training split."""
 
     uniform: float
     """Bits of a target where one slot is as likely as another: log2 N."""

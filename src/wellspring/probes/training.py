@@ -31,9 +31,9 @@ class Fit:
     """R trained probes of one kind. Arrays over epochs are NaN after a seed's last epoch."""
 
     probe: Probe
-    """What the weights are of, on the standing draw of its samples."""
+    """The probe with these weights, on the fixed draw of its samples."""
     weights: Weights
-    """Of each seed's best epoch."""
+    """The weights of each seed's best epoch."""
     best_epoch: np.ndarray
     """int64 [R], from 1; 0: the start, where no epoch was better than that of an `interaction` or
     none had a finite validation loss."""
@@ -156,7 +156,7 @@ class Batches:
         self._whole = Batch(probe, _moved(samples, probe.task), keep=True) if full else None
 
     def of(self, epoch: int) -> Iterator[tuple[float, Batch]]:
-        """Where in the epoch it starts, from 0 to 1, and the batch; order by (seed, epoch, id)."""
+        """Each batch and where in the epoch it starts, 0 to 1; ordered by (seed, epoch, id)."""
         if self._whole is not None:
             yield 0.0, self._whole
             return
