@@ -1,4 +1,4 @@
-"""From scores to active neurons: counts per neuron, measures per text, and who holds the maximum.
+"""From scores to active neurons: counts per neuron, measures per text, and top neurons.
 
 A neuron is active for a text where its score, divided by a normaliser of the text, exceeds a
 threshold (arXiv 2505.07166: the text's largest score over the network, threshold 0.1). The
@@ -27,11 +27,17 @@ Normaliser = Literal["network-max", "sublayer-max", "sublayer-mean", "share-of-s
 Location = tuple[int, str]
 """Layer (1 … L) and name of a sub-layer."""
 
-PLACE = {"layer": pl.Int64, "sublayer": pl.String}
+LOCATION = {"layer": pl.Int64, "sublayer": pl.String}
 SETTING = {"normaliser": pl.String, "excluded_outliers": pl.Int64, "threshold": pl.Float64}
-COUNTS = {**PLACE, "neuron": pl.Int64, **SETTING, "texts": pl.Int64, "active": pl.Int64}
-TEXTS = {"text_id": pl.String, **PLACE, "measure": pl.String, **SETTING, "value": pl.Float64}
-TOP_NEURONS = {"scope": pl.String, **PLACE, "neuron": pl.Int64, "texts": pl.Int64, "of": pl.Int64}
+COUNTS = {**LOCATION, "neuron": pl.Int64, **SETTING, "texts": pl.Int64, "active": pl.Int64}
+TEXTS = {"text_id": pl.String, **LOCATION, "measure": pl.String, **SETTING, "value": pl.Float64}
+TOP_NEURONS = {
+    "scope": pl.String,
+    **LOCATION,
+    "neuron": pl.Int64,
+    "texts": pl.Int64,
+    "of": pl.Int64,
+}
 
 # Sums over texts are of whole numbers of this part, so that no order of texts changes them.
 PART = 2.0**-32
@@ -39,7 +45,7 @@ PART = 2.0**-32
 
 @dataclass(frozen=True)
 class Chunk:
-    """Some texts with their scores in every sub-layer of the network."""
+    """A few texts with their scores in every sub-layer of the network."""
 
     text_ids: Sequence[str]
     scores: Mapping[Location, np.ndarray]
@@ -85,8 +91,8 @@ def measure(
     Raises:
         WellspringError: where there are no texts, or no neuron of a sub-layer is left.
     """
-    places = _places(chunks) if any(excluded_outliers) else {}
-    _check(places, excluded_outliers)
+    ranks = _ranks(chunks) if any(excluded_outliers) else {}
+    _check(ranks, excluded_outliers)
     settings: list[_Setting] = [
         (normaliser, left, threshold)
         for normaliser, left in product(thresholds, excluded_outliers)
@@ -98,12 +104,12 @@ def measure(
         scores = _scores(chunk)
         if not tallies:
             tallies = {
-                sublayer: _Tally.empty(len(settings), found.shape[1])
-                for sublayer, found in scores.items()
+                sublayer: _Tally.empty(len(settings), values.shape[1])
+                for sublayer, values in scores.items()
             }
-        normalisers = _normalisers(scores, places, {0, *excluded_outliers})
+        normalisers = _normalisers(scores, ranks, {0, *excluded_outliers})
         _count(tallies, scores, normalisers, settings)
-        _hold(tallies, scores)
+        _count_top(tallies, scores)
         ids.extend(chunk.text_ids)
     if not ids:
         raise WellspringError(
@@ -117,19 +123,19 @@ _Setting = tuple[Normaliser, int, float]
 
 @dataclass
 class _Tally:
-    """What is known of a sub-layer while chunks go by."""
+    """The running counts and measures of a sub-layer."""
 
     active: np.ndarray
     """[settings, neurons]."""
-    held: dict[str, np.ndarray]
-    """Scope → [neurons]."""
+    top_counts: dict[str, np.ndarray]
+    """Scope → for how many texts each neuron has the largest score [neurons]."""
     values: list[np.ndarray]
     """[settings + 2, texts] of each chunk: the measures."""
 
     @classmethod
     def empty(cls, settings: int, neurons: int) -> _Tally:
-        held = {scope: np.zeros(neurons, np.int64) for scope in ("network", "sublayer")}
-        return cls(np.zeros((settings, neurons), np.int64), held, [])
+        top_counts = {scope: np.zeros(neurons, np.int64) for scope in ("network", "sublayer")}
+        return cls(np.zeros((settings, neurons), np.int64), top_counts, [])
 
 
 def _scores(chunk: Chunk) -> dict[Location, np.ndarray]:
@@ -140,30 +146,30 @@ def _scores(chunk: Chunk) -> dict[Location, np.ndarray]:
     }
 
 
-def _places(chunks: Chunks) -> dict[Location, np.ndarray]:
-    """[neurons] of each sub-layer: the place of the neuron's unit among all units, 0 the first."""
+def _ranks(chunks: Chunks) -> dict[Location, np.ndarray]:
+    """[neurons] of each sub-layer: the rank of the neuron's unit among all units, 0 the first."""
     sums: dict[tuple[str, int], np.ndarray] = {}
     layers: set[Location] = set()
     for chunk in chunks():
         scores = _scores(chunk)
-        network = np.max([found.max(axis=1) for found in scores.values()], axis=0)[:, None]
+        network = np.max([values.max(axis=1) for values in scores.values()], axis=0)[:, None]
         units: dict[tuple[str, int], np.ndarray] = {}
-        for sublayer, found in scores.items():
+        for sublayer, values in scores.items():
             unit = _unit(sublayer)
-            units[unit] = np.maximum(units[unit], found) if unit in units else found
-        for unit, found in units.items():
-            shares = np.zeros(found.shape)
-            np.divide(found, network, out=shares, where=network > 0, dtype=np.float64)
+            units[unit] = np.maximum(units[unit], values) if unit in units else values
+        for unit, values in units.items():
+            shares = np.zeros(values.shape)
+            np.divide(values, network, out=shares, where=network > 0, dtype=np.float64)
             sums[unit] = sums.get(unit, 0) + np.rint(shares / PART).astype(np.int64).sum(axis=0)
         layers.update(scores)
     if not sums:
         return {}
     order = sorted(sums)
     falling = np.argsort(-np.concatenate([sums[unit] for unit in order]), kind="stable")
-    place = np.empty_like(falling)
-    place[falling] = np.arange(len(falling))
+    ranks = np.empty_like(falling)
+    ranks[falling] = np.arange(len(falling))
     ends = np.cumsum([len(sums[unit]) for unit in order])
-    of_unit = dict(zip(order, np.split(place, ends[:-1]), strict=True))
+    of_unit = dict(zip(order, np.split(ranks, ends[:-1]), strict=True))
     return {sublayer: of_unit[_unit(sublayer)] for sublayer in sorted(layers)}
 
 
@@ -182,7 +188,7 @@ def quality(scores: pl.LazyFrame, layer: int, sublayer: str) -> pl.LazyFrame:
     |F(1) − F(0)| / |F|; null where F is 0.
     """
     measures = {
-        # Not of the change, which may be near zero where scores of both signs are large.
+        # Not a share of the change, which may be near zero where scores of both signs are large.
         "residual": pl.col(f"{sublayer}_residual").abs() / pl.col(f"{sublayer}_scale"),
         "signal": pl.col(f"{sublayer}_change").abs() / pl.col("full").abs(),
     }
@@ -200,35 +206,37 @@ def quality(scores: pl.LazyFrame, layer: int, sublayer: str) -> pl.LazyFrame:
     return pl.concat(frames)
 
 
-def _check(places: Mapping[Location, np.ndarray], excluded_outliers: Sequence[int]) -> None:
-    for (layer, name), place in places.items():
-        if max(excluded_outliers) > place.max():
+def _check(ranks: Mapping[Location, np.ndarray], excluded_outliers: Sequence[int]) -> None:
+    for (layer, name), own in ranks.items():
+        if max(excluded_outliers) > own.max():
             raise WellspringError(
                 "study.attribute.excluded_outliers: "
                 f"{max(excluded_outliers)} outlier units are all "
-                f"{len(place)} neurons of layer {layer}, {name}, "
+                f"{len(own)} neurons of layer {layer}, {name}, "
                 "which leaves no maximum: leave out fewer"
             )
 
 
 def _normalisers(
-    scores: Mapping[Location, np.ndarray], places: Mapping[Location, np.ndarray], lefts: set[int]
+    scores: Mapping[Location, np.ndarray], ranks: Mapping[Location, np.ndarray], lefts: set[int]
 ) -> dict[tuple[Location, Normaliser, int], np.ndarray]:
     """[texts] float64 for each sub-layer, normaliser and number of units left out."""
-    found: dict[tuple[Location, Normaliser, int], np.ndarray] = {}
+    normalisers: dict[tuple[Location, Normaliser, int], np.ndarray] = {}
     for left in sorted(lefts):
-        for sublayer, given in scores.items():
-            rest, neurons = given, given.shape[1]
+        for sublayer, values in scores.items():
+            rest, neurons = values, values.shape[1]
             if left:
-                kept = places[sublayer] >= left
-                rest, neurons = np.where(kept, given, 0), kept.sum()
+                included = ranks[sublayer] >= left
+                rest, neurons = np.where(included, values, 0), included.sum()
             total = rest.astype(np.float64).sum(axis=1)
-            found[sublayer, "sublayer-max", left] = rest.max(axis=1).astype(np.float64)
-            found[sublayer, "sublayer-mean", left] = total / neurons
-            found[sublayer, "share-of-sum", left] = total
-        network = np.max([found[sublayer, "sublayer-max", left] for sublayer in scores], axis=0)
-        found.update({(sublayer, "network-max", left): network for sublayer in scores})
-    return found
+            normalisers[sublayer, "sublayer-max", left] = rest.max(axis=1).astype(np.float64)
+            normalisers[sublayer, "sublayer-mean", left] = total / neurons
+            normalisers[sublayer, "share-of-sum", left] = total
+        network = np.max(
+            [normalisers[sublayer, "sublayer-max", left] for sublayer in scores], axis=0
+        )
+        normalisers.update({(sublayer, "network-max", left): network for sublayer in scores})
+    return normalisers
 
 
 def _count(
@@ -238,16 +246,16 @@ def _count(
     settings: Sequence[_Setting],
 ) -> None:
     """Add a chunk's active neurons and its texts' measures."""
-    for sublayer, found in scores.items():
-        tally, (texts, neurons) = tallies[sublayer], found.shape
+    for sublayer, own in scores.items():
+        tally, (texts, neurons) = tallies[sublayer], own.shape
         values = np.empty((len(settings) + 2, texts))
         for row, (normaliser, left, threshold) in enumerate(settings):
-            active = found > _bounds(normalisers[sublayer, normaliser, left], threshold)[:, None]
+            active = own > _bounds(normalisers[sublayer, normaliser, left], threshold)[:, None]
             tally.active[row] += active.sum(axis=0)
             values[row] = np.count_nonzero(active, axis=1) / neurons
         total = normalisers[sublayer, "share-of-sum", 0]
-        values[-2] = _effective_number(found, total)
-        values[-1] = _gini(found, total)
+        values[-2] = _effective_number(own, total)
+        values[-1] = _gini(own, total)
         tally.values.append(values)
 
 
@@ -278,16 +286,16 @@ def _gini(scores: np.ndarray, total: np.ndarray) -> np.ndarray:
         return weighted / (neurons * total)
 
 
-def _hold(tallies: Mapping[Location, _Tally], scores: Mapping[Location, np.ndarray]) -> None:
-    """Add who holds each text's maximum, in each sub-layer and in the network."""
-    largest = np.stack([found.max(axis=1) for found in scores.values()])
+def _count_top(tallies: Mapping[Location, _Tally], scores: Mapping[Location, np.ndarray]) -> None:
+    """Count the neuron with each text's largest score, in each sub-layer and in the network."""
+    largest = np.stack([values.max(axis=1) for values in scores.values()])
     winner = largest.argmax(axis=0)
-    for number, (sublayer, found) in enumerate(scores.items()):
-        top_neurons = found.argmax(axis=1)
+    for number, (sublayer, values) in enumerate(scores.items()):
+        top_neurons = values.argmax(axis=1)
         scored = largest[number] > 0
         for scope, chosen in (("sublayer", scored), ("network", scored & (winner == number))):
-            held = np.bincount(top_neurons[chosen], minlength=found.shape[1])
-            tallies[sublayer].held[scope] += held
+            counts = np.bincount(top_neurons[chosen], minlength=values.shape[1])
+            tallies[sublayer].top_counts[scope] += counts
 
 
 def _frames(
@@ -310,8 +318,8 @@ def _frames(
         values = np.concatenate(tally.values, axis=1)
         grid = _grid(of_texts, pl.Series("text_id", ids), values, "value")
         texts.append(_shaped(grid.with_columns(pl.col("value").fill_nan(None)), TEXTS, where))
-        for scope, held in tally.held.items():
-            frame = pl.DataFrame({"neuron": neurons, "texts": held}).filter(pl.col("texts") > 0)
+        for scope, tops in tally.top_counts.items():
+            frame = pl.DataFrame({"neuron": neurons, "texts": tops}).filter(pl.col("texts") > 0)
             top_neurons.append(_shaped(frame, TOP_NEURONS, where | {"scope": scope}))
     in_order = pl.concat(top_neurons).sort("scope", maintain_order=True)
     return pl.concat(counts), pl.concat(texts), in_order

@@ -23,7 +23,7 @@ Tokens = tuple[int, ...]
 
 @dataclass(frozen=True)
 class Encoded:
-    """The vectors of some texts."""
+    """The vectors of a batch of texts."""
 
     rows: list[int]
     """Positions of the texts in what `encode` was given."""
@@ -40,7 +40,7 @@ def tokenise(
 
     Where they are too many the text is cut, on the tokenizer's own side, and never the template: a
     cut text gives the tokens of the template with that much of the text in it. The template's end
-    token, and under `eos` pooling an end token in any case, stands behind the cut text. Under
+    token, and under `eos` pooling an end token in any case, follows the cut text. Under
     `last-position` template and end token are cut with the text, as published.
 
     Raises WellspringError for a template that is longer than `length`, and for `eos` pooling
@@ -68,16 +68,16 @@ def tokenise(
             f"{length}: raise the encoder's query_length or passage_length, or shorten its "
             "query_template or passage_template"
         )
-    # Truncation takes tokens from one end. The template must not stand there.
+    # Truncation takes tokens from one end. The template must not be there.
     exposed = after if tokenizer.truncation_side == "right" else before
     encoded = tokenizer(written, truncation=True, max_length=room + bool(exposed))
     ids = encoded["input_ids"]
-    long = {
-        row: _places(tokenizer, encoded, row, texts[row], before)
+    cuts = {
+        row: _cuts(tokenizer, encoded, row, texts[row], before)
         for row, tokens in enumerate(ids)
         if len(tokens) > room
     }
-    for row, tokens in _cut(tokenizer, texts, long, before, after, room):
+    for row, tokens in _cut(tokenizer, texts, cuts, before, after, room):
         ids[row] = tokens
     if appended:
         return [tuple(row) if row and row[-1] == last else (*row, last) for row in ids]
@@ -85,10 +85,10 @@ def tokenise(
     return [tuple(row) or (last or 0,) for row in ids]
 
 
-def _places(tokenizer, encoded, row: int, text: str, before: str) -> Sequence[int]:
-    """How many characters of a text so many of its tokens hold: none, one, and so on."""
+def _cuts(tokenizer, encoded, row: int, text: str, before: str) -> Sequence[int]:
+    """How many characters of a text its first tokens hold: none, one token, two, and so on."""
     if not tokenizer.is_fast:
-        # It does not tell. A character is about as good a step as a token.
+        # It does not say. A character is about as good a step as a token.
         return range(len(text) + 1)
     start, spans = len(before), [span for span in encoded[row].offsets if span[0] < span[1]]
     if tokenizer.truncation_side == "right":
@@ -98,47 +98,51 @@ def _places(tokenizer, encoded, row: int, text: str, before: str) -> Sequence[in
     edges = [edge for edge in edges if 0 < edge <= len(text)]
     if edges[-1:] == [len(text)]:
         edges.append(len(text) + 1)
-    places = [0]
+    cuts = [0]
     for edge, following in pairwise(edges):
         # Several tokens may make one character, which the last of them completes.
-        places.append(edge if edge < following else places[-1])
-    return places
+        cuts.append(edge if edge < following else cuts[-1])
+    return cuts
 
 
 def _cut(
     tokenizer,
     texts: Sequence[str],
-    places: dict[int, Sequence[int]],
+    cuts: dict[int, Sequence[int]],
     before: str,
     after: str,
     room: int,
 ) -> Iterator[tuple[int, Sequence[int]]]:
-    """Token ids of the texts that have places to be cut at, each with as much as fits of it."""
-    pending = {row: len(kept) - 1 for row, kept in places.items()}
+    """Token ids of the texts, each cut to as much as fits.
+
+    cuts: of each text, how many characters may stay, rising."""
+    pending = {row: len(count) - 1 for row, count in cuts.items()}
     while pending:
         written = []
-        for row, place in pending.items():
-            kept, text = places[row][place], texts[row]
-            text = text[:kept] if tokenizer.truncation_side == "right" else text[len(text) - kept :]
+        for row, index in pending.items():
+            count, text = cuts[row][index], texts[row]
+            text = (
+                text[:count] if tokenizer.truncation_side == "right" else text[len(text) - count :]
+            )
             written.append(before + text + after)
         # Written and split anew: at its end a cut text may meet the template in other tokens.
         tried, pending = pending, {}
-        for (row, place), tokens in zip(
+        for (row, index), tokens in zip(
             tried.items(), tokenizer(written)["input_ids"], strict=True
         ):
             if (excess := len(tokens) - room) > 0:
-                pending[row] = max(0, place - excess)
+                pending[row] = max(0, index - excess)
             else:
                 yield row, tokens
 
 
 def _own_end(tokenizer) -> int | None:
-    """The special token that the tokenizer itself puts behind every text, if it does."""
+    """The special token that the tokenizer itself puts after every text, if it does."""
     around = tokenizer("")["input_ids"]
     full = tokenizer("a")["input_ids"]
     plain = tokenizer("a", add_special_tokens=False)["input_ids"]
-    for place in range(len(around)):
-        if plain and around[:place] + plain + around[place:] == full:
+    for position in range(len(around)):
+        if plain and around[:position] + plain + around[position:] == full:
             return around[-1]
     return None
 
@@ -181,9 +185,9 @@ def encode(
     for run in batches([max(len(ids), padding.least) for ids in distinct], budget):
         batch = [distinct[position] for position in run]
         parts = [
-            found
-            for _, found in fitting(
-                batch, lambda some: _vectors(backbone, some, padding, pooling, normalise), len
+            encoded
+            for _, encoded in fitting(
+                batch, lambda part: _vectors(backbone, part, padding, pooling, normalise), len
             )
         ]
         vectors, splits = np.concatenate(parts, axis=1), len(parts) - 1
@@ -231,9 +235,9 @@ def padded(
     ids = torch.full((len(batch), width), padding.token, dtype=torch.long)
     mask = torch.zeros(len(batch), width, dtype=torch.long)
     for row, sequence in enumerate(batch):
-        place = slice(width - len(sequence), width) if padding.left else slice(len(sequence))
-        ids[row, place] = torch.tensor(sequence)
-        mask[row, place] = 1
+        columns = slice(width - len(sequence), width) if padding.left else slice(len(sequence))
+        ids[row, columns] = torch.tensor(sequence)
+        mask[row, columns] = 1
     highest, embedded = int(ids.max()), backbone.embedded
     if embedded is not None and highest >= embedded:
         token = backbone.tokenizer.convert_ids_to_tokens(highest)
@@ -261,12 +265,12 @@ def fitting(
     tokens: a row's length, for the error. Raises WellspringError for a row that does not fit alone.
     """
     try:
-        found = run(rows)
+        result = run(rows)
     except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
         if not out_of_memory(error):
             raise
     else:
-        yield rows, found
+        yield rows, result
         return
     if len(rows) == 1:
         raise WellspringError(
@@ -285,7 +289,7 @@ def _vectors(
 ) -> np.ndarray:
     ids, mask = padded(backbone, batch, padding)
     states = backbone.states(ids, mask)
-    # A large model's layers may lie on several devices.
+    # A large model's layers may be on several devices.
     pooled = [pool(state, mask.to(state.device), pooling).to(backbone.device) for state in states]
     vectors = torch.stack(pooled)
     if normalise:

@@ -57,11 +57,11 @@ class Estimate:
         return self.value / len(self.influence) + self.influence.sum(1)
 
     def kept(self, cells: np.ndarray | Sequence[int]) -> Estimate:
-        """Some of the cells, by place or by mask."""
+        """Some of the cells, by index or by mask."""
         return Estimate(self.value[cells], self.influence[..., cells], self.clusters[cells])
 
     def weighted(self, weights: np.ndarray) -> Estimate:
-        """Sums of cells: weights [C, K] give K new ones; NaN where a cell is that counts."""
+        """Sums of cells: weights [C, K] give K new ones; NaN where a cell that counts is NaN."""
         counts = weights != 0
         undefined = (np.isnan(self.value)[:, None] & counts).any(0)
         value = np.where(undefined, np.nan, np.nan_to_num(self.value) @ weights)
@@ -86,7 +86,7 @@ class Spread:
         clusters: variance from the choice of clusters.
         repetitions: what repetitions add to it; 0 with one of them.
         freedom: degrees of freedom of their sum.
-        of_repetitions: those that few repetitions alone would leave it; ∞ where they add nothing.
+        of_repetitions: those that few repetitions alone would leave; ∞ where they add nothing.
     """
 
     clusters: np.ndarray
@@ -130,9 +130,9 @@ def mean(values: np.ndarray, over: np.ndarray | None = None) -> Estimate:
     """
     present = ~np.isnan(values)
     over = present.astype(np.float64) if over is None else np.where(present, over, 0)
-    found = ratio(np.where(present, values, 0)[:, None], over[:, None])
+    estimate = ratio(np.where(present, values, 0)[:, None], over[:, None])
     # A denominator may be 0 where a cluster was observed.
-    return Estimate(found.value, found.influence, present.sum(0))
+    return Estimate(estimate.value, estimate.influence, present.sum(0))
 
 
 def cohen_d_z(numerators: np.ndarray, denominators: np.ndarray) -> Estimate:
@@ -198,7 +198,7 @@ def interval(
     proportion: bool = False,
     confidence: float = CONFIDENCE,
 ) -> Interval:
-    """The interval of each cell; see the module for what it is made of.
+    """The interval of each cell; see the module for how it is built.
 
     Args:
         lower, upper: what the quantity cannot fall below or exceed, [C] or one for all.
@@ -231,8 +231,8 @@ def detectable(estimate: Estimate, confidence: float = CONFIDENCE) -> np.ndarray
     """[C]: the smallest true effect for which such an interval excludes 0 at 80 % power."""
     variance = spread(estimate)
     tails = [special.stdtrit(variance.freedom, share) for share in ((1 + confidence) / 2, POWER)]
-    found = sum(tails) * variance.error
-    return np.where(found > ROUNDING * np.maximum(np.abs(estimate.value), 1e-6), found, np.nan)
+    effect = sum(tails) * variance.error
+    return np.where(effect > ROUNDING * np.maximum(np.abs(estimate.value), 1e-6), effect, np.nan)
 
 
 def _inflation(clusters: np.ndarray) -> np.ndarray:
@@ -275,7 +275,7 @@ def _hull(
     root = np.sqrt(clusters)
     moved = estimate.influence.sum(1)
     with np.errstate(divide="ignore", invalid="ignore"):
-        # Of the whole distribution: what repetitions add is taken for symmetric.
+        # The skewness of the whole distribution: what repetitions add is assumed to be symmetric.
         skewness = root * np.power(moved, 3).sum(0) / np.square(moved).sum(0) ** 1.5
         skewness *= (variance.clusters / np.square(error)) ** 1.5
     skewness = np.nan_to_num(skewness)

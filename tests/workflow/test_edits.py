@@ -1,4 +1,4 @@
-"""Exactly what each edit of configuration, code and inputs reruns (the table in the README)."""
+"""Exactly what each edit of configuration, code and inputs reruns (the table in docs/reruns.md)."""
 
 from __future__ import annotations
 
@@ -313,8 +313,8 @@ SILENT_EDITS = [
     (f"{PACKAGE}/embeddings.py", '"""Texts to vectors', '"""Text to vectors'),
     (
         f"{PACKAGE}/cli/embeddings.py",
-        "messages.counts(",
-        "messages.say('!')\n        messages.counts(",
+        "job.counts(",
+        "job.say('!')\n    job.counts(",
     ),
     # A method, a format, an architecture and a source that the study does not use.
     (f"{PACKAGE}/attributions/methods.py", "import torch\n", "import torch\n\nREAL_CHANGE = 1\n"),

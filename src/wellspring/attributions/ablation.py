@@ -1,14 +1,14 @@
-"""Is an attribution real? The embedding without a text's highest and lowest neurons, set against
+"""Is an attribution real? The embedding without a text's highest and lowest neurons, compared with
 random ones that are matched to them.
 
 Ablating a neuron replaces its output of the linear map, bias included, at all positions of the
 text: by zero, where the path of the integrated gradients begins, or as `replacement` says.
 
-Where a score stands among others may only tell where the neuron lies: the lowest neurons of the
+The rank of a score may only show where the neuron is: the lowest neurons of the
 whole network may all be in one block. So a random choice matches the one that it is compared with
 in everything but the scores: it has as many neurons in every stratum, of the same layer and, on
-request, of the same magnitude. The compared neurons themselves are left out of it, save where a
-stratum has too few others; `shared` tells how many they are.
+request, of the same magnitude. The compared neurons themselves are left out of it, except where
+a stratum has too few others; `shared` says how many they are.
 """
 
 from __future__ import annotations
@@ -58,11 +58,11 @@ def chosen(
 ) -> list[Chosen]:
     """Each text's highest and lowest neurons and, of either, `draws` matched random choices.
 
-    scores: absolute ones [texts, units], a sub-layer's neurons in all layers. strata: which units
-    may stand for one another, int64 [texts, units] from 0. ids: of the texts. More of the highest
-    or lowest neurons hold the fewer. Equal scores are ordered at random, by (seed, id), and the
-    random choices are drawn by (seed, id, choice, draw). Raises WellspringError where the highest
-    and the lowest would overlap.
+    scores: absolute scores [texts, units], a sub-layer's neurons in all layers. strata: which units
+    may stand for one another, int64 [texts, units] from 0. ids: of the texts. A larger choice of
+    the highest or lowest neurons contains the smaller ones. Equal scores are ordered at random, by
+    (seed, id), and the random choices are drawn by (seed, id, choice, draw). Raises WellspringError
+    where the highest and the lowest would overlap.
     """
     units = scores.shape[1]
     if 2 * neurons > units:
@@ -76,46 +76,46 @@ def chosen(
         "bottom": ordered[:, units - neurons :],
     }
     return [
-        found
-        for choice, held in ends.items()
-        for found in _with_random(choice, held, strata, ids, seed, draws)
+        selection
+        for choice, end in ends.items()
+        for selection in _with_random(choice, end, strata, ids, seed, draws)
     ]
 
 
 def _ordered(scores: np.ndarray, text: str, seed: int) -> np.ndarray:
     """Units by falling score."""
-    # Scores are stored coarsely: without it, of equal ones the first layers' would come first.
+    # Scores are stored coarsely: without it, the first layers would win among equal ones.
     order = generator(seed, text, "ties").permutation(len(scores))
     return order[np.argsort(-scores[order], kind="stable")]
 
 
 def _with_random(
     choice: Choice,
-    held: np.ndarray,
+    units: np.ndarray,
     strata: np.ndarray,
     ids: Sequence[str],
     seed: int,
     draws: int,
 ) -> Iterator[Chosen]:
     """A choice of units [texts, neurons], and the random ones that are matched to it."""
-    yield Chosen(choice, 0, held, np.full(len(ids), np.nan))
+    yield Chosen(choice, 0, units, np.full(len(ids), np.nan))
     for draw in range(draws):
         drawn = [
             _matched(own, levels, generator(seed, text, MATCHED[choice], draw))
-            for own, levels, text in zip(held, strata, ids, strict=True)
+            for own, levels, text in zip(units, strata, ids, strict=True)
         ]
-        shared = [np.isin(*pair).mean() for pair in zip(drawn, held, strict=True)]
+        shared = [np.isin(*pair).mean() for pair in zip(drawn, units, strict=True)]
         yield Chosen(MATCHED[choice], draw, np.stack(drawn), np.array(shared))
 
 
-def _matched(held: np.ndarray, strata: np.ndarray, random: np.random.Generator) -> np.ndarray:
-    """As many units of each stratum as `held` has there: others first, then those of `held`."""
-    own = np.isin(np.arange(len(strata)), held)
+def _matched(units: np.ndarray, strata: np.ndarray, random: np.random.Generator) -> np.ndarray:
+    """As many units of each stratum as `units` has there: others first, then those of `units`."""
+    own = np.isin(np.arange(len(strata)), units)
     order = np.lexsort((random.permutation(len(strata)), own, strata))
     sizes = np.bincount(strata)
-    place = np.arange(len(strata)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
-    wanted = np.bincount(strata[held], minlength=len(sizes))
-    return order[place < np.repeat(wanted, sizes)]
+    rank = np.arange(len(strata)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
+    counts = np.bincount(strata[units], minlength=len(sizes))
+    return order[rank < np.repeat(counts, sizes)]
 
 
 def layers_of(texts: int, layers: int, neurons: int) -> np.ndarray:
@@ -166,7 +166,7 @@ def ablated(
 
     tokens: ids as from `embeddings.tokenise`; a text may stand there more than once. masks: {}
     gives the whole vectors. budget: padded tokens in one forward pass. widths: the positions that
-    each text is padded to; None: as many as its batch needs. replacements: what takes the place of
+    each text is padded to; None: as many as its batch needs. replacements: what replaces
     an ablated output; None: zero. Returns float32 [texts, hidden], in the order of the texts. A
     batch that does not fit into memory is halved until it does; WellspringError for a text that
     does not fit alone.
@@ -174,28 +174,28 @@ def ablated(
     padding = padding_of(backbone, pooling)
     changes = [
         _Change(
-            *sublayer(backbone.model, backbone.architecture, place[0] - 1, place[1]),
+            *sublayer(backbone.model, backbone.architecture, location[0] - 1, location[1]),
             torch.from_numpy(mask),
-            replacements[place] if replacements else zero,
+            replacements[location] if replacements else zero,
         )
-        for place, mask in masks.items()
+        for location, mask in masks.items()
     ]
     vectors = np.empty((len(tokens), backbone.hidden), dtype=np.float32)
     for rows, least in runs(tokens, widths, budget):
         own = replace(padding, least=least)
 
-        def run(some: list[int], own: Padding = own) -> np.ndarray:
-            batch = [tokens[row] for row in some]
-            return _vectors(backbone, batch, own, pooling, changes, some)
+        def run(part: list[int], own: Padding = own) -> np.ndarray:
+            batch = [tokens[row] for row in part]
+            return _vectors(backbone, batch, own, pooling, changes, part)
 
-        for some, found in fitting(rows, run, lambda row: len(tokens[row])):
-            vectors[some] = found
+        for part, values in fitting(rows, run, lambda row: len(tokens[row])):
+            vectors[part] = values
     return vectors
 
 
 @dataclass(frozen=True)
 class _Change:
-    """What is done to one linear map's output."""
+    """A change of one linear map's output."""
 
     linear: nn.Linear
     columns: slice
@@ -282,14 +282,14 @@ def effects(
     after, before = (
         np.array(
             [
-                _ranking(*given, similarity, side)
-                for given in zip(vectors, partners, negatives, strict=True)
+                _ranking(*arrays, similarity, side)
+                for arrays in zip(vectors, partners, negatives, strict=True)
             ]
         ).reshape(-1, 2)
         for vectors in (ablated, whole)
     )
     return Effects(
-        # A vector of zeros has no direction: nothing of the whole one's is left.
+        # A vector of zeros has no direction: nothing of the whole vector's direction is left.
         change=np.where(ablated.any(axis=1), apart / 2, 1),
         length_change=lengths - 1,
         margin=after[:, 0],
@@ -314,9 +314,9 @@ def _ranking(
     if similarity == "cosine":
         vectors = _unit(vectors)
     # Row by row: equal texts must get equal scores, and a matrix product may round them apart.
-    wanted, *others = (vectors[1:] * vectors[0]).sum(axis=1)
-    best = wanted >= max(others)
-    return wanted - np.mean(others), best / (1 + others.count(wanted))
+    score, *others = (vectors[1:] * vectors[0]).sum(axis=1)
+    best = score >= max(others)
+    return score - np.mean(others), best / (1 + others.count(score))
 
 
 def _unit(vectors: np.ndarray) -> np.ndarray:

@@ -25,12 +25,12 @@ from wellspring.models.architecture import SublayerName
 from wellspring.models.load import Backbone
 
 MOST_POINTS = 31
-"""Where a tolerance stops asking for more."""
+"""The most quadrature points that a tolerance may ask for."""
 
 
 @dataclass(frozen=True)
 class AttributedTexts:
-    """The scores of some texts."""
+    """The scores of a batch of texts."""
 
     rows: list[int]
     """Positions of the texts in what `attribute` was given."""
@@ -63,13 +63,13 @@ def attribute(
 
     Raises WellspringError for a text longer than the model's positions, and as `scores` does.
     """
-    places = [len(ids) for ids in tokens] if widths is None else widths
-    if backbone.positions is not None and max(places, default=0) > backbone.positions:
+    lengths = [len(ids) for ids in tokens] if widths is None else widths
+    if backbone.positions is not None and max(lengths, default=0) > backbone.positions:
         raise WellspringError(
-            f"a text has {max(places)} positions, the model has {backbone.positions}: lower the "
+            f"a text has {max(lengths)} positions, the model has {backbone.positions}: lower the "
             "attribution's query_length or passage_length"
         )
-    order = sorted(range(len(tokens)), key=lambda row: (-places[row], tokens[row], row))
+    order = sorted(range(len(tokens)), key=lambda row: (-lengths[row], tokens[row], row))
     job = _Job(
         backbone,
         tokens,
@@ -81,7 +81,7 @@ def attribute(
     )
     points, start = method.usual_points, 0
     while start < len(order):
-        width = places[order[start]]
+        width = lengths[order[start]]
         rows = order[start : start + max(1, budget // (points * width))]
         if widths is not None:
             # Another width would change the text's scores.
@@ -89,9 +89,9 @@ def attribute(
             job = replace(job, padding=replace(job.padding, least=width))
         at_once = min(max(1, budget // (len(rows) * width)), points)
         halved = 0
-        for done in _fitted(job, rows, at_once):
-            yield done
-            halved = max(halved, done.splits)
+        for attributed in _fitted(job, rows, at_once):
+            yield attributed
+            halved = max(halved, attributed.splits)
         if halved:
             # What did not fit once would not fit the next time.
             budget = max(1, len(rows) * width * at_once >> halved)
@@ -123,7 +123,7 @@ def scores(
 
 @dataclass(frozen=True)
 class _Sums:
-    """What is kept of a text's products W_ij Σ_t G_ti x_tj."""
+    """Sums over a text's products W_ij Σ_t G_ti x_tj."""
 
     absolute: torch.Tensor
     """[texts, neurons]"""
@@ -133,7 +133,7 @@ class _Sums:
     """Sum over all weights and biases [texts]."""
 
     def updated(self, texts: Sequence[int], sums: _Sums) -> _Sums:
-        """With those of some texts instead."""
+        """The sums with those of these texts replaced."""
         index = torch.tensor(texts, device=self.whole.device)
         pairs = ((getattr(self, kind.name), getattr(sums, kind.name)) for kind in fields(self))
         return _Sums(*(old.index_copy(0, index, new) for old, new in pairs))
@@ -186,10 +186,10 @@ def _integral(value: Value, quadrature: Quadrature, at_once: int | None) -> torc
 def _gradients(
     value: Value, points: Sequence[float], at_once: int | None
 ) -> Iterator[torch.Tensor]:
-    """∂F/∂z at each scale [points, texts, tokens, neurons], some points at a time."""
+    """∂F/∂z at each scale [points, texts, tokens, neurons], a few points at a time."""
     passes = -(-len(points) // (at_once or len(points)))
-    for some in torch.tensor(points, dtype=torch.float64).chunk(passes):
-        z = value.scaled(some).requires_grad_()
+    for scales in torch.tensor(points, dtype=torch.float64).chunk(passes):
+        z = value.scaled(scales).requires_grad_()
         with torch.enable_grad():
             summed = value(z).sum()
         yield torch.autograd.grad(summed, z)[0][..., value.suffix.rows]
@@ -202,27 +202,27 @@ def _refined(
     texts = len(value.shares)
     left, points = list(range(texts)), np.zeros(texts, dtype=np.int64)
     known: dict[float, torch.Tensor] = {}
-    found = before = None
+    result = before = None
     while True:
         new = [point for point in rule.points if point not in known]
         fitting = at_once and max(1, at_once * texts // len(left))
-        gradients = [part for some in _gradients(value, new, fitting) for part in some]
+        gradients = [part for chunk in _gradients(value, new, fitting) for part in chunk]
         known |= zip(new, gradients, strict=True)
         total = torch.zeros_like(gradients[0])
         for point, weight in zip(rule.points, rule.weights, strict=True):
             total.add_(known[point], alpha=weight)
         sums = _sums(value.suffix, total)
-        found = sums if found is None else found.updated(left, sums)
+        result = sums if result is None else result.updated(left, sums)
         points[left] = len(rule)
-        kept = list(range(len(left)))
+        rest = list(range(len(left)))
         if before is not None:
             change = (sums.absolute - before).abs().amax(dim=1)
             missed = change > tolerance * sums.absolute.amax(dim=1)
-            kept = torch.nonzero(missed).flatten().tolist()
-        if not kept or 2 * len(rule) + 1 > MOST_POINTS:
-            return found, points
-        left, before, rule = [left[text] for text in kept], sums.absolute[kept], rule.extended()
-        value, known = value.select(kept), {point: part[kept] for point, part in known.items()}
+            rest = torch.nonzero(missed).flatten().tolist()
+        if not rest or 2 * len(rule) + 1 > MOST_POINTS:
+            return result, points
+        left, before, rule = [left[text] for text in rest], sums.absolute[rest], rule.extended()
+        value, known = value.select(rest), {point: part[rest] for point, part in known.items()}
 
 
 @dataclass(frozen=True)
@@ -243,12 +243,12 @@ def _fitted(job: _Job, rows: list[int], at_once: int, splits: int = 0) -> Iterat
         ids, mask = padded(job.backbone, [job.tokens[row] for row in rows], job.padding)
         target = job.target.select(rows)
         names = [job.names[row] for row in rows]
-        found = job.scorer(job.backbone, ids, mask, target, job.method, at_once, names)
+        scores = job.scorer(job.backbone, ids, mask, target, job.method, at_once, names)
     except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
         if not out_of_memory(error):
             raise
     else:
-        yield AttributedTexts(rows, found, splits)
+        yield AttributedTexts(rows, scores, splits)
         return
     if len(rows) == at_once == 1:
         raise WellspringError(

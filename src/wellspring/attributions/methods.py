@@ -73,11 +73,11 @@ def _scores(
 
     # An activation is there whether or not F depends on it.
     every = kind == "activation"
-    found = solved(backbone, ids, mask, target, method, solve, names, every)
+    by_sublayer = solved(backbone, ids, mask, target, method, solve, names, every)
     if kind in COMPLETE:
-        return found
+        return by_sublayer
     absent = np.full(len(ids), np.nan)
-    return {name: replace(scores, residual=absent) for name, scores in found.items()}
+    return {name: replace(scores, residual=absent) for name, scores in by_sublayer.items()}
 
 
 def _attributions(

@@ -36,10 +36,10 @@ def last_vectors(
     """Vectors of the last layer [texts, hidden], float32, not normalised."""
     tokens = tokenised(backbone, texts, encoding)
     vectors = torch.empty(len(texts), backbone.hidden)
-    for done in embeddings.encode(
+    for encoded in embeddings.encode(
         backbone, tokens, encoding.pooling, budget=budget, length=encoding.length
     ):
-        vectors[done.rows] = torch.from_numpy(done.vectors[-1])
+        vectors[encoded.rows] = torch.from_numpy(encoded.vectors[-1])
     return vectors
 
 

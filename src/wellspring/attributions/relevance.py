@@ -4,7 +4,7 @@ what it computes.
 Gradients of a deep network are noisy where attention saturates and layer norms cancel. Layer-wise
 relevance propagation takes each part by a rule instead:
 
-| part | what is held constant |
+| part | what stays constant |
 | --- | --- |
 | layer norm, and division of the embedding by its length | the denominator |
 | attention | the weights, so that only values are passed on |
@@ -76,7 +76,7 @@ Hook = Callable[..., torch.Tensor | None]
 
 
 def _hooks(backbone: Backbone) -> Iterator[tuple[nn.Module, Hook]]:
-    """Modules and what is done to their outputs, in this order."""
+    """Modules and the hooks that change their outputs, in this order."""
     model, architecture = backbone.model, backbone.architecture
     for module in model.modules():
         if NORM.search(type(module).__name__):
@@ -120,8 +120,9 @@ def _attention(block: nn.Module, meeting: nn.Module | None) -> Iterator[tuple[nn
         for name, module in named.items()
         if isinstance(module, nn.Linear)
     }
-    found = [[linears[n][1] for n in names if n in linears] for names in (QUERIES, KEYS, FUSED)]
-    queries, keys, fused = found
+    queries, keys, fused = (
+        [linears[n][1] for n in names if n in linears] for names in (QUERIES, KEYS, FUSED)
+    )
     if len(queries) == len(keys) == 1 and not fused:
         yield queries[0], _constant
         yield keys[0], _constant
@@ -190,6 +191,6 @@ def _constant(module: nn.Module, arguments: tuple, output: torch.Tensor) -> torc
 def _values_alone(
     values: int, module: nn.Module, arguments: tuple, output: torch.Tensor
 ) -> torch.Tensor:
-    kept = output.clone()
-    kept[..., :-values] = output[..., :-values].detach()
-    return kept
+    detached = output.clone()
+    detached[..., :-values] = output[..., :-values].detach()
+    return detached

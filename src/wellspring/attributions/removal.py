@@ -80,14 +80,14 @@ def _without(
     # The first copy loses nothing.
     losses: list[Sequence[int]] = [[], *(suffix.rows.start + groups).tolist()]
 
-    def run(some: list[int]) -> np.ndarray:
-        z = suffix.z.repeat(len(some), 1, 1, 1)
-        for copy, lost in zip(z, some, strict=True):
+    def run(batch: list[int]) -> np.ndarray:
+        z = suffix.z.repeat(len(batch), 1, 1, 1)
+        for copy, lost in zip(z, batch, strict=True):
             copy[..., losses[lost]] = 0
         return pooled(suffix(z), shares)[:, 0].cpu().numpy()
 
     parts = []
     for start in range(0, len(losses), at_once):
-        some = list(range(start, min(start + at_once, len(losses))))
-        parts += [found for _, found in fitting(some, run, lambda _: length)]
+        batch = list(range(start, min(start + at_once, len(losses))))
+        parts += [vectors for _, vectors in fitting(batch, run, lambda _: length)]
     return np.concatenate(parts)

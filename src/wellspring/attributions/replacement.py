@@ -1,10 +1,10 @@
-"""What takes the place of an ablated neuron's output, and how large that output is.
+"""What replaces an ablated neuron's output, and how large that output is.
 
-Zero may lie far from everything that a neuron ever gives. Its mean over tokens, and its output at a
+Zero may be far from everything that a neuron ever gives. Its mean over tokens, and its output at a
 random token of another text, do not.
 
 A neuron's magnitude is |activation| × norm of its outgoing weights, the mean over a text's tokens:
-how much it writes, whatever the embedding reads of it. An inner neuron's activation is what the
+how much it writes, whether or not the embedding reads it. An inner neuron's activation is what the
 output map takes in (behind the nonlinearity, and times the gate where there is one), and its
 outgoing weights are that map's column. An output neuron writes into the residual stream, with
 weight 1.
@@ -38,7 +38,7 @@ POOLED = 256
 """Tokens that outputs are resampled from."""
 
 HELD = 256 << 20
-"""Bytes of their outputs: fewer tokens of a model that would need more."""
+"""Bytes that their outputs may take; a model that would need more gets fewer tokens."""
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ class Watched:
 
     outputs: Mapping[Place, Outputs]
     owners: np.ndarray
-    """The text that each of the pool's tokens is of [tokens]."""
+    """The text that each of the pool's tokens comes from [tokens]."""
 
 
 def zero(texts: Sequence[int], positions: int) -> torch.Tensor:
@@ -76,15 +76,15 @@ def mean(outputs: Outputs) -> Replacement:
 def resampled(outputs: Outputs, donors: np.ndarray, left: bool = False) -> Replacement:
     """The replacement by the outputs at a pool's tokens.
 
-    donors: which token takes the place of each position, int64 [texts, positions], as from
+    donors: which token replaces that of each position, int64 [texts, positions], as from
     `donors_of`; copies of the texts may follow them. left: whether padding stands on the left, so
     that positions are counted from a text's end.
     """
     pool = torch.from_numpy(outputs.pool)
 
     def values(texts: Sequence[int], positions: int) -> torch.Tensor:
-        places = donors[np.asarray(texts) % len(donors), :positions]
-        return pool[torch.from_numpy(places[:, ::-1].copy() if left else places)]
+        tokens = donors[np.asarray(texts) % len(donors), :positions]
+        return pool[torch.from_numpy(tokens[:, ::-1].copy() if left else tokens)]
 
     return values
 
@@ -94,10 +94,10 @@ def donors_of(
 ) -> np.ndarray:
     """A random token of another text for each position, int64 [texts, positions].
 
-    owners: as of `Watched`. Drawn by (seed, id, layer), and so alike for all neurons of a position
-    in a layer. Raises WellspringError where all of the pool is of one text.
+    owners: as in `Watched`. The draw depends on (seed, id, layer), so it is the same for all
+    neurons of a position in a layer. Raises WellspringError where the pool comes from one text.
     """
-    found = np.empty((len(ids), positions), np.int64)
+    donors = np.empty((len(ids), positions), np.int64)
     for row, text in enumerate(ids):
         others = np.flatnonzero(owners != row)
         if not len(others):
@@ -105,8 +105,8 @@ def donors_of(
                 "ablate: resample needs tokens of another text, and there is one text alone: raise "
                 "the attribution's texts"
             )
-        found[row] = generator(seed, text, "donors", layer).choice(others, positions)
-    return found
+        donors[row] = generator(seed, text, "donors", layer).choice(others, positions)
+    return donors
 
 
 def watch(
@@ -122,38 +122,38 @@ def watch(
 ) -> Watched:
     """Run texts through the model once and keep what `Outputs` has of every sub-layer.
 
-    tokens, budget, widths: as of `ablation.ablated`. ids: of the texts. The pool is the first
-    POOLED of all tokens in the order of a hash of (seed, id, position), or fewer, so that it takes
-    at most HELD bytes. Padding does not count. Raises ModelError where the output map does not
+    tokens, budget, widths: as for `ablation.ablated`. ids: the texts'. The pool is the first POOLED
+    of all tokens in the order of a hash of (seed, id, position), or fewer, so that it takes at most
+    HELD bytes. Padding does not count. Raises ModelError where the output map does not
     take what an inner sub-layer gives.
     """
-    places: dict[Place, _Place] = {
-        (layer, name): _Place.of(backbone, layer, name) for layer in layers for name in names
+    taps: dict[Place, _Tap] = {
+        (layer, name): _Tap.of(backbone, layer, name) for layer in layers for name in names
     }
-    taken = 4 * sum(place.neurons for place in places.values())
+    taken = 4 * sum(tap.neurons for tap in taps.values())
     pool = _pool(tokens, ids, seed, max(1, min(POOLED, HELD // taken)))
     owners = np.array([row for row, _ in pool])
-    found: dict[Place, Outputs] = {
-        place: each.empty(len(tokens), len(pool)) for place, each in places.items()
+    outputs: dict[Place, Outputs] = {
+        location: tap.empty(len(tokens), len(pool)) for location, tap in taps.items()
     }
     padding = padding_of(backbone, pooling)
     for rows, least in runs(tokens, widths, budget):
 
-        def run(some: list[int], least: int = least) -> dict[Place, _Seen]:
+        def run(part: list[int], least: int = least) -> dict[Place, _Seen]:
             ids_, mask = padded(
-                backbone, [tokens[row] for row in some], replace(padding, least=least)
+                backbone, [tokens[row] for row in part], replace(padding, least=least)
             )
-            of_pool = np.flatnonzero(np.isin(owners, some))
-            wanted = [(some.index(owners[place]), pool[place][1]) for place in of_pool]
-            return _seen(backbone, places, ids_, mask, wanted)
+            of_pool = np.flatnonzero(np.isin(owners, part))
+            picks = [(part.index(owners[index]), pool[index][1]) for index in of_pool]
+            return _seen(backbone, taps, ids_, mask, picks)
 
-        for some, seen in fitting(rows, run, lambda row: len(tokens[row])):
-            of_pool = np.isin(owners, some)
-            for place, (total, pooled, magnitude) in seen.items():
-                found[place].mean[:] += total / sum(map(len, tokens))
-                found[place].pool[of_pool] = pooled
-                found[place].magnitude[some] = magnitude
-    return Watched(found, owners)
+        for part, seen in fitting(rows, run, lambda row: len(tokens[row])):
+            of_pool = np.isin(owners, part)
+            for location, (total, pooled, magnitude) in seen.items():
+                outputs[location].mean[:] += total / sum(map(len, tokens))
+                outputs[location].pool[of_pool] = pooled
+                outputs[location].magnitude[part] = magnitude
+    return Watched(outputs, owners)
 
 
 def runs(
@@ -161,17 +161,17 @@ def runs(
 ) -> Iterator[tuple[list[int], int]]:
     """Batches of at most `budget` padded tokens, longest texts first, and the positions that their
     texts get at least; texts of different widths, where these are given, are never in one batch."""
-    places = [len(ids) for ids in tokens] if widths is None else widths
-    order = sorted(range(len(tokens)), key=lambda row: -places[row])
-    groups = [order] if widths is None else (list(g) for _, g in groupby(order, places.__getitem__))
+    sizes = [len(ids) for ids in tokens] if widths is None else widths
+    order = sorted(range(len(tokens)), key=lambda row: -sizes[row])
+    groups = [order] if widths is None else (list(g) for _, g in groupby(order, sizes.__getitem__))
     for group in groups:
-        for part in batches([places[row] for row in group], budget):
+        for part in batches([sizes[row] for row in group], budget):
             rows = group[part.start : part.stop]
-            yield rows, 0 if widths is None else places[rows[0]]
+            yield rows, 0 if widths is None else sizes[rows[0]]
 
 
 @dataclass(frozen=True)
-class _Place:
+class _Tap:
     """Where a sub-layer's outputs and activations are seen."""
 
     linear: nn.Linear
@@ -180,26 +180,26 @@ class _Place:
     """The block's map back to the hidden size."""
 
     @classmethod
-    def of(cls, backbone: Backbone, layer: int, name: SublayerName) -> _Place:
+    def of(cls, backbone: Backbone, layer: int, name: SublayerName) -> _Tap:
         def find(which: SublayerName) -> tuple[nn.Linear, slice]:
             return sublayer(backbone.model, backbone.architecture, layer - 1, which)
 
         (linear, columns), (output, _) = find(name), find("output")
-        found = cls(linear, columns, output)
-        if linear is not output and output.in_features != found.neurons:
+        tap = cls(linear, columns, output)
+        if linear is not output and output.in_features != tap.neurons:
             raise ModelError(
                 f"layer {layer}: the output map takes {output.in_features} numbers, sub-layer "
-                f"{name!r} has {found.neurons} neurons: the sublayers must be of one "
+                f"{name!r} has {tap.neurons} neurons: the sublayers must be of one "
                 "feed-forward network: correct the architecture"
             )
-        return found
+        return tap
 
     @property
     def neurons(self) -> int:
         return self.columns.stop - self.columns.start
 
     def empty(self, texts: int, pool: int) -> Outputs:
-        """Room for what is kept."""
+        """Empty arrays for the outputs of texts and of the pool's tokens."""
         shape = (texts, self.neurons), (pool, self.neurons)
         magnitude, outputs = (np.zeros(each, np.float32) for each in shape)
         return Outputs(np.zeros(self.neurons), outputs, magnitude)
@@ -218,56 +218,58 @@ def _pool(
 
 
 _Seen = tuple[np.ndarray, np.ndarray, np.ndarray]
-"""Of a batch and a sub-layer: outputs summed over tokens [neurons], those at the pool's tokens
-[tokens, neurons], and magnitudes [texts, neurons]."""
+"""For a batch and a sub-layer: the sum of outputs over tokens [neurons], the outputs at the pool's
+tokens [tokens, neurons], and magnitudes [texts, neurons]."""
 
 
 @torch.inference_mode()
 def _seen(
     backbone: Backbone,
-    places: Mapping[Place, _Place],
+    taps: Mapping[Place, _Tap],
     ids: torch.Tensor,
     mask: torch.Tensor,
-    wanted: Sequence[tuple[int, int]],
+    picks: Sequence[tuple[int, int]],
 ) -> dict[Place, _Seen]:
-    """What is kept of one batch. wanted: texts and positions of the pool's tokens among it."""
-    kept = mask.to(torch.float32).unsqueeze(-1)
-    share = kept / kept.sum(dim=1, keepdim=True)
-    rows = torch.tensor([row for row, _ in wanted], dtype=torch.long)
+    """The outputs of one batch. picks: texts and positions of the pool's tokens among it."""
+    present = mask.to(torch.float32).unsqueeze(-1)
+    share = present / present.sum(dim=1, keepdim=True)
+    rows = torch.tensor([row for row, _ in picks], dtype=torch.long)
     # A text may begin behind padding.
-    columns = mask.int().argmax(dim=1).cpu()[rows] + torch.tensor([at for _, at in wanted]).long()
+    columns = mask.int().argmax(dim=1).cpu()[rows] + torch.tensor([at for _, at in picks]).long()
     sums: dict[Place, tuple[torch.Tensor, torch.Tensor]] = {}
     sizes: dict[Place, torch.Tensor] = {}
 
-    # Each output is reduced where it comes by: all of them together would be too large.
-    def note(place: Place, outputs: torch.Tensor) -> None:
-        own = outputs[..., places[place].columns].float()
-        total = (own * kept.to(own)).sum(dim=(0, 1), dtype=torch.float64)
-        sums[place] = (total, own[rows.to(own.device), columns.to(own.device)])
+    # Each output is reduced as soon as it appears: all of them together would be too large.
+    def note(location: Place, outputs: torch.Tensor) -> None:
+        own = outputs[..., taps[location].columns].float()
+        total = (own * present.to(own)).sum(dim=(0, 1), dtype=torch.float64)
+        sums[location] = (total, own[rows.to(own.device), columns.to(own.device)])
 
-    def size(place: Place, inner: torch.Tensor, outputs: torch.Tensor) -> None:
-        own = places[place]
+    def size(location: Place, inner: torch.Tensor, outputs: torch.Tensor) -> None:
+        own = taps[location]
         if own.linear is own.output:
             activation, weight = outputs.float(), 1.0
         else:
             activation = inner.float()
             weight = torch.linalg.vector_norm(own.output.weight.float(), dim=0)
-        sizes[place] = (activation.abs() * share.to(activation)).sum(dim=1) * weight
+        sizes[location] = (activation.abs() * share.to(activation)).sum(dim=1) * weight
 
     with ExitStack() as hooks:
-        for place, own in places.items():
+        for location, own in taps.items():
 
-            def noted(module, arguments, output, place=place) -> None:
-                note(place, output)
+            def noted(module, arguments, output, location=location) -> None:
+                note(location, output)
 
-            def sized(module, arguments, output, place=place) -> None:
-                size(place, arguments[0], output)
+            def sized(module, arguments, output, location=location) -> None:
+                size(location, arguments[0], output)
 
             hooks.callback(own.linear.register_forward_hook(noted).remove)
             hooks.callback(own.output.register_forward_hook(sized).remove)
         backbone.states(ids, mask)
     seen: dict[Place, _Seen] = {}
-    for place in places:
-        total, pooled, magnitude = (part.cpu().numpy() for part in (*sums[place], sizes[place]))
-        seen[place] = (total, pooled, magnitude)
+    for location in taps:
+        total, pooled, magnitude = (
+            part.cpu().numpy() for part in (*sums[location], sizes[location])
+        )
+        seen[location] = (total, pooled, magnitude)
     return seen

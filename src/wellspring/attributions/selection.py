@@ -1,4 +1,4 @@
-"""Which texts are attributed, and what each of them is set against.
+"""Which texts are attributed, and what each of them is compared with.
 
 These are the test split's queries and their positive passages. A query is its text and a passage is
 its text: equal texts are attributed once, under the lowest id that the dataset has for the text.
@@ -39,11 +39,11 @@ def select(
     pairs = pairs.filter(pl.col(side).is_in(ids))
     drawn = pl.Series([key(seed, *pair) for pair in pairs.iter_rows()], dtype=pl.UInt64)
     first = pairs.with_columns(drawn=drawn).sort("drawn").unique(side, keep="first")
-    found = pl.DataFrame({side: ids}).join(first, on=side, maintain_order="left")
-    found = _texts(_texts(found, texts, side), texts, OTHER[side])
+    selected = pl.DataFrame({side: ids}).join(first, on=side, maintain_order="left")
+    selected = _texts(_texts(selected, texts, side), texts, OTHER[side])
     names = {side: "text_id", f"{side}_text": "text"}
     names |= {OTHER[side]: "partner_id", f"{OTHER[side]}_text": "partner_text"}
-    return found.select(*names).rename(names)
+    return selected.select(*names).rename(names)
 
 
 def candidates(
@@ -59,9 +59,9 @@ def candidates(
     """
     tested = samples.filter(pl.col("split") == "test").rename({"positive_id": "text_id"})
     named = keyed(texts, tested).select("sample_id", "query", "passage", "negative_ids")
-    wanted = chosen.select(pl.col("text_id").alias(side), partner="partner_id")
+    partners = chosen.select(pl.col("text_id").alias(side), partner="partner_id")
     first = (
-        wanted.join(named, on=side)
+        partners.join(named, on=side)
         .sort(pl.col("partner") != pl.col(OTHER[side]), "sample_id")
         .unique(side, keep="first")
     )
@@ -73,9 +73,9 @@ def candidates(
         .group_by(side)
         .agg(negative_texts=pl.col("text").unique(maintain_order=True))
     )
-    found = wanted.select(side).join(first, on=side, maintain_order="left")
-    found = found.join(negatives, on=side, maintain_order="left")
-    return _texts(_texts(found, texts, "query"), texts, "passage").select(
+    ranked = partners.select(side).join(first, on=side, maintain_order="left")
+    ranked = ranked.join(negatives, on=side, maintain_order="left")
+    return _texts(_texts(ranked, texts, "query"), texts, "passage").select(
         text_id=side,
         query_id="query",
         query_text="query_text",
@@ -122,8 +122,8 @@ def paraphrased(chosen: pl.DataFrame, texts: pl.DataFrame) -> pl.DataFrame:
     `paraphrase` and its query's id.
     """
     wordings = texts.filter(pl.col("side") == "paraphrase").select("text_id", wording="text")
-    found = chosen.join(wordings, on="text_id", maintain_order="left")
-    return found.with_columns(text="wording").drop("wording")
+    reworded = chosen.join(wordings, on="text_id", maintain_order="left")
+    return reworded.with_columns(text="wording").drop("wording")
 
 
 def widths(lengths: Sequence[int], batch: int) -> list[int]:

@@ -38,7 +38,7 @@ class Recording:
     mask: torch.Tensor
     """[texts, tokens], 1 = token, 0 = padding."""
     read: torch.Tensor | None
-    """The one position of each text [texts] whose last state is wanted; None: all."""
+    """The one position of each text [texts] whose last state is read; None: all."""
     arguments: tuple
     options: Mapping[str, Any]
     """What the block was called with."""
@@ -96,12 +96,12 @@ class Suffix:
         return last.unflatten(0, (points, -1))
 
     def select(self, texts: Sequence[int]) -> Suffix:
-        """The same of these texts alone, in this order."""
-        count, kept = len(self.z), torch.tensor(texts, device=self.z.device)
+        """The suffix of these texts alone, in this order."""
+        count, index = len(self.z), torch.tensor(texts, device=self.z.device)
 
         def select(tensor: torch.Tensor) -> torch.Tensor:
             # What all texts share has one row.
-            return tensor[kept] if tensor.ndim and len(tensor) == count else tensor
+            return tensor[index] if tensor.ndim and len(tensor) == count else tensor
 
         return self if list(texts) == list(range(count)) else self._mapped(select)
 
@@ -141,31 +141,31 @@ def record(
     """Run the model once: its last states [texts, tokens, hidden], and each sub-layer's suffix.
 
     ids, mask: [texts, tokens], on the backbone's device. layer: block 1 … layers. read: the one
-    position of each text [texts] whose last state is wanted; the states are then
+    position of each text [texts] whose last state is read; the states are then
     [texts, 1, hidden], here and of the suffixes. Raises ModelError when there is no such block or
     sub-layer, or when its weights do not stay in memory or are used more than once in a pass.
     """
     if not 1 <= layer <= backbone.layers:
         raise ModelError(f"layer {layer}: the model has blocks 1 to {backbone.layers}")
-    places: dict[SublayerName, tuple[nn.Linear, slice]] = {
-        name: _place(backbone, layer, name) for name in names
+    linears: dict[SublayerName, tuple[nn.Linear, slice]] = {
+        name: _linear(backbone, layer, name) for name in names
     }
     block = blocks(backbone.model, backbone.architecture)[layer - 1]
-    watch = _Watch({linear for linear, _ in places.values()})
+    watch = _Watch({linear for linear, _ in linears.values()})
     with torch.no_grad(), watch.over(block):
         states = backbone.states(ids, mask)[-1]
     passed = (watch.arguments, watch.options, watch.output)
     recording = Recording(backbone, layer, ids, mask, None, *passed)
     suffixes: dict[SublayerName, Suffix] = {
-        name: Suffix(recording, linear, rows, *watch.found[linear])
-        for name, (linear, rows) in places.items()
+        name: Suffix(recording, linear, rows, *watch.calls[linear])
+        for name, (linear, rows) in linears.items()
     }
     if read is None:
         return states, suffixes
-    return _at(states, read), {name: found.reading(read) for name, found in suffixes.items()}
+    return _at(states, read), {name: suffix.reading(read) for name, suffix in suffixes.items()}
 
 
-def _place(backbone: Backbone, layer: int, name: SublayerName) -> tuple[nn.Linear, slice]:
+def _linear(backbone: Backbone, layer: int, name: SublayerName) -> tuple[nn.Linear, slice]:
     linear, rows = sublayer(backbone.model, backbone.architecture, layer - 1, name)
     if linear.weight.is_meta:
         raise ModelError(
@@ -179,7 +179,7 @@ class _Watch:
     """Hooks over one block that note its call and what had ended before a linear map's call."""
 
     def __init__(self, linears: set[nn.Linear]) -> None:
-        self.found: dict[nn.Linear, tuple[torch.Tensor, torch.Tensor, Calls]] = {}
+        self.calls: dict[nn.Linear, tuple[torch.Tensor, torch.Tensor, Calls]] = {}
         self.arguments: tuple = ()
         self.options: Mapping[str, Any] = {}
         self.output: Any = None
@@ -217,18 +217,18 @@ class _Watch:
         # What ran inside this call will not be asked for.
         del self._ended[self._open.pop() :]
         if isinstance(module, nn.Linear) and module in self._linears:
-            if module in self.found:
+            if module in self.calls:
                 raise ModelError(
                     f"a pass uses the weights of {type(module).__name__} in a sub-layer more than "
                     "once (chunk_size_feed_forward in config.json must be 0)"
                 )
-            self.found[module] = (arguments[0], output, list(self._ended))
+            self.calls[module] = (arguments[0], output, list(self._ended))
         self._ended.append((module, output))
 
 
 @contextmanager
 def _replaced(module: nn.Module, forward: Callable[..., Any]) -> Iterator[None]:
-    # A model that lies on several devices has a forward of its own in each module.
+    # A model on several devices has a forward of its own in each module.
     own = module.__dict__.get("forward")
     module.forward = forward
     try:
@@ -260,7 +260,7 @@ def _answering(outputs: list[Any], original: Callable[..., Any]) -> Callable[...
 def _rerun(original: Callable[..., Any], record: Recording) -> Callable[..., Any]:
     """A block's forward on its recorded input.
 
-    Inside, points stand on an axis of their own before the texts, so that what does not depend on
+    Inside, points have an axis of their own before the texts, so that what does not depend on
     them is broadcast, not copied; outside, they share the texts' axis.
     """
 
@@ -302,7 +302,7 @@ def _shortened(
     meeting: nn.Module,
     cut: Callable[[torch.Tensor], torch.Tensor],
 ) -> Callable[..., Any]:
-    """A block's forward on some positions alone, but for its attention, which takes all of them."""
+    """A block's forward on some positions alone; its attention still takes all of them."""
     meet = meeting.forward
 
     def stop(*arguments: Any, **options: Any) -> Any:
@@ -314,8 +314,8 @@ def _shortened(
                 original(states, *arguments, **options)
         except _Met as met:
             shape = states.shape[:2]
-            found = _changed(met.output, lambda t: cut(t) if t.shape[:2] == shape else t)
-        with _replaced(meeting, _constant(found)):
+            shortened = _changed(met.output, lambda t: cut(t) if t.shape[:2] == shape else t)
+        with _replaced(meeting, _constant(shortened)):
             return original(cut(states), *arguments, **options)
 
     return forward

@@ -53,7 +53,7 @@ class Target:
     """Whether v is the first token's state, whatever the pooling, and goes through the model's own
     pooler."""
     pooler: nn.Module | None = None
-    """That pooler, of `bound`."""
+    """The pooler that `bound` sets."""
 
     def bound(self, backbone: Backbone) -> Target:
         """The target with what it needs of the model.
@@ -95,9 +95,9 @@ class Target:
             pooling = "cls"
         # Every pooling is linear in the states, so that unit vectors as states show its weights.
         units = torch.eye(mask.shape[1], device=mask.device)
-        found = pool(units.expand(len(mask), -1, -1), mask, pooling).double()
+        weights = pool(units.expand(len(mask), -1, -1), mask, pooling).double()
         # Pooling ends in float32, where a mean's shares are rounded.
-        return found / found.sum(dim=1, keepdim=True)
+        return weights / weights.sum(dim=1, keepdim=True)
 
     def values(self, vectors: torch.Tensor, constant_length: bool = False) -> torch.Tensor:
         """F [..., texts] of v [..., texts, hidden]. constant_length: the length that v is divided
@@ -119,7 +119,7 @@ class Target:
         return reach.expand_as(length) if self.normalised else reach * length
 
     def _led(self, vectors: torch.Tensor) -> torch.Tensor:
-        """v behind the pooler, if there is one."""
+        """v after the pooler, if there is one."""
         if self.pooler is None:
             return vectors
         # A pooler takes the first of a text's states.

@@ -23,15 +23,15 @@ from wellspring.models.load import Backbone
 from wellspring.pooling import Pooling
 
 ROUNDING = 8
-"""Steps of the float type within which F is taken for constant."""
+"""Steps of the float type within which F counts as constant."""
 
 BETWEEN = (0.25, 0.5, 0.75)
-"""Scales at which F is looked at where its ends are as good as equal."""
+"""Scales at which F is also computed where its ends are nearly equal."""
 
 
 @dataclass(frozen=True)
 class Scores:
-    """One sub-layer's scores of some texts; float32, or float64 where the model is."""
+    """One sub-layer's scores of a batch of texts; float32, or float64 where the model is."""
 
     absolute: np.ndarray
     """Σ_j |IG(W_ij)| [texts, neurons]; a neuron is a row of W."""
@@ -64,7 +64,7 @@ class Method:
 
     @property
     def usual_points(self) -> int:
-        """Points that a text takes, with a tolerance about; by them batches are sized."""
+        """About how many points a text takes; they decide how large batches are."""
         rule = self.quadrature
         return len(rule if self.tolerance is None else rule.extended().extended())
 
@@ -78,7 +78,7 @@ class Value:
     shares: torch.Tensor
 
     def __call__(self, z: torch.Tensor, constant_length: bool = False) -> torch.Tensor:
-        """z: [points, texts, tokens, out]. constant_length: as of `Target.values`. Returns F
+        """z: [points, texts, tokens, out]. constant_length: as for `Target.values`. Returns F
         [points, texts]."""
         states = self.suffix(z.to(self.suffix.z.dtype))
         return self.target.values(pooled(states, self.shares), constant_length)
@@ -91,9 +91,9 @@ class Value:
         return z * scales
 
     def select(self, texts: Sequence[int]) -> Value:
-        """The same of these texts alone."""
-        kept = torch.tensor(texts, device=self.shares.device)
-        return Value(self.suffix.select(texts), self.target.select(texts), self.shares[kept])
+        """The values of these texts alone."""
+        index = torch.tensor(texts, device=self.shares.device)
+        return Value(self.suffix.select(texts), self.target.select(texts), self.shares[index])
 
 
 Solve = Callable[[Value, torch.Tensor], Scores]
@@ -113,26 +113,27 @@ def solved(
     """The scores of every sub-layer, after one pass of the whole model; quiet texts are marked.
 
     ids, mask: [texts, tokens] on the backbone's device, 1 = token, 0 = padding. names: what the
-    texts are called in an error; None: 0, 1, …. every_position: also of what F does not depend on.
+    texts are called in an error; None: 0, 1, …. every_position: also score the positions on which F
+    does not depend.
 
     Raises ModelError as `suffix.record` and `Target.bound` do, and WellspringError for scores that
     are not finite.
     """
     target, shares = target.bound(backbone), target.shares(mask, method.pooling)
-    place = (method.layer, method.sublayers)
-    states, suffixes, shares = recorded(backbone, ids, mask, shares, *place, every_position)
+    location = (method.layer, method.sublayers)
+    states, suffixes, shares = recorded(backbone, ids, mask, shares, *location, every_position)
     vectors = pooled(states, shares)
     full = target.values(vectors)
     floor = (ROUNDING * _step(states, vectors) * target.magnitude(vectors)).cpu().numpy()
     names = range(len(ids)) if names is None else names
-    found = {}
+    by_sublayer = {}
     for name, suffix in suffixes.items():
         value = Value(suffix, target, shares)
         scores = solve(value, full)
         _check_finite(scores, names, f"layer {method.layer}, {name}")
         largest = np.minimum(_reach(value, scores, floor), scores.absolute.max(axis=1))
-        found[name] = replace(scores, quiet=largest <= floor)
-    return found
+        by_sublayer[name] = replace(scores, quiet=largest <= floor)
+    return by_sublayer
 
 
 def recorded(
@@ -168,19 +169,19 @@ def _step(states: torch.Tensor, vectors: torch.Tensor) -> float:
     return max(torch.finfo(vectors.dtype).eps, coarse)
 
 
-def _reach(value: Value, found: Scores, floor: np.ndarray) -> np.ndarray:
+def _reach(value: Value, scores: Scores, floor: np.ndarray) -> np.ndarray:
     """How far F gets from `full` on the way [texts]. Its ends may be equal by chance."""
-    reach = np.abs(found.full - found.empty)
+    reach = np.abs(scores.full - scores.empty)
     if (reach <= floor).any():
         with torch.no_grad():
             for scale in BETWEEN:
                 there = value(value.scaled(torch.tensor([scale])))[0].cpu().numpy()
-                reach = np.maximum(reach, np.abs(there - found.full))
+                reach = np.maximum(reach, np.abs(there - scores.full))
     return reach
 
 
-def _check_finite(found: Scores, names: Sequence[str | int], where: str) -> None:
-    finite = np.isfinite(found.absolute).all(axis=1) & np.isfinite(found.residual)
+def _check_finite(scores: Scores, names: Sequence[str | int], where: str) -> None:
+    finite = np.isfinite(scores.absolute).all(axis=1) & np.isfinite(scores.residual)
     for name, is_finite in zip(names, finite, strict=True):
         if not is_finite:
             raise WellspringError(

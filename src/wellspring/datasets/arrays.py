@@ -38,7 +38,7 @@ def document(path: Path) -> dict[str, Any]:
 
 
 def objects(path: Path, chunk: int = CHUNK) -> Iterator[tuple[str, dict[str, Any]]]:
-    """The objects of the array, each with its place ("path:line: record n", n from 1).
+    """The objects of the array, each with its location ("path:line: record n", n from 1).
 
     Holds about one object and `chunk` characters at a time.
     """
@@ -51,11 +51,11 @@ def objects(path: Path, chunk: int = CHUNK) -> Iterator[tuple[str, dict[str, Any
             more = array.step(",")
         array.expect("]", "',' or ']' after an object")
         if array.peek():
-            raise SourceError(f"{array.place()}: text after the end of the array")
+            raise SourceError(f"{array.location()}: text after the end of the array")
 
 
 class _Array:
-    """What was read of an array and not yet used."""
+    """The part of an array that was read and not yet used."""
 
     def __init__(self, path: Path, text: TextIO, chunk: int) -> None:
         self._path = path
@@ -68,7 +68,7 @@ class _Array:
         self._counted = 0
         self._decoder = json.JSONDecoder()
 
-    def place(self, position: int | None = None) -> str:
+    def location(self, position: int | None = None) -> str:
         """Names file, line and record of a position, the current one by default."""
         self._line += self._buffer.count("\n", self._counted, self._position)
         self._counted = self._position
@@ -89,48 +89,48 @@ class _Array:
 
     def step(self, character: str) -> bool:
         """Steps over the next character if it is this one."""
-        found = self.peek() == character
-        self._position += found
-        return found
+        matches = self.peek() == character
+        self._position += matches
+        return matches
 
     def expect(self, character: str, meaning: str) -> None:
         """Steps over a character that must come next."""
         if not self.step(character):
-            found = repr(self.peek()) if self.peek() else "the end of the file"
-            raise SourceError(f"{self.place()}: expected {meaning}, found {found}")
+            actual = repr(self.peek()) if self.peek() else "the end of the file"
+            raise SourceError(f"{self.location()}: expected {meaning}, found {actual}")
 
     def object(self) -> tuple[str, dict[str, Any]]:
-        """Decodes the next object; gives the place where it begins, too."""
+        """Decodes the next object; returns the location where it begins, too."""
         self._record += 1
         if self.peek() != "{":
-            raise SourceError(f"{self.place()}: expected an object, found {self.peek()!r}")
-        place = self.place()
+            raise SourceError(f"{self.location()}: expected an object, found {self.peek()!r}")
+        location = self.location()
         while True:
             try:
                 value, self._position = self._decoder.raw_decode(self._buffer, self._position)
-                return place, value
+                return location, value
             except RecursionError:
-                raise SourceError(f"{self.place()}: malformed JSON: nested too deeply") from None
+                raise SourceError(f"{self.location()}: malformed JSON: nested too deeply") from None
             except json.JSONDecodeError as error:
                 # A string that is cut off is reported where it begins.
                 cut = error.msg.startswith("Unterminated string")
                 cut = cut or error.pos >= len(self._buffer.rstrip()) - TAIL
                 if not (cut and self._read()):
                     raise SourceError(
-                        f"{self.place(error.pos)}: malformed JSON: {error.msg}"
+                        f"{self.location(error.pos)}: malformed JSON: {error.msg}"
                     ) from None
             except ValueError as error:
-                raise SourceError(f"{self.place()}: malformed JSON: {error}") from None
+                raise SourceError(f"{self.location()}: malformed JSON: {error}") from None
 
     def _read(self) -> bool:
-        """Reads on, at least as much as is held, so that decoding anew costs linear time."""
-        self.place()
-        held = self._buffer[self._position :]
+        """Reads at least as much as is left, so that decoding it again costs linear time."""
+        self.location()
+        rest = self._buffer[self._position :]
         try:
-            more = self._text.read(max(self._chunk, len(held)))
+            more = self._text.read(max(self._chunk, len(rest)))
         except UnicodeDecodeError as error:
-            raise SourceError(f"{self.place()} or after it: not UTF-8: {error.reason}") from None
+            raise SourceError(f"{self.location()} or after it: not UTF-8: {error.reason}") from None
         except (OSError, EOFError, zlib.error) as error:
-            raise SourceError(f"{self.place()}: cannot be read: {error}") from None
-        self._buffer, self._position, self._counted = held + more, 0, 0
+            raise SourceError(f"{self.location()}: cannot be read: {error}") from None
+        self._buffer, self._position, self._counted = rest + more, 0, 0
         return bool(more)

@@ -39,26 +39,27 @@ def _qrels(folder: Path) -> Qrels:
         raise SourceError(f"{folder}: no qrels: expected a file for each split, such as test.tsv")
     qrels = Qrels(folder, ", ".join(HEADER))
     for path in paths:
-        for index, (place, line) in enumerate(lines(path)):
+        for index, (location, line) in enumerate(lines(path)):
             cells = line.split("\t")
             if index == 0 and cells != HEADER:
                 trec = len(line.split()) == 4
                 raise SourceError(
-                    f"{place}: expected the header {' '.join(HEADER)}, separated by tabs"
+                    f"{location}: expected the header {' '.join(HEADER)}, separated by tabs"
                     + ("; lines of four fields are read by format trec" if trec else "")
                 )
             if index == 0:
                 continue
             if len(cells) != len(HEADER):
                 raise SourceError(
-                    f"{place}: expected {len(HEADER)} fields separated by tabs, found {len(cells)}"
+                    f"{location}: expected {len(HEADER)} fields separated by tabs, "
+                    f"found {len(cells)}"
                 )
-            qrels.append(place, *cells, path.stem)
+            qrels.append(location, *cells, path.stem)
     return qrels
 
 
 def _rows(path: Path, titles: bool) -> Iterator[tuple[str, str, str]]:
-    for place, line in objects(path):
-        identity = text_field(line, "_id", place)
-        title = text_field(line, "title", place, missing="") if titles else ""
-        yield place, identity, titled(title, content_field(line, "text", place))
+    for location, line in objects(path):
+        identity = text_field(line, "_id", location)
+        title = text_field(line, "title", location, missing="") if titles else ""
+        yield location, identity, titled(title, content_field(line, "text", location))

@@ -1,8 +1,8 @@
 """A test collection: queries and passages by their own ids, and judgements that name the ids.
 
-What the formats `beir` and `trec` share. Repairs beside those of `records`: a judgement of a query
-or passage that is not there is dropped (published qrels have some), up to a share of them that can
-be set, and a grade below 0 (TREC marks junk so) counts as 0.
+The formats `beir` and `trec` share this module. It repairs more than `records` does: a judgement of
+a query or passage that is not there is dropped (published qrels have some), up to a share that can
+be set, and a grade below 0, by which TREC marks junk, counts as 0.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from wellspring.datasets.records import JUDGEMENTS, TEXTS, Records, Rows, Side, 
 from wellspring.errors import SourceError
 
 LOST = 0.01
-PLACED = pl.Schema({**TEXTS, "place": pl.String})
+LOCATED = pl.Schema({**TEXTS, "location": pl.String})
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class Listing:
 
     path: Path
     rows: Callable[[], Iterator[tuple[str, str, str]]]
-    """The place of each ("path:line"), its id and its text."""
+    """The location of each ("path:line"), its id and its text."""
 
 
 class Qrels:
@@ -43,7 +43,9 @@ class Qrels:
         self._rows = Rows(JUDGEMENTS)
         self._negative = 0
 
-    def append(self, place: str, query: str, passage: str, grade: str, split: str | None) -> None:
+    def append(
+        self, location: str, query: str, passage: str, grade: str, split: str | None
+    ) -> None:
         """Adds one; SourceError where the grade is no small whole number."""
         try:
             number = int(grade)
@@ -51,7 +53,7 @@ class Qrels:
             number = None
         if number is None or abs(number) > 1000:
             raise SourceError(
-                f"{place}: field 'score' must be a small whole number, found {grade!r}"
+                f"{location}: field 'score' must be a small whole number, found {grade!r}"
             )
         self._negative += number < 0
         self._rows.append(query, passage, max(number, 0), split)
@@ -79,9 +81,9 @@ def assemble(source: Source, queries: Listing, passages: Listing, qrels: Qrels) 
     judged_only = source.options.get("judged_only", False)
     counts: Counter[str] = Counter()
     judgements = qrels.frame(source.options.get("positive_from", 1), counts)
-    wanted = set(judgements["text_id"]) if judged_only else None
+    judged = set(judgements["text_id"]) if judged_only else None
     asked = _texts(queries, "query", None, counts)
-    answers = _texts(passages, "passage", wanted, counts)
+    answers = _texts(passages, "passage", judged, counts)
     known = _fitting(judgements, asked, answers, "unknown", counts)
     sides = (("query_id", asked, queries), ("text_id", answers, passages))
     warnings = tuple(
@@ -121,7 +123,7 @@ def _lost(
 
 
 def _bare(identity: str) -> str:
-    """An id without what different writings of it differ in: case, zeros and punctuation."""
+    """An id without case, zeros and punctuation, in which different spellings of it differ."""
     return re.sub(r"[\W_0]+", "", identity).casefold()
 
 
@@ -154,26 +156,28 @@ def _check_lost(
 
 
 def _texts(
-    listing: Listing, side: Side, wanted: set[str] | None, counts: Counter[str]
+    listing: Listing, side: Side, ids: set[str] | None, counts: Counter[str]
 ) -> pl.DataFrame:
-    """The texts of one file, each once; of the ids only the `wanted`, where given."""
-    rows = Rows(PLACED)
-    for place, identity, text in listing.rows():
-        if wanted is None or identity in wanted:
-            rows.append(identity, side, text.strip(), place)
+    """The texts of one file, each once; only those with one of the `ids`, where these are given."""
+    rows = Rows(LOCATED)
+    for location, identity, text in listing.rows():
+        if ids is None or identity in ids:
+            rows.append(identity, side, text.strip(), location)
     texts = rows.frame()
     first = texts.unique("text_id", keep="first", maintain_order=True)
     if first.height < texts.height:
         original = texts.join(first, on="text_id", how="left", maintain_order="left")
         other = original.filter(pl.col("text") != pl.col("text_right"))
         if other.height:
-            identity, place, earlier = other.select("text_id", "place", "place_right").row(0)
+            identity, location, earlier = other.select("text_id", "location", "location_right").row(
+                0
+            )
             raise SourceError(
-                f"{place}: repeats the id {identity!r} of line {earlier.rpartition(':')[2]} with "
-                "another text"
+                f"{location}: repeats the id {identity!r} of line {earlier.rpartition(':')[2]} "
+                "with another text"
             )
         counts["duplicate_texts_dropped"] += texts.height - first.height
-    return first.drop("place")
+    return first.drop("location")
 
 
 def _filled(texts: pl.DataFrame, noun: str, counts: Counter[str]) -> pl.DataFrame:

@@ -26,11 +26,11 @@ def read(source: Source) -> Records:
     """
     collector = Collector(source.options.get("max_negatives"))
     for split, path in source.files.items():
-        for place, record in arrays.objects(path):
+        for location, record in arrays.objects(path):
             collector.example(
-                query=content_field(record, "question", place),
-                positives=passages_field(record, "positive_ctxs", place),
-                negatives=passages_field(record, "hard_negative_ctxs", place, optional=True),
+                query=content_field(record, "question", location),
+                positives=passages_field(record, "positive_ctxs", location),
+                negatives=passages_field(record, "hard_negative_ctxs", location, optional=True),
                 split=split,
             )
     return collector.records(source.name)

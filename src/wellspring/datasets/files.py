@@ -1,4 +1,4 @@
-"""Lines of text files, plain or gzip, each with its place."""
+"""Lines of text files, plain or gzip, each with its location."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def opened(path: Path) -> BinaryIO:
 
 
 def lines(path: Path) -> Iterator[tuple[str, str]]:
-    """The lines that are not blank, without their ends, each with its place ("path:line")."""
+    """The lines that are not blank, without their ends, each with its location ("path:line")."""
     number = 0
     try:
         with opened(path) as stream:
@@ -37,19 +37,19 @@ def lines(path: Path) -> Iterator[tuple[str, str]]:
 
 
 def objects(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
-    """The JSON object of every line, each with its place ("path:line")."""
-    for index, (place, line) in enumerate(lines(path)):
+    """The JSON object of every line, each with its location ("path:line")."""
+    for index, (location, line) in enumerate(lines(path)):
         if index == 0 and line.lstrip().startswith("["):
             raise SourceError(
-                f"{place}: the file is one JSON array, and an object a line is expected: write one "
-                "(jq -c '.[]' FILE), or use format table, which reads arrays"
+                f"{location}: the file is one JSON array, and an object a line is expected: write "
+                "one (jq -c '.[]' FILE), or use format table, which reads arrays"
             )
         try:
             value = json.loads(line)
         except (ValueError, RecursionError) as error:
             whole = ": each line must be a whole object" if index == 0 else ""
-            raise SourceError(f"{place}: malformed JSON: {error}{whole}") from None
-        yield place, as_object(value, place)
+            raise SourceError(f"{location}: malformed JSON: {error}{whole}") from None
+        yield location, as_object(value, location)
 
 
 def first_line(path: Path) -> str:

@@ -33,12 +33,15 @@ def read(source: Source) -> Records:
     """
     collector = Collector()
     for split, path in source.files.items():
-        for place, record in arrays.objects(path):
-            question = content_field(record, "question", place)
-            supporting = {title for title, _ in _pairs(record, "supporting_facts", place)}
+        for location, record in arrays.objects(path):
+            question = content_field(record, "question", location)
+            supporting = {title for title, _ in _pairs(record, "supporting_facts", location)}
             paragraphs = [
-                (title, titled(title, "".join(_sentences(sentences, f"context[{index}]", place))))
-                for index, (title, sentences) in enumerate(_pairs(record, "context", place))
+                (
+                    title,
+                    titled(title, "".join(_sentences(sentences, f"context[{index}]", location))),
+                )
+                for index, (title, sentences) in enumerate(_pairs(record, "context", location))
             ]
             lost = supporting - {title for title, _ in paragraphs}
             collector.counts["supporting_titles_without_paragraph"] += len(lost)
@@ -51,17 +54,17 @@ def read(source: Source) -> Records:
     return collector.records(source.name)
 
 
-def _pairs(record: dict[str, Any], name: str, place: str) -> list[tuple[str, Any]]:
+def _pairs(record: dict[str, Any], name: str, location: str) -> list[tuple[str, Any]]:
     """The pairs of a title and something else in a field."""
     pairs = []
-    for index, pair in enumerate(list_field(record, name, place)):
+    for index, pair in enumerate(list_field(record, name, location)):
         if not isinstance(pair, list) or len(pair) != 2:
-            raise SourceError(f"{place}: field '{name}[{index}]' must be a list of two values")
-        pairs.append((as_text(pair[0], f"{name}[{index}][0]", place), pair[1]))
+            raise SourceError(f"{location}: field '{name}[{index}]' must be a list of two values")
+        pairs.append((as_text(pair[0], f"{name}[{index}][0]", location), pair[1]))
     return pairs
 
 
-def _sentences(value: Any, name: str, place: str) -> list[str]:
+def _sentences(value: Any, name: str, location: str) -> list[str]:
     if not isinstance(value, list):
-        raise SourceError(f"{place}: field '{name}[1]' must be a list, found {kind(value)}")
-    return [as_text(item, f"{name}[1][{index}]", place) for index, item in enumerate(value)]
+        raise SourceError(f"{location}: field '{name}[1]' must be a list, found {kind(value)}")
+    return [as_text(item, f"{name}[1][{index}]", location) for index, item in enumerate(value)]

@@ -12,16 +12,17 @@ def read(source: Source) -> Records:
     passages of a repeated query are put together. Option `max_negatives`: keep that many hard
     negatives of a query, chosen by hash (None: all).
 
-    A text's id is the hash of the text. Raises SourceError for what cannot be read, with its place.
+    A text's id is the hash of the text. Raises SourceError for what cannot be read,
+    with its location.
     """
     collector = Collector(source.options.get("max_negatives"))
     for split, path in source.files.items():
-        for place, line in objects(path):
+        for location, line in objects(path):
             collector.example(
-                query=content_field(line, "query", place),
-                positives=texts_field(line, "pos", place),
-                negatives=texts_field(line, "neg", place, optional=True),
+                query=content_field(line, "query", location),
+                positives=texts_field(line, "pos", location),
+                negatives=texts_field(line, "neg", location, optional=True),
                 split=split,
-                paraphrases=texts_field(line, "paraphrases", place, optional=True),
+                paraphrases=texts_field(line, "paraphrases", location, optional=True),
             )
     return collector.records(source.name)

@@ -59,7 +59,7 @@ RUNS = re.compile(rf"([{UNSPACED}]+)|([^\W{UNSPACED}]{{2,}})")
 # validation samples: within a standard error (.018, .025). Of those that find words of two letters
 # where no spaces are written, these have the fewest distinct terms.
 PIECES = (2, 4)
-# How many are held at a time, so that memory does not grow with the number of passages or queries.
+# How many are in memory at a time, so that it does not grow with the number of passages or queries.
 PAIRS_HELD = 1 << 13
 PASSAGES_HELD = 1 << 13
 SCORES_HELD = 1 << 24
@@ -77,7 +77,7 @@ def scores(
     """Each scorer's score of every pair, float32 of shape (pairs,); 0 where no term is shared.
 
     texts: text_id, side, text; all its passages are the corpus that idf and mean length are taken
-    from. pairs: query_id, text_id, both in texts. A word that a query repeats counts so often.
+    from. pairs: query_id, text_id, both in texts. A word counts as often as a query repeats it.
     Equal texts get equal scores, bit for bit. The order of the rows of `texts` changes nothing.
     """
     passages = texts.filter(pl.col("side") == "passage").sort("text_id")
@@ -90,7 +90,7 @@ def scores(
         .join(passages.select("text_id").with_row_index("passage"), on="text_id")
         .sort("passage", "pair")
     )
-    found: dict[Scorer, np.ndarray] = {
+    by_scorer: dict[Scorer, np.ndarray] = {
         scorer: np.zeros(len(pairs), np.float32) for scorer in scorers
     }
     units: dict[Unit, None] = dict.fromkeys(UNITS[scorer] for scorer in scorers)
@@ -103,13 +103,13 @@ def scores(
             if UNITS[scorer] == unit
         }
         for part in rows.iter_slices(PAIRS_HELD):
-            held, place = np.unique(part["passage"].to_numpy(), return_inverse=True)
-            counts = terms.counts(passages["text"].gather(held))
+            distinct, index = np.unique(part["passage"].to_numpy(), return_inverse=True)
+            counts = terms.counts(passages["text"].gather(distinct))
             for scorer, weights in asked.items():
                 known = passage_weights(counts, terms, scorer, k1, b)
-                shared = weights[part["query"].to_numpy()].multiply(known[place])
-                found[scorer][part["pair"].to_numpy()] = shared.sum(axis=1)
-    return found
+                shared = weights[part["query"].to_numpy()].multiply(known[index])
+                by_scorer[scorer][part["pair"].to_numpy()] = shared.sum(axis=1)
+    return by_scorer
 
 
 def of_samples(
@@ -152,9 +152,9 @@ class Terms:
         holding: Counter[str] = Counter()
         length = 0
         for passage in passages:
-            found = analyse(passage)
-            holding.update(set(found))
-            length += len(found)
+            terms = analyse(passage)
+            holding.update(set(terms))
+            length += len(terms)
         # scikit-learn takes no empty vocabulary. No text has the empty term.
         vocabulary = sorted(holding) or [""]
         self.passages = len(passages)
@@ -162,8 +162,8 @@ class Terms:
         """In terms."""
         self.holding = np.array([holding[term] for term in vocabulary])
         """int64 [terms], how many passages have each."""
-        places = {term: place for place, term in enumerate(vocabulary)}
-        self._vectorizer = CountVectorizer(**options, vocabulary=places, dtype=np.float32)
+        columns = {term: column for column, term in enumerate(vocabulary)}
+        self._vectorizer = CountVectorizer(**options, vocabulary=columns, dtype=np.float32)
 
     def counts(self, texts: Sequence[str] | pl.Series) -> csr_array:
         """How often each text has each term of the corpus: float32 [texts, terms]."""
@@ -192,7 +192,7 @@ def words(text: str, stop_words: Collection[str] = (), unspaced: Unspaced = "pai
 
 
 def silent(scores: Mapping[Scorer, np.ndarray]) -> list[str]:
-    """What to say of scorers that give every pair 0, a line each."""
+    """What to tell a user about scorers that give every pair 0, a line each."""
     lines = []
     for scorer, values in scores.items():
         if len(values) and not values.any():
@@ -212,7 +212,7 @@ def query_weights(counts: csr_array, terms: Terms, scorer: Scorer) -> csr_array:
 def passage_weights(
     counts: csr_array, terms: Terms, scorer: Scorer, k1: float = K1, b: float = B
 ) -> csr_array:
-    """The same of passages of the corpus. A score is the product with a query's weights."""
+    """The weights of the terms of passages; a score is their product with a query's weights."""
     if scorer not in BM25:
         return _tfidf(counts, terms)
     idf = np.log1p((terms.passages - terms.holding + 0.5) / (terms.holding + 0.5))
@@ -224,16 +224,17 @@ def passage_weights(
 def matches(
     queries: csr_array, passages: csr_array
 ) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
-    """For every query its place, the passages that share a term with it, and their scores,
-    unsorted; both sides as weights."""
+    """The row of every query, the passages that share a term with it, and their scores, unsorted.
+
+    Both sides are given as weights."""
     postings = passages.T.tocsr()
-    held = max(1, SCORES_HELD // max(1, passages.shape[0]))
-    for start in range(0, queries.shape[0], held):
-        found = queries[start : start + held] @ postings
-        for place, (first, last) in enumerate(
-            zip(found.indptr[:-1], found.indptr[1:], strict=True)
+    block = max(1, SCORES_HELD // max(1, passages.shape[0]))
+    for start in range(0, queries.shape[0], block):
+        products = queries[start : start + block] @ postings
+        for index, (first, last) in enumerate(
+            zip(products.indptr[:-1], products.indptr[1:], strict=True)
         ):
-            yield start + place, found.indices[first:last], found.data[first:last]
+            yield start + index, products.indices[first:last], products.data[first:last]
 
 
 def _tfidf(counts: csr_array, terms: Terms) -> csr_array:
@@ -245,7 +246,7 @@ def _tfidf(counts: csr_array, terms: Terms) -> csr_array:
 
 
 def _weighed(counts: csr_array, data: np.ndarray) -> csr_array:
-    """The same terms with other numbers."""
+    """The same terms with other weights."""
     from scipy.sparse import csr_array
 
     return csr_array((data.astype(np.float32), counts.indices, counts.indptr), shape=counts.shape)

@@ -1,6 +1,6 @@
 """Format `msmarco`: MS MARCO's question answering release (v1.1) as Parquet, read in batches.
 
-Of a row, `query` and `passages` are read: a struct of lists, in which `is_selected` says of each
+`query` and `passages` of each row are read: a struct of lists, in which `is_selected` says of each
 `passage_text` whether an annotator used it for the answer: 1 is a positive, 0 a hard negative.
 """
 
@@ -25,16 +25,16 @@ COLUMNS = ["query", "passages.is_selected", "passages.passage_text"]
 def read(source: Source) -> Records:
     """Reads every file in bounded memory; a text's id is the hash of the text.
 
-    The passages of a repeated query are put together. A query of which no passage is selected is
+    The passages of a repeated query are put together. A query without a selected passage is
     dropped and counted. Option `max_negatives`: keep that many hard negatives of a query, chosen by
     hash (None: all). Raises SourceError for what cannot be read, with row and column.
     """
     collector = Collector(source.options.get("max_negatives"))
     for split, path in source.files.items():
-        for place, row in parquet.rows(path, COLUMNS):
-            query = content_field(row, "query", place)
-            inner = f"{place}: passages"
-            passages = as_object(present(row, "passages", place), inner)
+        for location, row in parquet.rows(path, COLUMNS):
+            query = content_field(row, "query", location)
+            inner = f"{location}: passages"
+            passages = as_object(present(row, "passages", location), inner)
             selected = list_field(passages, "is_selected", inner)
             texts = texts_field(passages, "passage_text", inner)
             if len(selected) != len(texts):

@@ -11,7 +11,7 @@ from wellspring import randomness
 from wellspring.config.datasets import Miner, StopWords, Unspaced
 from wellspring.datasets import lexical
 
-Found = tuple[np.ndarray, np.ndarray]
+Ranking = tuple[np.ndarray, np.ndarray]
 """Rows of passages and their float32 scores, the best first."""
 LISTS = {"query_id": pl.String, "row": pl.List(pl.Int64), "score": pl.List(pl.Float32)}
 
@@ -27,7 +27,7 @@ def draw(negatives: list[str], count: int, seed: int, sample_id: str) -> list[st
         return None
     drawn = randomness.shuffled(seed, list(set(negatives)), sample_id)
     missing = range(len(drawn), count)
-    refill = [drawn[randomness.key(seed, sample_id, place) % len(drawn)] for place in missing]
+    refill = [drawn[randomness.key(seed, sample_id, index) % len(drawn)] for index in missing]
     return drawn[:count] + refill
 
 
@@ -63,16 +63,17 @@ def mine(
     rows_barred = _rows_barred(passages, distinct, barred)
     ids, texts = queries["text_id"].to_list(), distinct["text"]
     if miner == "random":
-        found = [
+        rankings = [
             _random(len(texts), rows_barred.get(query, ()), depth, seed, query) for query in ids
         ]
     else:
-        places = {place: rows_barred.get(query, ()) for place, query in enumerate(ids)}
-        found = _best(queries["text"], texts, places, miner, depth, k1, b, (stop_words, unspaced))
+        by_query = {index: rows_barred.get(query, ()) for index, query in enumerate(ids)}
+        words = (stop_words, unspaced)
+        rankings = _best(queries["text"], texts, by_query, miner, depth, k1, b, words)
     lists = {
         "query_id": ids,
-        "row": [rows for rows, _ in found],
-        "score": [scores for _, scores in found],
+        "row": [rows for rows, _ in rankings],
+        "score": [scores for _, scores in rankings],
     }
     frame = pl.DataFrame(lists, schema=LISTS).explode("row", "score").drop_nulls()
     return frame.select(
@@ -105,7 +106,7 @@ def _best(
     k1: float,
     b: float,
     words: tuple[StopWords, Unspaced],
-) -> list[Found]:
+) -> list[Ranking]:
     """What a scorer finds for each query, from a block of passages at a time."""
     terms = lexical.Terms(passages, lexical.UNITS[scorer], *words)
     asked = lexical.query_weights(terms.counts(queries), terms, scorer)
@@ -113,19 +114,19 @@ def _best(
     for start in range(0, len(passages), lexical.PASSAGES_HELD):
         counts = terms.counts(passages[start : start + lexical.PASSAGES_HELD])
         block = lexical.passage_weights(counts, terms, scorer, k1, b)
-        for place, rows, scores in lexical.matches(asked, block):
+        for query, rows, scores in lexical.matches(asked, block):
             rows = rows + start
-            allowed = ~np.isin(rows, barred[place])
-            held_rows, held_scores = best[place]
-            best[place] = _first(
-                np.concatenate([held_rows, rows[allowed]]),
-                np.concatenate([held_scores, scores[allowed]]),
+            allowed = ~np.isin(rows, barred[query])
+            best_rows, best_scores = best[query]
+            best[query] = _first(
+                np.concatenate([best_rows, rows[allowed]]),
+                np.concatenate([best_scores, scores[allowed]]),
                 depth,
             )
     return best
 
 
-def _random(passages: int, barred: Sequence[int], depth: int, seed: int, query_id: str) -> Found:
+def _random(passages: int, barred: Sequence[int], depth: int, seed: int, query_id: str) -> Ranking:
     """Random rows of so many passages, none of them barred."""
     draws = randomness.generator(seed, "negatives", query_id)
     size = min(passages, depth + len(barred))
@@ -134,7 +135,7 @@ def _random(passages: int, barred: Sequence[int], depth: int, seed: int, query_i
     return rows, np.zeros(len(rows), np.float32)
 
 
-def _first(rows: np.ndarray, scores: np.ndarray, depth: int) -> Found:
+def _first(rows: np.ndarray, scores: np.ndarray, depth: int) -> Ranking:
     """The `depth` highest scores, highest first, equal ones in the order of their rows."""
     if len(rows) > depth:
         lowest = np.partition(scores, -depth)[-depth]

@@ -11,13 +11,13 @@ import pyarrow.parquet as pq
 
 from wellspring.errors import SourceError
 
-# Rows of many long passages are what a batch has to bear.
+# A batch must fit into memory where every row has many long passages.
 BATCH = 256
 BUFFER = 1 << 20
 
 
 def rows(path: Path, names: list[str]) -> Iterator[tuple[str, dict[str, Any]]]:
-    """The rows, each with its place ("path: row n", n from 1); of the columns the named ones.
+    """The named columns of each row, with the row's location ("path: row n", n from 1).
 
     A dotted name reaches into a struct, or into the structs of a list: the row then has what it
     leads through. Holds about one batch of rows at a time, however long a row group is. Raises
@@ -29,24 +29,24 @@ def rows(path: Path, names: list[str]) -> Iterator[tuple[str, dict[str, Any]]]:
         with pq.ParquetFile(
             path, buffer_size=BUFFER, pre_buffer=False, page_checksum_verification=True
         ) as file:
-            wanted = [_selection(file.schema_arrow, name, path) for name in names]
-            batches = file.iter_batches(batch_size=BATCH, columns=wanted, use_threads=False)
+            columns = [_selection(file.schema_arrow, name, path) for name in names]
+            batches = file.iter_batches(batch_size=BATCH, columns=columns, use_threads=False)
             for batch in batches:
                 for row in batch.to_pylist():
                     number += 1
                     yield f"{path}: row {number}", row
     except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
-        place = f"{path}: row {number + 1} or after it" if number else f"{path}"
+        location = f"{path}: row {number + 1} or after it" if number else f"{path}"
         reason = " ".join(str(error).split())
-        raise SourceError(f"{place}: cannot be read as Parquet: {reason}") from None
+        raise SourceError(f"{location}: cannot be read as Parquet: {reason}") from None
 
 
 def _selection(schema: pa.Schema, name: str, path: Path) -> str:
     """What pyarrow calls the columns that a name leads to."""
-    steps, found = _steps(schema, name), list(_names(schema))
-    if steps is None or found.count(name) > 1:
+    steps, columns = _steps(schema, name), list(_names(schema))
+    if steps is None or columns.count(name) > 1:
         problem = "there is no column" if steps is None else "more than one column is named"
-        raise SourceError(f"{path}: {problem} {name!r}; its columns are {', '.join(found)}")
+        raise SourceError(f"{path}: {problem} {name!r}; its columns are {', '.join(columns)}")
     return ".".join(steps)
 
 

@@ -27,11 +27,11 @@ def read(source: Source) -> Records:
     whole = source.options.get("passage", "contexts") == "contexts"
     for split, path in source.files.items():
         for pmid, value in arrays.document(path).items():
-            place = f"{path}: record {pmid!r}"
-            record = as_object(value, place)
+            location = f"{path}: record {pmid!r}"
+            record = as_object(value, location)
             if whole:
-                passage = " ".join(texts_field(record, "CONTEXTS", place))
+                passage = " ".join(texts_field(record, "CONTEXTS", location))
             else:
-                passage = content_field(record, "LONG_ANSWER", place)
-            collector.example(content_field(record, "QUESTION", place), [passage], [], split)
+                passage = content_field(record, "LONG_ANSWER", location)
+            collector.example(content_field(record, "QUESTION", location), [passage], [], split)
     return collector.records(source.name)

@@ -27,7 +27,7 @@ from wellspring.datasets.files import lines
 from wellspring.datasets.records import Collector, Records, Source, text_id
 from wellspring.errors import SourceError
 
-# In characters. A longer first paragraph is no summary, shorter texts say too little.
+# Lengths in characters. A longer first paragraph is no summary, shorter texts say too little.
 SUMMARY_LENGTHS = range(20, 301)
 SHORTEST_BODY = 80
 # Code and formulas fall below.
@@ -62,9 +62,9 @@ def read(source: Source) -> Records:
     SourceError for a lock file that cannot be read, a package that is not installed as locked, and
     where there are fewer docstrings than `entries`.
     """
-    lock, wanted, seed = (source.options[name] for name in ("lock", "entries", "seed"))
+    lock, count, seed = (source.options[name] for name in ("lock", "entries", "seed"))
     packages = {"python": _library()} | {
-        name: _package(name, version, place) for place, name, version in _locked(lock)
+        name: _package(name, version, location) for location, name, version in _locked(lock)
     }
     rounds = zip_longest(*(_shuffled(seed, name, packages[name]) for name in sorted(packages)))
     collector = Collector()
@@ -78,56 +78,56 @@ def read(source: Source) -> Records:
                 else:
                     entries[summary] = body
                     bodies.add(body)
-        if len(entries) >= wanted:
+        if len(entries) >= count:
             break
     else:
         raise SourceError(
             f"{lock}: its packages hold {len(entries)} docstrings that can be used, which is less "
-            f"than entries: {wanted}"
+            f"than entries: {count}"
         )
-    chosen = sorted(entries, key=lambda summary: randomness.key(seed, text_id(summary)))[:wanted]
+    chosen = sorted(entries, key=lambda summary: randomness.key(seed, text_id(summary)))[:count]
     for summary in chosen:
         collector.example(summary, [entries[summary]], [], split=None)
     return collector.records(source.name)
 
 
 def _locked(lock: Path) -> Iterator[tuple[str, str, str]]:
-    """Place, name and version of every line of a lock file that is no comment."""
-    for place, line in lines(lock):
+    """Location, name and version of every requirement in a lock file."""
+    for location, line in lines(lock):
         requirement = line.partition("#")[0].strip()
-        name, found, version = (part.strip() for part in requirement.partition("=="))
-        if requirement and not (found and re.fullmatch(r"[\w.-]+", name) and version):
-            raise SourceError(f"{place}: expected name==version, found {requirement!r}")
+        name, separator, version = (part.strip() for part in requirement.partition("=="))
+        if requirement and not (separator and re.fullmatch(r"[\w.-]+", name) and version):
+            raise SourceError(f"{location}: expected name==version, found {requirement!r}")
         if requirement:
-            yield place, re.sub(r"[-_.]+", "-", name).lower(), version
+            yield location, re.sub(r"[-_.]+", "-", name).lower(), version
 
 
 def _library() -> dict[str, Path]:
     """The files of the standard library, by their path in it."""
     root = Path(sysconfig.get_path("stdlib"))
     files = {path.relative_to(root): path for path in root.rglob("*.py")}
-    return {file.as_posix(): path for file, path in files.items() if _kept(file)}
+    return {file.as_posix(): path for file, path in files.items() if _is_read(file)}
 
 
-def _package(name: str, version: str, place: str) -> dict[str, Path]:
+def _package(name: str, version: str, location: str) -> dict[str, Path]:
     """The files of an installed package, by their path in it."""
     try:
         package = metadata.distribution(name)
     except metadata.PackageNotFoundError:
-        raise SourceError(f"{place}: {name} is not installed: install the lock file") from None
+        raise SourceError(f"{location}: {name} is not installed: install the lock file") from None
     # A build's own tag (torch's +cpu) is no part of the version that is locked.
     if package.version.partition("+")[0] != version.partition("+")[0]:
         raise SourceError(
-            f"{place}: {name} {version} is locked and {package.version} is installed: "
+            f"{location}: {name} {version} is locked and {package.version} is installed: "
             "install the lock file"
         )
     listed = package.files
     if listed is None:
-        raise SourceError(f"{place}: {name} has no list of its files: reinstall it with pip")
-    return {file.as_posix(): Path(file.locate()) for file in listed if _kept(file)}
+        raise SourceError(f"{location}: {name} has no list of its files: reinstall it with pip")
+    return {file.as_posix(): Path(file.locate()) for file in listed if _is_read(file)}
 
 
-def _kept(file: PurePath) -> bool:
+def _is_read(file: PurePath) -> bool:
     parts = set(file.parts[:-1])
     skipped = ".." in parts or parts & SKIPPED or SKIPPED_FILES.fullmatch(file.stem)
     return file.suffix == ".py" and not skipped
@@ -141,7 +141,7 @@ def _entries(path: Path, counts: Counter[str]) -> Iterator[tuple[str, str]]:
     """Summary and body of every docstring in a file that has both, in the file's order."""
     try:
         with warnings.catch_warnings():
-            # Of the file's own making, such as an invalid escape.
+            # These are the file's own warnings, such as an invalid escape.
             warnings.simplefilter("ignore")
             tree = ast.parse(path.read_bytes())
     except (OSError, SyntaxError, ValueError, RecursionError):
@@ -185,15 +185,15 @@ def _entry(docstring: str) -> tuple[str, str] | None:
 
 def _prose(text: str) -> str:
     """The text up to what is no prose, on one line."""
-    kept: list[str] = []
+    prose: list[str] = []
     for line in text.splitlines():
         if UNDERLINE.match(line):
-            del kept[-1:]
+            del prose[-1:]
             break
         if END.match(line):
             break
         if line.rstrip().endswith("::"):
-            kept.append(line.rstrip()[:-1])
+            prose.append(line.rstrip()[:-1])
             break
-        kept.append(line)
-    return " ".join(" ".join(kept).split())
+        prose.append(line)
+    return " ".join(" ".join(prose).split())

@@ -34,16 +34,16 @@ JUDGEMENTS = pl.Schema(
 )
 # Python objects take several times the room of the same rows in a frame.
 ROWS_HELD = 100_000
-# Of the choice of hard negatives where a source has more than are wanted.
+# It decides which hard negatives are chosen where a source has more than are asked for.
 SEED = 42
-# An example's hard negatives that are held for each that is wanted. All of them would be gigabytes
-# of text; with no spare, those that prove to be another example's positives would leave too few.
+# Hard negatives of an example that are kept for each one asked for. All of them would be gigabytes
+# of text; without spares, those that are another example's positives would leave too few.
 HELD = 3
 
 
 @dataclass(frozen=True)
 class Source:
-    """Where a format reads from."""
+    """What a format reads from."""
 
     files: dict[str | None, Path]
     """Published split to file or folder; one key, None, where the source publishes no split."""
@@ -86,13 +86,13 @@ class Rows:
 
     def __init__(self, schema: pl.Schema) -> None:
         self._schema = schema
-        self._held: list[tuple[Any, ...]] = []
+        self._pending: list[tuple[Any, ...]] = []
         self._frames = [pl.DataFrame(schema=schema)]
 
     def append(self, *row: Any) -> None:
         """Adds one row, its values in the order of the schema."""
-        self._held.append(row)
-        if len(self._held) == ROWS_HELD:
+        self._pending.append(row)
+        if len(self._pending) == ROWS_HELD:
             self._flush()
 
     def frame(self) -> pl.DataFrame:
@@ -101,8 +101,8 @@ class Rows:
         return pl.concat(self._frames)
 
     def _flush(self) -> None:
-        self._frames.append(pl.DataFrame(self._held, schema=self._schema, orient="row"))
-        self._held = []
+        self._frames.append(pl.DataFrame(self._pending, schema=self._schema, orient="row"))
+        self._pending = []
 
 
 class Collector:
@@ -111,8 +111,8 @@ class Collector:
     `max_negatives`: keep so many hard negatives of a query (in each published split), chosen by
     hash; None keeps all. The same are chosen whatever the order of the examples. To bound memory,
     an example is cut to three times as many, by the same hash, as it comes, and a query to
-    `max_negatives` once all positives are known: a query most of whose held negatives are positives
-    of its other examples may keep fewer than it could.
+    `max_negatives` once all positives are known: a query most of whose kept negatives are positives
+    of its other examples may get fewer than it could.
     """
 
     def __init__(self, max_negatives: int | None = None) -> None:
@@ -151,8 +151,8 @@ class Collector:
         query_id = self._once("query", query)
         for wording in map(str.strip, paraphrases):
             if wording and wording != query:
-                kept = self._paraphrases.setdefault(query_id, wording)
-                self._paraphrases[query_id] = min(kept, wording, key=text_id)
+                first = self._paraphrases.setdefault(query_id, wording)
+                self._paraphrases[query_id] = min(first, wording, key=text_id)
         hard = [text_id(text) for text, grade in graded.items() if not grade]
         surplus = set(_surplus(query_id, hard, self._limit and HELD * self._limit))
         for text, grade in graded.items():
@@ -185,11 +185,11 @@ def repaired(
     max_negatives: int | None = None,
     warnings: tuple[str, ...] = (),
 ) -> Records:
-    """The records of the dataset `name`, rid of what repeats and of queries that serve nothing.
+    """The records of the dataset `name`, without repetitions and queries that cannot be used.
 
     texts and judgements as in `Records`, in the order of the source; texts unique in (text_id,
     side); every judgement names two of them. counts: the repairs made so far, added to here.
-    `unjudged` passages stay where they are a corpus; `max_negatives` as in `Collector`. Raises
+    `unjudged` passages stay, as those of a corpus do; `max_negatives` as in `Collector`. Raises
     SourceError where no query has a positive passage.
     """
     queries = texts.filter(pl.col("side") == "query")
@@ -241,7 +241,7 @@ def _unique(judgements: pl.DataFrame, counts: Counter[str]) -> pl.DataFrame:
 def _surplus(query_id: str, hard: list[str], limit: int | None) -> list[str]:
     """The hard negatives of a query beyond the first `limit` in the order of a hash.
 
-    What is beyond it among some of them is beyond it among all, so an example may be cut alone.
+    A negative beyond the limit among a few is beyond it among all: an example may be cut alone.
     """
     if limit is None or len(hard) <= limit:
         return []
@@ -264,93 +264,97 @@ def _limited(judgements: pl.DataFrame, limit: int | None) -> pl.DataFrame:
     return judgements.join(surplus, on=triple, how="anti", nulls_equal=True, maintain_order="left")
 
 
-def text_field(value: dict[str, Any], name: str, place: str, missing: str | None = None) -> str:
+def text_field(value: dict[str, Any], name: str, location: str, missing: str | None = None) -> str:
     """The text in a field; `missing` (where it is given) stands for an absent or null one."""
     if value.get(name) is None and missing is not None:
         return missing
-    return as_text(present(value, name, place), name, place)
+    return as_text(present(value, name, location), name, location)
 
 
-def content_field(value: dict[str, Any], name: str, place: str) -> str:
+def content_field(value: dict[str, Any], name: str, location: str) -> str:
     """The text in a field; null stands for an empty text, which is dropped and counted."""
-    return as_content(present(value, name, place), name, place)
+    return as_content(present(value, name, location), name, location)
 
 
-def texts_field(value: dict[str, Any], name: str, place: str, optional: bool = False) -> list[str]:
+def texts_field(
+    value: dict[str, Any], name: str, location: str, optional: bool = False
+) -> list[str]:
     """The list of texts in a field; empty where the field is absent and `optional`."""
     return [
-        as_content(item, f"{name}[{index}]", place)
-        for index, item in enumerate(list_field(value, name, place, optional))
+        as_content(item, f"{name}[{index}]", location)
+        for index, item in enumerate(list_field(value, name, location, optional))
     ]
 
 
 def passages_field(
-    value: dict[str, Any], name: str, place: str, optional: bool = False
+    value: dict[str, Any], name: str, location: str, optional: bool = False
 ) -> list[str]:
     """The passages of a list of objects with `text` and perhaps `title`; as `texts_field`."""
     return [
         titled(text_field(item, "title", inner, missing=""), content_field(item, "text", inner))
-        for inner, item in objects_field(value, name, place, optional)
+        for inner, item in objects_field(value, name, location, optional)
     ]
 
 
 def objects_field(
-    value: dict[str, Any], name: str, place: str, optional: bool = False
+    value: dict[str, Any], name: str, location: str, optional: bool = False
 ) -> list[tuple[str, dict[str, Any]]]:
-    """The objects of the list in a field, each with its place ("…: name[index]")."""
+    """The objects of the list in a field, each with its location ("…: name[index]")."""
     inner = [
-        (f"{place}: {name}[{index}]", item)
-        for index, item in enumerate(list_field(value, name, place, optional))
+        (f"{location}: {name}[{index}]", item)
+        for index, item in enumerate(list_field(value, name, location, optional))
     ]
     return [(where, as_object(item, where)) for where, item in inner]
 
 
-def list_field(value: dict[str, Any], name: str, place: str, optional: bool = False) -> list[Any]:
+def list_field(
+    value: dict[str, Any], name: str, location: str, optional: bool = False
+) -> list[Any]:
     """The list in a field; empty where the field is absent and `optional`."""
     if optional and name not in value:
         return []
-    found = present(value, name, place)
-    if not isinstance(found, list):
-        raise SourceError(f"{place}: field '{name}' must be a list, found {kind(found)}")
-    return found
+    items = present(value, name, location)
+    if not isinstance(items, list):
+        raise SourceError(f"{location}: field '{name}' must be a list, found {kind(items)}")
+    return items
 
 
-def present(value: dict[str, Any], name: str, place: str) -> Any:
+def present(value: dict[str, Any], name: str, location: str) -> Any:
     """What is in a field; SourceError where it is absent."""
     if name not in value:
-        raise SourceError(f"{place}: field '{name}' is missing")
+        raise SourceError(f"{location}: field '{name}' is missing")
     return value[name]
 
 
-def as_object(value: Any, place: str) -> dict[str, Any]:
+def as_object(value: Any, location: str) -> dict[str, Any]:
     """The value, which must be an object."""
     if not isinstance(value, dict):
-        raise SourceError(f"{place}: expected an object, found {kind(value)}")
+        raise SourceError(f"{location}: expected an object, found {kind(value)}")
     return value
 
 
-def as_text(value: Any, name: str, place: str) -> str:
+def as_text(value: Any, name: str, location: str) -> str:
     """The value of the field `name`, which must be a text that UTF-8 can hold."""
     if not isinstance(value, str):
-        raise SourceError(f"{place}: field '{name}' must be a text, found {kind(value)}")
+        raise SourceError(f"{location}: field '{name}' must be a text, found {kind(value)}")
     try:
         value.encode()
     except UnicodeEncodeError:
         raise SourceError(
-            f"{place}: field '{name}' holds half of a surrogate pair, which is no text"
+            f"{location}: field '{name}' holds half of a surrogate pair, which is no text"
         ) from None
     return value
 
 
-def as_content(value: Any, name: str, place: str) -> str:
+def as_content(value: Any, name: str, location: str) -> str:
     """The same, where null stands for an empty text."""
-    return "" if value is None else as_text(value, name, place)
+    return "" if value is None else as_text(value, name, location)
 
 
-def as_index(value: Any, name: str, place: str) -> int:
+def as_index(value: Any, name: str, location: str) -> int:
     """The value of the field `name`, which must be a whole number."""
     if not isinstance(value, int) or isinstance(value, bool):
-        raise SourceError(f"{place}: field '{name}' must be a whole number, found {kind(value)}")
+        raise SourceError(f"{location}: field '{name}' must be a whole number, found {kind(value)}")
     return value
 
 

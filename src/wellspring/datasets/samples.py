@@ -16,7 +16,7 @@ from wellspring.datasets import lexical, negatives
 from wellspring.datasets.splits import SPLITS, Splitting, assigned, homes, keyed, without_train
 from wellspring.errors import WellspringError
 
-# Below this share of the queries, those without a negative are counted and not told.
+# Below this share of the queries, those without a negative are counted without a warning.
 FEW = 0.01
 
 
@@ -27,7 +27,7 @@ class Sampling:
     negatives: int = 4
     """Hard negatives a sample; fewer in the source are oversampled, none drops the sample."""
     mined: Miner | None = None
-    """What mines them, whatever the source has; None takes the source's own."""
+    """The method that mines them, whatever the source has; None takes the source's own."""
     depth: int = 20
     """Mined negatives are drawn from the first `depth` that are found."""
     negatives_seed: int = 42
@@ -80,13 +80,13 @@ def make(texts: pl.DataFrame, judgements: pl.DataFrame, sampling: Sampling) -> S
         sizes = dict(passages["split"].value_counts().iter_rows())
         counts |= {f"{split}_passages": sizes.get(split, 0) for split in SPLITS}
     if sampling.mined:
-        pool, found = _mined(texts, pairs, passages, barred, sampling.mined, sampling)
-        found["given_negatives_not_used"] = named.filter(grade=0).height
+        pool, pool_counts = _mined(texts, pairs, passages, barred, sampling.mined, sampling)
+        pool_counts["given_negatives_not_used"] = named.filter(grade=0).height
     else:
-        pool, found = _given(named, pairs, passages, barred)
+        pool, pool_counts = _given(named, pairs, passages, barred)
     frame, oversampled = _drawn(pairs, pool, sampling)
     sizes = {split: frame.filter(pl.col("split") == split).height for split in SPLITS}
-    without = found.get("queries_without_a_mined_negative", 0)
+    without = pool_counts.get("queries_without_a_mined_negative", 0)
     cause = _cause(without, pairs, sampling)
     _check(sizes, pairs, sampling, cause)
     by_query = frame.group_by("query_id").agg(pl.col("split").n_unique() > 1)
@@ -97,7 +97,7 @@ def make(texts: pl.DataFrame, judgements: pl.DataFrame, sampling: Sampling) -> S
             **sizes,
             "oversampled": oversampled,
             "dropped_without_negatives": pairs.height - frame.height,
-            **found,
+            **pool_counts,
             **barred.select(
                 own_documents_by_id=pl.sum("own_by_id"), own_documents_by_text=pl.sum("own_by_text")
             ).row(0, named=True),
@@ -172,19 +172,19 @@ def _given(
         )
     keys = ["query_id", "text_id"]
     refused = listed.join(barred, on=keys)
-    kept = listed.join(barred, on=keys, how="anti")
+    allowed = listed.join(barred, on=keys, how="anti")
     counts = {
         "given_negatives_that_are_positives": refused["positive"].sum(),
         "given_negatives_that_are_their_query": refused.filter(~pl.col("positive")).height,
     }
     if "split" in passages.columns:
         of_query = pairs.select("query_id", "split").unique()
-        placed = kept.join(of_query, on="query_id").join(
+        split_pairs = allowed.join(of_query, on="query_id").join(
             passages.rename({"passage": "text_id", "split": "home"}), on="text_id"
         )
-        kept = placed.filter(pl.col("split") == pl.col("home")).select(keys)
-        counts["given_negatives_of_other_splits"] = placed.height - kept.height
-    return kept, counts
+        allowed = split_pairs.filter(pl.col("split") == pl.col("home")).select(keys)
+        counts["given_negatives_of_other_splits"] = split_pairs.height - allowed.height
+    return allowed, counts
 
 
 def _mined(
@@ -203,7 +203,7 @@ def _mined(
         parts = [(queries.filter(split=part), corpus.filter(split=part)) for part in SPLITS]
     else:
         parts = [(queries.unique("text_id", keep="first", maintain_order=True), corpus)]
-    found = pl.concat(
+    mined = pl.concat(
         negatives.mine(
             *part,
             barred,
@@ -217,8 +217,8 @@ def _mined(
         )
         for part in parts
     )
-    without = queries["text_id"].n_unique() - found["query_id"].n_unique()
-    return found.select("query_id", "text_id"), {"queries_without_a_mined_negative": without}
+    without = queries["text_id"].n_unique() - mined["query_id"].n_unique()
+    return mined.select("query_id", "text_id"), {"queries_without_a_mined_negative": without}
 
 
 def _with_texts(ids: pl.DataFrame, texts: pl.DataFrame, side: str) -> pl.DataFrame:
@@ -258,7 +258,7 @@ def _seen_in_train(frame: pl.DataFrame) -> dict[str, int]:
 
 
 def _split_anew(judgements: pl.DataFrame, splitting: Splitting) -> list[str]:
-    """What to say where published splits are not kept."""
+    """What to tell a user where published splits are not kept."""
     if not (names := without_train(judgements)):
         return []
     several = "s" if len(names) > 1 else ""
@@ -270,7 +270,7 @@ def _split_anew(judgements: pl.DataFrame, splitting: Splitting) -> list[str]:
 
 
 def _cause(without: int, pairs: pl.DataFrame, sampling: Sampling) -> str | None:
-    """What to say where mining finds nothing for some queries."""
+    """What to tell a user where mining finds nothing for some queries."""
     if not without:
         return None
     words = lexical.UNITS.get(sampling.mined or "") == "words"

@@ -30,11 +30,11 @@ def read(source: Source) -> Records:
     """
     collector = Collector()
     for split, path in source.files.items():
-        for place, record in arrays.objects(path):
-            sentences = texts_field(record, "candidates", place)
-            answers = _answers(record, len(sentences), place)
+        for location, record in arrays.objects(path):
+            sentences = texts_field(record, "candidates", location)
+            answers = _answers(record, len(sentences), location)
             collector.example(
-                query=content_field(record, "question", place),
+                query=content_field(record, "question", location),
                 positives=[sentences[index] for index in answers],
                 negatives=[text for index, text in enumerate(sentences) if index not in answers],
                 split=split,
@@ -42,13 +42,13 @@ def read(source: Source) -> Records:
     return collector.records(source.name)
 
 
-def _answers(record: dict[str, Any], candidates: int, place: str) -> list[int]:
+def _answers(record: dict[str, Any], candidates: int, location: str) -> list[int]:
     answers = []
-    for position, value in enumerate(list_field(record, "answers", place)):
-        answer = as_index(value, f"answers[{position}]", place)
+    for position, value in enumerate(list_field(record, "answers", location)):
+        answer = as_index(value, f"answers[{position}]", location)
         if not 0 <= answer < candidates:
             raise SourceError(
-                f"{place}: field 'answers[{position}]' is {answer}: there are {candidates} "
+                f"{location}: field 'answers[{position}]' is {answer}: there are {candidates} "
                 "candidates, counted from 0"
             )
         answers.append(answer)

@@ -42,7 +42,10 @@ class Splitting:
 
 
 def splits(texts: pl.DataFrame, judgements: pl.DataFrame, splitting: Splitting) -> pl.DataFrame:
-    """What `assigned` gives, before negatives, for texts and judgements as in `records.Records`."""
+    """What `assigned` gives, before negatives are drawn.
+
+    texts and judgements as in `records.Records`.
+    """
     pairs, _ = assigned(keyed(texts, judgements), splitting)
     return pairs.with_columns(pl.col("split", "published").cast(pl.String))
 
@@ -58,8 +61,8 @@ def redrawn(
 
     published: each sample's published split under our names; None counts as train. units: what
     must not be torn apart, such as the ids of queries. A published test or validation split stays.
-    One that nothing has is taken from train: units in the order of a hash of (seed, unit), the
-    first `test` of all for the test split, the next `validation` of the rest for the validation
+    A split that no sample has is taken from train: units in the order of a hash of (seed, unit),
+    the first `test` of all for the test split, the next `validation` of the rest for the validation
     split, to the nearest whole number. Given every unit and the seed of the samples, the splits are
     those of the samples.
     """
@@ -70,7 +73,9 @@ def redrawn(
             train = split == "train"
             order = randomness.shuffled(seed, sorted(set(names[train])))
             chosen = set(order[: int(share * len(order) + 0.5)])
-            split[[held and name in chosen for held, name in zip(train, names, strict=True)]] = part
+            split[
+                [in_train and name in chosen for in_train, name in zip(train, names, strict=True)]
+            ] = part
     return split
 
 
@@ -104,8 +109,8 @@ def assigned(judgements: pl.DataFrame, splitting: Splitting) -> tuple[pl.DataFra
     was dropped.
 
     judgements: as `keyed` gives them; ids are those of `query` and `passage`. `published` is the
-    source's split under our names: dev (or validation) is the test split where there is no other,
-    null stands for none. The splits are those of `redrawn`. By `query`, a sample is dropped when
+    source's split under our names: dev (or validation) is the test split where there is no other;
+    null means none. The splits are those of `redrawn`. By `query`, a sample is dropped when
     its query is in a published split that comes later; with disjoint passages, also when its
     positive is. Raises WellspringError for a published split of another name.
     """
@@ -193,8 +198,8 @@ def _published(positives: pl.DataFrame) -> pl.DataFrame:
 def _latest(pairs: pl.DataFrame, name: str) -> tuple[pl.DataFrame, int]:
     """The pairs in the latest published split of their query or positive, and how many are not."""
     part = pl.col("published").fill_null("train")
-    kept = pairs.filter(part == part.max().over(name))
-    return kept, pairs.height - kept.height
+    latest = pairs.filter(part == part.max().over(name))
+    return latest, pairs.height - latest.height
 
 
 def _connected(pairs: pl.DataFrame) -> list[str]:

@@ -44,19 +44,19 @@ def read(source: Source) -> Records:
     cut: an answer that does not stand at its `answer_start` is looked for, and the occurrence
     nearest to it taken (a sixth of COVID-QA's answers are off by a few characters); where its text
     is nowhere in the paragraph, the question is dropped. Raises SourceError for what cannot be
-    read, with place and field.
+    read, with location and field.
     """
     collector = Collector(source.options.get("max_negatives"))
     for split, path in source.files.items():
         document = arrays.document(path)
-        for place, article in objects_field(document, "data", str(path)):
-            _article(article, place, split, source.options.get("passage_words"), collector)
+        for location, article in objects_field(document, "data", str(path)):
+            _article(article, location, split, source.options.get("passage_words"), collector)
     return collector.records(source.name)
 
 
 @dataclass(frozen=True)
 class _Paragraph:
-    place: str
+    location: str
     entry: dict[str, Any]
     context: str
     spans: list[Span]
@@ -67,11 +67,15 @@ class _Paragraph:
 
 
 def _article(
-    article: dict[str, Any], place: str, split: str | None, words: int | None, collector: Collector
+    article: dict[str, Any],
+    location: str,
+    split: str | None,
+    words: int | None,
+    collector: Collector,
 ) -> None:
     """Adds an article's questions."""
     paragraphs = []
-    for where, entry in objects_field(article, "paragraphs", place):
+    for where, entry in objects_field(article, "paragraphs", location):
         context = content_field(entry, "context", where)
         paragraphs.append(_Paragraph(where, entry, context, pieces(context, words)))
     for paragraph in paragraphs:
@@ -79,7 +83,7 @@ def _article(
         others = [
             text for other in paragraphs if other is not paragraph for text in other.passages()
         ]
-        for where, entry in objects_field(paragraph.entry, "qas", paragraph.place):
+        for where, entry in objects_field(paragraph.entry, "qas", paragraph.location):
             question = content_field(entry, "question", where)
             if _unanswered(entry, where):
                 collector.counts["questions_without_answer_dropped"] += 1
@@ -97,13 +101,13 @@ def _article(
 
 
 def pieces(context: str, words: int | None) -> list[Span]:
-    """Where the passages of a paragraph lie: cut at white space, of nearly equal word counts."""
+    """The spans of a paragraph's passages: cut at white space, with nearly equal word counts."""
     if words is None:
         return [(0, len(context))]
-    found = [match.span() for match in re.finditer(r"\S+", context)]
-    count = -(-len(found) // words)
-    edges = [len(found) * piece // count for piece in range(count + 1)] if count else []
-    return [(found[a][0], found[b - 1][1]) for a, b in pairwise(edges)]
+    spans = [match.span() for match in re.finditer(r"\S+", context)]
+    count = -(-len(spans) // words)
+    edges = [len(spans) * piece // count for piece in range(count + 1)] if count else []
+    return [(spans[a][0], spans[b - 1][1]) for a, b in pairwise(edges)]
 
 
 def overlap(one: Span, other: Span) -> int:
@@ -111,25 +115,27 @@ def overlap(one: Span, other: Span) -> int:
     return max(0, min(one[1], other[1]) - max(one[0], other[0]))
 
 
-def _unanswered(entry: dict[str, Any], place: str) -> bool:
+def _unanswered(entry: dict[str, Any], location: str) -> bool:
     impossible = entry.get("is_impossible", False)
     if not isinstance(impossible, bool):
         raise SourceError(
-            f"{place}: field 'is_impossible' must be true or false, found {kind(impossible)}"
+            f"{location}: field 'is_impossible' must be true or false, found {kind(impossible)}"
         )
-    return impossible or not list_field(entry, "answers", place, optional=True)
+    return impossible or not list_field(entry, "answers", location, optional=True)
 
 
-def _answer(entry: dict[str, Any], context: str, place: str, collector: Collector) -> Span | None:
-    """Where the first answer stands; None where it does not."""
-    where, answer = objects_field(entry, "answers", place)[0]
+def _answer(
+    entry: dict[str, Any], context: str, location: str, collector: Collector
+) -> Span | None:
+    """The span of the first answer; None where the paragraph lacks it."""
+    where, answer = objects_field(entry, "answers", location)[0]
     text = text_field(answer, "text", where)
     start = as_index(present(answer, "answer_start", where), "answer_start", where)
-    found = nearest(text, context, start)
-    if found is None or not text.strip():
+    begin = nearest(text, context, start)
+    if begin is None or not text.strip():
         return None
-    collector.counts["answers_found_elsewhere"] += found != start
-    return found, found + len(text)
+    collector.counts["answers_found_elsewhere"] += begin != start
+    return begin, begin + len(text)
 
 
 def nearest(text: str, context: str, start: int) -> int | None:
@@ -137,5 +143,5 @@ def nearest(text: str, context: str, start: int) -> int | None:
     start = min(max(start, 0), len(context))
     before = context.rfind(text, 0, start + len(text))
     after = context.find(text, start)
-    found = [place for place in (before, after) if place >= 0]
-    return min(found, key=lambda place: abs(place - start), default=None)
+    starts = [begin for begin in (before, after) if begin >= 0]
+    return min(starts, key=lambda begin: abs(begin - start), default=None)

@@ -2,9 +2,9 @@
 columns that are named.
 
 A column of passages holds a text or a list of texts. A dotted name reaches into a struct
-(`passages.text`), and into the structs of a list, of each of which it takes the field. A column
-whose own name has a dot comes first. Several names stand for their texts, joined by a space: of
-lists the first with the first, and so on, and a single text with each of them. Texts of CSV and TSV
+(`passages.text`), and takes the field from each struct of a list. A column
+whose own name has a dot comes first. Several names stand for their texts, joined by a space: lists
+are joined item by item, and a single text is joined with each item. Texts of CSV and TSV
 stand plain or in double quotes, in which a double quote is doubled.
 """
 
@@ -42,8 +42,8 @@ def read(source: Source) -> Records:
     Option `columns`: the names of `query`, `positives` and `negatives` (None: there are none).
     Option `max_negatives`: keep that many hard negatives of a query, chosen by hash (None: all).
     The passages of a repeated query are put together, so a row may be a triple. Null stands for an
-    empty text or, in place of a list, for no passages. Raises SourceError for what cannot be read,
-    with line or row and column.
+    empty text or, where a list is expected, for no passages. Raises SourceError for what cannot be
+    read, with line or row and column.
     """
     collector = Collector(source.options.get("max_negatives"))
     columns = source.options["columns"]
@@ -52,17 +52,19 @@ def read(source: Source) -> Records:
     )
     names = [*query, *positives, *negatives]
     for split, path in source.files.items():
-        for place, row in _reader(path)(path, names):
+        for location, row in _reader(path)(path, names):
             collector.example(
-                query=_joined(as_content(reach(row, name, place), name, place) for name in query),
-                positives=_texts(row, positives, place),
-                negatives=_texts(row, negatives, place),
+                query=_joined(
+                    as_content(reach(row, name, location), name, location) for name in query
+                ),
+                positives=_texts(row, positives, location),
+                negatives=_texts(row, negatives, location),
                 split=split,
             )
     return collector.records(source.name)
 
 
-def reach(row: Any, name: str, place: str) -> Any:
+def reach(row: Any, name: str, location: str) -> Any:
     """What a dotted name leads to in a row: a value, or the list of it in the objects of a list.
 
     Null where it leads through null. Raises SourceError where a part of it is not there.
@@ -70,29 +72,29 @@ def reach(row: Any, name: str, place: str) -> Any:
     if isinstance(row, dict):
         head, dot, rest = name.partition(".")
         if name in row or not dot:
-            return present(row, name, place)
-        return reach(present(row, head, place), rest, f"{place}: {head}")
+            return present(row, name, location)
+        return reach(present(row, head, location), rest, f"{location}: {head}")
     if isinstance(row, list):
-        return [reach(item, name, f"{place}[{index}]") for index, item in enumerate(row)]
+        return [reach(item, name, f"{location}[{index}]") for index, item in enumerate(row)]
     if row is None:
         return None
-    raise SourceError(f"{place}: expected an object with {name!r}, found {kind(row)}")
+    raise SourceError(f"{location}: expected an object with {name!r}, found {kind(row)}")
 
 
-def _names(given: str | list[str] | None) -> list[str]:
-    return [given] if isinstance(given, str) else given or []
+def _names(names: str | list[str] | None) -> list[str]:
+    return [names] if isinstance(names, str) else names or []
 
 
 def _joined(texts: Iterable[str]) -> str:
     return " ".join(filter(None, map(str.strip, texts)))
 
 
-def _texts(row: dict[str, Any], names: list[str], place: str) -> list[str]:
-    """The passages in these columns; of several columns joined."""
-    parts = [_column(reach(row, name, place), name, place) for name in names]
+def _texts(row: dict[str, Any], names: list[str], location: str) -> list[str]:
+    """The passages in these columns; several columns are joined."""
+    parts = [_column(reach(row, name, location), name, location) for name in names]
     sizes = {len(part) for part in parts if isinstance(part, list)}
     if len(sizes) > 1:
-        raise SourceError(f"{place}: the lists in {' and '.join(names)} are not equally long")
+        raise SourceError(f"{location}: the lists in {' and '.join(names)} are not equally long")
     if not sizes:
         texts = [part for part in parts if part is not None]
         return [_joined(texts)] if texts else []
@@ -100,10 +102,10 @@ def _texts(row: dict[str, Any], names: list[str], place: str) -> list[str]:
     return list(map(_joined, zip(*lists, strict=True)))
 
 
-def _column(value: Any, name: str, place: str) -> str | list[str] | None:
+def _column(value: Any, name: str, location: str) -> str | list[str] | None:
     if isinstance(value, list):
-        return [as_content(item, f"{name}[{index}]", place) for index, item in enumerate(value)]
-    return None if value is None else as_text(value, name, place)
+        return [as_content(item, f"{name}[{index}]", location) for index, item in enumerate(value)]
+    return None if value is None else as_text(value, name, location)
 
 
 def _reader(path: Path) -> Callable[[Path, list[str]], Rows]:
@@ -121,7 +123,7 @@ def _reader(path: Path) -> Callable[[Path, list[str]], Rows]:
 
 
 def _suffix(path: Path) -> str:
-    """What a file is once it is unpacked."""
+    """The suffix of a file once it is unpacked."""
     return path.with_suffix("").suffix if path.suffix == ".gz" else path.suffix
 
 
@@ -141,13 +143,15 @@ def _separated(path: Path, names: list[str]) -> Rows:
             _check_header(header, names, path)
             line = reader.line_num
             for cells in reader:
-                place = f"{path}:{line + 1}"
+                location = f"{path}:{line + 1}"
                 line = reader.line_num
                 if not cells:
                     continue
                 if len(cells) != len(header):
-                    raise SourceError(f"{place}: expected {len(header)} fields, found {len(cells)}")
-                yield place, dict(zip(header, cells, strict=True))
+                    raise SourceError(
+                        f"{location}: expected {len(header)} fields, found {len(cells)}"
+                    )
+                yield location, dict(zip(header, cells, strict=True))
     except UnicodeDecodeError as error:
         raise SourceError(f"{path}:{line + 1} or after it: not UTF-8: {error.reason}") from None
     except csv.Error as error:
@@ -162,7 +166,9 @@ def _separated(path: Path, names: list[str]) -> Rows:
 def _check_header(header: list[str], names: list[str], path: Path) -> None:
     for name in names:
         if header.count(name) != 1:
-            found = "there is no column" if name not in header else "more than one column is named"
+            problem = (
+                "there is no column" if name not in header else "more than one column is named"
+            )
             headless = not {*names} & {*header}
             mend = (
                 "; if this line is data, write the names of the columns above it"
@@ -170,5 +176,5 @@ def _check_header(header: list[str], names: list[str], path: Path) -> None:
                 else ""
             )
             raise SourceError(
-                f"{path}:1: {found} {name!r}; its columns are {', '.join(header)[:200]}{mend}"
+                f"{path}:1: {problem} {name!r}; its columns are {', '.join(header)[:200]}{mend}"
             )

@@ -19,11 +19,11 @@ def read(source: Source) -> Records:
     """
     collector = Collector(source.options.get("max_negatives"))
     for split, path in source.files.items():
-        for place, line in objects(path):
+        for location, line in objects(path):
             collector.example(
-                query=content_field(line, "query", place),
-                positives=passages_field(line, "positive_passages", place),
-                negatives=passages_field(line, "negative_passages", place, optional=True),
+                query=content_field(line, "query", location),
+                positives=passages_field(line, "positive_passages", location),
+                negatives=passages_field(line, "negative_passages", location, optional=True),
                 split=split,
             )
     return collector.records(source.name)

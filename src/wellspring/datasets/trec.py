@@ -1,6 +1,6 @@
 """Format `trec`: the documents, topics and qrels of a test collection.
 
-A file of texts is one of four kinds, which its first line tells: an object a line; SMART, where
+A file of texts is one of four kinds, which its first line shows: an object a line; SMART, where
 `.I` begins a text and `.T` and `.W` its title and its words; TREC's topics, of which `<title>` is
 the query; or fields separated by tabs. The ids are the source's own.
 """
@@ -45,16 +45,18 @@ def _qrels(folder: Path, names: str | dict[str, str]) -> Qrels:
     files = {None: names} if isinstance(names, str) else names
     qrels = Qrels(folder / names if isinstance(names, str) else folder, COLUMNS)
     for split, name in files.items():
-        for place, line in lines(folder / name):
+        for location, line in lines(folder / name):
             cells = line.split()
             if len(cells) != 4:
-                raise SourceError(f"{place}: expected four fields ({COLUMNS}), found {len(cells)}")
-            qrels.append(place, cells[0], cells[2], cells[3], split)
+                raise SourceError(
+                    f"{location}: expected four fields ({COLUMNS}), found {len(cells)}"
+                )
+            qrels.append(location, cells[0], cells[2], cells[3], split)
     return qrels
 
 
 def _rows(path: Path) -> Iterator[Row]:
-    """The place of each text, its id and its text."""
+    """The location of each text, its id and its text."""
     first = first_line(path)
     if first.startswith(("{", "[")):
         return _objects(path)
@@ -64,34 +66,34 @@ def _rows(path: Path) -> Iterator[Row]:
 
 
 def _objects(path: Path) -> Iterator[Row]:
-    for place, line in objects(path):
-        identity = text_field(line, _one_of(line, IDS, place), place)
-        name = _one_of(line, CONTENTS, place)
-        text = as_content(line[name], name, place)
-        yield place, identity, titled(text_field(line, "title", place, missing=""), text)
+    for location, line in objects(path):
+        identity = text_field(line, _one_of(line, IDS, location), location)
+        name = _one_of(line, CONTENTS, location)
+        text = as_content(line[name], name, location)
+        yield location, identity, titled(text_field(line, "title", location, missing=""), text)
 
 
-def _one_of(line: dict[str, Any], names: tuple[str, ...], place: str) -> str:
+def _one_of(line: dict[str, Any], names: tuple[str, ...], location: str) -> str:
     name = next((name for name in names if name in line), None)
     if name is None:
-        raise SourceError(f"{place}: none of the fields {', '.join(names)} is there")
+        raise SourceError(f"{location}: none of the fields {', '.join(names)} is there")
     return name
 
 
 def _smart(path: Path) -> Iterator[Row]:
-    place, identity, section = "", "", ""
+    location, identity, section = "", "", ""
     parts: dict[str, list[str]] = {}
 
     def row() -> Row:
         title, text = (" ".join(parts.get(name, [])) for name in (".T", ".W"))
-        return place, identity, titled(title, text)
+        return location, identity, titled(title, text)
 
     for here, line in lines(path):
         mark = re.match(r"\.([A-Z])(\s|$)", line)
         if mark and mark[1] == "I":
             if identity:
                 yield row()
-            place, identity, section, parts = here, line[2:].strip(), "", {}
+            location, identity, section, parts = here, line[2:].strip(), "", {}
             if not identity:
                 raise SourceError(f"{here}: .I names no id")
         elif mark:
@@ -104,19 +106,19 @@ def _smart(path: Path) -> Iterator[Row]:
 
 def _marked(path: Path) -> Iterator[Row]:
     """TREC's topics: a field ends where the next mark begins, closed or not."""
-    place, field, parts = "", "", {}
+    location, field, parts = "", "", {}
     for here, line in lines(path):
         mark = re.match(r"\s*<(/?\w+)>", line)
         name = mark[1].lower() if mark else field
         if name == "top":
-            place, parts = here, {}
+            location, parts = here, {}
         elif name == "/top":
             number, title = (" ".join(parts.get(key, [])) for key in ("num", "title"))
             number = re.sub(r"^number:\s*", "", number.strip(), flags=re.IGNORECASE).strip()
             if not number:
-                raise SourceError(f"{place}: a topic without <num>")
+                raise SourceError(f"{location}: a topic without <num>")
             title = re.sub(r"^topic:\s*", "", title.strip(), flags=re.IGNORECASE)
-            yield place, number, " ".join(title.split())
+            yield location, number, " ".join(title.split())
         else:
             rest = re.sub(r"</\w+>\s*$", "", line[mark.end() :] if mark else line)
             parts.setdefault(name, []).append(rest.strip())
@@ -124,11 +126,11 @@ def _marked(path: Path) -> Iterator[Row]:
 
 
 def _separated(path: Path) -> Iterator[Row]:
-    for place, line in lines(path):
+    for location, line in lines(path):
         cells = line.split("\t")
         if len(cells) not in (2, 3):
             raise SourceError(
-                f"{place}: expected an id and a text (or an id, a title and a text) separated by "
-                f"tabs, found {len(cells)} fields"
+                f"{location}: expected an id and a text (or an id, a title and a text) separated "
+                f"by tabs, found {len(cells)} fields"
             )
-        yield place, cells[0].strip(), titled(cells[1] if len(cells) == 3 else "", cells[-1])
+        yield location, cells[0].strip(), titled(cells[1] if len(cells) == 3 else "", cells[-1])

@@ -100,8 +100,8 @@ def concentration(
     Raises:
         ConfigError: the table holds no such attribution of the retriever, or no level of it.
     """
-    found, names = pair_of(table, dataset, attribution, retriever)
-    levels = rows_of(found, finding="level").filter(pl.col("layer").is_not_null())
+    findings, names = pair_of(table, dataset, attribution, retriever)
+    levels = rows_of(findings, finding="level").filter(pl.col("layer").is_not_null())
     columns = _measures(levels, normaliser, excluded_outliers, threshold)
     if not columns:
         raise ConfigError(
@@ -132,7 +132,7 @@ def concentration(
     _whole_layers(axes, levels["layer"])
     dashes = {name: Line(GREY, SUBLAYER_DASHES[name], "") for name in sublayers}
     keys = [noise_key(max(map(len, of_pair.values())))] if of_pair else []
-    note(figure, [about(dataset, attribution, found), *cautions])
+    note(figure, [about(dataset, attribution, findings), *cautions])
     legend_above(figure, [*handles_of(lines), *handles_of(dashes), interval_key(), *keys])
     return figure
 
@@ -186,10 +186,10 @@ def sweep(
     Raises:
         ConfigError: the table holds no such change of the retriever.
     """
-    found, names = pair_of(table, dataset, attribution, retriever)
+    findings, names = pair_of(table, dataset, attribution, retriever)
     apart = _between_twins(table, dataset, attribution, names, twins)
     changes = rows_of(
-        found, finding="relative_change", measure="share_active", retriever=retriever
+        findings, finding="relative_change", measure="share_active", retriever=retriever
     ).filter(pl.col("region").is_not_null(), pl.col("estimate").is_not_null())
     if changes.is_empty():
         raise ConfigError(
@@ -220,7 +220,7 @@ def sweep(
     _thresholds(axes, changes["threshold"])
     _percentages(axes, changes.select(pl.max("estimate")).item())
     figure.supylabel("relative change in the share of active neurons", fontsize=8)
-    note(figure, [about(dataset, attribution, found), *cautions])
+    note(figure, [about(dataset, attribution, findings), *cautions])
     keys = _sweep_keys(lines, not rows_of(changes, **mapped).is_empty(), not apart.is_empty())
     legend_above(figure, keys, 4)
     return figure
@@ -250,8 +250,8 @@ def _sweep_lines(changes: pl.DataFrame) -> dict[tuple[str, int], Line]:
     excluded_outliers = enumerate(changes["excluded_outliers"].unique().sort())
     names = held_of(changes, "normaliser", list(NORMALISERS))
     return {
-        (name, count): dashed(NORMALISERS[name], place)
-        for (place, count), name in product(excluded_outliers, names)
+        (name, count): dashed(NORMALISERS[name], index)
+        for (index, count), name in product(excluded_outliers, names)
     }
 
 
@@ -259,8 +259,8 @@ def _whole_layers(axes: np.ndarray, layers: pl.Series) -> None:
     """Limits close around the layers, and ticks at whole ones."""
     for ax in axes[-1]:
         ax.set_xlabel("layer")
-    held = layers.to_list()
-    first, last = min(held), max(held)
+    numbers = layers.to_list()
+    first, last = min(numbers), max(numbers)
     margin = min(0.04 * max(last - first, 1), 0.9)
     for ax in axes.flat:
         ax.set_xlim(first - margin, last + margin)

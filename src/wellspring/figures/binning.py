@@ -49,12 +49,12 @@ def binned(
     Raises:
         ConfigError: the counts hold no such setting.
     """
-    found = _chosen(counts, normaliser, excluded_outliers, threshold)
-    place = pl.col("sublayer").replace_strict({name: at for at, name in enumerate(SUBLAYERS)})
-    found = found.sort("layer", place, "neuron")
+    chosen = _chosen(counts, normaliser, excluded_outliers, threshold)
+    order = pl.col("sublayer").replace_strict({name: at for at, name in enumerate(SUBLAYERS)})
+    chosen = chosen.sort("layer", order, "neuron")
     reduce = {"max": np.max, "mean": np.mean}[statistic]
     rows, values, active = [], [], []
-    for (layer, sublayer), neurons in found.group_by("layer", "sublayer", maintain_order=True):
+    for (layer, sublayer), neurons in chosen.group_by("layer", "sublayer", maintain_order=True):
         percentages = (100 * neurons["active"] / neurons["texts"]).to_numpy()
         parts = np.array_split(percentages, bins)
         rows.append((layer, sublayer))
@@ -68,17 +68,17 @@ def _chosen(
 ) -> pl.DataFrame:
     """The counts of one setting."""
     setting = ["normaliser", "excluded_outliers", "threshold"]
-    found = counts.filter(
+    chosen = counts.filter(
         normaliser=normaliser, excluded_outliers=excluded_outliers, threshold=threshold
     )
-    if found.is_empty():
-        held = counts.select(setting).unique().sort(setting).iter_rows()
+    if chosen.is_empty():
+        settings = counts.select(setting).unique().sort(setting).iter_rows()
         raise ConfigError(
             f"figures: no activations by {normaliser} with {excluded_outliers} left out above "
             f"{threshold:g}; held: "
-            f"{'; '.join(f'{name}, {out}, {above:g}' for name, out, above in held) or 'none'}"
+            f"{'; '.join(f'{name}, {out}, {above:g}' for name, out, above in settings) or 'none'}"
         )
-    return found
+    return chosen
 
 
 def paired(

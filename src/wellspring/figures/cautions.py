@@ -37,13 +37,13 @@ def sentences(
         # What concerns the drawn scores comes first.
         chosen = chosen.sort(about.is_null(), maintain_order=True)
     named = len(retrievers) > 1
-    place = pl.concat_str(
+    subject = pl.concat_str(
         pl.col("retriever") if named else pl.lit(None, pl.String),
         pl.format("{} side", "side"),
         separator=", ",
         ignore_nulls=True,
     )
-    where = pl.when(place == "").then(pl.lit("")).otherwise(pl.format(" ({})", place))
+    where = pl.when(subject == "").then(pl.lit("")).otherwise(pl.format(" ({})", subject))
     lines = chosen.select(pl.format("caution{}: {}", where, "sentence")).to_series().to_list()
     more = len(lines) - SHOWN
     return lines[:SHOWN] + ([f"{more} more cautions: findings/cautions.csv"] if more > 0 else [])

@@ -47,12 +47,12 @@ def points(
         if (mine := rows_of(rows, **{"with": other})).is_empty():
             continue
         ax.text(0.06, at - 0.3, before + other, transform=ax.get_yaxis_transform(), **NAMED)
-        for place, name in enumerate(names):
+        for index, name in enumerate(names):
             for row in rows_of(mine, retriever=name).iter_rows(named=True):
-                height = at + 0.06 + 0.24 * place
+                height = at + 0.06 + 0.24 * index
                 if row["low"] is not None:
                     ax.plot([row["low"], row["high"]], [height] * 2, color=POINT["color"], lw=1)
-                ax.plot(row["estimate"], height, label=f"{name}, {other}", **_point(place))
+                ax.plot(row["estimate"], height, label=f"{name}, {other}", **_point(index))
                 if row["shifted"] is not None:
                     ax.plot(row["shifted"], height, label=f"shifted: {name}, {other}", **SHIFT)
 
@@ -69,18 +69,18 @@ def scales(axes: np.ndarray, rows: pl.DataFrame, others: Sequence[str]) -> None:
         ax.grid(False, axis="y")
 
 
-def key(name: str, place: int) -> Line2D:
-    """Legend entry of the place-th retriever."""
-    return Line2D([], [], label=name, **_point(place))
+def key(name: str, index: int) -> Line2D:
+    """Legend entry of the retriever with this index."""
+    return Line2D([], [], label=name, **_point(index))
 
 
-def _point(place: int) -> dict[str, Any]:
-    """The look of the place-th retriever's point: the first one is filled."""
-    return POINT | {"markerfacecolor": "white" if place else POINT["color"]}
+def _point(index: int) -> dict[str, Any]:
+    """The look of the points of the retriever with this index: those of the first are filled."""
+    return POINT | {"markerfacecolor": "white" if index else POINT["color"]}
 
 
 def paired(rows: pl.DataFrame, index: Sequence[str]) -> pl.DataFrame:
     """Rows of findings about correlations with their `shifted` beside them, by the index."""
     shifted = rows_of(rows, measure="correlation_shifted").select(*index, shifted="estimate")
-    found = rows_of(rows, measure="correlation").select(*index, "estimate", "low", "high")
-    return found.join(shifted, on=list(index), how="left")
+    plain = rows_of(rows, measure="correlation").select(*index, "estimate", "low", "high")
+    return plain.join(shifted, on=list(index), how="left")

@@ -40,16 +40,16 @@ def fidelity(
     Raises:
         ConfigError: the table holds no such correlations of the retriever.
     """
-    found = rows_of(table, dataset=dataset, finding="fidelity", region="all")
+    findings = rows_of(table, dataset=dataset, finding="fidelity", region="all")
     names = [retriever, *filter(None, [pairs(table).get(retriever)])]
-    found = found.filter(pl.col("retriever").is_in(names), pl.col("estimate").is_not_null())
-    if rows_of(found, retriever=retriever).is_empty():
+    findings = findings.filter(pl.col("retriever").is_in(names), pl.col("estimate").is_not_null())
+    if rows_of(findings, retriever=retriever).is_empty():
         raise ConfigError(
             f"figures: the findings hold no removal of retriever {retriever} on dataset {dataset}: "
             "set study.attribute.removal"
         )
     index = ["retriever", "side", "sublayer", "other", "attribution"]
-    rows = correlations.paired(found, index).rename({"attribution": "with"})
+    rows = correlations.paired(findings, index).rename({"attribution": "with"})
     effects, places = held_of(rows, "other", list(EFFECTS)), places_of(rows)
     others = rows["with"].unique().sort().to_list()
     labels = [f"{side}\n{sublayer}" for side, sublayer in places]
@@ -62,9 +62,9 @@ def fidelity(
     for column in axes.T:
         correlations.scales(column, rows, others)
         column[-1].set_xlabel("rank correlation")
-    note(figure, [f"dataset {dataset}; {found['texts'].max():,} texts a side", *cautions])
-    held = [name for name in names if name in set(rows["retriever"])]
-    keys = [correlations.key(name, place) for place, name in enumerate(held)]
+    note(figure, [f"dataset {dataset}; {findings['texts'].max():,} texts a side", *cautions])
+    shown = [name for name in names if name in set(rows["retriever"])]
+    keys = [correlations.key(name, number) for number, name in enumerate(shown)]
     keys.append(Line2D([], [], label=SHIFTED, **correlations.SHIFT))
     legend_above(figure, [*keys, interval_key()])
     return figure

@@ -1,4 +1,4 @@
-"""Where active neurons lie: heat maps of a retriever beside its counterpart's, and their change."""
+"""Where active neurons are: heat maps of a retriever beside its counterpart's, and their change."""
 
 from __future__ import annotations
 

@@ -44,7 +44,7 @@ from wellspring.figures.tables import (
 )
 
 SIGNIFICANT = {"test": "sign-flip max-T", "significant": True}
-# Rows of stars: the first one's place and the height of each, as shares of the panel.
+# Rows of stars: the position of the first and the height of each, as shares of the panel.
 TOP_ROW, STAR_ROW = 0.97, 0.055
 STAR = "significant: "
 PUBLISHED = "published"
@@ -83,16 +83,16 @@ def layer_accuracy(
     lines = lines_of(retrievers_of(table))
     chosen = _chosen(list(lines), retrievers)
     here = {"dataset": dataset, "probe": probe}
-    found = rows_of(table, finding="accuracy", **here)
-    found = found.filter(pl.col("retriever").is_in(chosen), pl.col("layer").is_not_null())
-    counts = _passages(found, f"probe {probe} over layers on dataset {dataset}")
+    accuracies = rows_of(table, finding="accuracy", **here)
+    accuracies = accuracies.filter(pl.col("retriever").is_in(chosen), pl.col("layer").is_not_null())
+    counts = _passages(accuracies, f"probe {probe} over layers on dataset {dataset}")
     stars = rows_of(table, finding="difference", measure="difference", **here, **SIGNIFICANT)
     stars = stars.filter(pl.col("retriever").is_in(chosen))
     starred = [name for name in chosen if name in set(stars["retriever"])]
     overlay = _overlay(published, dataset, chosen, counts)
     figure, axes = _grid(1, len(counts))
     for ax, passages in zip(axes[0], counts, strict=True):
-        panel = found.filter(pl.col("passages") == passages)
+        panel = accuracies.filter(pl.col("passages") == passages)
         ax.set_title(f"{passages} passages")
         _chance(ax, panel)
         for name in chosen:
@@ -109,11 +109,13 @@ def layer_accuracy(
                 _name_row(ax, row, lines[name])
     _limits(axes, rows_of_stars=len(starred))
     axes[0, 0].set_ylabel("accuracy")
-    handles = handles_of({name: lines[name] for name in chosen if name in set(found["retriever"])})
+    handles = handles_of(
+        {name: lines[name] for name in chosen if name in set(accuracies["retriever"])}
+    )
     if not overlay.is_empty():
         handles += handles_of({PUBLISHED: Line(GREY, "-", "").published()})
     of_chosen = {name: names for name, names in twins.items() if name in chosen}
-    note(figure, [f"dataset {dataset}, probe {probe}{counted(found)}", *cautions])
+    note(figure, [f"dataset {dataset}, probe {probe}{counted(accuracies)}", *cautions])
     legend_above(figure, [*handles, *_keys(_compared(stars), bool(starred), of_chosen)])
     return figure
 
@@ -137,16 +139,16 @@ def controls(
     table = first_draws(table, twins)
     other = pairs(table).get(retriever)
     names = [name for name in (retriever, other) if name is not None]
-    found = rows_of(table, finding="accuracy", dataset=dataset)
-    found = found.filter(pl.col("retriever").is_in(names))
+    accuracies = rows_of(table, finding="accuracy", dataset=dataset)
+    accuracies = accuracies.filter(pl.col("retriever").is_in(names))
     counts = _passages(
-        found.filter(pl.col("retriever") == retriever), f"retriever {retriever} on {dataset}"
+        accuracies.filter(pl.col("retriever") == retriever), f"retriever {retriever} on {dataset}"
     )
-    lines = {name: line for name, line in PROBES.items() if name in set(found["probe"])}
+    lines = {name: line for name, line in PROBES.items() if name in set(accuracies["probe"])}
     figure, axes = _grid(len(names), len(counts))
     for row, name in enumerate(names):
         for ax, passages in zip(axes[row], counts, strict=True):
-            panel = rows_of(found, retriever=name, passages=passages)
+            panel = rows_of(accuracies, retriever=name, passages=passages)
             _chance(ax, panel)
             for probe, line in lines.items():
                 _draw(ax, rows_of(panel, probe=probe, measure="accuracy"), line, probe)
@@ -157,7 +159,7 @@ def controls(
     for ax, passages in zip(axes[0], counts, strict=True):
         ax.set_title(f"{passages} passages")
     _limits(axes)
-    note(figure, [f"dataset {dataset}{counted(found)}", *cautions])
+    note(figure, [f"dataset {dataset}{counted(accuracies)}", *cautions])
     legend_above(figure, [*handles_of(lines), *_keys()], 4)
     return figure
 
@@ -177,23 +179,23 @@ def similarity(
     Raises:
         ConfigError: the table has no similarities on the dataset.
     """
-    found = rows_of(table, finding="similarity", dataset=dataset)
-    drawn = range_of(_between_twins(found, twins), twins, "side", "layer")
-    found, table = first_draws(found, twins), first_draws(table, twins)
-    if found["estimate"].count() == 0:
+    similarities = rows_of(table, finding="similarity", dataset=dataset)
+    drawn = range_of(_between_twins(similarities, twins), twins, "side", "layer")
+    similarities, table = first_draws(similarities, twins), first_draws(table, twins)
+    if similarities["estimate"].count() == 0:
         raise ConfigError(f"figures: the findings hold no similarity on dataset {dataset}")
     lines = lines_of(retrievers_of(table))
-    sides = [side for side in ("query", "passage") if side in set(found["side"])]
-    others = _compared(rows_of(found, measure="cka"))
+    sides = [side for side in ("query", "passage") if side in set(similarities["side"])]
+    others = _compared(rows_of(similarities, measure="cka"))
     titles = {
         "cka": f"linear CKA with {others}",
         "anisotropy": "anisotropy: mean cosine of two texts",
     }
-    measures = [name for name in titles if name in set(found["measure"])]
+    measures = [name for name in titles if name in set(similarities["measure"])]
     figure, axes = _grid(len(sides), len(measures))
     for row, side in enumerate(sides):
         for ax, measure in zip(axes[row], measures, strict=True):
-            panel = rows_of(found, side=side, measure=measure)
+            panel = rows_of(similarities, side=side, measure=measure)
             for name in twins:
                 where = {"side": side, "measure": measure, "retriever": name}
                 noise_band(ax, rows_of(drawn, **where), "layer")
@@ -203,16 +205,19 @@ def similarity(
                 ax.set_title(titles[measure])
         axes[row, 0].set_ylabel(f"{side} encoder")
     _limits(axes, at_least=(0, 1))
-    shown = {name: line for name, line in lines.items() if name in set(found["retriever"])}
-    note(figure, [f"dataset {dataset}; {found['samples'].max() or 0:,} texts a side", *cautions])
+    shown = {name: line for name, line in lines.items() if name in set(similarities["retriever"])}
+    note(
+        figure,
+        [f"dataset {dataset}; {similarities['samples'].max() or 0:,} texts a side", *cautions],
+    )
     keys = [noise_key(max(map(len, twins.values())))] if twins else []
     legend_above(figure, [*handles_of(shown), interval_key(), *keys])
     return figure
 
 
-def _between_twins(found: pl.DataFrame, twins: Twins) -> pl.DataFrame:
+def _between_twins(similarities: pl.DataFrame, twins: Twins) -> pl.DataFrame:
     """Anisotropy of all draws, and CKA of the further draws with the first."""
-    return found.filter(
+    return similarities.filter(
         pl.col("compared_with").is_null() | pl.col("compared_with").is_in(list(twins))
     ).filter(
         (pl.col("measure") != "cka")
@@ -220,20 +225,20 @@ def _between_twins(found: pl.DataFrame, twins: Twins) -> pl.DataFrame:
     )
 
 
-def _chosen(names: Sequence[str], wanted: Sequence[str] | None) -> list[str]:
-    """The names that are wanted, in their own order; all where none are named."""
-    for name in wanted or ():
+def _chosen(names: Sequence[str], retrievers: Sequence[str] | None) -> list[str]:
+    """The names of these retrievers, in their own order; all names where none are given."""
+    for name in retrievers or ():
         if name not in names:
             raise ConfigError(
                 f"figures: the findings hold no retriever {name}; they hold {', '.join(names)}"
             )
-    return [name for name in names if wanted is None or name in wanted]
+    return [name for name in names if retrievers is None or name in retrievers]
 
 
 def _overlay(
     published: pl.DataFrame | None, dataset: str, retrievers: Sequence[str], counts: Sequence[int]
 ) -> pl.DataFrame:
-    """The published points that belong into these panels, beside these lines."""
+    """The published points that belong into these panels, for these retrievers."""
     if published is None:
         return pl.DataFrame(schema={"retriever": pl.String, "passages": pl.Int64})
     beside = pl.col("retriever").is_in(retrievers) & pl.col("passages").is_in(counts)
@@ -241,15 +246,15 @@ def _overlay(
 
 
 def _compared(rows: pl.DataFrame) -> str:
-    """The one retriever compared with, by name; several, in words."""
+    """The name of the retriever that others are compared with; a phrase where there are several."""
     others = rows["compared_with"].drop_nulls().unique().to_list()
     return others[0] if len(others) == 1 else "its counterpart"
 
 
-def _passages(found: pl.DataFrame, what: str) -> list[int]:
-    if found.is_empty():
+def _passages(accuracies: pl.DataFrame, what: str) -> list[int]:
+    if accuracies.is_empty():
         raise ConfigError(f"figures: the findings hold no accuracy of {what}")
-    return found["passages"].unique().sort().to_list()
+    return accuracies["passages"].unique().sort().to_list()
 
 
 def _grid(rows: int, columns: int) -> tuple[Figure, np.ndarray]:

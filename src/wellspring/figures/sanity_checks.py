@@ -54,8 +54,8 @@ def sanity_checks(
     A row per side and sub-layer. Left, against the number of ablated neurons, the highest and the
     lowest of each text and, for either, random ones of the same layers: the change of its vector,
     of its margin to hard negatives and of its rank, each where the table has it. Outputs are set to
-    zero, or what else the table has first. Right, the rank correlation of the scores with
-    those of other attributions and of the counterpart, over all layers; a short bar is the
+    zero, or replaced in the first way that the table has. Right, the rank correlation of the scores
+    with those of other attributions and of the counterpart, over all layers; a short bar is the
     correlation with the scores of another text, which agreement about this text must exceed. Whole
     lines and full markers are the retriever's, broken and hollow ones its counterpart's; 95 %
     intervals.
@@ -68,8 +68,8 @@ def sanity_checks(
         ConfigError: the table holds no such attribution of the retriever, or neither ablations nor
             agreement of it.
     """
-    found, names = pair_of(table, dataset, attribution, retriever)
-    ablations = _ablations(found)
+    findings, names = pair_of(table, dataset, attribution, retriever)
+    ablations = _ablations(findings)
     effects = held_of(ablations, "measure", list(EFFECTS))
     agreement = _agreement(table, dataset, attribution, names)
     where = ["side", "sublayer"]
@@ -96,14 +96,14 @@ def sanity_checks(
     if others:
         correlations.scales(axes[:, -1], agreement, others)
         axes[-1, -1].set_xlabel("mean over layers")
-    note(figure, [about(dataset, attribution, found), *cautions])
+    note(figure, [about(dataset, attribution, findings), *cautions])
     legend_above(figure, _keys(ablations, agreement, names), 3)
     return figure
 
 
-def _ablations(found: pl.DataFrame) -> pl.DataFrame:
-    """What is drawn of ablations, by one way of ablating; ranking in percentage points."""
-    rows = rows_of(found, finding="ablation").filter(
+def _ablations(findings: pl.DataFrame) -> pl.DataFrame:
+    """The ablations that are drawn, for one way of ablating; ranks in percentage points."""
+    rows = rows_of(findings, finding="ablation").filter(
         pl.col("measure").is_in(list(EFFECTS)), pl.col("estimate").is_not_null()
     )
     ways = held_of(rows, "by", get_args(By))
@@ -134,9 +134,9 @@ def _agreement(
 def _effect(ax: Axes, rows: pl.DataFrame, names: Sequence[str]) -> None:
     """Lines over the number of ablated neurons."""
     for choice, line in CHOICES.items():
-        for place, name in enumerate(names):
+        for index, name in enumerate(names):
             own = rows_of(rows, choice=choice, retriever=name)
-            curve(ax, own, "neurons", dashed(line, place), f"{name}, {choice}")
+            curve(ax, own, "neurons", dashed(line, index), f"{name}, {choice}")
 
 
 def _ablation_axes(axes: np.ndarray, rows: pl.DataFrame, effect: str) -> None:
@@ -171,11 +171,11 @@ def _keys(ablations: pl.DataFrame, agreement: pl.DataFrame, names: Sequence[str]
     keys: list[Artist] = []
     if not ablations.is_empty():
         keys += handles_of({choice.replace("-", " "): line for choice, line in CHOICES.items()})
-    held = set(ablations["retriever"]) | set(agreement["retriever"])
-    for place, name in enumerate(names):
-        if name in held:
-            looks = dashed(Line(correlations.POINT["color"], "-", "o"), place).kwargs()
-            face = "white" if place else correlations.POINT["color"]
+    shown = set(ablations["retriever"]) | set(agreement["retriever"])
+    for index, name in enumerate(names):
+        if name in shown:
+            looks = dashed(Line(correlations.POINT["color"], "-", "o"), index).kwargs()
+            face = "white" if index else correlations.POINT["color"]
             looks |= correlations.POINT | {"linestyle": looks["linestyle"], "markerfacecolor": face}
             keys.append(Line2D([], [], label=name, **looks))
     if agreement["shifted"].count():

@@ -156,7 +156,7 @@ def lines_of(names: Sequence[str]) -> dict[str, Line]:
         Line(_PALETTE[colour], dashes, marker)
         for colour, dashes, marker in zip(_COLOURS, _DASHES, _MARKERS, strict=True)
     ]
-    return {name: cycle[place % len(cycle)] for place, name in enumerate(names)}
+    return {name: cycle[index % len(cycle)] for index, name in enumerate(names)}
 
 
 def labelled_grid(
@@ -180,8 +180,8 @@ def labelled_grid(
 def curve(ax: Axes, rows: pl.DataFrame, along: str, line: Line, label: str) -> None:
     """The estimates over the column `along`, with their band from low to high.
 
-    Over layers the line is broken where some were not measured. A point that stands alone has a
-    bar in place of the band.
+    Over layers the line is broken where some were not measured. A single point has a
+    bar instead of a band.
     """
     rows = rows.sort(along)
     x, estimate, low, high = (
@@ -254,9 +254,9 @@ def noise_key(draws: int) -> Patch:
     return Patch(**NOISE, label=f"range of {draws} random twins")
 
 
-def dashed(line: Line, place: int) -> Line:
-    """The same line, with the place-th dashes."""
-    return replace(line, linestyle=_DASHES[place % len(_DASHES)])
+def dashed(line: Line, index: int) -> Line:
+    """The same line, with the dashes of this index."""
+    return replace(line, linestyle=_DASHES[index % len(_DASHES)])
 
 
 def step_of(layers: int) -> int:

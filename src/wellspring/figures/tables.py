@@ -9,7 +9,7 @@ import polars as pl
 from wellspring.errors import ConfigError
 
 SIDES = ("query", "passage")
-# Of a block, in the order in which a text meets them.
+# The sub-layers of a block, in the order in which a text passes them.
 SUBLAYERS = ("intermediate", "up", "output")
 
 
@@ -57,7 +57,7 @@ def range_of(table: pl.DataFrame, twins: Twins, *cell: str) -> pl.DataFrame:
 
 
 def counted(rows: pl.DataFrame) -> str:
-    """How many samples of how many questions stand behind rows of findings about probes."""
+    """How many samples of how many questions are behind rows of findings about probes."""
     samples, queries, seeds = rows.select(pl.max("samples", "queries", "seeds")).row(0)
     if samples is None or queries is None:
         return ""
@@ -73,18 +73,18 @@ def pair_of(
     Raises:
         ConfigError: there are none of the retriever.
     """
-    found = rows_of(table, dataset=dataset, attribution=attribution)
-    held = sorted(set(found["retriever"]))
-    if retriever not in held:
+    rows = rows_of(table, dataset=dataset, attribution=attribution)
+    retrievers = sorted(set(rows["retriever"]))
+    if retriever not in retrievers:
         raise ConfigError(
             f"figures: the findings hold no attribution {attribution} of retriever {retriever} on "
-            f"dataset {dataset}; they hold it of {', '.join(held) or 'none'}"
+            f"dataset {dataset}; they hold it of {', '.join(retrievers) or 'none'}"
         )
     names = [retriever]
-    other = pairs(found).get(retriever)
-    if other is not None and other in held:
+    other = pairs(rows).get(retriever)
+    if other is not None and other in retrievers:
         names.append(other)
-    return found.filter(pl.col("retriever").is_in(names)), names
+    return rows.filter(pl.col("retriever").is_in(names)), names
 
 
 def held_of(table: pl.DataFrame, column: str, known: Sequence[str]) -> list[str]:
@@ -94,15 +94,15 @@ def held_of(table: pl.DataFrame, column: str, known: Sequence[str]) -> list[str]
 
 def places_of(rows: pl.DataFrame) -> list[tuple[str, str]]:
     """Each side and sub-layer that the rows hold."""
-    held = set(rows.select("side", "sublayer").iter_rows())
-    return [(a, b) for a in SIDES for b in SUBLAYERS if (a, b) in held]
+    present = set(rows.select("side", "sublayer").iter_rows())
+    return [(a, b) for a in SIDES for b in SUBLAYERS if (a, b) in present]
 
 
-def about(dataset: str, attribution: str, found: pl.DataFrame) -> str:
-    """What was attributed, and of how many texts."""
+def about(dataset: str, attribution: str, rows: pl.DataFrame) -> str:
+    """What was attributed, and for how many texts."""
     texts = [
-        f"{rows_of(found, side=side)['texts'].max():,} {name}"
+        f"{rows_of(rows, side=side)['texts'].max():,} {name}"
         for side, name in (("query", "queries"), ("passage", "passages"))
-        if side in set(found["side"])
+        if side in set(rows["side"])
     ]
     return f"dataset {dataset}, attribution {attribution}; {' and '.join(texts)}"

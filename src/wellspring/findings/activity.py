@@ -92,7 +92,7 @@ def measured(
 
 
 def _columns(part: Activity, cells: Cells, choice: Choice) -> list[int]:
-    """Where a part's numbers stand: one column of a region, or one of every layer."""
+    """The columns of a part's numbers: one for a region, or one for every layer."""
     keys = cells.keys.with_row_index("column").filter(
         pl.col("sublayer") == part.sublayer,
         *(pl.col(name) == value for name, value in zip(SETTING, choice, strict=True)),
@@ -105,7 +105,7 @@ def _columns(part: Activity, cells: Cells, choice: Choice) -> list[int]:
 
 
 def _interleaved(parts: Sequence[tuple[Estimate, tuple[int, int]]]) -> Estimate:
-    """Parts [S, some] as cells S × P."""
+    """Parts [S, columns] as cells S × P."""
     value = np.concatenate([part.value.reshape(shape) for part, shape in parts], 1)
     influence = np.concatenate(
         [part.influence.reshape(*part.influence.shape[:2], *shape) for part, shape in parts], 3

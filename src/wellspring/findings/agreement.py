@@ -19,9 +19,10 @@ def agreement(
 ) -> pl.DataFrame:
     """Spearman's correlation over neurons of two sets of scores, for the texts that both have.
 
-    Two sides may rank neurons alike for no reason of the text, as where some neurons have larger
-    weights: `shifted` shows it, the correlation of a's text with b's scores of another text. The
-    texts are put into a random circle, and the other text is the next one there.
+    Two sides may rank neurons alike for reasons that have nothing to do with the text, for instance
+    because some neurons have larger weights. `shifted` shows it: the correlation of a's text with
+    b's scores of another text. The texts are put into a random circle, and the other text is the
+    next one there.
 
     Args:
         ids_a, ids_b: text ids, each once.

@@ -26,7 +26,7 @@ SEEN = 0.1
 UNSETTLED = 0.05
 WEAK = 0.05
 SHARED = 0.05
-"""Above (or for counts and signals below) these a caution is given."""
+"""A caution is given above these values; for counts and signals, below them."""
 
 Row = dict[str, object]
 Facts = Mapping[str, int]
@@ -40,7 +40,7 @@ def gathered(rows: Iterable[Row]) -> pl.DataFrame:
 
 
 def of_samples(dataset: str, facts: Facts, source: Facts) -> Iterator[Row]:
-    """From the counts of a dataset's samples and of its source: what was lost, repeated, shared."""
+    """Cautions from the counts of a dataset and its source: what was lost, repeated or shared."""
     read = source.get("judgements_read", 0)
     lost = sum(count for name, count in source.items() if name.startswith("judgements_of_unknown_"))
     if lost:
@@ -90,7 +90,7 @@ def of_samples(dataset: str, facts: Facts, source: Facts) -> Iterator[Row]:
 
 
 def of_mining(miners: Mapping[str, str]) -> Iterator[Row]:
-    """Of datasets whose negatives a lexical scorer chose: which one.
+    """Cautions about datasets whose negatives a lexical scorer chose.
 
     miners: dataset to scorer.
     """
@@ -100,7 +100,7 @@ def of_mining(miners: Mapping[str, str]) -> Iterator[Row]:
 
 
 def of_probes(findings: pl.DataFrame, training: pl.DataFrame) -> Iterator[Row]:
-    """From a study's table and its fits: few questions, selected negatives, unsettled fits.
+    """Cautions from a study's table and fits: few questions, selected negatives, unsettled fits.
 
     Args:
         findings: `wellspring.findings.table.build`'s.
@@ -151,7 +151,7 @@ def _selected(dataset: str, accuracies: pl.DataFrame) -> Iterator[Row]:
 
 
 def of_published(compared: pl.DataFrame) -> Iterator[Row]:
-    """From the comparison with published curves: another number of test samples."""
+    """Cautions from the comparison with published curves: another number of test samples."""
     counts = compared.select("dataset", "samples", "published_samples").unique()
     for dataset, ours, theirs in counts.sort("dataset").iter_rows():
         if ours != theirs:
@@ -165,7 +165,7 @@ def of_published(compared: pl.DataFrame) -> Iterator[Row]:
 
 
 def of_attributions(table: pl.DataFrame, quiet: Mapping[tuple[str, ...], int]) -> Iterator[Row]:
-    """From a study's table of attributions: few texts, little signal, texts left out.
+    """Cautions from a study's table of attributions: few texts, little signal, texts left out.
 
     Args:
         table: `wellspring.findings.decentralisation.build`'s.

@@ -31,12 +31,12 @@ class Cells:
 def cells_of(rows: pl.DataFrame, keys: tuple[str, ...], name: str) -> Cells:
     """Rows with text_id, value and keys, as a matrix."""
     texts = rows["text_id"].cast(pl.String).unique().sort()
-    places = pl.col("text_id").cast(pl.String).cast(pl.Enum(texts)).to_physical()
+    numbers = pl.col("text_id").cast(pl.String).cast(pl.Enum(texts)).to_physical()
     value = pl.col("value").cast(pl.Float64).fill_null(np.nan)
-    grouped = rows.select(*keys, value, place=places.cast(pl.Int64))
-    grouped = grouped.group_by(keys).agg("place", "value").sort(keys)
-    cell = np.repeat(np.arange(grouped.height), grouped["place"].list.len().to_numpy())
-    flat = grouped["place"].explode().to_numpy() * grouped.height + cell
+    grouped = rows.select(*keys, value, text=numbers.cast(pl.Int64))
+    grouped = grouped.group_by(keys).agg("text", "value").sort(keys)
+    cell = np.repeat(np.arange(grouped.height), grouped["text"].list.len().to_numpy())
+    flat = grouped["text"].explode().to_numpy() * grouped.height + cell
     values = np.full(len(texts) * grouped.height, np.nan)
     values[flat] = grouped["value"].explode().to_numpy()
     taken = np.zeros(values.size, dtype=bool)
@@ -53,11 +53,11 @@ def averaged(cells: Cells, dropped: str) -> Cells:
 
     A text that lacks one of them has no mean: what is averaged must not differ between texts.
     """
-    kept = [name for name in cells.keys.columns if name != dropped]
-    grouped = cells.keys.with_row_index("cell").group_by(kept).agg(pl.col("cell").sort()).sort(kept)
-    means = [cells.values[:, places].mean(1) for places in grouped["cell"].to_list()]
+    keys = [name for name in cells.keys.columns if name != dropped]
+    grouped = cells.keys.with_row_index("cell").group_by(keys).agg(pl.col("cell").sort()).sort(keys)
+    means = [cells.values[:, columns].mean(1) for columns in grouped["cell"].to_list()]
     values = np.stack(means, 1) if means else cells.values[:, :0]
-    return Cells(cells.texts, grouped.select(kept), values)
+    return Cells(cells.texts, grouped.select(keys), values)
 
 
 def with_regions(cells: Cells, depth: int) -> Cells:

@@ -264,16 +264,16 @@ class Measured:
 
 
 def row(
-    claim: Claim, pair: Pair, where: Mapping[str, str], found: Measured | str
+    claim: Claim, pair: Pair, where: Mapping[str, str], measured: Measured | str
 ) -> dict[str, object]:
     """A row of SCHEMA.
 
     Args:
         where: dataset, and of attributions the attribution and the side.
-        found: what was measured, or why nothing was.
+        measured: what was measured, or why nothing was.
     """
     retriever, other = pair.names
-    made: dict[str, object] = {
+    values: dict[str, object] = {
         **dict.fromkeys(SCHEMA),
         "claim": claim.number,
         "statement": claim.statement,
@@ -289,15 +289,15 @@ def row(
         "on_this_pair": NOT_TESTABLE,
         "verdict": NOT_TESTABLE,
     }
-    if isinstance(found, str):
-        return made | {"reason": found}
-    judgement = found.judgement
-    made |= {
-        "setting": found.setting,
-        **{name: getattr(found.interval, name).item() for name in ("estimate", "low", "high")},
-        "detectable": found.detectable,
-        "clusters": found.clusters,
-        "at_setting": found.at_setting.verdict,
+    if isinstance(measured, str):
+        return values | {"reason": measured}
+    judgement = measured.judgement
+    values |= {
+        "setting": measured.setting,
+        **{name: getattr(measured.interval, name).item() for name in ("estimate", "low", "high")},
+        "detectable": measured.detectable,
+        "clusters": measured.clusters,
+        "at_setting": measured.at_setting.verdict,
         "settings": len(judgement.states),
         "supporting": int((judgement.states > 0).sum()),
         "contradicting": int((judgement.states < 0).sum()),
@@ -308,15 +308,15 @@ def row(
     if pair.fresh:
         fresh = " and ".join(pair.fresh) + (" were" if len(pair.fresh) > 1 else " was")
         reason = f"the claim is about what fine-tuning changes, and {fresh} never trained"
-        return made | {"verdict": NOT_TESTABLE, "reason": reason}
-    return made
+        return values | {"verdict": NOT_TESTABLE, "reason": reason}
+    return values
 
 
 def untested(claim: Claim, reason: str) -> dict[str, object]:
     """The row of a claim that no pair of a study can be asked about."""
-    made = {**dict.fromkeys(SCHEMA), "claim": claim.number, "statement": claim.statement}
-    made |= {"confounded": claim.confounded, "measured": str(claim.parts[0])}
-    return made | {"settings": 0, "verdict": NOT_TESTABLE, "reason": reason}
+    values = {**dict.fromkeys(SCHEMA), "claim": claim.number, "statement": claim.statement}
+    values |= {"confounded": claim.confounded, "measured": str(claim.parts[0])}
+    return values | {"settings": 0, "verdict": NOT_TESTABLE, "reason": reason}
 
 
 def gathered(rows: list[dict[str, object]]) -> pl.DataFrame:

@@ -114,8 +114,8 @@ def fluctuates_more(first: Estimate, second: Estimate, rules: Rules) -> Measured
     influence[len(first.influence) :, : second.influence.shape[1]] = -second.influence
     clusters = np.array([questions])
     difference = Estimate(first.value - second.value, influence, clusters)
-    found = intervals.interval(difference, confidence=1 - rules.alpha)
-    state = int(found.low[0] > 0) - int(found.high[0] < 0)
+    bounds = intervals.interval(difference, confidence=1 - rules.alpha)
+    state = int(bounds.low[0] > 0) - int(bounds.high[0] < 0)
     verdict = {1: SUPPORTED, -1: CONTRADICTED}.get(state, NO_EVIDENCE)
     judgement = Judgement(verdict, None, np.array([state]))
     return Measured(

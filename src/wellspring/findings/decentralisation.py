@@ -99,15 +99,15 @@ class _Group:
     ) -> pl.DataFrame:
         """One row a cell: means over texts, or sums over the sums of `over` [n, C]."""
         estimate = intervals.mean(cells.values, over)
-        found = intervals.interval(estimate, *_bounds(finding, cells.keys["measure"]))
+        interval = intervals.interval(estimate, *_bounds(finding, cells.keys["measure"]))
         values = {name: getattr(self, name) for name in GROUP} | {"finding": finding, **where}
         compared = finding in (*DIFFERENCES, "relative_change")
         return _tidy(
             cells.keys.with_columns(
                 **{name: pl.lit(value) for name, value in values.items()},
-                estimate=found.estimate,
-                low=found.low,
-                high=found.high,
+                estimate=interval.estimate,
+                low=interval.low,
+                high=interval.high,
                 detectable=intervals.detectable(estimate) if compared else None,
                 texts=estimate.clusters,
             )
@@ -165,14 +165,14 @@ def build(
             rows = part.filter(pl.col(name).eq_missing(value) for name, value in block.items())
             frames.extend(_levels(group, rows, encoders, pairs, depths))
     if ablations is not None:
-        for group, part, held in _groups(ablations.lazy(), "encoder"):
+        for group, part, blocks in _groups(ablations.lazy(), "encoder"):
             for retriever, sides in sorted(encoders.items()):
-                if sides[group.side] in held["encoder"]:
+                if sides[group.side] in blocks["encoder"]:
                     rows = part.filter(pl.col("encoder") == sides[group.side]).collect()
                     frames.extend(_ablations(group, rows, retriever))
     if agreement is not None:
-        for group, part, held in _groups(agreement.lazy(), "retriever"):
-            for retriever in held["retriever"]:
+        for group, part, blocks in _groups(agreement.lazy(), "retriever"):
+            for retriever in blocks["retriever"]:
                 rows = part.filter(pl.col("retriever") == retriever).collect()
                 depth = depths[encoders[retriever][group.side]]
                 frames.extend(_agreement(group, rows, retriever, depth))
@@ -189,8 +189,8 @@ def _groups(
     rows: pl.LazyFrame, *blocks: str
 ) -> Iterator[tuple[_Group, pl.LazyFrame, pl.DataFrame]]:
     """Each attribution, dataset and side, its rows, and which `blocks` it has, all sorted."""
-    held = rows.select(*GROUP, *blocks).unique().collect().sort(*GROUP, *blocks)
-    for names, group in held.group_by(GROUP, maintain_order=True):
+    combinations = rows.select(*GROUP, *blocks).unique().collect().sort(*GROUP, *blocks)
+    for names, group in combinations.group_by(GROUP, maintain_order=True):
         own = [pl.col(column) == name for column, name in zip(GROUP, names, strict=True)]
         yield _Group(*names), rows.filter(own), group.select(blocks)
 

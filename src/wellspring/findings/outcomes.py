@@ -23,8 +23,8 @@ class Samples:
     A question is a distinct text: the unit that varies at random.
 
     Attributes:
-        codes: sample_id and its place (code) in that order.
-        starts: [Q] the place of each question's first sample.
+        codes: sample_id and its position (code) in that order.
+        starts: [Q] the position of each question's first sample.
         seeds: the S seeds of the probes.
         tested: [n, S] whether a seed tests a sample; seeds may split samples differently.
     """
@@ -76,28 +76,28 @@ class Outcomes:
 
     def at(self, layers: tuple[int | None, ...], passages: tuple[int, ...]) -> Outcomes:
         """The cells at these layers and passage counts; without layers, the same at each."""
-        place = {cell: number for number, cell in enumerate(self.cells)}
+        column_of = {cell: number for number, cell in enumerate(self.cells)}
         known = [None] * len(layers) if self.layers == (None,) else layers
-        kept = [place[layer, count] for layer in known for count in passages]
+        columns = [column_of[layer, count] for layer in known for count in passages]
         return replace(
             self,
             layers=layers,
             passages=passages,
-            correct=self.correct[..., kept],
-            chance=self.chance[..., kept],
-            first_seed=tuple(values[kept] for values in self.first_seed),
+            correct=self.correct[..., columns],
+            chance=self.chance[..., columns],
+            first_seed=tuple(values[columns] for values in self.first_seed),
         )
 
 
 def samples_of(frame: pl.DataFrame) -> Samples:
     """The distinct samples of a frame with the columns sample_id, query_id and seed."""
-    held = frame.select("query_id", "sample_id", "seed").unique()
-    known = held.select("query_id", "sample_id").unique().sort("query_id", "sample_id")
+    rows = frame.select("query_id", "sample_id", "seed").unique()
+    known = rows.select("query_id", "sample_id").unique().sort("query_id", "sample_id")
     codes = known.select("sample_id").with_row_index("code")
-    seeds = tuple(held["seed"].unique().sort().to_list())
+    seeds = tuple(rows["seed"].unique().sort().to_list())
     tested = np.zeros((known.height, len(seeds)), dtype=bool)
-    placed = held.join(codes, on="sample_id")
-    tested[placed["code"], np.searchsorted(seeds, placed["seed"])] = True
+    coded = rows.join(codes, on="sample_id")
+    tested[coded["code"], np.searchsorted(seeds, coded["seed"])] = True
     starts = np.flatnonzero(known["query_id"].is_first_distinct().to_numpy())
     return Samples(codes, starts, seeds, tested)
 
@@ -122,10 +122,10 @@ def outcomes_of(frame: pl.DataFrame, samples: Samples, name: str) -> Outcomes:
     code = frame.join(samples.codes, "sample_id", "left", maintain_order="left")["code"]
     if frame.height != expected or code.null_count() or seeds.max() >= shape[1]:
         raise _incomplete(name, frame.height, expected)
-    place = np.ravel_multi_index((code.to_numpy(), seeds, *(codes for _, codes in axes)), shape)
+    flat = np.ravel_multi_index((code.to_numpy(), seeds, *(codes for _, codes in axes)), shape)
     filled = [np.full(shape, np.nan) for _ in range(2)]
     for values, column in zip(filled, ("correct", "chance"), strict=True):
-        values.reshape(-1)[place] = frame[column].to_numpy()
+        values.reshape(-1)[flat] = frame[column].to_numpy()
         missing = np.isnan(values) & samples.tested[..., None, None]
         if missing.any():
             raise _incomplete(name, expected - int(missing.sum()), expected)
@@ -139,40 +139,40 @@ def outcomes_of(frame: pl.DataFrame, samples: Samples, name: str) -> Outcomes:
     )
 
 
-def accuracy(found: Outcomes, samples: Samples) -> Estimate:
+def accuracy(outcomes: Outcomes, samples: Samples) -> Estimate:
     """The share of the credit, over samples and seeds, at every cell."""
-    return intervals.ratio(found.correct, samples.counts[..., None])
+    return intervals.ratio(outcomes.correct, samples.counts[..., None])
 
 
-def excess(found: Outcomes, samples: Samples) -> Estimate:
+def excess(outcomes: Outcomes, samples: Samples) -> Estimate:
     """Accuracy − chance, at every cell."""
-    return intervals.ratio(found.correct - found.chance, samples.counts[..., None])
+    return intervals.ratio(outcomes.correct - outcomes.chance, samples.counts[..., None])
 
 
-def above_chance(found: Outcomes, samples: Samples) -> Estimate:
+def above_chance(outcomes: Outcomes, samples: Samples) -> Estimate:
     """(accuracy − chance) / (1 − chance) of sums over samples and seeds, at every cell."""
     counts = samples.counts[..., None]
-    return intervals.ratio(found.correct - found.chance, counts - found.chance)
+    return intervals.ratio(outcomes.correct - outcomes.chance, counts - outcomes.chance)
 
 
 def codes_of(frame: pl.DataFrame, samples: Samples, name: str) -> Outcomes:
     """The code of one retriever, dataset and probe: bits stand for credit, and `chance` is what a
     sample costs where all slots are alike, log2 of the passages.
 
-    frame: as for `outcomes_of`, with `bits` in place of correct and chance.
+    frame: as for `outcomes_of`, with `bits` instead of correct and chance.
     """
     bits = pl.col("passages").log(2).alias("chance")
     return outcomes_of(frame.rename({"bits": "correct"}).with_columns(bits), samples, name)
 
 
-def code_length(found: Outcomes, samples: Samples) -> Estimate:
+def code_length(outcomes: Outcomes, samples: Samples) -> Estimate:
     """Bits a sample, of `codes_of`, at every cell."""
-    return accuracy(found, samples)
+    return accuracy(outcomes, samples)
 
 
-def compression(found: Outcomes, samples: Samples) -> Estimate:
+def compression(outcomes: Outcomes, samples: Samples) -> Estimate:
     """How many times longer the code is where all slots are alike (Voita & Titov 2020)."""
-    return intervals.ratio(found.chance, found.correct)
+    return intervals.ratio(outcomes.chance, outcomes.correct)
 
 
 def aligned(a: Outcomes, b: Outcomes) -> tuple[Outcomes, Outcomes]:
@@ -185,14 +185,14 @@ def aligned(a: Outcomes, b: Outcomes) -> tuple[Outcomes, Outcomes]:
 
 
 def _axis(frame: pl.DataFrame, column: str) -> tuple[tuple[Any, ...], np.ndarray]:
-    """The sorted values of a column and, row by row, the place of its value among them."""
+    """The sorted values of a column and, row by row, the position of its value among them."""
     values = frame[column].unique().sort()
     codes = frame[column].fill_null(-1).to_numpy()
     return tuple(values.to_list()), np.searchsorted(values.fill_null(-1).to_numpy(), codes)
 
 
-def _incomplete(name: str, found: int, expected: int) -> StaleArtefact:
+def _incomplete(name: str, count: int, expected: int) -> StaleArtefact:
     return StaleArtefact(
-        f"{name}: {found:,} outcomes where its samples, seeds, layers and passage counts "
+        f"{name}: {count:,} outcomes where its samples, seeds, layers and passage counts "
         f"make {expected:,}; run its probes again"
     )

@@ -1,4 +1,4 @@
-"""How far a study's accuracies lie from published curves."""
+"""How far a study's accuracies are from published curves."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ _CURVE = ["dataset", "retriever", "curve", "passages"]
 _POINT = ["dataset", "retriever", "passages", "layer"]
 _COUNTS = ("correct", "samples")
 ALPHA = 0.05
-"""Of the published test."""
+"""The published test's level of significance."""
 # Two points always lie on a line.
 _FEWEST = 3
 
@@ -85,13 +85,13 @@ def stars(published: pl.DataFrame, curve: str, other: str) -> pl.DataFrame:
     frames = [pl.DataFrame(schema={"dataset": pl.String, "passages": pl.Int64, "layer": pl.Int64})]
     frames[0] = frames[0].with_columns(star=pl.lit(None, pl.Boolean))
     for _, rows in both.sort(*panel, "layer").group_by(panel, maintain_order=True):
-        found = published_test(
+        significance = published_test(
             *(
                 moments_of_counts(*(rows[f"{name}{end}"].to_numpy() for name in _COUNTS))
                 for end in ("", "_other")
             )
         )
-        star = pl.Series("star", found.p_adjusted < ALPHA)
+        star = pl.Series("star", significance.p_adjusted < ALPHA)
         frames.append(rows.select(*panel, "layer").with_columns(star))
     return pl.concat(frames)
 
@@ -127,9 +127,9 @@ def compare(
     Raises:
         ConfigError: as `named`.
     """
-    found = findings.filter(pl.col("finding") == "accuracy", pl.col("probe") == probe)
+    ours = findings.filter(pl.col("finding") == "accuracy", pl.col("probe") == probe)
     accuracy, above = (
-        found.filter(pl.col("measure") == measure).select(
+        ours.filter(pl.col("measure") == measure).select(
             *_POINT, pl.col("estimate").alias(name), pl.col("samples").alias(f"{name}_samples")
         )
         for measure, name in (("accuracy", "ours"), ("above_chance", "ours_above"))

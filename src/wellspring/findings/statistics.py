@@ -16,7 +16,7 @@ from scipy import stats
 TIE = 1e-5
 # A cell whose differences are this small beside the largest ones differs by rounding.
 ROUNDING = 1e-7
-# Numbers held at once while flips meet differences: 64 MB in float32.
+# Numbers in memory at once while flips are multiplied with differences: 64 MB in float32.
 BLOCK = 16_000_000
 
 
@@ -38,14 +38,14 @@ Moments = tuple[np.ndarray, np.ndarray, np.ndarray]
 
 
 def moments(correct: np.ndarray) -> Moments:
-    """Of correctness [n, C] per sample."""
+    """The moments of correctness [n, C] per sample."""
     samples = len(correct)
     deviation = correct.std(0, ddof=1) if samples > 1 else np.zeros(correct.shape[1])
     return correct.mean(0), deviation, np.full(correct.shape[1], samples)
 
 
 def moments_of_counts(correct: np.ndarray, samples: np.ndarray) -> Moments:
-    """Of `samples` answers, `correct` of which are right, both [C]."""
+    """The moments of `samples` answers, `correct` of which are right, both [C]."""
     share = correct / samples
     return share, np.sqrt(share * (1 - share) * samples / (samples - 1)), samples
 
@@ -142,7 +142,7 @@ def mcnemar(a: np.ndarray, b: np.ndarray) -> float | None:
 
 
 def _flips(clusters: int, permutations: int, rng: np.random.Generator) -> Iterator[np.ndarray]:
-    """Which clusters keep their sign [some, Q], float32: the data as they are, then other flips.
+    """Which clusters keep their sign [flips, Q], float32: the data as they are, then other flips.
 
     Two flips that differ in every sign are one, as tests are two-sided.
     """

@@ -27,7 +27,7 @@ from wellspring.randomness import generator
 Finding = Literal["accuracy", "trend", "code", "difference", "control", "similarity"]
 Test = Literal["sign-flip max-T", "t-test Bonferroni", "McNemar"]
 
-# A probe and what it is set against within one retriever: what each comparison asks.
+# A probe, the one that it is compared with in one retriever, and what the comparison asks.
 CONTROLS = (
     ("interaction", "shuffled-query"),  # does the query matter?
     ("concat", "passage-scorer"),  # does the published probe find more than passages alone?
@@ -108,7 +108,7 @@ class _Study:
 
 
 Probes = dict[tuple[str, str], Outcomes]
-"""By retriever and probe."""
+"""The outcomes of each retriever and probe."""
 Read = Callable[[pl.DataFrame, Samples, str], Outcomes]
 Report = Callable[[_Study, Where, Outcomes, Outcomes | None], Iterator[pl.DataFrame]]
 
@@ -144,8 +144,7 @@ def build(
         as published. A `difference` is one of accuracy − chance: where texts repeat, kinds of
         probes differ in what guessing earns. A trend is the slope of (accuracy − chance) /
         (1 − chance) over the layers, as the change from the first to the last one. Intervals of
-        code lengths take the fits as given
-        and say what other questions would cost.
+        code lengths take the fits as given and say what other questions would cost.
 
     Raises:
         StaleArtefact: samples are missing, doubled or not the same for all retrievers.
@@ -165,8 +164,8 @@ def _datasets(
     lazy: pl.LazyFrame, read: Read, settings: Settings
 ) -> Iterator[tuple[_Study, Probes]]:
     """What each dataset's probes earned or cost, one retriever of a lazy frame at a time."""
-    held = lazy.select("dataset", "retriever").unique().collect().sort("dataset", "retriever")
-    for (dataset,), group in held.group_by("dataset", maintain_order=True):
+    retrievers = lazy.select("dataset", "retriever").unique().collect().sort("dataset", "retriever")
+    for (dataset,), group in retrievers.group_by("dataset", maintain_order=True):
         of_dataset = lazy.filter(pl.col("dataset") == dataset)
         study: _Study | None = None
         probes: Probes = {}
@@ -185,17 +184,17 @@ def _findings(
     study: _Study, probes: Probes, pairs: Mapping[str, str | None], report: Report
 ) -> Iterator[pl.DataFrame]:
     """The findings on one dataset; a pair counts where both of its retrievers were probed."""
-    for (retriever, probe), found in probes.items():
+    for (retriever, probe), own in probes.items():
         where = {"dataset": study.dataset, "retriever": retriever, "probe": probe}
-        yield from report(study, where, found, None)
+        yield from report(study, where, own, None)
         other = pairs.get(retriever)
         if other is not None and probe not in LAYERLESS and (other, probe) in probes:
             there = {**where, "finding": "difference", "compared_with": other}
-            yield from report(study, there, found, probes[other, probe])
+            yield from report(study, there, own, probes[other, probe])
         for compared in (second for first, second in CONTROLS if first == probe):
             if (retriever, compared) in probes:
                 there = {**where, "finding": "control", "compared_probe": compared}
-                yield from report(study, there, found, probes[retriever, compared])
+                yield from report(study, there, own, probes[retriever, compared])
 
 
 def _credit(study: _Study, where: Where, a: Outcomes, b: Outcomes | None) -> Iterator[pl.DataFrame]:
@@ -220,25 +219,25 @@ def _code(study: _Study, where: Where, a: Outcomes, b: Outcomes | None) -> Itera
 
 
 def _names(where: Where) -> list[str]:
-    """What a comparison is of."""
+    """The names of the two sides of a comparison."""
     names = ("retriever", "compared_with", "probe", "compared_probe")
     return [str(where.get(name)) for name in names]
 
 
-def _accuracies(study: _Study, where: Where, found: Outcomes) -> Iterator[pl.DataFrame]:
+def _accuracies(study: _Study, where: Where, own: Outcomes) -> Iterator[pl.DataFrame]:
     """Accuracy, accuracy above chance and chance of one probe at every cell, and its trend."""
     where = {**where, "finding": "accuracy"}
     accuracy, above = (
-        make(found, study.samples) for make in (outcomes.accuracy, outcomes.above_chance)
+        measure(own, study.samples) for measure in (outcomes.accuracy, outcomes.above_chance)
     )
-    chance = found.chance.sum((0, 1)) / study.samples.counts.sum()
+    chance = own.chance.sum((0, 1)) / study.samples.counts.sum()
     shares = intervals.interval(accuracy, 0, 1, proportion=True)
     with np.errstate(divide="ignore"):
         lowest = -chance / (1 - chance)
-    yield _rows(study, where, found, "accuracy", shares)
-    yield _rows(study, where, found, "above_chance", intervals.interval(above, lowest, 1))
-    yield _rows(study, where, found, "chance", _point(chance))
-    yield from _trend(study, where, found, above)
+    yield _rows(study, where, own, "accuracy", shares)
+    yield _rows(study, where, own, "above_chance", intervals.interval(above, lowest, 1))
+    yield _rows(study, where, own, "chance", _point(chance))
+    yield from _trend(study, where, own, above)
 
 
 def _comparison(study: _Study, where: Where, a: Outcomes, b: Outcomes) -> Iterator[pl.DataFrame]:
@@ -271,10 +270,10 @@ def _comparison(study: _Study, where: Where, a: Outcomes, b: Outcomes) -> Iterat
 
 
 def _trend(
-    study: _Study, where: Where, found: Outcomes, above: Estimate, names: Iterable[str] = ()
+    study: _Study, where: Where, own: Outcomes, above: Estimate, names: Iterable[str] = ()
 ) -> Iterator[pl.DataFrame]:
-    """The slope over layers at every number of passages; of a difference with its test."""
-    layers = tuple(layer for layer in found.layers if layer is not None)
+    """The slope over layers at every number of passages, for a difference with its test."""
+    layers = tuple(layer for layer in own.layers if layer is not None)
     if len(layers) < FEWEST_LAYERS:
         return
     slopes = slope(above, layers)
@@ -282,7 +281,7 @@ def _trend(
     if names:
         flipped = study.flipped(slopes.contributions(), slopes, *names, "trend")
         test = "sign-flip max-T"
-    line = replace(found, layers=(None,))
+    line = replace(own, layers=(None,))
     points = intervals.interval(slopes)
     yield _rows(study, {**where, "finding": "trend"}, line, "slope", points, test, flipped)
 
@@ -304,12 +303,12 @@ def _published(a: Outcomes, b: Outcomes) -> Significance:
         means, deviations, samples = (values[panel::panels] for values in side.first_seed)
         return means, deviations, samples
 
-    found = [
+    tests = [
         statistics.published_test(of_panel(a, panel), of_panel(b, panel)) for panel in range(panels)
     ]
     return Significance(
-        np.stack([panel.p_value for panel in found], 1).ravel(),
-        np.stack([panel.p_adjusted for panel in found], 1).ravel(),
+        np.stack([panel.p_value for panel in tests], 1).ravel(),
+        np.stack([panel.p_adjusted for panel in tests], 1).ravel(),
     )
 
 
@@ -319,8 +318,8 @@ def _mcnemar(study: _Study, a: Outcomes, b: Outcomes) -> Significance | None:
     if not study.samples.are_independent or not np.allclose(a.chance, b.chance):
         return None
     sides = (side.correct[:, 0].T for side in (a, b))
-    found = [statistics.mcnemar(one, other) for one, other in zip(*sides, strict=True)]
-    p = np.array([np.nan if value is None else value for value in found])
+    p_values = [statistics.mcnemar(one, other) for one, other in zip(*sides, strict=True)]
+    p = np.array([np.nan if value is None else value for value in p_values])
     return Significance(p, np.minimum(1.0, p * p.size))
 
 
@@ -333,7 +332,7 @@ def _point(estimate: np.ndarray) -> Interval:
 def _rows(
     study: _Study,
     where: Where,
-    found: Outcomes,
+    own: Outcomes,
     measure: str,
     interval: Interval,
     test: Test | None = None,
@@ -341,7 +340,7 @@ def _rows(
     detectable: np.ndarray | None = None,
 ) -> pl.DataFrame:
     """One row a cell."""
-    layers, passages = zip(*found.cells, strict=True)
+    layers, passages = zip(*own.cells, strict=True)
     values = {
         **where,
         "layer": layers,

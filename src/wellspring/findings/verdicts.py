@@ -168,12 +168,12 @@ def _states(family: Family, rules: Rules, *ids: str) -> np.ndarray:
         p[tested] = _flipped(family.effects.kept(tested), rules, *ids, "parts")
         sure = (p <= rules.alpha).reshape(decided.shape)
         decided += np.where(sure, np.sign(_values(family)) * signs, 0).astype(int)
-    for place, part in enumerate(family.parts):
+    for number, part in enumerate(family.parts):
         if isinstance(part, Comparable):
             part = Within(-rules.margin, rules.margin)
         if isinstance(part, Within):
-            column = family.effects.kept(np.arange(len(decided)) * parts + place)
-            decided[:, place] = _within(column, part, rules.alpha / len(decided))
+            column = family.effects.kept(np.arange(len(decided)) * parts + number)
+            decided[:, number] = _within(column, part, rules.alpha / len(decided))
     return decided.min(1)
 
 
@@ -227,14 +227,14 @@ def _flipped(effects: Estimate, rules: Rules, *ids: str) -> np.ndarray:
     known = np.isfinite(effects.value)
     p = np.ones(len(known))
     if known.any():
-        kept = effects.kept(known)
-        spread = intervals.spread(kept)
-        found = statistics.sign_flip_max_t(
-            kept.contributions(),
+        tested = effects.kept(known)
+        spread = intervals.spread(tested)
+        significance = statistics.sign_flip_max_t(
+            tested.contributions(),
             permutations=rules.permutations,
             rng=generator(rules.seed, *ids),
             reliability=spread.reliability,
             freedom=spread.of_repetitions,
         )
-        p[known] = found.p_adjusted
+        p[known] = significance.p_adjusted
     return p

@@ -1,1 +1,1 @@
-"""Checkpoints: where they lie, what they are, how they load. One module an architecture."""
+"""Checkpoints: where they are, what they hold, how they load. Each architecture has one module."""

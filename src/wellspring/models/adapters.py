@@ -74,10 +74,10 @@ def merge(model: Any, folder: Path, unused: tuple[str, ...] = ()) -> tuple[Any, 
 def fit(
     model: Any, folder: Path, unused: tuple[str, ...] = ()
 ) -> tuple[Any, dict[str, torch.Tensor]]:
-    """The model with places for the adapter's weights, and those weights, not yet in their places.
+    """The model with empty modules for the adapter's weights, and those weights, not yet loaded.
 
-    model: changed; one on the meta device will do. unused: regular expressions, searched in the
-    names of the adapter's modules, of what the model lacks and no hidden state depends on. Raises
+    model: is changed; it may be on the meta device. unused: regular expressions, searched in the
+    names of the adapter's modules, for what the model lacks and no hidden state depends on. Raises
     ModelError where the adapter names modules or shapes that the model lacks, where a
     weight is missing or left over, and with whatever PEFT warns about.
     """
@@ -104,7 +104,7 @@ def fit(
 
 
 def described(folder: Path) -> dict[str, Any]:
-    """adapter_config.json; ModelError where it is none of an adapter that can be merged."""
+    """adapter_config.json; ModelError where the adapter cannot be merged."""
     path = folder / CONFIG
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
@@ -138,30 +138,30 @@ def _cannot_be_merged(content: Any) -> str | None:
 
 
 class _Outer(torch.nn.Module):
-    """A model without its head, at the place in which it would stand with one."""
+    """A model without its head, at the path where a model with a head has it."""
 
-    def __init__(self, model: Any, place: str) -> None:
+    def __init__(self, model: Any, path: str) -> None:
         super().__init__()
-        module, (*outer, inner) = self, place.split(".")
+        module, (*outer, inner) = self, path.split(".")
         for name in outer:
             module.add_module(name, torch.nn.Module())
             module = module.get_submodule(name)
         module.add_module(inner, model)
-        self.place = place
+        self.path = path
         # PEFT asks for these three.
         self.config = model.config
         self.is_gradient_checkpointing = False
 
     def get_input_embeddings(self) -> Any:
-        """As of transformers' models; PEFT asks for it."""
-        return cast(Any, self.get_submodule(self.place)).get_input_embeddings()
+        """The model's own, as transformers' models give it; PEFT asks for it."""
+        return cast(Any, self.get_submodule(self.path)).get_input_embeddings()
 
     def get_output_embeddings(self) -> None:
-        """The head has them."""
+        """There are none: the head has them."""
 
 
 def _read(folder: Path) -> tuple[Any, dict[str, torch.Tensor]]:
-    """The adapter's configuration, and its weights by their names less what PEFT puts before."""
+    """The adapter's configuration, and its weights by their names without PEFT's prefix."""
     from peft import PEFT_TYPE_TO_CONFIG_MAPPING
 
     content = described(folder)
@@ -180,7 +180,7 @@ def _read(folder: Path) -> tuple[Any, dict[str, torch.Tensor]]:
     config.task_type = config.base_model_name_or_path = None
     config.inference_mode = True
     for start in ("init_lora_weights", "init_ia3_weights", "init_weights"):
-        # Places that get no weight of the adapter's change nothing.
+        # Modules that get no weight from the adapter change nothing.
         if hasattr(config, start):
             setattr(config, start, True)
     return config, {name.removeprefix(OUTER): value for name, value in weights.items()}
@@ -201,12 +201,12 @@ def _prefix(folder: Path, model: Any, names: Iterable[str]) -> str:
                 prefixes[prefix] = prefixes.get(prefix, False) or numbered
                 break
     # Names without a number may be a head's that resemble the backbone's.
-    found = [prefix for prefix, numbered in prefixes.items() if numbered] or sorted(prefixes)
-    if len(found) > 1:
+    candidates = [prefix for prefix, numbered in prefixes.items() if numbered] or sorted(prefixes)
+    if len(candidates) > 1:
         raise ModelError(
-            f"{folder}: the adapter changes several models: {', '.join(sorted(found))}"
+            f"{folder}: the adapter changes several models: {', '.join(sorted(candidates))}"
         )
-    return found[0] if found else ""
+    return candidates[0] if candidates else ""
 
 
 def _holds_weights(module: torch.nn.Module) -> bool:
@@ -234,7 +234,7 @@ def _paths(names: Iterable[str]) -> set[str]:
 
 
 def _leave_out(config: Any, known: set[str], inside: Iterable[str], outside: Iterable[str]) -> None:
-    """Take out of the configuration what it says of modules that are there and are not adapted.
+    """Remove from the configuration what it says about modules that exist and are not adapted.
 
     It had no effect in training, or one on the head alone. PEFT warns of it, as it does of a name
     that no module has: that stays in, for the warning to come.
@@ -247,12 +247,12 @@ def _leave_out(config: Any, known: set[str], inside: Iterable[str], outside: Ite
 
     for key in ("rank_pattern", "alpha_pattern"):
         if patterns := getattr(config, key, None):
-            kept = {name: value for name, value in patterns.items() if not idle(name)}
-            setattr(config, key, kept)
+            active = {name: value for name, value in patterns.items() if not idle(name)}
+            setattr(config, key, active)
     if saved := getattr(config, "modules_to_save", None):
-        kept = [name for name in saved if any(path.endswith(name) for path in known)]
-        config.modules_to_save = kept or None
-    # That nothing is excluded is no fault: the adapter's weights say which modules it has.
+        active = [name for name in saved if any(path.endswith(name) for path in known)]
+        config.modules_to_save = active or None
+    # It is no fault that nothing is excluded: the adapter's weights say which modules it has.
     if excluded := getattr(config, "exclude_modules", None):
         names = [excluded] if isinstance(excluded, str) else map(re.escape, excluded)
         whole = re.compile("|".join(rf"(?:.*\.)?{name}" for name in names))

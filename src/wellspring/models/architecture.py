@@ -1,4 +1,4 @@
-"""What there is to know about an architecture: plain data, for built-in ones and for a user's."""
+"""The description of an architecture: plain data, for built-in ones and for a user's."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Sublayer:
 
 @dataclass(frozen=True)
 class Architecture:
-    """A family of transformers classes that keep their blocks and sub-layers in the same places."""
+    """A family of transformers classes whose blocks and sub-layers have the same paths."""
 
     classes: Mapping[str, str]
     """The class that config.json names → the transformers class without its head."""
@@ -85,7 +85,7 @@ def builtin(name: str) -> Architecture:
 
 
 def knowing(named: str) -> str | None:
-    """The built-in architecture that knows a class, be it to refuse it; None where none does."""
+    """The built-in architecture that accepts or refuses a class by name; None where none does."""
     for name in BUILTIN:
         known = builtin(name)
         if named in known.classes or named in known.refused:
@@ -97,13 +97,13 @@ def blocks(model: nn.Module, architecture: Architecture) -> nn.ModuleList:
     """The model's transformer blocks, first to last; ModelError where the path leads elsewhere."""
     from torch import nn
 
-    found = _follow(model, architecture.blocks)
-    if not isinstance(found, nn.ModuleList):
+    listed = _follow(model, architecture.blocks)
+    if not isinstance(listed, nn.ModuleList):
         raise ModelError(
             f"blocks: {architecture.blocks!r} does not lead from {type(model).__name__} to a list "
             "of blocks"
         )
-    return found
+    return listed
 
 
 def sublayer(
@@ -137,27 +137,27 @@ def sublayer(
 
 
 def attention(model: nn.Module, architecture: Architecture, block: int) -> nn.Module | None:
-    """A block's module in which positions meet, where the architecture tells.
+    """A block's module in which positions meet, where the architecture names it.
 
     block: 0 is the first. Raises ModelError when the registered path leads nowhere.
     """
     if architecture.attention is None:
         return None
     parent = blocks(model, architecture)[block]
-    found = _follow(parent, architecture.attention)
-    if found is None:
+    module = _follow(parent, architecture.attention)
+    if module is None:
         raise ModelError(
             f"attention: {architecture.attention!r} does not lead from block {block} "
             f"({type(parent).__name__}) to a module"
         )
-    return found
+    return module
 
 
 def check(model: nn.Module, architecture: Architecture, layers: int) -> None:
     """Raise ModelError unless the model has `layers` blocks with every registered sub-layer."""
-    found = len(blocks(model, architecture))
-    if found != layers:
-        raise ModelError(f"blocks: {architecture.blocks!r} holds {found} blocks, not {layers}")
+    count = len(blocks(model, architecture))
+    if count != layers:
+        raise ModelError(f"blocks: {architecture.blocks!r} holds {count} blocks, not {layers}")
     for block in range(layers):
         for name in architecture.sublayers:
             sublayer(model, architecture, block, name)
@@ -165,8 +165,8 @@ def check(model: nn.Module, architecture: Architecture, layers: int) -> None:
 
 
 def _follow(module: nn.Module, path: str) -> nn.Module | None:
-    found: nn.Module | None = module
+    reached: nn.Module | None = module
     for part in path.split("."):
-        options = (getattr(found, option, None) for option in part.split("|"))
-        found = next((option for option in options if option is not None), None)
-    return found
+        options = (getattr(reached, option, None) for option in part.split("|"))
+        reached = next((option for option in options if option is not None), None)
+    return reached

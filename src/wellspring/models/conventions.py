@@ -2,8 +2,8 @@
 
 Code of its own (`auto_map`), and the files of sentence-transformers: which modules stand behind
 the model, how it pools, what it writes before a text, how long a text may be. Nothing here obeys
-them, since an encoder's entry says all of that: they are held against the entry, and what would be
-left out without a word is refused.
+them, since an encoder's entry says all of that: they are compared with the entry, and what would
+be left out silently is refused.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ TRANSFORMER = tuple(
     f"sentence_{family}_config.json"
     for family in ("bert", "roberta", "distilbert", "camembert", "albert", "xlm-roberta", "xlnet")
 )
-"""Names that the settings of sentence-transformers' own module have had."""
+"""Names that sentence-transformers has used for the settings of its own module."""
 PROMPTS = "config_sentence_transformers.json"
 FILES = (MODULES, PROMPTS, *TRANSFORMER)
 FOLDER = re.compile(r"\d{1,2}_[A-Za-z]{1,40}")
-"""Folders of modules behind the model; each has a config.json."""
+"""Folders of modules after the model; each has a config.json."""
 
 POOLINGS = {"cls": "cls", "mean": "mean", "lasttoken": "eos"}
 """What sentence-transformers calls a pooling → what an encoder's entry calls it."""
@@ -42,7 +42,7 @@ HARMLESS = ("Transformer", "Pooling", "Normalize", "Dropout")
 """Modules that an entry can say, or that do nothing outside training."""
 NOT_RUN = "which is not run: transformers' class of that name may be another model"
 SIDES = {"query": ("query",), "passage": ("document", "passage", "corpus")}
-"""Side → the names that its prompt may have, first one first."""
+"""Side → the names that its prompt may have, in order of preference."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ class Conventions:
     own_code: tuple[str, ...] = ()
     """Files that name code of the checkpoint's own."""
     dense: tuple[str, ...] = ()
-    """Linear layers behind the pooling."""
+    """Linear layers after the pooling."""
     modules: tuple[str, ...] = ()
     """Other modules that no entry can say."""
     pooling: tuple[str, ...] = ()
@@ -120,12 +120,16 @@ def read(checkpoint: Path, adapter: Path | None = None) -> Conventions:
     )
 
 
-def refuse(found: Conventions, acknowledged: Collection[str]) -> None:
+def refuse(conventions: Conventions, acknowledged: Collection[str]) -> None:
     """Raise ModelError for what would be left out and is not acknowledged."""
     for key, names, consequence in (
-        ("own-code", found.own_code, f"code of its own, {NOT_RUN}"),
-        ("dense", found.dense, "a linear layer behind the pooling, which is left out"),
-        ("modules", found.modules, "a module that no encoder here has, and which is left out"),
+        ("own-code", conventions.own_code, f"code of its own, {NOT_RUN}"),
+        ("dense", conventions.dense, "a linear layer behind the pooling, which is left out"),
+        (
+            "modules",
+            conventions.modules,
+            "a module that no encoder here has, and which is left out",
+        ),
     ):
         if names and key not in acknowledged:
             raise ModelError(
@@ -135,28 +139,28 @@ def refuse(found: Conventions, acknowledged: Collection[str]) -> None:
 
 
 def disagreements(
-    found: Conventions,
+    conventions: Conventions,
     side: Literal["query", "passage"],
     pooling: str,
     template: str,
     length: int,
     normalise: bool,
 ) -> Iterator[str]:
-    """What an encoder's entry says otherwise than the checkpoint's files, a line each."""
-    names = tuple(POOLINGS.get(name, name) for name in found.pooling)
+    """Where an encoder's entry contradicts the checkpoint's files, a line each."""
+    names = tuple(POOLINGS.get(name, name) for name in conventions.pooling)
     if names and names != (pooling,):
         yield f"the checkpoint pools by {' + '.join(names)}, the entry says pooling: {pooling}"
-    if found.normalise is not None and found.normalise != normalise:
-        does = "normalises" if found.normalise else "does not normalise"
+    if conventions.normalise is not None and conventions.normalise != normalise:
+        does = "normalises" if conventions.normalise else "does not normalise"
         yield f"the checkpoint {does} vectors, the entry says normalise: {str(normalise).lower()}"
-    if (longest := found.longest.get(side, length)) != length:
+    if (longest := conventions.longest.get(side, length)) != length:
         yield f"the checkpoint reads {longest} tokens at most, the entry says {length}"
-    prompt, before = found.prompts.get(side, ""), template.partition("{text}")[0]
+    prompt, before = conventions.prompts.get(side, ""), template.partition("{text}")[0]
     if prompt and prompt != before:
         yield f"the checkpoint writes {prompt!r} before a text, the entry says {template!r}"
-    if before and not found.prompt_pooled:
+    if before and not conventions.prompt_pooled:
         yield "the checkpoint leaves the prompt out of the pooling, which no encoder here does"
-    if found.lower_case:
+    if conventions.lower_case:
         yield "the checkpoint puts texts into lower case, which no encoder here does"
 
 
@@ -181,13 +185,13 @@ def _modules(path: Path) -> Iterator[tuple[str, str]]:
     """Class and folder of each module, in their order; the model itself may have no folder."""
     content = _json(path)
     for entry in content if isinstance(content, list) else [content]:
-        kind, place = (
+        kind, folder = (
             entry.get(key) if isinstance(entry, dict) else None for key in ("type", "path")
         )
-        named = place is None or isinstance(place, str)
-        if not (isinstance(kind, str) and named and re.fullmatch(r"\w[\w.-]*|", place or "")):
+        named = folder is None or isinstance(folder, str)
+        if not (isinstance(kind, str) and named and re.fullmatch(r"\w[\w.-]*|", folder or "")):
             raise ModelError(f"{path}: is no list of modules of sentence-transformers")
-        yield kind, place or ""
+        yield kind, folder or ""
 
 
 def _pooling(content: Mapping[str, Any]) -> tuple[str, ...]:
@@ -198,32 +202,32 @@ def _pooling(content: Mapping[str, Any]) -> tuple[str, ...]:
     return (mode,) if isinstance(mode, str) else tuple(map(str, mode))
 
 
-def _transformer(folder: Path, place: str) -> dict[str, Any]:
-    found = (_object(folder / place / name) for name in TRANSFORMER)
-    return next((content for content in found if content), {})
+def _transformer(folder: Path, subfolder: str) -> dict[str, Any]:
+    contents = (_object(folder / subfolder / name) for name in TRANSFORMER)
+    return next((content for content in contents if content), {})
 
 
 def _longest(folder: Path, transformer: Mapping[str, Any]) -> dict[str, int]:
     tokenizer = _object(folder / "tokenizer_config.json").get("model_max_length")
     both = transformer.get("max_seq_length") or tokenizer
-    found = {
+    lengths = {
         "query": transformer.get("query_length") or both,
         "passage": transformer.get("document_length") or both,
     }
     # A tokenizer without a limit writes 10^30.
-    return {side: n for side, n in found.items() if isinstance(n, int) and n < 10**6}
+    return {side: n for side, n in lengths.items() if isinstance(n, int) and n < 10**6}
 
 
 def _prompts(content: Mapping[str, Any]) -> dict[str, str]:
     prompts = content.get("prompts") or {}
     if not isinstance(prompts, dict):
         return {}
-    default, found = content.get("default_prompt_name"), {}
+    default, chosen = content.get("default_prompt_name"), {}
     for side, names in SIDES.items():
-        given = [prompts[name] for name in names if name in prompts]
+        named = [prompts[name] for name in names if name in prompts]
         # An empty one says that nothing is written; without any, the default is.
-        found[side] = next(filter(None, given), "") if given else prompts.get(default)
-    return {side: prompt for side, prompt in found.items() if isinstance(prompt, str) and prompt}
+        chosen[side] = next(filter(None, named), "") if named else prompts.get(default)
+    return {side: prompt for side, prompt in chosen.items() if isinstance(prompt, str) and prompt}
 
 
 def _lowers(folder: Path) -> bool:

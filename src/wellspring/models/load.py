@@ -48,14 +48,14 @@ class Backbone:
     fresh: tuple[str, ...] = ()
     """Names of weights that are not the checkpoint's: of poolers, on which no state depends."""
     embedded: int | None = None
-    """How many ids the model embeds. A tokenizer may know some more; None: not known."""
+    """How many ids the model embeds. A tokenizer may know more; None: not known."""
     notes: tuple[str, ...] = ()
     """What was decided about the tokenizer, in lines for the log."""
 
     def states(self, ids: torch.Tensor, mask: torch.Tensor) -> tuple[torch.Tensor, ...]:
         """All hidden states [batch, tokens, hidden], embedding output first.
 
-        ids, mask: [batch, tokens]. The last one stands behind the model's final norm, if it has
+        ids, mask: [batch, tokens]. The last one comes after the model's final norm, if it has
         one, the others do not. Raises ModelError when the class does not give layers + 1 of them.
         """
         # The mask goes in without padding, too: DPR would guess one from the ids.
@@ -85,13 +85,13 @@ def model_class(config: Any, architecture: Architecture | str) -> type:
             f"config.json names the class {named}, which the model's architecture does not know "
             f"(it knows {', '.join(known.classes)})"
         )
-    found = getattr(transformers, known.classes[named], None)
-    if not (isinstance(found, type) and issubclass(found, transformers.PreTrainedModel)):
+    kind = getattr(transformers, known.classes[named], None)
+    if not (isinstance(kind, type) and issubclass(kind, transformers.PreTrainedModel)):
         raise ModelError(
             f"classes.{named}: transformers {transformers.__version__} has no model class "
             f"{known.classes[named]}"
         )
-    return found
+    return kind
 
 
 def describe(folder: Path, architecture: Architecture | str) -> tuple[int, int]:
@@ -144,9 +144,9 @@ def load(
     known = _resolved(architecture)
     config = read_config(folder)
     kind = model_class(config, known)
-    found, hidden = _sizes(folder, config)
-    if found != layers:
-        raise ModelError(f"the checkpoint has {found} layers, the configuration says {layers}")
+    count, hidden = _sizes(folder, config)
+    if count != layers:
+        raise ModelError(f"the checkpoint has {count} layers, the configuration says {layers}")
     (model, fresh), apart = _model(folder, kind, dtype, known.unused), None
     check(model, known, layers)
     embedded = model.get_input_embeddings().num_embeddings
@@ -155,7 +155,7 @@ def load(
         from wellspring.models import adapters
 
         model, apart = adapters.merge(model, adapter, known.unused)
-    model, place = placement.place(model.requires_grad_(False), known, device, device_map)
+    model, input_device = placement.place(model.requires_grad_(False), known, device, device_map)
     padding = getattr(config, "pad_token_id", None)
     return Backbone(
         model=model,
@@ -166,21 +166,25 @@ def load(
         padding=padding if isinstance(padding, int) and 0 <= padding < embedded else 0,
         positions=_positions(model),
         merged=apart,
-        device=place,
+        device=input_device,
         fresh=fresh,
         embedded=embedded,
         notes=notes,
     )
 
 
-def restore(model: Any, folder: Path, architecture: Architecture | str, kept: int) -> None:
-    """Give a fresh model the checkpoint's weights, save for its blocks above the `kept` lowest.
+def restore(
+    model: Any, folder: Path, architecture: Architecture | str, trained_blocks: int
+) -> None:
+    """Give a fresh model the checkpoint's weights, except for blocks above the lowest ones.
+
+    trained_blocks: how many of the lowest blocks get them.
 
     Raises ModelError as `load` does for weights.
     """
     known = _resolved(architecture)
     trained, _ = _model(folder, type(model), "float32", known.unused)
-    weights, above = trained.state_dict(), blocks(model, known)[kept:]
+    weights, above = trained.state_dict(), blocks(model, known)[trained_blocks:]
     fresh = {id(tensor) for tensor in above.state_dict(keep_vars=True).values()}
     with torch.no_grad():
         for name, tensor in model.state_dict(keep_vars=True).items():
@@ -252,8 +256,8 @@ def _named(key: str | tuple[str, torch.Size, torch.Size]) -> str:
     """A weight's name; of a mismatched one its shapes, too."""
     if isinstance(key, str):
         return key
-    name, found, expected = key
-    return f"{name} ({list(found)} in the checkpoint, {list(expected)} in the class)"
+    name, stored, expected = key
+    return f"{name} ({list(stored)} in the checkpoint, {list(expected)} in the class)"
 
 
 def _check_keys(report: dict[str, Any], unused: tuple[str, ...]) -> None:

@@ -1,4 +1,4 @@
-"""Where a model's weights stand: on one device or, when they do not fit there, on several."""
+"""Where a model's weights are: on one device or, when they do not fit there, on several."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def place(
 ) -> tuple[Any, torch.device]:
     """Move a model from the processor's memory to where it runs.
 
-    device_map: module → card, "cpu" or "disk", or "auto"; without it the model stands on `device`,
+    device_map: module → card, "cpu" or "disk", or "auto"; without it the model goes to `device`,
     or is spread as by "auto" where that is a card too small for it. Returns the model and the
     device where its inputs go and its outputs come back.
     """
@@ -50,7 +50,7 @@ def _automatic(model: Any, architecture: Architecture, size: int) -> dict[str, i
     from accelerate.utils import get_max_memory
 
     room = {
-        # The weights still stand in the processor's memory: what they take there is theirs.
+        # The weights are still in the processor's memory: the room that they take counts as free.
         name: free + size if name == "cpu" else int(ROOM * free)
         for name, free in get_max_memory().items()
     }

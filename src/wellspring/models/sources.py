@@ -1,4 +1,4 @@
-"""Where a model's files lie, what they hold, and fresh weights for a known architecture."""
+"""Where a model's files are, what they hold, and fresh weights for a known architecture."""
 
 from __future__ import annotations
 

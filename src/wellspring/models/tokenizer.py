@@ -56,7 +56,7 @@ def read(folder: Path, embedded: int) -> tuple[Any, tuple[str, ...]]:
     """The tokenizer of a checkpoint folder, and lines for the log about what was decided.
 
     embedded: how many token ids the model embeds. Raises ModelError where the tokenizer cannot be
-    read, splits a text otherwise than its file says, or belongs to another model.
+    read, splits a text differently from what its file says, or belongs to another model.
     """
     try:
         tokenizer = transformers.AutoTokenizer.from_pretrained(
@@ -102,10 +102,10 @@ def _obey(written: Path, tokenizer: Any) -> list[str]:
     # Special tokens aside: which ones are added is settled below.
     options = {"add_special_tokens": False}
     for text in PROBES:
-        found = tokenizer(text, **options)["input_ids"]
-        if found != (expected := exact.encode(text, **options).ids):
+        actual = tokenizer(text, **options)["input_ids"]
+        if actual != (expected := exact.encode(text, **options).ids):
             raise ModelError(
-                f"{reads} and splits {text[:40]!r} otherwise than the file says ({len(found)} "
+                f"{reads} and splits {text[:40]!r} otherwise than the file says ({len(actual)} "
                 f"tokens, not {len(expected)}): use the tokenizer that the model was published "
                 "with, or another release of transformers"
             )
@@ -124,12 +124,12 @@ def _differing(
 
     Post-processor and decoder split nothing.
     """
-    found = {}
+    differing = {}
     for piece in ("normalizer", "pre_tokenizer", "model"):
         first, second = (_state(getattr(each, piece)) for each in (exact, loaded))
         if first != second:
-            found[piece] = frozenset(_options(json.loads(first), json.loads(second)))
-    return found
+            differing[piece] = frozenset(_options(json.loads(first), json.loads(second)))
+    return differing
 
 
 def _state(piece: Any) -> bytes:
@@ -145,13 +145,13 @@ def _options(first: Any, second: Any) -> Iterator[str]:
         for key in first.keys() & second.keys() if first.get("type") == second.get("type") else ():
             if first[key] != second[key]:
                 yield key
-                # What a vocabulary has are no options.
+                # The entries of a vocabulary are not options.
                 if key not in ("vocab", "merges"):
                     yield from _options(first[key], second[key])
 
 
 def _settle(folder: Path, tokenizer: Any) -> list[str]:
-    """Have the tokenizer begin and end texts as the class that the checkpoint names does.
+    """Make the tokenizer begin and end texts as the class that the checkpoint names does.
 
     tokenizer.json and the flags of tokenizer_config.json may contradict each other. transformers 5
     obeys the file; the classes in FLAGGED obey the flags.

@@ -70,10 +70,10 @@ def splits_of(
     return np.stack([own, *drawn])
 
 
-def _rows(ids: Sequence[str], wanted: pl.Series) -> np.ndarray:
+def _rows(ids: Sequence[str], text_ids: pl.Series) -> np.ndarray:
     row = {text_id: number for number, text_id in enumerate(ids)}
     try:
-        return np.array([row[text_id] for text_id in wanted])
+        return np.array([row[text_id] for text_id in text_ids])
     except KeyError as error:
         raise StaleArtefact(
             f"the shards hold no vector of text {error}; make them again: "

@@ -1,4 +1,4 @@
-"""Which candidates a sample shows and in which order, and which of them is wanted.
+"""Which candidates a sample shows and in which order, and which of them is the target.
 
 All choices depend on (seed, sample id) alone. One hash a sample seeds a counter-based generator
 (splitmix64, Steele et al. 2014), which draws for all samples at once.
@@ -13,7 +13,7 @@ import numpy as np
 from wellspring.errors import ConfigError
 from wellspring.randomness import key
 
-# Streams of one key: their numbers never meet.
+# Streams of one key: their numbers never coincide.
 _NEGATIVES, _ORDER, _LABELS, BATCHES, _SURPLUS, UNRELATED = range(6)
 
 
@@ -44,7 +44,7 @@ def turned(keys: np.ndarray, turn: int) -> np.ndarray:
 
 
 def numbers(keys: np.ndarray, stream: int, count: int) -> np.ndarray:
-    """Random uint64 [..., count] that depend on the key, the stream and their place alone."""
+    """Random uint64 [..., count] that depend on the key, the stream and their position alone."""
     steps = np.arange(1, count + 1, dtype=np.uint64) + (np.uint64(stream) << np.uint64(32))
     with np.errstate(over="ignore"):
         z = keys[..., None] + steps * np.uint64(0x9E3779B97F4A7C15)
@@ -74,7 +74,7 @@ def draw(candidate_rows: np.ndarray, keys: np.ndarray, passages: int) -> Draw:
 
 
 def _copies(rows: np.ndarray) -> np.ndarray:
-    """bool of the shape of rows [..., N], whether an earlier place of the list holds the text."""
+    """bool of the shape of rows [..., N], whether an earlier slot of the list holds the text."""
     ends = range(rows.shape[-1])
     return np.stack([(rows[..., :end] == rows[..., [end]]).any(-1) for end in ends], axis=-1)
 

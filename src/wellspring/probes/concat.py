@@ -63,7 +63,7 @@ class ConcatByTable:
         return pad(features.gather(table).view(len(bias), -1, bias.shape[-1]) + bias, (0, 1))
 
     def gradient(self, projected: Any, features: Sums, slope: torch.Tensor) -> Weights:
-        """Of the weights, from the slope of the loss in the logits [R, B, N]."""
+        """The gradient of the weights, from the slope of the loss in the logits [R, B, N]."""
         task, (r, _, n, h) = self.task, self.task.sizes
         slope = slope[..., :-1]
         table = features.scatter(slope.reshape(-1, n - 1))
@@ -111,7 +111,7 @@ class ConcatDirect(ConcatByTable):
         return pad((layer @ features.transpose(1, 2) + bias).transpose(1, 2), (0, 1))
 
     def gradient(self, projected: Any, features: torch.Tensor, slope: torch.Tensor) -> Weights:
-        """Of the weights, from the slope of the loss in the logits [R, B, N]."""
+        """The gradient of the weights, from the slope of the loss in the logits [R, B, N]."""
         slope = slope[..., :-1]
         layer = (slope.transpose(1, 2) @ features).unflatten(2, (-1, self.task.sizes[-1]))
         return {"weight": _with_last(layer), "bias": _with_last(slope.sum(1))}

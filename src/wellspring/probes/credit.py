@@ -1,8 +1,8 @@
-"""What ranking the wanted candidate first is worth, and what guessing earns.
+"""What ranking the target first is worth, and what guessing earns.
 
-An oversampled negative repeats inside a list. A score of *texts* gives its copies one score, so
-that one that knows nothing ranks each distinct text first equally often. A probe with a logit for
-each *slot* scores copies apart: a text with m copies among N slots is first m times as often.
+An oversampled negative repeats inside a list. A score of *texts* gives all copies of a text one
+score: where it knows nothing, it ranks each distinct text first equally often. A probe with a logit
+for each *slot* scores copies apart: a text with m copies among N slots is first m times as often.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ def credit(
     among the slots.
     """
     tied = scores == scores.max(-1, keepdims=True)
-    hit = tied & wanted(rows, target)
+    hit = tied & holds_target(rows, target)
     if slots:
         return (hit.sum(-1) / tied.sum(-1)).astype(np.float32)
     return (hit.any(-1) / _distinct(rows, tied)).astype(np.float32)
@@ -43,11 +43,11 @@ def text_chance(rows: np.ndarray) -> np.ndarray:
 def slot_chance(rows: np.ndarray, target: np.ndarray) -> np.ndarray:
     """Share of the slots that hold the target's text, float32 [...], for rows [..., N].
 
-    What any slot earns whose choice has nothing to do with the list. Where all texts differ, that
-    is what a linear probe of the slots earns without anything to learn. Where copies fill several
-    slots, it is not, see `unrelated`.
+    This is what a choice of slot earns that has nothing to do with the list. Where all texts
+    differ, it is what a linear probe of the slots earns without anything to learn. Where copies
+    fill several slots, it is not, see `unrelated`.
     """
-    return wanted(rows, target).mean(-1).astype(np.float32)
+    return holds_target(rows, target).mean(-1).astype(np.float32)
 
 
 def unrelated(
@@ -69,23 +69,23 @@ def unrelated(
     Returns float32 [R, n], the mean credit of _LISTS draws.
     """
     # A text's number in its list is the first slot that holds it.
-    places = np.zeros_like(rows)
+    first_slots = np.zeros_like(rows)
     for slot in reversed(range(rows.shape[-1])):
-        places[rows == rows[..., slot : slot + 1]] = slot
+        first_slots[rows == rows[..., slot : slot + 1]] = slot
     offsets = numbers(keys, UNRELATED, _LISTS)
     earned = np.zeros(target.shape)
     for lot in np.moveaxis(offsets, -1, 0):
         drawn = np.stack(
             [
-                pool[((own % np.uint64(len(pool))).astype(np.int64)[:, None] + place) % len(pool)]
-                for pool, own, place in zip(pools, lot, places, strict=True)
+                pool[((own % np.uint64(len(pool))).astype(np.int64)[:, None] + first) % len(pool)]
+                for pool, own, first in zip(pools, lot, first_slots, strict=True)
             ]
         )
         earned += credit(score(drawn), drawn, target, slots=True)
     return (earned / _LISTS).astype(np.float32)
 
 
-def wanted(rows: np.ndarray, target: np.ndarray) -> np.ndarray:
+def holds_target(rows: np.ndarray, target: np.ndarray) -> np.ndarray:
     """bool [..., N], which slots hold the target's text."""
     return rows == np.take_along_axis(rows, target[..., None], -1)
 

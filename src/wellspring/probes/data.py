@@ -64,7 +64,7 @@ class ProbeData:
     split: np.ndarray
     """str [R, S], train, validation or test, under each seed of the probes."""
     lexical: dict[str, np.ndarray]
-    """Of each lexical scorer float32 [S, K+1], its score of every candidate."""
+    """Each lexical scorer's score of every candidate, float32 [S, K+1]."""
 
     def by_id(self) -> ProbeData:
         """The same samples in the order of their ids."""
@@ -74,8 +74,8 @@ class ProbeData:
             passages=self.passages,
             query_rows=self.query_rows[order],
             candidate_rows=self.candidate_rows[order],
-            sample_ids=[self.sample_ids[place] for place in order],
-            query_ids=[self.query_ids[place] for place in order],
+            sample_ids=[self.sample_ids[row] for row in order],
+            query_ids=[self.query_ids[row] for row in order],
             split=self.split[:, order],
             lexical={scorer: scores[order] for scorer, scores in self.lexical.items()},
         )
@@ -134,8 +134,8 @@ class ProbeSettings:
     schedule: Literal["constant", "cosine"] = "cosine"
     """The learning rate over the run: constant (published), or a half cosine down to 0."""
     standardise: bool = True
-    """Mean 0 and variance 1 of every dimension on the training split, each side apart
-    (published: no)."""
+    """Give every dimension mean 0 and variance 1 on the training split, separately for queries and
+    passages (published: no)."""
     select: Literal["loss", "accuracy"] = "loss"
     """Which validation figure chooses the epoch whose weights are tested (published: accuracy)."""
     patience: int | None = None
@@ -143,8 +143,8 @@ class ProbeSettings:
     rank: int = 16
     """Rank of `bilinear`."""
     order: Literal["fixed", "redrawn"] = "fixed"
-    """Of a sample's candidates: the same throughout, or new negatives in a new order in every
-    epoch and in every evaluation of one (the published way, there from a global state)."""
+    """A sample's candidates: the same throughout, or new negatives in a new order in every epoch
+    and in every evaluation of one (the published way, which draws from a global state)."""
     initial: Literal["zero", "uniform"] = "zero"
     """Starting weights: zero, or uniform within ±1/√fan-in (published: torch.nn.Linear's own).
     `bilinear` always starts uniform: zero is a stationary point of it. `interaction` always
@@ -155,7 +155,7 @@ class ProbeSettings:
 
 @dataclass(frozen=True)
 class ProbeResult:
-    """What a job found; every frame has a row order of its own, free of the order of the input."""
+    """The results of a job; the order of a frame's rows does not depend on that of the input."""
 
     samples: pl.DataFrame
     """Test samples of each seed: probe, seed, sample_id, query_id, correct (credit 0 to 1), chance

@@ -1,4 +1,4 @@
-"""Standardised vectors, and which of their dimensions tell nothing."""
+"""Standardised vectors, and which of their dimensions are constant."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ class Moments:
 
 
 def moments(vectors: torch.Tensor, rows: np.ndarray) -> Moments:
-    """Of vectors [U, H] over the training samples' rows; a text counts as often as it is used."""
+    """Moments of vectors [U, H] over the training samples' rows; texts count as often as used."""
     uses = torch.from_numpy(np.bincount(rows.ravel(), minlength=len(vectors))).to(vectors.device)
     shares = (uses.double() / uses.sum()).float().split(_BLOCK)
-    # Around one of the vectors: what is constant is exactly 0, and single precision is enough.
+    # Sums run around one of the vectors: what is constant is exactly 0, and float32 is enough.
     anchor = vectors[rows.flat[0]]
     blocks = list(zip(shares, vectors.split(_BLOCK), strict=True))
     zero = torch.zeros_like(anchor)

@@ -1,4 +1,4 @@
-"""From what the probes of one name found to the rows of a job's frames."""
+"""How the results of the probes of one name become rows of a job's frames."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ CURVES = {
 
 
 @dataclass(frozen=True)
-class Found:
-    """What the probes of one name found, R seeds and S samples."""
+class Outcome:
+    """The results of the probes of one name, for R seeds and S samples."""
 
     name: str
     credit: np.ndarray
@@ -42,14 +42,14 @@ class Found:
     label: str = "ok"
     """`constant` where every passage looks alike."""
     fit: Fit | None = None
-    """Of a trained kind."""
+    """The fit of a trained kind."""
     code: Measured | None = None
     """The first seed's online code, where one was asked for."""
     scorers: list[str] | None = None
     """The lexical scorer of each seed, of a lexical kind."""
 
 
-def result(found: Found, constant: int, data: ProbeData, settings: ProbeSettings) -> ProbeResult:
+def result(own: Outcome, constant: int, data: ProbeData, settings: ProbeSettings) -> ProbeResult:
     """The frames of one probe, in the order of seeds and samples.
 
     constant: dimensions that tell nothing, among the vectors that it reads.
@@ -57,26 +57,31 @@ def result(found: Found, constant: int, data: ProbeData, settings: ProbeSettings
     ids = np.asarray(data.sample_ids), np.asarray(data.query_ids)
     samples, rows, curves = [], [], [pl.DataFrame(schema=CURVES)]
     for r, seed in enumerate(settings.seeds):
-        split, credit, chance, fit = data.split[r], found.credit[r], found.chance[r], found.fit
+        split, credit, chance, fit = (
+            data.split[r],
+            own.credit[r],
+            own.chance[r],
+            own.fit,
+        )
         test = split == "test"
         columns = ids[0][test], ids[1][test], credit[test], chance[test]
-        samples.append(_frame(SAMPLES, found.name, seed, *columns))
+        samples.append(_frame(SAMPLES, own.name, seed, *columns))
         row = metrics.row(credit, chance, split, ids[1], fit.curve(r) if fit else {})
-        scorer = found.scorers[r] if found.scorers else None
-        told = {"constant_features": constant, "label": found.label, "scorer": scorer}
-        rows.append({"probe": found.name, "seed": seed} | row | told)
+        scorer = own.scorers[r] if own.scorers else None
+        told = {"constant_features": constant, "label": own.label, "scorer": scorer}
+        rows.append({"probe": own.name, "seed": seed} | row | told)
         if fit:
             end = fit.epochs[r]
             lines = fit.train_loss, fit.validation_loss, fit.validation_accuracy
             epochs = np.arange(1, end + 1)
             curves.append(
-                _frame(CURVES, found.name, seed, epochs, *(line[r, :end] for line in lines))
+                _frame(CURVES, own.name, seed, epochs, *(line[r, :end] for line in lines))
             )
     codes, sizes = pl.DataFrame(schema=CODES), []
-    if found.code:
-        code = found.code
+    if own.code:
+        code = own.code
         codes = _frame(
-            CODES, found.name, settings.seeds[0], *(each[code.samples] for each in ids), code.bits
+            CODES, own.name, settings.seeds[0], *(each[code.samples] for each in ids), code.bits
         )
         rows[0] |= {"code_length": code.bits.mean(), "uniform_length": code.uniform}
         whole = {"portion": 1.0, "train_samples": len(code.samples)}
@@ -91,9 +96,9 @@ def result(found: Found, constant: int, data: ProbeData, settings: ProbeSettings
 
 
 def _frame(schema: dict, name: str, seed: int, *columns: np.ndarray) -> pl.DataFrame:
-    """Columns of one probe and seed, which come first, in the order of the schema."""
-    given = dict(zip(list(schema)[2:], columns, strict=True))
-    frame = pl.DataFrame(given).select(
+    """The columns in the order of the schema, after those of the probe and the seed."""
+    values = dict(zip(list(schema)[2:], columns, strict=True))
+    frame = pl.DataFrame(values).select(
         pl.lit(name).alias("probe"), pl.lit(seed, pl.Int64).alias("seed"), pl.all()
     )
     return frame.cast(schema)

@@ -22,7 +22,7 @@ class Grading:
     name: str
     question: Question
     pools: list[np.ndarray]
-    """For each seed the rows of texts that stand for unrelated ones, in an order of chance."""
+    """For each seed the rows of texts that serve as unrelated ones, in random order."""
 
     def first(self) -> Grading:
         """The same under the first seed alone."""
@@ -40,9 +40,9 @@ class Grading:
     def chance(self, samples: np.ndarray, fit: Fit | None = None) -> np.ndarray:
         """float32 [R, n] of samples [R, n].
 
-        Of a probe of texts: one over the distinct texts. Of a probe of slots: the share of slots
-        that hold the wanted text, and where texts repeat in several what its fit earns on lists of
-        the same shape.
+        For a probe of texts it is one over the number of distinct texts. For a probe of slots it is
+        the share of slots that hold the target's text; where texts repeat in the list, it is what
+        the fit earns on lists of the same shape.
         """
         rows, target = self._lists(samples)
         if not self.slots:
@@ -54,8 +54,8 @@ class Grading:
         here = samples[:, shaped]
         keys = np.take_along_axis(self.question.keys, here, 1)
         score = _Scores(fit, here).of
-        found = unrelated(score, rows[:, shaped], target[:, shaped], self.pools, keys)
-        chance[:, shaped] = np.where(repeats(rows[:, shaped]), found, chance[:, shaped])
+        expected = unrelated(score, rows[:, shaped], target[:, shaped], self.pools, keys)
+        chance[:, shaped] = np.where(repeats(rows[:, shaped]), expected, chance[:, shaped])
         return chance
 
     def _lists(self, samples: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -28,7 +28,7 @@ class Interaction:
     """s·cos(q, p_k) + w·(q ⊙ p_k) + u·p_k: the products differ by sample, so they are built."""
 
     def __init__(self, task: Task, scorer: type[ScorerByTable]) -> None:
-        """scorer: how u·p_k is made."""
+        """scorer: how u·p_k is computed."""
         self.task, self._scorer = task, scorer
         r, _, n, h = task.sizes
         products = 4 * r // task.targets * (n - 1) * h
@@ -46,7 +46,7 @@ class Interaction:
         return {"weight": ((h,), h), "passage": ((h,), h), "cosine": ((), 1)}
 
     def features(self, samples: torch.Tensor) -> Features:
-        """Of the products q ⊙ (p_k − p_N): a softmax sees differences alone."""
+        """Features of the products q ⊙ (p_k − p_N): a softmax sees differences alone."""
         task = self.task
         products = task.differences(samples)
         queries = task.pick(task.query_rows, samples[: len(products)])
@@ -67,7 +67,7 @@ class Interaction:
         return scores.addcmul_(cosines, scale[:, None, None])
 
     def gradient(self, projected: Projected, features: Features, slope: torch.Tensor) -> Weights:
-        """Of s, w and u (or its table), from the slope of the loss in the logits [R, B, N]."""
+        """The gradient of s, w and u (or its table), from the slope of the loss in the logits."""
         cosines, products, passages = features
         return {
             "weight": weighted(slope[..., :-1].flatten(1), products),
@@ -76,7 +76,7 @@ class Interaction:
         }
 
     def collect(self, slopes: Weights) -> Weights:
-        """Of s, w and u."""
+        """The gradient of s, w and u."""
         return slopes | {"passage": self.scorer.collect({"weight": slopes["passage"]})["weight"]}
 
 
@@ -90,22 +90,22 @@ def best_scale(cosines: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
     """
     cosines = cosines.double()
     lists = cosines.shape[1]
-    wanted = cosines.gather(-1, target[..., None])[..., 0].sum(-1) + cosines.mean((1, 2))
-    wanted /= lists + 1
+    observed = cosines.gather(-1, target[..., None])[..., 0].sum(-1) + cosines.mean((1, 2))
+    observed /= lists + 1
     scale = cosines.new_zeros(len(cosines))
     low, high = scale - _BOUND, scale + _BOUND
     for _ in range(_STEPS):
         shares = (scale[:, None, None] * cosines).softmax(-1)
         mean = (shares * cosines).sum(-1)
-        slope = mean.mean(-1) - wanted
+        slope = mean.mean(-1) - observed
         curvature = ((shares * cosines.square()).sum(-1) - mean.square()).mean(-1)
         low, high = torch.where(slope < 0, scale, low), torch.where(slope > 0, scale, high)
         newton = scale - slope / curvature
         inside = (newton >= low) & (newton <= high)
         moved = torch.where(inside, newton, (low + high) / 2)
         moved = torch.where(slope == 0, scale, moved)
-        done = bool(((moved - scale).abs() <= _EXACT * (1 + scale.abs())).all())
+        settled = bool(((moved - scale).abs() <= _EXACT * (1 + scale.abs())).all())
         scale = moved
-        if done:
+        if settled:
             break
     return scale.float()

@@ -14,7 +14,7 @@ from wellspring.config import LAYERLESS
 from wellspring.probes import candidates, frames, portions, training
 from wellspring.probes.data import TRAINED, ProbeData, ProbeResult, ProbeSettings, names
 from wellspring.probes.features import moments
-from wellspring.probes.frames import Found
+from wellspring.probes.frames import Outcome
 from wellspring.probes.grading import Grading
 from wellspring.probes.kinds import form
 from wellspring.probes.questions import Question
@@ -41,30 +41,30 @@ def run(
         ModelError: vectors that are not finite, or not as wide on both sides.
     """
     data.check(passages, settings)
-    found: dict[str, ProbeResult] = {}
+    results: dict[str, ProbeResult] = {}
     with torch.inference_mode():
         job = _Job(data.by_id(), passages, settings, torch.device(device))
         for group in _groups(names(settings.kinds)):
-            found |= zip(group, job.outcomes(group), strict=True)
-    ordered = [found[name] for name in names(settings.kinds)]
+            results |= zip(group, job.outcomes(group), strict=True)
+    ordered = [results[name] for name in names(settings.kinds)]
     parts = ([getattr(part, field.name) for part in ordered] for field in fields(ProbeResult))
     return ProbeResult(*map(pl.concat, parts))
 
 
-def _groups(wanted: tuple[str, ...]) -> list[tuple[str, ...]]:
+def _groups(probes: tuple[str, ...]) -> list[tuple[str, ...]]:
     """The names that are fitted together: those that read the same features.
 
-    Not so `concat`, whose fit is the published one whatever else is fitted.
+    `concat` stays alone, so that its fit is the published one whatever else is fitted.
     """
     groups: dict[str, list[str]] = {}
-    for name in wanted:
+    for name in probes:
         alone = name == "shuffled-query" or form(name) == "concat"
         groups.setdefault(name if alone else form(name), []).append(name)
     return [tuple(group) for group in groups.values()]
 
 
 class _Job:
-    """What all kinds of a job share, made once."""
+    """What all kinds of a job share, computed once."""
 
     def __init__(
         self, data: ProbeData, passages: int, settings: ProbeSettings, device: torch.device
@@ -86,33 +86,35 @@ class _Job:
         self.constant = [int(side.constant.sum()) for side in self.moments]
 
     def outcomes(self, group: tuple[str, ...]) -> list[ProbeResult]:
-        """All that the probes of these names tell, which differ in their targets alone."""
+        """The results of the probes of these names, which differ in their targets alone."""
         gradings = [Grading(name, self._question(name), self._pools) for name in group]
         kind = form(group[0])
         if kind not in LAYERLESS and self.constant[1] == self.raw[1].shape[1]:
-            found = [self._alike(grading) for grading in gradings]
+            outcomes = [self._alike(grading) for grading in gradings]
         elif kind in TRAINED:
-            found = self._trained(gradings)
+            outcomes = self._trained(gradings)
         else:
-            found = [self._untrained(grading) for grading in gradings]
+            outcomes = [self._untrained(grading) for grading in gradings]
         constant = self.constant[1] if kind == "passage-scorer" else sum(self.constant)
         constant = 0 if kind in LAYERLESS else constant
-        return [frames.result(each, constant, self.data, self.settings) for each in found]
+        return [frames.result(each, constant, self.data, self.settings) for each in outcomes]
 
-    def _alike(self, grading: Grading) -> Found:
-        """Where all passages look alike, nothing tells candidates apart. Training would fit slots;
-        scores would differ by rounding."""
+    def _alike(self, grading: Grading) -> Outcome:
+        """The outcome where all passages look alike, so that nothing tells candidates apart.
+
+        Training would fit slots, and scores would differ by rounding alone.
+        """
         chance, code = grading.chance(self.everyone), None
         if self._is_coded(grading.name):
             code = portions.uniform(self._portions, self.draw.rows.shape[-1])
-        return Found(grading.name, chance, chance, "constant", code=code)
+        return Outcome(grading.name, chance, chance, "constant", code=code)
 
-    def _untrained(self, grading: Grading) -> Found:
-        """A score of every candidate."""
+    def _untrained(self, grading: Grading) -> Outcome:
+        """The outcome of a probe that scores every candidate without training."""
         chance = grading.chance(self.everyone)
         if grading.name not in LAYERLESS:
             scores = self._drawn(self._scores(grading.name))
-            return Found(grading.name, grading.credit(scores, self.everyone), chance)
+            return Outcome(grading.name, grading.credit(scores, self.everyone), chance)
         scorers = [grading.name] if grading.name != "lexical" else sorted(self.data.lexical)
         credits = np.stack(
             [
@@ -122,10 +124,10 @@ class _Job:
         )
         best = self._best_on_validation(credits)
         credit = np.take_along_axis(credits, best[None, :, None], 0)[0]
-        return Found(grading.name, credit, chance, scorers=[scorers[place] for place in best])
+        return Outcome(grading.name, credit, chance, scorers=[scorers[index] for index in best])
 
     def _best_on_validation(self, credits: np.ndarray) -> np.ndarray:
-        """Under each seed the place of what earns most, of credits [scorers, R, S]: [R].
+        """The index of the scorer that earns most under each seed, [R]; credits [scorers, R, S].
 
         Validation samples of one seed may be test samples of another: each seed has its own.
         """
@@ -137,12 +139,12 @@ class _Job:
         """Scores of all candidates [S, K+1] to those drawn, [R, S, N]."""
         return np.take_along_axis(scores[None], self.draw.columns, -1)
 
-    def _trained(self, gradings: list[Grading]) -> list[Found]:
+    def _trained(self, gradings: list[Grading]) -> list[Outcome]:
         """Fits to the training split, and to portions of the first seed's."""
         data, settings, everyone = self.data, self.settings, self.everyone
         questions = [grading.question for grading in gradings]
         fits = training.fit(gradings[0].name, questions, self.train, self.validation, settings)
-        tested, found = np.flatnonzero((data.split == "test").any(0)), []
+        tested, outcomes = np.flatnonzero((data.split == "test").any(0)), []
         for grading, fit in zip(gradings, fits, strict=True):
             credit = grading.credit(fit.scores(everyone), everyone)
             chance = grading.chance(everyone)
@@ -152,8 +154,8 @@ class _Job:
                 test = np.flatnonzero(data.split[0] == "test")
                 samples = self.validation[:1], test, np.asarray(data.query_ids)
                 code = portions.measure(grading.first(), self._portions, *samples, settings)
-            found.append(Found(grading.name, credit, chance, fit=fit, code=code))
-        return found
+            outcomes.append(Outcome(grading.name, credit, chance, fit=fit, code=code))
+        return outcomes
 
     def _is_coded(self, name: str) -> bool:
         """Whether a code length is asked of a probe: of trained ones, but not on random targets."""
@@ -183,13 +185,13 @@ class _Job:
         )
 
     def _scores(self, name: str) -> np.ndarray:
-        """Of a cosine, for all candidates: [S, K+1]."""
+        """What a cosine gives all candidates, [S, K+1]."""
         if name == "cosine":
             return self._raw_cosines[0].cpu().numpy()
         return self._cosine(self.standard, self.data.query_rows[None])[0].cpu().numpy()
 
     def _cosine(self, vectors: Vectors, query_rows: np.ndarray) -> torch.Tensor:
-        """Of queries [R, S] and their samples' candidates, [R, S, K+1]; 0 where a vector is 0."""
+        """Cosines of queries [R, S] and their candidates, [R, S, K+1]; 0 where a vector is 0."""
         queries, passages = (normalize(side, dim=1, eps=1e-30) for side in vectors)
         blocks = zip(
             torch.from_numpy(query_rows).to(self.device).split(_BLOCK, dim=1),
@@ -197,11 +199,11 @@ class _Job:
             strict=True,
         )
         # Products and sums, not a matrix product: equal texts get equal bits, so that ties show.
-        found = [
+        cosines = [
             torch.stack([(queries[row][:, None] * passages[p]).sum(-1) for row in q])
             for q, p in blocks
         ]
-        return torch.cat(found, dim=1)
+        return torch.cat(cosines, dim=1)
 
     @cached_property
     def standard(self) -> Vectors:
@@ -224,20 +226,20 @@ class _Job:
 
     @cached_property
     def _lots(self) -> np.ndarray:
-        """uint64 [R, Up], of the random-label tasks."""
+        """Random numbers of the random-label tasks, uint64 [R, Up]."""
         data = self.data
         return candidates.passage_lots(self.keys, data.candidate_rows, data.sample_ids)
 
     @cached_property
     def _portions(self) -> list[portions.Portion]:
-        """Of the first seed's training split."""
+        """Portions of the first seed's training split."""
         samples, seed = self.train[0], self.settings.seeds[0]
         query_ids = np.asarray(self.data.query_ids)[samples]
         return portions.cut(samples, query_ids, seed, self.settings.portions)
 
     @cached_property
     def _pools(self) -> list[np.ndarray]:
-        """For each seed the texts of its test lists, in an order of chance."""
+        """For each seed the texts of its test lists, in random order."""
         pools = []
         for seed, split in zip(self.settings.seeds, self.data.split, strict=True):
             rows = self.data.candidate_rows[split == "test"]

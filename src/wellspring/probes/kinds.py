@@ -37,7 +37,7 @@ class Probe(Protocol):
         """What the samples [R, B] need beyond the weights."""
 
     def project(self, weights: Weights) -> Any:
-        """What the weights make of the vectors before samples come in: made once an update."""
+        """What the weights make of the vectors, whatever the samples; computed once per update."""
 
     def logits(self, projected: Any, features: Any) -> torch.Tensor:
         """[R, B, N], up to one number a sample."""
@@ -85,7 +85,7 @@ class Bilinear:
     def _gathered(
         self, projected: tuple[torch.Tensor, torch.Tensor], features: tuple[Sums, Sums]
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Of queries [R, B, 1, rank] and passages [R, B, N, rank]."""
+        """The projected queries [R, B, 1, rank] and passages [R, B, N, rank]."""
         r, _, n, _ = self.task.sizes
         query, passage = (
             sums.gather(table) for sums, table in zip(features, projected, strict=True)
@@ -105,7 +105,7 @@ class Bilinear:
         features: tuple[Sums, Sums],
         slope: torch.Tensor,
     ) -> Weights:
-        """Of both tables, from the slope of the loss in the logits [R, B, N]."""
+        """The gradient of both tables, from the slope of the loss in the logits [R, B, N]."""
         query, passage = self._gathered(projected, features)
         slopes = ((passage * slope[..., None]).sum(2), query * slope[..., None])
         tables = (
@@ -115,7 +115,7 @@ class Bilinear:
         return dict(zip(("query", "passage"), tables, strict=True))
 
     def collect(self, slopes: Weights) -> Weights:
-        """Of both factors, from the tables' slopes."""
+        """The gradient of both factors, from that of the tables."""
         task = self.task
         shape = -1, self.rank, task.sizes[-1]
         return {

@@ -17,7 +17,7 @@ TESTED = {
     "low": pl.Float64,
     "high": pl.Float64,
 }
-"""What `tested` tells."""
+"""The columns that `tested` gives."""
 METRICS = {
     "probe": pl.String,
     "seed": pl.Int64,
@@ -76,7 +76,7 @@ def row(
     query: np.ndarray,
     curve: Mapping[str, object],
 ) -> dict[str, object]:
-    """What METRICS tells of one probe and seed, from the credit and chance [S] of all samples.
+    """The columns of METRICS for one probe and seed, from the credit and chance [S] of all samples.
 
     curve: best_epoch, epochs, final_train_loss, train_loss_change and converged of a trained
     probe, or nothing.

@@ -1,8 +1,8 @@
 """Fits to growing portions of the training split: a code length, and accuracy over its size.
 
 Online code (Voita & Titov, EMNLP 2020, section 3.2): the training samples are sent in blocks. The
-targets of the first cost log2 N bits each, those of every other −log2 of the probability that the
-probe gives them which was fitted to the blocks before. A short code is found early and by little:
+targets of the first cost log2 N bits each, those of every other block −log2 of the probability that
+a probe gives them that was fitted to the blocks before. A code is short where few samples suffice:
 accuracy says whether a probe finds its target, the code also how hard it is to find.
 
 Blocks hold whole queries in the order of a hash, and all belong to the first seed. What is coded
@@ -77,7 +77,7 @@ def cut(
 
 @dataclass(frozen=True)
 class Measured:
-    """What fits to portions of the training split tell of one probe."""
+    """The results of a probe's fits to portions of the training split."""
 
     uniform: float
     """Bits of a target where one slot is as likely as another: log2 N."""

@@ -38,8 +38,8 @@ class Question:
     cosines: torch.Tensor | None = None
     """float32 [R or 1, S, K+1], see `Task`."""
     lots: tuple[np.ndarray | None, ...] = (None,)
-    """Of each target uint64 [R / targets, Up]: the passage with the largest is wanted; None: the
-    positive is. Seeds come once for each target, see `Task`."""
+    """For each target uint64 [R / targets, Up], where the passage with the largest number is the
+    target; None: the positive is. Seeds come once for each target, see `Task`."""
 
     @cached_property
     def target(self) -> np.ndarray:
@@ -47,7 +47,7 @@ class Question:
         return self._target(self.draw)
 
     def task(self, turn: int | None = None) -> Task:
-        """The task of the standing draw, or of that of a turn."""
+        """The task of the fixed draw, or of the draw of a turn."""
         draw = self.draw
         if turn is not None:
             keys = candidates.turned(self.keys, turn)
@@ -77,11 +77,11 @@ class Question:
     def _target(self, draw: Draw) -> np.ndarray:
         count = len(draw.target) // len(self.lots)
         parts = [slice(start, start + count) for start in range(0, len(draw.target), count)]
-        found = [
+        targets = [
             draw.target[part] if lots is None else candidates.random_targets(lots, draw.of(part))
             for lots, part in zip(self.lots, parts, strict=True)
         ]
-        return np.concatenate(found)
+        return np.concatenate(targets)
 
 
 def together(questions: Sequence[Question]) -> Question:

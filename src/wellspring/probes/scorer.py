@@ -42,11 +42,11 @@ class ScorerByTable:
         return features.gather(projected).view(r, -1, n)
 
     def gradient(self, projected: torch.Tensor, features: Sums, slope: torch.Tensor) -> Weights:
-        """Of the table [Up, R], from the slope of the loss in the logits [R, B, N]."""
+        """The gradient of the table [Up, R], from the slope of the loss in the logits [R, B, N]."""
         return {"weight": features.scatter(slope.reshape(-1, 1)).view(-1, len(slope))}
 
     def collect(self, slopes: Weights) -> Weights:
-        """Of the weights, from the table's slope."""
+        """The gradient of the weights, from that of the table."""
         return {"weight": slopes["weight"].T @ self.task.passages}
 
 
@@ -75,7 +75,7 @@ class ScorerDirect(ScorerByTable):
     def gradient(
         self, projected: torch.Tensor, features: torch.Tensor, slope: torch.Tensor
     ) -> Weights:
-        """Of the weights, from the slope of the loss in the logits [R, B, N]."""
+        """The gradient of the weights, from the slope of the loss in the logits [R, B, N]."""
         return {"weight": weighted(slope[..., :-1].flatten(1), features)}
 
     def collect(self, slopes: Weights) -> Weights:

@@ -33,7 +33,7 @@ class Task:
     target: torch.Tensor
     """int64 [R, S], the slot to rank first."""
     cosines: torch.Tensor | None = None
-    """float32 [R, S, N], of the raw vectors and scaled; for the kinds that read them."""
+    """float32 [R, S, N], scaled cosines of the raw vectors; for the kinds that read them."""
     targets: int = 1
     """How many targets the same lists have: seeds come once for each of them, and seeds r and
     r + R / targets show the same queries and passages."""

@@ -31,9 +31,9 @@ class Fit:
     """R trained probes of one kind. Arrays over epochs are NaN after a seed's last epoch."""
 
     probe: Probe
-    """What the weights are of, on the standing draw of its samples."""
+    """The probe with these weights, on the fixed draw of its samples."""
     weights: Weights
-    """Of each seed's best epoch."""
+    """The weights of each seed's best epoch."""
     best_epoch: np.ndarray
     """int64 [R], from 1; 0: the start, where no epoch was better than that of an `interaction` or
     none had a finite validation loss."""
@@ -156,7 +156,7 @@ class Batches:
         self._whole = Batch(probe, _moved(samples, probe.task), keep=True) if full else None
 
     def of(self, epoch: int) -> Iterator[tuple[float, Batch]]:
-        """Where in the epoch it starts, from 0 to 1, and the batch; order by (seed, epoch, id)."""
+        """Each batch and where in the epoch it starts, 0 to 1; ordered by (seed, epoch, id)."""
         if self._whole is not None:
             yield 0.0, self._whole
             return
@@ -191,10 +191,10 @@ def fit(
         task = task.restricted(np.concatenate(parts, axis=1))
     probe = build(name, task, settings, batch)
     weights = initial(name, probe, settings, question.seeds, _moved(parts[0], task))
-    found = train(probe, weights, question, *parts, settings=settings)
+    joint = train(probe, weights, question, *parts, settings=settings)
     seeds = len(train_samples)
     return [
-        found.of(slice(start, start + seeds), build(name, own.task(), settings, batch))
+        joint.of(slice(start, start + seeds), build(name, own.task(), settings, batch))
         for start, own in zip(range(0, count * seeds, seeds), questions, strict=True)
     ]
 
@@ -209,8 +209,8 @@ def train(
 ) -> Fit:
     """Fit all seeds of a probe; `weights` change in place, to those of the last epoch."""
     batches = Batches(probe, question, train_samples, settings)
-    held = _moved(validation_samples, probe.task)
-    validation = Batch(probe, held, keep=True)
+    samples = _moved(validation_samples, probe.task)
+    validation = Batch(probe, samples, keep=True)
     optimiser = Adam(weights, settings.weight_decay)
     best = _Best(weights, len(question.seeds))
     curves = np.full((3, len(question.seeds), settings.epochs), np.nan)
@@ -226,10 +226,10 @@ def train(
             losses.append(_step(probe, projected, optimiser, batch, rate))
             projected = probe.project(weights)
         if settings.order == "redrawn":
-            validation = Batch(_redrawn(probe, question, 2 * epoch + 1), held, keep=False)
+            validation = Batch(_redrawn(probe, question, 2 * epoch + 1), samples, keep=False)
         loss, accuracy = evaluate(probe, projected, validation)
-        found = np.stack([np.mean(losses, axis=0), loss, accuracy])
-        curves[:, running, epoch] = found[:, running]
+        point = np.stack([np.mean(losses, axis=0), loss, accuracy])
+        curves[:, running, epoch] = point[:, running]
         epochs += running
         score = loss if settings.select == "loss" else -accuracy
         best.update(weights, score, epoch + 1, settings.patience)
@@ -271,11 +271,11 @@ def evaluate(probe: Probe, projected: Any, batch: Batch) -> tuple[np.ndarray, np
 
 
 def logits(probe: Probe, weights: Weights, samples: np.ndarray) -> np.ndarray:
-    """Of samples [R, n], float32 [R, n, N]."""
+    """Logits of samples [R, n], float32 [R, n, N]."""
     blocks = Batch(probe, _moved(samples, probe.task), keep=False)
     projected = probe.project(weights)
-    found = [probe.logits(projected, features) for features, *_ in blocks]
-    return torch.cat(found, dim=1).cpu().numpy()
+    parts = [probe.logits(projected, features) for features, *_ in blocks]
+    return torch.cat(parts, dim=1).cpu().numpy()
 
 
 def _step(probe: Probe, projected: Any, optimiser: Adam, batch: Batch, rate: float) -> np.ndarray:
@@ -297,7 +297,7 @@ def _log_softmax(logits: torch.Tensor) -> torch.Tensor:
 
 
 def _redrawn(probe: Probe, question: Question, turn: int) -> Probe:
-    """The same probe on the same samples, their negatives and orders those of a turn."""
+    """The same probe on the same samples, with the negatives and orders of a turn."""
     again = copy(probe)
     again.task = question.task(turn)
     return again
