@@ -102,16 +102,22 @@ def option_of(name):
     return option
 
 
+@cache
+def megabytes(*paths):
+    """MB of files that many jobs read; an error, which Snakemake expects, where one is missing."""
+    return sum(Path(path).stat().st_size for path in paths) / 1e6
+
+
 def layer_memory(wildcards, input):
     """MB for a job that works on one layer of its shards, which hold all of them."""
-    return 1500 + int(8 * input.size_mb / (study.depth(wildcards.retriever) + 1))
+    return 1500 + int(8 * megabytes(*input) / (study.depth(wildcards.retriever) + 1))
 
 
 def layer_runtime(wildcards, input):
     """Minutes for the same."""
-    return 60 + int(input.size_mb / (study.depth(wildcards.retriever) + 1) / 10)
+    return 60 + int(megabytes(*input) / (study.depth(wildcards.retriever) + 1) / 10)
 
 
 def counted_memory(wildcards, input):
     """MB for counting: the measures of every text take a part of what its scores take."""
-    return 4000 + int(input.size_mb / 2)
+    return 4000 + int(megabytes(*input) / 2)
