@@ -14,9 +14,10 @@ from typing import TypeVar
 import numpy as np
 import torch
 
+from wellspring.config.vocabulary import Pooling
 from wellspring.errors import WellspringError
 from wellspring.models.load import Backbone
-from wellspring.pooling import Pooling, pool
+from wellspring.pooling import pool
 
 Tokens = tuple[int, ...]
 

@@ -94,13 +94,11 @@ def loaders(
 
 def architecture(spec: specs.ModelSpec | specs.EncodingSpec) -> Architecture:
     """The definition that a slice names: its own, or a built-in one."""
-    from wellspring.models.architecture import Architecture, Sublayer, builtin
+    from wellspring.models.architecture import Architecture, builtin
 
     if spec.definition is None:
         return builtin(spec.architecture)
-    fields = spec.definition.model_dump()
-    parts = {name: Sublayer(**part) for name, part in fields.pop("sublayers").items()}
-    return Architecture(**fields, sublayers=parts)
+    return Architecture(**dict(spec.definition))
 
 
 def places(spec: specs.ModelSpec, folder: Path) -> tuple[Path, Path | None]:

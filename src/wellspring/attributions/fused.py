@@ -19,9 +19,9 @@ from wellspring.attributions.quadrature import Quadrature
 from wellspring.attributions.suffix import Suffix
 from wellspring.attributions.targets import Target
 from wellspring.attributions.value import Method, Scores, Value, solved, wide
+from wellspring.config.vocabulary import SublayerName
 from wellspring.embeddings import Padding, Tokens, out_of_memory, padded, padding_of
 from wellspring.errors import WellspringError
-from wellspring.models.architecture import SublayerName
 from wellspring.models.load import Backbone
 
 MOST_POINTS = 31

@@ -17,10 +17,9 @@ import torch
 from wellspring.attributions.quadrature import Quadrature
 from wellspring.attributions.suffix import Suffix, record
 from wellspring.attributions.targets import Target, one_position, pooled
+from wellspring.config.vocabulary import Pooling, SublayerName
 from wellspring.errors import WellspringError
-from wellspring.models.architecture import SublayerName
 from wellspring.models.load import Backbone
-from wellspring.pooling import Pooling
 
 ROUNDING = 8
 """Steps of the float type within which F is taken for constant."""

@@ -62,7 +62,7 @@ def probe(
         seeds=tuple(spec.seeds),
         portions=tuple(spec.portions),
         **({"rank": spec.rank} if spec.rank else {}),
-        **spec.optimiser,
+        **spec.optimiser.model_dump(),
     )
     started = time.monotonic()
     split = splits_of(frame, spec.samples.splits, settings.seeds, spec.redrawn)

@@ -8,7 +8,8 @@ import numpy as np
 import polars as pl
 
 from wellspring import randomness
-from wellspring.config.datasets import Miner, StopWords
+from wellspring.config.datasets import Bm25
+from wellspring.config.vocabulary import Miner, Scorer, StopWords
 from wellspring.datasets import lexical
 
 Found = tuple[np.ndarray, np.ndarray]
@@ -44,8 +45,7 @@ def mine(
     miner: Miner,
     depth: int,
     seed: int = 42,
-    k1: float = lexical.K1,
-    b: float = lexical.B,
+    bm25: Bm25 = lexical.ANSERINI,
     stop_words: StopWords = "english",
 ) -> pl.DataFrame:
     """The first `depth` passages that a lexical scorer finds for each query, or random ones.
@@ -67,7 +67,7 @@ def mine(
         ]
     else:
         places = {place: rows_barred.get(query, ()) for place, query in enumerate(ids)}
-        found = _best(queries["text"], texts, places, miner, depth, k1, b, stop_words)
+        found = _best(queries["text"], texts, places, miner, depth, bm25, stop_words)
     lists = {
         "query_id": ids,
         "row": [rows for rows, _ in found],
@@ -99,10 +99,9 @@ def _best(
     queries: pl.Series,
     passages: pl.Series,
     barred: Mapping[int, Sequence[int]],
-    scorer: lexical.Scorer,
+    scorer: Scorer,
     depth: int,
-    k1: float,
-    b: float,
+    bm25: Bm25,
     stop_words: StopWords,
 ) -> list[Found]:
     """What a scorer finds for each query, from a block of passages at a time."""
@@ -111,7 +110,7 @@ def _best(
     best = [(np.empty(0, np.int64), np.empty(0, np.float32))] * len(queries)
     for start in range(0, len(passages), lexical.PASSAGES_HELD):
         counts = terms.counts(passages[start : start + lexical.PASSAGES_HELD])
-        block = lexical.passage_weights(counts, terms, scorer, k1, b)
+        block = lexical.passage_weights(counts, terms, scorer, bm25)
         for place, rows, scores in lexical.matches(asked, block):
             rows = rows + start
             allowed = ~np.isin(rows, barred[place])

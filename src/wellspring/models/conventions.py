@@ -13,8 +13,9 @@ import re
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
+from wellspring.config.vocabulary import Side
 from wellspring.errors import ModelError
 
 MODULES = "modules.json"
@@ -136,7 +137,7 @@ def refuse(found: Conventions, acknowledged: Collection[str]) -> None:
 
 def disagreements(
     found: Conventions,
-    side: Literal["query", "passage"],
+    side: Side,
     pooling: str,
     template: str,
     length: int,

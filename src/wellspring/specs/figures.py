@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from wellspring.config import Attributing, Config
 from wellspring.config.attributions import Maps
+from wellspring.config.vocabulary import Normaliser, Statistic
 from wellspring.specs.base import Side, Spec
 
 
 class Setting(Spec):
     """When a neuron counts as active."""
 
-    normaliser: str
+    normaliser: Normaliser
     excluded_outliers: int
     threshold: float
 
@@ -50,7 +51,7 @@ class HeatMapSpec(Spec):
     side: Side
     setting: Setting
     bins: int
-    statistic: str
+    statistic: Statistic
 
 
 class DrawingSpec(Spec):
