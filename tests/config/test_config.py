@@ -453,9 +453,7 @@ def test_a_fetched_checkpoint_is_compared_and_another_is_waited_for(tmp_path):
 def test_a_package_that_is_not_installed_is_told_before_any_job():
     check_checkpoints(parse(DEFAULT), specs.fetched)
     config = parse(edited("models/minilm/source", "package:no_such_package"))
-    with pytest.raises(
-        ConfigError, match="no such package is installed: install it"
-    ):
+    with pytest.raises(ConfigError, match="no such package is installed: install it"):
         check_checkpoints(config, specs.fetched)
 
 

@@ -266,12 +266,13 @@ def own() -> Records:
 def test_a_scorer_is_at_its_worst_against_its_own_negatives(own: Records) -> None:
     """Why a floor must not be the scorer that mined the negatives."""
     accuracies: dict[tuple[str, str], float] = {}
+    steep = Bm25(b=0.75)
     for miner in ("bm25", "character-tfidf", "random"):
-        frame = make(
-            own.texts, own.judgements, Sampling(negatives=Negatives(mined=miner), bm25=Bm25(b=0.75))
-        ).frame
+        sampling = Sampling(negatives=Negatives(mined=miner), bm25=steep)
+        frame = make(own.texts, own.judgements, sampling).frame
         lists = frame.select("query_id", text_id=pl.concat_list("positive_id", "negative_ids"))
-        for scorer, scores in lexical.scores(own.texts, lists.explode("text_id"), bm25=Bm25(b=0.75)).items():
+        scored = lexical.scores(own.texts, lists.explode("text_id"), bm25=steep)
+        for scorer, scores in scored.items():
             found = scores.reshape(-1, 5)
             accuracies[miner, scorer] = (found[:, :1] > found[:, 1:]).mean()
     for own_scorer, other in (("bm25", "character-tfidf"), ("character-tfidf", "bm25")):

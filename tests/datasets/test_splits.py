@@ -133,11 +133,11 @@ def test_published_splits_that_share_a_query() -> None:
 
 def test_splits_that_cannot_be_made() -> None:
     with pytest.raises(WellspringError, match=r"validation split of 2 .* raise splits\.val"):
-        make(*tables(many(1)), Sampling(splitting=Splits(by="sample", test=0.5, validation=0.25)))
+        make(*tables(many(1)), Sampling(splits=Splits(by="sample", test=0.5, validation=0.25)))
     with pytest.raises(WellspringError, match=r"test split of 4 samples is empty: raise splits\.t"):
-        make(*tables(many(2)), Sampling(splitting=Splits(by="query", test=0.1, validation=0.5)))
+        make(*tables(many(2)), Sampling(splits=Splits(by="query", test=0.1, validation=0.5)))
     with pytest.raises(WellspringError, match=r"train split .* lower splits\.test \(0\.6\)"):
-        make(*tables(many(2)), Sampling(splitting=Splits(by="query", test=0.6, validation=0.9)))
+        make(*tables(many(2)), Sampling(splits=Splits(by="query", test=0.6, validation=0.9)))
     with pytest.raises(WellspringError, match="published split 'eval' is none of train, dev, val"):
         make(*tables([*many(9, "eval"), *many(9, "train", "t")]), PLAIN)
     positives = [row for row in many(9) if row[2]]

@@ -11,7 +11,7 @@ from wellspring.artefacts.figures import Controls, Drawing, Fidelity, Figure, He
 from wellspring.artefacts.findings import Decentralisation, Findings, Published
 from wellspring.artefacts.verdicts import Cautions, Claims
 from wellspring.config import Config
-from wellspring.specs.base import Side
+from wellspring.config.vocabulary import Side
 
 
 def ends(config: Config) -> list[Artefact]:

@@ -24,8 +24,9 @@ from torch import nn
 from wellspring.attributions.replacement import Place, Replacement, runs, zero
 from wellspring.config.attributions import MATCHED
 from wellspring.config.vocabulary import Choice, Pooling, Side, Similarity, SublayerName
-from wellspring.embeddings import Padding, Tokens, fitting, padded, padding_of
+from wellspring.embeddings import Padding, Tokens, padded, padding_of
 from wellspring.errors import WellspringError
+from wellspring.memory import fitting
 from wellspring.models.architecture import sublayer
 from wellspring.models.load import Backbone
 from wellspring.pooling import pool

@@ -22,8 +22,9 @@ import torch
 from torch import nn
 
 from wellspring.config.vocabulary import Pooling, SublayerName
-from wellspring.embeddings import Tokens, batches, fitting, padded, padding_of
+from wellspring.embeddings import Tokens, batches, padded, padding_of
 from wellspring.errors import ModelError, WellspringError
+from wellspring.memory import fitting
 from wellspring.models.architecture import sublayer
 from wellspring.models.load import Backbone
 from wellspring.randomness import generator, key

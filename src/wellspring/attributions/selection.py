@@ -11,11 +11,10 @@ from collections.abc import Sequence
 
 import polars as pl
 
-from wellspring.config.vocabulary import Side, Wording
+from wellspring.config.vocabulary import OTHER, Side, Wording
 from wellspring.datasets.splits import keyed
 from wellspring.errors import WellspringError
 from wellspring.randomness import key, shuffled
-from wellspring.specs.base import OTHER
 
 
 def select(

@@ -44,8 +44,15 @@ class Scores:
     """F with W and b at zero [texts]."""
     points: np.ndarray
     """Quadrature points that the text took [texts]."""
-    quiet: np.ndarray | None = None
+    judged: np.ndarray | None = None
     """Whether the text is quiet here, bool [texts]; None until `solved` has judged it."""
+
+    @property
+    def quiet(self) -> np.ndarray:
+        """What `judged` is, of scores that `solved` gave."""
+        if self.judged is None:
+            raise ValueError("these scores are not judged yet")
+        return self.judged
 
 
 @dataclass(frozen=True)
@@ -130,7 +137,7 @@ def solved(
         scores = solve(value, full)
         _check_finite(scores, names, f"layer {method.layer}, {name}")
         largest = np.minimum(_reach(value, scores, floor), scores.absolute.max(axis=1))
-        found[name] = replace(scores, quiet=largest <= floor)
+        found[name] = replace(scores, judged=largest <= floor)
     return found
 
 

@@ -12,6 +12,7 @@ import polars as pl
 from wellspring import specs
 from wellspring.artefacts.datasets import Judgements, Lexical, Qrels, Samples, Texts
 from wellspring.cli.step import Job, step
+from wellspring.digests import sha256
 from wellspring.errors import SourceError
 
 
@@ -122,7 +123,5 @@ def _check_digests(spec: specs.TextsSpec) -> None:
         path = Path(spec.files.get(split, ""))
         if not path.is_file():
             raise SourceError(f"datasets.{spec.dataset}.sha256: {path} is not a file")
-        with path.open("rb") as file:
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
-        if digest != expected:
+        if (digest := sha256(path)) != expected:
             raise SourceError(f"{path}: sha256 is {digest}, the configuration says {expected}")

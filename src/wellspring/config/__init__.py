@@ -10,9 +10,7 @@ from wellspring.config.datasets import (
     SCORERS,
     Bm25,
     Negatives,
-    Scorer,
     Splits,
-    StopWords,
 )
 from wellspring.config.entries import AttributionGrid, Config, ProbeGrid
 from wellspring.config.files import read
@@ -44,9 +42,7 @@ __all__ = [
     "Padding",
     "ProbeGrid",
     "Probing",
-    "Scorer",
     "Splits",
-    "StopWords",
     "anchor",
     "check_checkpoints",
     "check_places",

@@ -6,6 +6,7 @@ from typing import Literal
 
 Side = Literal["query", "passage"]
 """The two sides of a retriever."""
+OTHER: dict[Side, Side] = {"query": "passage", "passage": "query"}
 
 Scorer = Literal["bm25", "word-tfidf", "character-tfidf", "character-bm25"]
 """How words, or pieces of words, rank passages: see `wellspring.datasets.lexical`."""

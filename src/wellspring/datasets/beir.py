@@ -53,7 +53,8 @@ def _qrels(folder: Path) -> Qrels:
                 raise SourceError(
                     f"{place}: expected {len(HEADER)} fields separated by tabs, found {len(cells)}"
                 )
-            qrels.append(place, *cells, path.stem)
+            query, passage, grade = cells
+            qrels.append(place, query, passage, grade, path.stem)
     return qrels
 
 

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from wellspring.config import SIMILARITIES, Config, Padding
 from wellspring.config.vocabulary import (
+    OTHER,
     Match,
     MethodName,
     Normaliser,
     Quadrature,
     ReplacedBy,
+    Side,
     Similarity,
     SublayerName,
     TargetName,
     Wording,
 )
-from wellspring.specs.base import OTHER, Side, Spec
+from wellspring.specs.base import Spec
 from wellspring.specs.datasets import QrelsSpec, SamplesSpec, qrels, samples
 from wellspring.specs.models import EncodingSpec, encoding
 
@@ -261,7 +263,7 @@ def agreement(config: Config, retriever: str, dataset: str) -> AgreementSpec:
     block = config.checking(retriever, dataset)
     other = config.attributed_pairs().get(retriever)
     mine, theirs = (config.retrievers[name].encoders if name else {} for name in (retriever, other))
-    removals = {
+    removals: dict[Side, RemoveSpec] = {
         side: remove(config, encoder, dataset, side)
         for side, encoder in mine.items()
         if config.removing(encoder, dataset)

@@ -7,10 +7,7 @@ import json
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from wellspring.config.vocabulary import Side
 from wellspring.errors import ConfigError
-
-OTHER: dict[Side, Side] = {"query": "passage", "passage": "query"}
 
 
 class Spec(BaseModel):

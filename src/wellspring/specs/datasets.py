@@ -14,10 +14,9 @@ from wellspring.config import (
     Bm25,
     Config,
     Negatives,
-    Scorer,
     Splits,
-    StopWords,
 )
+from wellspring.config.vocabulary import Scorer, StopWords
 from wellspring.specs.base import Spec
 
 DOWNLOADS = "data/downloads"
@@ -80,14 +79,15 @@ def download(config: Config, dataset: str, file: str) -> DownloadSpec:
     """The slice that fetching one of a dataset's files depends on."""
     entry = config.datasets[dataset]
     split = next(split for split, path in files(config, dataset).items() if Path(path).name == file)
-    by_split = {key: getattr(entry, key, None) for key in ("source", "sha256", "size")}
-    source, sha256, size = (
-        value.get(split) if isinstance(value, dict) else value for value in by_split.values()
-    )
+
+    def said(key: str) -> Any:
+        value = getattr(entry, key, None)
+        return value.get(split) if isinstance(value, dict) else value
+
     return DownloadSpec(
-        source=source,
-        sha256=sha256,
-        size=size,
+        source=said("source"),
+        sha256=said("sha256"),
+        size=said("size"),
         subset=getattr(entry, "subset", None),
         split=split or "train",
     )

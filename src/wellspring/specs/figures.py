@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from wellspring.config import Attributing, Config
 from wellspring.config.attributions import Maps
-from wellspring.config.vocabulary import Normaliser, Statistic
-from wellspring.specs.base import Side, Spec
+from wellspring.config.vocabulary import Normaliser, Side, Statistic
+from wellspring.specs.base import Spec
 
 
 class Setting(Spec):
@@ -100,7 +100,7 @@ def heatmap(
     return HeatMapSpec(
         dataset=dataset,
         attribution=attribution,
-        names=(retriever, config.retrievers[retriever].compared_with),
+        names=(retriever, config.counterpart(retriever)),
         map=kind,
         side=side,
         setting=_setting(maps),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from wellspring.config import SCORERS, Config
+from wellspring.config import Config
 from wellspring.config.study import Optimiser
 from wellspring.config.vocabulary import ProbeKind, Scorer
 from wellspring.specs.base import Spec
@@ -149,7 +149,7 @@ def probe(config: Config, retriever: str, dataset: str) -> ProbeSpec:
 
 def similarity(config: Config, retriever: str, dataset: str) -> SimilaritySpec:
     """The slice that comparing a retriever's vectors with its counterpart's depends on."""
-    other = config.retrievers[retriever].compared_with
+    other = config.counterpart(retriever)
     mine, theirs = (config.retrievers[name].encoders for name in (retriever, other))
     settings = config.study.findings
     layers = [config.probing(name, dataset).layers for name in (retriever, other)]
@@ -235,9 +235,9 @@ def cautions(config: Config) -> CautionsSpec:
         study=config.study.name,
         datasets=config.datasets_used(),
         miners={
-            name: config.datasets[name].negatives.mined
+            name: miner
             for name in config.datasets_used()
-            if config.datasets[name].negatives.mined in SCORERS
+            if (miner := config.datasets[name].negatives.mined) and miner != "random"
         },
         published=config.study.published is not None,
         grid=counted(config),

@@ -7,8 +7,8 @@ import re
 from pathlib import Path
 
 from wellspring.config import Architecture, Config, Encoder, Model
-from wellspring.config.vocabulary import Dtype, Pooling, Storage
-from wellspring.specs.base import Side, Spec
+from wellspring.config.vocabulary import Dtype, Pooling, Side, Storage
+from wellspring.specs.base import Spec
 
 
 class FetchSpec(Spec):
