@@ -214,10 +214,10 @@ def _replacements(
     if "mean" in spec.by:
         replacements["mean"] = {p: replacement.mean(each) for p, each in watched.outputs.items()}
     if "resample" in spec.by:
-        longest = max([*(len(ids) for ids in texts.tokens), *(texts.widths or [])])
+        lengths = [len(ids) for ids in texts.tokens] + (texts.widths or [])
         left = padding_of(texts.backbone, texts.encoding.pooling).left
         donors = {
-            layer: replacement.donors_of(texts.ids, watched.owners, layer, longest, spec.seed)
+            layer: replacement.donors_of(texts.ids, watched.owners, layer, max(lengths), spec.seed)
             for layer in spec.layers
         }
         replacements["resample"] = {

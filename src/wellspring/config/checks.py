@@ -149,7 +149,7 @@ def _dataset_problems(name: str, dataset: Dataset) -> Iterable[str]:
     yield from _twice(f"datasets.{name}", dataset, ["lexical"])
     source: Any = getattr(dataset, "source", None)
     splits: Mapping[str, str] = source if isinstance(source, Mapping) else {}
-    places: list[str] = list(splits.values()) or [source or ""]
+    places: list[str] = [*splits.values()] or [str(source or "")]
     for split in splits:
         if split not in PUBLISHED:
             yield f"datasets.{name}.source.{split}: no split; it is one of {', '.join(PUBLISHED)}"

@@ -252,7 +252,7 @@ class Config(Strict):
 
     def removed_sublayers(self, encoder: str, dataset: str) -> list[SublayerName]:
         """The sub-layers of an encoder that some attribution scores on a dataset, sorted."""
-        names = {
+        names: set[SublayerName] = {
             sublayer
             for grid in self.attributed()
             if grid.dataset == dataset

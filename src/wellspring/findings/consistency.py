@@ -108,9 +108,10 @@ def fluctuation_of(own: Mapping[str, Outcomes], samples: Samples) -> Estimate | 
 
 def compared(first: Estimate | str, second: Estimate | str, rules: Rules) -> Measured | str:
     """What `fluctuates_more` says of two fluctuations, or why there are none."""
-    for side in (first, second):
-        if isinstance(side, str):
-            return side
+    if isinstance(first, str):
+        return first
+    if isinstance(second, str):
+        return second
     return fluctuates_more(first, second, rules)
 
 
