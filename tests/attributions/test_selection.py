@@ -193,7 +193,7 @@ def test_candidates_of_real_samples_belong_to_their_pair(random, side):
     judgements = judgements.select("query_id", "text_id", "grade", split=pl.lit(None, pl.String))
     settings = Sampling(splits=Splits(test=0.3, validation=0.2), negatives=Negatives(count=2))
     samples = make(texts, judgements, settings).frame
-    named = qrels(texts, judgements, splits(texts, judgements, settings.splitting))
+    named = qrels(texts, judgements, splits(texts, judgements, settings.splits))
     picked = select(texts, named, side, 6, 3)
     found = candidates(samples, texts, picked, side)
     assert found["text_id"].to_list() == picked["text_id"].to_list()
