@@ -128,7 +128,7 @@ class Held(Spec):
     """The digest of its AttributionSpec."""
     reading: str
     """What becomes of a text: lengths, template, wording, padding."""
-    target: str
+    target: TargetName
     sublayers: list[SublayerName]
     layers: list[int]
     """Those that are attributed."""
