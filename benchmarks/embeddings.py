@@ -50,7 +50,7 @@ def embed_all(backbone, texts: list[str], path: Path, tokens: int = 2048) -> Non
     ids = [str(number) for number in range(len(texts))]
     rows = embeddings.tokenise(backbone.tokenizer, texts, "{text}", LENGTH, "mean")
     layers, hidden = backbone.layers + 1, backbone.hidden
-    with shards.vectors(path, layers, hidden, "float16", {}, {}) as writer:
+    with shards.vectors(path, layers, hidden, "float16", shards.Provenance({}, {})) as writer:
         for done in embeddings.encode(backbone, rows, "mean", budget=tokens):
             writer.write([ids[row] for row in done.rows], done.vectors)
 

@@ -50,7 +50,9 @@ def settings(
 ) -> ProbeSettings:
     """The study's, for these kinds, seeds and portions."""
     optimiser = PROBING.optimiser.model_dump(mode="json")
-    return ProbeSettings(tuple(kinds), tuple(seeds), portions=tuple(portions), **optimiser)
+    return ProbeSettings(
+        kinds=tuple(kinds), seeds=tuple(seeds), portions=tuple(portions), **optimiser
+    )
 
 
 def floors() -> Iterator[dict[str, object]]:

@@ -15,15 +15,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
-from typing import Literal
 
 import numpy as np
 import polars as pl
 from scipy.special import entr
 
+from wellspring.config.vocabulary import Normaliser
 from wellspring.errors import WellspringError
 
-Normaliser = Literal["network-max", "sublayer-max", "sublayer-mean", "share-of-sum"]
 Location = tuple[int, str]
 """Layer (1 … L) and name of a sub-layer."""
 

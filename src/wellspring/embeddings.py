@@ -6,17 +6,18 @@ stays in the processor's cache; equal texts are encoded once.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import TypeVar
 
 import numpy as np
 import torch
 
+from wellspring.config.vocabulary import Pooling
 from wellspring.errors import WellspringError
+from wellspring.memory import fitting
 from wellspring.models.load import Backbone
-from wellspring.pooling import Pooling, pool
+from wellspring.pooling import pool
 
 Tokens = tuple[int, ...]
 
@@ -253,36 +254,6 @@ def padded(
     return ids.to(backbone.device), mask.to(backbone.device)
 
 
-Row = TypeVar("Row")
-Result = TypeVar("Result")
-
-
-def fitting(
-    rows: list[Row], run: Callable[[list[Row]], Result], tokens: Callable[[Row], int]
-) -> Iterator[tuple[list[Row], Result]]:
-    """What `run` gives for the rows, in their order: at once or, where memory runs out, in halves.
-
-    tokens: a row's length, for the error. Raises WellspringError for a row that does not fit alone.
-    """
-    try:
-        result = run(rows)
-    except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
-        if not out_of_memory(error):
-            raise
-    else:
-        yield rows, result
-        return
-    if len(rows) == 1:
-        raise WellspringError(
-            f"a text of {tokens(rows[0])} tokens does not fit into memory: shorten the encoder's "
-            "or the attribution's length, or give the job more memory"
-        )
-    torch.cuda.empty_cache()
-    middle = (len(rows) + 1) // 2
-    for half in (rows[:middle], rows[middle:]):
-        yield from fitting(half, run, tokens)
-
-
 @torch.inference_mode()
 def _vectors(
     backbone: Backbone, batch: list[Tokens], padding: Padding, pooling: Pooling, normalise: bool
@@ -297,11 +268,3 @@ def _vectors(
     if not torch.isfinite(vectors).all():
         raise WellspringError("a vector is not finite: set the encoder's dtype: float32")
     return vectors.cpu().numpy()
-
-
-def out_of_memory(error: BaseException) -> bool:
-    """Whether a smaller batch may do."""
-    # The CPU allocator's refusal is a plain RuntimeError.
-    return isinstance(error, (torch.OutOfMemoryError, MemoryError)) or "allocate memory" in str(
-        error
-    )

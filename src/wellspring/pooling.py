@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 import torch
 
-Pooling = Literal["cls", "mean", "eos", "last-position"]
+from wellspring.config.vocabulary import Pooling
 
 
 def pool(states: torch.Tensor, mask: torch.Tensor, pooling: Pooling) -> torch.Tensor:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 import platform
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from functools import cache
@@ -143,7 +143,7 @@ def digest(spec: Any) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-def batches(path: Path, columns: Sequence[str], rows: int) -> Iterator[pa.RecordBatch]:
+def batches(path: Path, columns: Sequence[str], rows: int) -> Generator[pa.RecordBatch, None, None]:
     """Stream a file in batches of at most `rows` rows."""
     with _mendable(path), pq.ParquetFile(path) as file:
         yield from file.iter_batches(batch_size=rows, columns=list(columns))

@@ -135,7 +135,7 @@ def planted():
     last.weight.data *= read * read[:, None]
     last.bias.data *= read
     model = Toy(table, *(Block(linear, nn.Identity()) for linear in (first, last)))
-    known = Architecture({}, "stack", {"output": Sublayer("linear")})
+    known = Architecture({}, "stack", {"output": Sublayer(path="linear")})
     return Backbone(model.requires_grad_(False), None, known, 2, 6, 0, None, torch.device("cpu"))
 
 

@@ -266,7 +266,7 @@ class Chain(nn.Module):
 def chain(activation=nn.GELU, attention="attention"):
     torch.manual_seed(8)
     model = Chain(torch.randn(70, 6), *(Block(6, 9, activation()) for _ in range(3))).double()
-    places = {"intermediate": Sublayer("wide"), "output": Sublayer("narrow")}
+    places = {"intermediate": Sublayer(path="wide"), "output": Sublayer(path="narrow")}
     known = Architecture({}, "stack", places, attention=attention)
     return Backbone(model.requires_grad_(False), None, known, 3, 6, 0, None, torch.device("cpu"))
 

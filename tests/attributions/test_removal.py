@@ -148,7 +148,7 @@ def planted(inner=80, matter=40):
     torch.manual_seed(2)
     read = torch.arange(inner) < matter
     model = Model(torch.randn(60, 10), Reader(10, inner, read)).double().requires_grad_(False)
-    places = {"intermediate": Sublayer("wide"), "output": Sublayer("narrow")}
+    places = {"intermediate": Sublayer(path="wide"), "output": Sublayer(path="narrow")}
     known = Architecture({}, "stack", places)
     return Backbone(model, None, known, 1, 10, 0, None, torch.device("cpu")), read
 

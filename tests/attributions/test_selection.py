@@ -8,9 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from wellspring.attributions.selection import candidates, select
+from wellspring.config import Negatives, Splits
 from wellspring.datasets.records import TEXTS
 from wellspring.datasets.samples import Sampling, make
-from wellspring.datasets.splits import Splitting, qrels, splits
+from wellspring.datasets.splits import qrels, splits
 from wellspring.errors import WellspringError
 from wellspring.randomness import key
 
@@ -190,9 +191,9 @@ def test_equal_negatives_count_once_and_equal_queries_are_one():
 def test_candidates_of_real_samples_belong_to_their_pair(random, side):
     texts, judgements = tables(MANY)
     judgements = judgements.select("query_id", "text_id", "grade", split=pl.lit(None, pl.String))
-    settings = Sampling(splitting=Splitting(test=0.3, validation=0.2), negatives=2)
+    settings = Sampling(splits=Splits(test=0.3, validation=0.2), negatives=Negatives(count=2))
     samples = make(texts, judgements, settings).frame
-    named = qrels(texts, judgements, splits(texts, judgements, settings.splitting))
+    named = qrels(texts, judgements, splits(texts, judgements, settings.splits))
     picked = select(texts, named, side, 6, 3)
     found = candidates(samples, texts, picked, side)
     assert found["text_id"].to_list() == picked["text_id"].to_list()

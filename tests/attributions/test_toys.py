@@ -149,7 +149,7 @@ def toy(weight, bias=None, above=None):
         linear.bias.data = torch.tensor(bias).double()
     table = torch.tensor([[1.0, 2.0], [3.0, -1.0]]).double()
     model = Toy(table, Block(linear, above or nn.Identity())).requires_grad_(False)
-    known = Architecture({}, "stack", {"output": Sublayer("linear")})
+    known = Architecture({}, "stack", {"output": Sublayer(path="linear")})
     return Backbone(model, None, known, 1, 2, 0, None, torch.device("cpu"))
 
 

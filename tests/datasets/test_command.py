@@ -54,7 +54,7 @@ def test_scores_stand_beside_the_samples(tmp_path: Path) -> None:
     assert scores["sample_id"].equals(samples["sample_id"])
     listed = samples.select("query_id", text_id=pl.concat_list("positive_id", "negative_ids"))
     pairs = listed.explode("text_id")
-    expected = lexical.scores(texts, pairs, b=0.75)
+    expected = lexical.scores(texts, pairs, bm25=Bm25(b=0.75))
     for scorer in SCORERS:
         assert scores[scorer].list.len().eq(5).all()
         assert np.array_equal(scores[scorer].explode().to_numpy(), expected[scorer])

@@ -18,7 +18,8 @@ from hypothesis import strategies as st
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.metrics.pairwise import cosine_similarity
 
-from wellspring.config.datasets import SCORERS, Miner
+from wellspring.config.datasets import SCORERS, Bm25
+from wellspring.config.vocabulary import Miner
 from wellspring.datasets import beir, lexical, negatives
 from wellspring.datasets.records import Source
 
@@ -129,7 +130,7 @@ def test_scores_are_the_formula(
         .select(query_id="text_id")
         .join(side(texts, "passage").select("text_id"), how="cross")
     )
-    found = lexical.scores(texts, pairs, k1=k1, b=b)
+    found = lexical.scores(texts, pairs, bm25=Bm25(k1=k1, b=b))
     assert list(found) == list(SCORERS)
     for scorer, scores in found.items():
         assert scores.dtype == np.float32
@@ -152,7 +153,7 @@ def test_scores_are_those_of_other_libraries() -> None:
     texts = frame(queries, passages)
     pairs = side(texts, "query").select(query_id="text_id")
     pairs = pairs.join(side(texts, "passage").select("text_id"), how="cross")
-    found = lexical.scores(texts, pairs, k1=1.2, b=0.75)
+    found = lexical.scores(texts, pairs, bm25=Bm25(k1=1.2, b=0.75))
     analysers = {"bm25": words, "character-bm25": pieces}
     for scorer, analyse in analysers.items():
         index = bm25s.BM25(k1=1.2, b=0.75, method="lucene")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 from typing import get_args
 
@@ -12,8 +11,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.support.formats import source, write
-from tests.support.sampling import MINED, PLAIN, RANDOM, argued, chinese, foreign, many, tables
-from wellspring.config.datasets import Miner
+from tests.support.sampling import (
+    MINED,
+    PLAIN,
+    RANDOM,
+    argued,
+    chinese,
+    drawing,
+    foreign,
+    many,
+    tables,
+)
+from wellspring.config.vocabulary import Miner
 from wellspring.datasets import beir
 from wellspring.datasets.negatives import normal
 from wellspring.datasets.samples import Samples, Sampling, make
@@ -31,7 +40,7 @@ def negatives_of(made: Samples) -> dict[str, set[str]]:
 def test_a_querys_own_document_is_never_mined(tmp_path: Path, miner: str) -> None:
     records = beir.read(source(argued(tmp_path)))
     # As deep as the corpus: everything that a miner finds is drawn.
-    sampling = replace(PLAIN, mined=miner, depth=240, negatives=30)
+    sampling = drawing(PLAIN, mined=miner, depth=240, count=30)
     made = make(records.texts, records.judgements, sampling)
     assert made.counts["samples"] == 120
     assert made.counts["own_documents_by_id"] == made.counts["own_documents_by_text"] == 120
@@ -47,7 +56,7 @@ def test_own_documents_are_known_by_id_where_their_texts_differ(tmp_path: Path) 
     lines = (path / "corpus.jsonl").read_text().splitlines()
     write(path / "corpus.jsonl", *(line.replace("number7 pro", "number7 pro.") for line in lines))
     records = beir.read(source(path))
-    made = make(records.texts, records.judgements, replace(MINED, depth=240, negatives=60))
+    made = make(records.texts, records.judgements, drawing(MINED, depth=240, count=60))
     assert made.counts["own_documents_by_text"] == 119
     assert "arg-007" not in negatives_of(made)["arg-007"]
 
@@ -61,7 +70,7 @@ def test_given_negatives_that_are_the_query_are_left_out() -> None:
         "loud": "TEXT OF Q2-P0",
         "copy": "text of q3",
     }
-    made = make(*tables(rows, text), replace(PLAIN, negatives=9))
+    made = make(*tables(rows, text), drawing(PLAIN, count=9))
     chosen = negatives_of(made)
     for n in range(4):
         assert chosen[f"q{n}"] == {f"q{n}-n{m}" for m in range(6)}
@@ -81,7 +90,7 @@ def test_sides_that_are_both_counted_from_0_share_no_document() -> None:
         text=pl.when(passage).then(pl.format("body {} here", "text_id")).otherwise("text"),
     )
     judgements = judgements.with_columns(pl.col("text_id").replace(renamed))
-    made = make(texts, judgements, replace(PLAIN, negatives=6))
+    made = make(texts, judgements, drawing(PLAIN, count=6))
     assert made.counts["own_documents_by_id"] == made.counts["oversampled"] == 0
     assert all(f"q{n}" in negatives_of(made)[f"q{n}"] for n in range(20))
 
@@ -101,8 +110,8 @@ def test_the_normal_form_is_words_in_lower_case(one: str, other: str) -> None:
 
 def test_random_negatives_follow_seed_and_query() -> None:
     texts, judgements = tables(many(30))
-    made = make(texts, judgements, replace(RANDOM, depth=20))
-    other = make(texts, judgements, replace(RANDOM, depth=20, negatives_seed=1))
+    made = make(texts, judgements, drawing(RANDOM, depth=20))
+    other = make(texts, judgements, drawing(RANDOM, depth=20, seed=1))
     assert made.frame.drop("negative_ids").equals(other.frame.drop("negative_ids"))
     assert not made.frame.equals(other.frame)
     for query_id, chosen in negatives_of(made).items():
@@ -113,7 +122,7 @@ def test_random_negatives_follow_seed_and_query() -> None:
 
 @pytest.mark.parametrize("miner", ["bm25", "word-tfidf", "character-tfidf", "character-bm25"])
 def test_every_scorer_mines_what_is_written_without_spaces(miner: Miner) -> None:
-    made = make(*chinese(), replace(MINED, negatives=2, mined=miner))
+    made = make(*chinese(), drawing(MINED, count=2, mined=miner))
     assert made.counts["samples"] == 6
     assert made.warnings == ()
 
@@ -124,8 +133,8 @@ def test_where_no_word_is_shared_the_cause_is_named() -> None:
         "dropped: set negatives.mined to character-tfidf, which matches parts of words"
     )
     with pytest.raises(WellspringError, match=message):
-        make(*foreign(), replace(MINED, negatives=2))
-    made = make(*foreign(), replace(MINED, negatives=2, mined="character-tfidf"))
+        make(*foreign(), drawing(MINED, count=2))
+    made = make(*foreign(), drawing(MINED, count=2, mined="character-tfidf"))
     assert made.counts["samples"] == 6
 
 

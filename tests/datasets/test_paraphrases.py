@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from tests.cli.test_cli import run
 from tests.support.formats import check, refused, source, write
 from wellspring import shards, specs
+from wellspring.config import Splits
 from wellspring.datasets import jsonl, splits
 from wellspring.datasets.records import text_id
 from wellspring.datasets.samples import Sampling, make
@@ -70,7 +71,7 @@ def test_nothing_else_sees_them(tmp_path: Path) -> None:
     made = []
     for found in (plain, worded):
         given = (found.texts, found.judgements)
-        assigned = splits.splits(*given, splits.Splitting(test=0.3, validation=0.2, seed=1))
+        assigned = splits.splits(*given, Splits(test=0.3, validation=0.2, seed=1))
         made.append((make(*given, Sampling()).frame, splits.qrels(*given, assigned)))
     for ours, theirs in zip(*made, strict=True):
         assert ours.equals(theirs) and len(ours)

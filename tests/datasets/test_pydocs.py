@@ -10,11 +10,10 @@ import pytest
 
 from tests.support.paths import ROOT
 from tests.support.sampling import check_apart
-from wellspring.config import SCORERS
+from wellspring.config import SCORERS, Bm25, Negatives, Splits
 from wellspring.datasets import lexical, pydocs
 from wellspring.datasets.records import Records, Source
 from wellspring.datasets.samples import Sampling, make
-from wellspring.datasets.splits import Splitting
 from wellspring.errors import SourceError
 
 LOCK = ROOT / "requirements.lock"
@@ -267,10 +266,13 @@ def own() -> Records:
 def test_a_scorer_is_at_its_worst_against_its_own_negatives(own: Records) -> None:
     """Why a floor must not be the scorer that mined the negatives."""
     accuracies: dict[tuple[str, str], float] = {}
+    steep = Bm25(b=0.75)
     for miner in ("bm25", "character-tfidf", "random"):
-        frame = make(own.texts, own.judgements, Sampling(mined=miner, b=0.75)).frame
+        sampling = Sampling(negatives=Negatives(mined=miner), bm25=steep)
+        frame = make(own.texts, own.judgements, sampling).frame
         lists = frame.select("query_id", text_id=pl.concat_list("positive_id", "negative_ids"))
-        for scorer, scores in lexical.scores(own.texts, lists.explode("text_id"), b=0.75).items():
+        scored = lexical.scores(own.texts, lists.explode("text_id"), bm25=steep)
+        for scorer, scores in scored.items():
             found = scores.reshape(-1, 5)
             accuracies[miner, scorer] = (found[:, :1] > found[:, 1:]).mean()
     for own_scorer, other in (("bm25", "character-tfidf"), ("character-tfidf", "bm25")):
@@ -282,7 +284,7 @@ def test_a_scorer_is_at_its_worst_against_its_own_negatives(own: Records) -> Non
 
 @pytest.mark.parametrize("miner", ["bm25", "character-tfidf", "random"])
 def test_passages_of_docstrings_can_be_kept_apart(own: Records, miner: str) -> None:
-    sampling = Sampling(mined=miner, splitting=Splitting(passages="disjoint"))
+    sampling = Sampling(negatives=Negatives(mined=miner), splits=Splits(passages="disjoint"))
     made = make(own.texts, own.judgements, sampling)
     check_apart(made.frame)
     # Among few passages words find nothing for some.

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 import polars as pl
@@ -23,6 +22,7 @@ from tests.support.sampling import (
     apart,
     check_apart,
     check_names,
+    drawing,
     many,
     sizes,
     tables,
@@ -114,7 +114,7 @@ def test_few_negatives_are_oversampled_and_none_drop_the_sample() -> None:
     rows = many(20)
     rows += [("few", "few-p", 1, None), ("few", "few-n0", 0, None), ("few", "few-n1", 0, None)]
     rows += [("none", "none-p0", 1, None), ("none", "none-p1", 2, None)]
-    assert make(*tables(many(20)), replace(PLAIN, negatives=6)).counts["oversampled"] == 0
+    assert make(*tables(many(20)), drawing(PLAIN, count=6)).counts["oversampled"] == 0
     made = make(*tables(rows), PLAIN)
     assert made.counts["oversampled"] == 1
     assert made.counts["dropped_without_negatives"] == 2
@@ -128,7 +128,7 @@ def test_few_negatives_are_oversampled_and_none_drop_the_sample() -> None:
 def test_a_text_that_is_a_positive_is_no_negative_whatever_its_id() -> None:
     rows = [*many(20), ("q0", "alias", 0, None), ("q0-twin", "q0-n0", 1, None)]
     texts, judgements = tables(rows, {"alias": "text of q0-p1", "q0-twin": "text of q0"})
-    given = make(texts, judgements, replace(PLAIN, negatives=7)).frame.filter(query_id="q0")
+    given = make(texts, judgements, drawing(PLAIN, count=7)).frame.filter(query_id="q0")
     for chosen in given["negative_ids"].to_list():
         assert set(chosen) == {f"q0-n{n}" for n in range(1, 6)}
 
@@ -136,7 +136,7 @@ def test_a_text_that_is_a_positive_is_no_negative_whatever_its_id() -> None:
 def test_explicit_negatives_of_equal_text_count_once() -> None:
     rows = [*many(20), ("q0", "q0-n0-copy", 0, None)]
     texts, judgements = tables(rows, {"q0-n0-copy": "text of q0-n0"})
-    frame = make(texts, judgements, replace(PLAIN, negatives=6)).frame
+    frame = make(texts, judgements, drawing(PLAIN, count=6)).frame
     for chosen in frame.filter(query_id="q0")["negative_ids"].to_list():
         assert set(chosen) == {f"q0-n{n}" for n in range(6)}
 
@@ -199,7 +199,7 @@ def test_neither_order_nor_seed_of_rows_matters(
     ]
     assert len(pairs) == len(set(pairs))
     check_names(texts, made.frame)
-    if sampling.splitting.passages == "disjoint":
+    if sampling.splits.passages == "disjoint":
         check_apart(made.frame)
 
 
@@ -208,7 +208,7 @@ def test_passages_that_test_shares_with_train_are_counted_by_text() -> None:
     # Shared: a positive by id, a negative by text, and one that stands in validation alone.
     rows += [("c0", "a0-p0", 1, "test")]
     text = {"c1-n0": "text of a1-n0", "c2-n0": "text of a2-p0", "c3-p0": "text of b3-p0"}
-    made = make(*tables(rows, text), replace(PLAIN, negatives=6))
+    made = make(*tables(rows, text), drawing(PLAIN, count=6))
     assert made.counts["queries_on_both_sides"] == 0
     assert made.counts["test_passages_seen_in_train"] == 3
 
@@ -234,13 +234,13 @@ def check(records: Records, sampling: Sampling) -> pl.DataFrame:
 
 def test_hotpotqa_with_mined_negatives(shared: Shared) -> None:
     records = beir.read(Source({None: shared("data/hotpotqa-sample")}, "hotpotqa"))
-    frame = check(records, Sampling(mined="bm25"))
+    frame = check(records, drawing(Sampling(), mined="bm25"))
     assert sizes(frame) == {"train": 140, "validation": 20, "test": 40}
 
 
 def test_cranfield_with_its_own_negatives(shared: Shared) -> None:
     records = beir.read(Source({None: shared("data/cranfield")}, "cranfield"))
-    check(records, Sampling(mined="bm25"))
+    check(records, drawing(Sampling(), mined="bm25"))
     made = make(records.texts, records.judgements, Sampling())
     assert made.counts["oversampled"] == made.counts["samples"]
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import polars as pl
 import pytest
 from hypothesis import given
@@ -20,18 +18,20 @@ from tests.support.sampling import (
     apart,
     check_apart,
     check_names,
+    drawing,
     many,
     sizes,
     tables,
 )
+from wellspring.config import Splits
 from wellspring.datasets.samples import Sampling, make
-from wellspring.datasets.splits import PUBLISHED, SPLITS, Splitting, qrels, redrawn, splits
+from wellspring.datasets.splits import PUBLISHED, SPLITS, qrels, redrawn, splits
 from wellspring.errors import WellspringError
 
 
 def test_shares_are_exact_and_no_query_is_in_two_splits() -> None:
     texts, judgements = tables(many(200))
-    found = splits(texts, judgements, Splitting())
+    found = splits(texts, judgements, Splits())
     queries = found.group_by("query_id").agg(pl.col("split").unique())
     assert queries["split"].list.len().eq(1).all()
     # Of 200 queries 40; of the 160 that are left 19.2.
@@ -41,7 +41,7 @@ def test_shares_are_exact_and_no_query_is_in_two_splits() -> None:
 
 def test_splits_by_sample_leak_queries_and_say_so() -> None:
     texts, judgements = tables(many(200))
-    made = make(texts, judgements, Sampling(splitting=Splitting(by="sample")))
+    made = make(texts, judgements, Sampling(splits=Splits(by="sample")))
     assert sizes(made.frame) == {"train": 282, "validation": 38, "test": 80}
     apart = made.frame.group_by("query_id").agg(pl.col("split").n_unique())
     assert made.counts["queries_on_both_sides"] == (apart["split"] > 1).sum() > 50
@@ -50,27 +50,27 @@ def test_splits_by_sample_leak_queries_and_say_so() -> None:
 def test_equal_query_texts_are_one_query() -> None:
     rows = many(60)
     twins = {f"q{n}": f"twin {n // 2}" for n in range(60)}
-    found = splits(*tables(rows, twins), Splitting(test=0.3, validation=0.3))
+    found = splits(*tables(rows, twins), Splits(test=0.3, validation=0.3))
     text = pl.col("query_id").replace_strict(twins)
     assert found.group_by(text).agg(pl.col("split").n_unique())["split"].eq(1).all()
 
 
 def test_a_split_depends_on_its_seed_but_on_no_negative() -> None:
     texts, judgements = tables(many(100))
-    chosen = Splitting(test=0.2, validation=0.1)
+    chosen = Splits(test=0.2, validation=0.1)
     first = splits(texts, judgements, chosen)
-    assert not first.equals(splits(texts, judgements, replace(chosen, seed=43)))
+    assert not first.equals(splits(texts, judgements, chosen.model_copy(update={"seed": 43})))
     bare = judgements.filter(pl.col("grade") > 0)
     assert first.equals(splits(texts, bare, chosen))
-    one = make(texts, judgements, replace(PLAIN, negatives_seed=1)).frame
-    other = make(texts, judgements, replace(MINED, negatives=2)).frame
+    one = make(texts, judgements, drawing(PLAIN, seed=1)).frame
+    other = make(texts, judgements, drawing(MINED, count=2)).frame
     assert one.drop("negative_ids").equals(other.drop("negative_ids"))
 
 
 def test_more_queries_move_few_of_the_others() -> None:
     texts, judgements = tables(many(100))
     more = tables(many(101))
-    chosen = Splitting(test=0.2, validation=0.1)
+    chosen = Splits(test=0.2, validation=0.1)
     one, other = splits(texts, judgements, chosen), splits(*more, chosen)
     moved = one.join(other, on="sample_id").filter(pl.col("split") != pl.col("split_right"))
     assert moved["query_id"].n_unique() <= 3
@@ -133,11 +133,11 @@ def test_published_splits_that_share_a_query() -> None:
 
 def test_splits_that_cannot_be_made() -> None:
     with pytest.raises(WellspringError, match=r"validation split of 2 .* raise splits\.val"):
-        make(*tables(many(1)), Sampling(splitting=Splitting("sample", 0.5, 0.25)))
+        make(*tables(many(1)), Sampling(splits=Splits(by="sample", test=0.5, validation=0.25)))
     with pytest.raises(WellspringError, match=r"test split of 4 samples is empty: raise splits\.t"):
-        make(*tables(many(2)), Sampling(splitting=Splitting("query", 0.1, 0.5)))
+        make(*tables(many(2)), Sampling(splits=Splits(by="query", test=0.1, validation=0.5)))
     with pytest.raises(WellspringError, match=r"train split .* lower splits\.test \(0\.6\)"):
-        make(*tables(many(2)), Sampling(splitting=Splitting("query", 0.6, 0.9)))
+        make(*tables(many(2)), Sampling(splits=Splits(by="query", test=0.6, validation=0.9)))
     with pytest.raises(WellspringError, match="published split 'eval' is none of train, dev, val"):
         make(*tables([*many(9, "eval"), *many(9, "train", "t")]), PLAIN)
     positives = [row for row in many(9) if row[2]]
@@ -162,7 +162,7 @@ def test_the_seed_of_the_samples_draws_their_own_splits(
         for n, split in enumerate(published)
         for m in range(n % 3 + 1)
     ]
-    chosen = Splitting(by, 0.3, 0.2, seed)
+    chosen = Splits(by=by, test=0.3, validation=0.2, seed=seed)
     found = splits(*tables(rows), chosen)
     found = found.sample(fraction=1, shuffle=True, seed=data.draw(st.integers(0, 9)))
     units = found["query_id" if by == "query" else "sample_id"].to_list()
@@ -257,7 +257,7 @@ def test_no_candidate_stands_in_two_splits(sampling: Sampling) -> None:
         sum(made.counts[f"{split}_passages"] for split in SPLITS)
         == texts.filter(side="passage").height
     )
-    if sampling.mined is None:
+    if sampling.negatives.mined is None:
         # Of three in 16 groups the neighbour's negative, or the hub, lies in another split.
         left_out = made.counts["given_negatives_of_other_splits"]
         listed = judgements.filter(grade=0).height
@@ -275,7 +275,7 @@ def test_queries_that_share_a_positive_fall_into_one_split(
 ) -> None:
     """Groups by a slow search instead of a library."""
     rows = [(f"q{q:02}", f"p{p:02}", 1, None) for q, p in set(edges)]
-    found = splits(*tables(rows), Splitting("query", 0.3, 0.3, seed, "disjoint"))
+    found = splits(*tables(rows), Splits(test=0.3, validation=0.3, seed=seed, passages="disjoint"))
     group = {q: q for q, _ in edges}
     for _ in edges:
         for one, p in edges:
@@ -288,7 +288,7 @@ def test_queries_that_share_a_positive_fall_into_one_split(
 
 def test_without_shared_positives_the_queries_split_as_ever() -> None:
     texts, judgements = tables(many(50))
-    disjoint = replace(QUARTERS, passages="disjoint")
+    disjoint = Splits(test=0.25, validation=0.25, passages="disjoint")
     assert splits(texts, judgements, disjoint).equals(splits(texts, judgements, QUARTERS))
 
 
@@ -330,7 +330,7 @@ def test_qrels_hold_every_judgement_of_a_splits_queries() -> None:
 
 def test_qrels_of_a_query_in_two_splits_are_in_both() -> None:
     texts, judgements = tables(many(40))
-    parts = splits(texts, judgements, Splitting("sample", 0.4, 0.1))
+    parts = splits(texts, judgements, Splits(by="sample", test=0.4, validation=0.1))
     found = qrels(texts, judgements, parts)
     for (query,), group in parts.group_by("query_id"):
         own = found.filter(query_id=query)

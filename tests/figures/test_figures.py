@@ -16,7 +16,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from wellspring.config import LAYERLESS
-from wellspring.config.study import ProbeKind
+from wellspring.config.vocabulary import ProbeKind
 from wellspring.errors import ConfigError
 from wellspring.figures import panels, style
 from wellspring.figures.style import PROBES, lines_of

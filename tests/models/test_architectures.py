@@ -233,7 +233,10 @@ def test_fresh_weights_of_every_architecture(tmp_path, name):
 ELECTRA = Architecture(
     classes={"ElectraModel": "ElectraModel", "ElectraForPreTraining": "ElectraModel"},
     blocks="encoder.layer",
-    sublayers={"intermediate": Sublayer("intermediate.dense"), "output": Sublayer("output.dense")},
+    sublayers={
+        "intermediate": Sublayer(path="intermediate.dense"),
+        "output": Sublayer(path="output.dense"),
+    },
     unused=(r"^discriminator_predictions\.",),
 )
 
@@ -258,11 +261,11 @@ def test_an_architecture_of_the_users_own(tmp_path):
         ({"blocks": "encoder.layers"}, r"blocks: 'encoder\.layers' does not lead"),
         ({"blocks": "encoder.layer.0"}, r"blocks: 'encoder\.layer\.0' does not lead"),
         (
-            {"sublayers": {"output": Sublayer("output.LayerNorm")}},
+            {"sublayers": {"output": Sublayer(path="output.LayerNorm")}},
             r"sublayers\.output: 'output\.LayerNorm' does not lead from block 0 \(ElectraLayer\)",
         ),
         (
-            {"sublayers": {"intermediate": Sublayer("intermediate.wide")}},
+            {"sublayers": {"intermediate": Sublayer(path="intermediate.wide")}},
             r"sublayers\.intermediate: 'intermediate\.wide' does not lead",
         ),
         ({"classes": {"ElectraForPreTraining": "ElektraModel"}}, "no model class ElektraModel"),
@@ -281,7 +284,7 @@ def test_halves_of_an_odd_number_of_rows():
     block = torch.nn.Module()
     block.linear, model = torch.nn.Linear(2, 3), torch.nn.Module()
     model.blocks = torch.nn.ModuleList([block])
-    wrong = Architecture({}, "blocks", {"up": Sublayer("linear", "second-half")})
+    wrong = Architecture({}, "blocks", {"up": Sublayer(path="linear", rows="second-half")})
     with pytest.raises(ModelError, match="has 3 rows, which has no halves"):
         sublayer(model, wrong, 0, "up")
 

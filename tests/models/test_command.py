@@ -135,6 +135,24 @@ def test_the_adapter_is_part_of_the_digest(tmp_path):
         verify(description, encoding())
 
 
+def test_a_description_that_lost_a_part_is_told_in_one_line(tmp_path):
+    base = llama(tmp_path / "base")
+    description = describe(tmp_path, source=f"path:{base}")
+    whole = json.loads(description.read_text())
+    for text, said in (
+        ("{", "Invalid JSON"),
+        (json.dumps(whole | {"digest": None}), "digest: Input should be a valid string"),
+        (json.dumps({"digest": whole["digest"]}), "identity: Field required"),
+    ):
+        description.write_text(text)
+        with pytest.raises(StaleArtefact, match=rf"cannot be read \({said}.*forcerun") as caught:
+            verify(description, encoding())
+        assert "\n" not in str(caught.value)
+    description.unlink()
+    with pytest.raises(StaleArtefact, match=r"cannot be read .*forcerun"):
+        verify(description, encoding())
+
+
 def test_an_architecture_of_the_configuration(tmp_path):
     base = bert(tmp_path / "base")
     spec = {"architecture": "mine", "definition": ELECTRA}

@@ -15,7 +15,16 @@ from scipy.special import logsumexp
 from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 
-from tests.support.probing import data, for_seeds, marked, permuted, relational, run, settings
+from tests.support.probing import (
+    changed,
+    data,
+    for_seeds,
+    marked,
+    permuted,
+    relational,
+    run,
+    settings,
+)
 from wellspring import probes
 from wellspring.probes import candidates, metrics, portions, training
 
@@ -184,9 +193,9 @@ def test_sizes_tell_accuracy_over_the_training_split():
     part = portions.cut(np.arange(1200), np.asarray(given.query_ids)[:1200], 4, PORTIONS)[1]
     split = given.split.copy()
     split[0, :1200] = np.where(np.isin(np.arange(1200), part.samples), "train", "left out")
-    alone = replace(chosen, kinds=("concat",), seeds=(4,), portions=(), standardise=False)
-    wanted = run(given, 3, replace(alone, seeds=(4, 5), portions=PORTIONS)).sizes
-    scaled = replace(alone, weight_decay=4 * alone.weight_decay)
+    alone = changed(chosen, kinds=("concat",), seeds=(4,), portions=(), standardise=False)
+    wanted = run(given, 3, changed(alone, seeds=(4, 5), portions=PORTIONS)).sizes
+    scaled = changed(alone, weight_decay=4 * alone.weight_decay)
     accuracy = run(replace(given, split=split), 3, scaled).metrics["accuracy"].item()
     assert accuracy == wanted.filter(portion=0.25)["accuracy"].item()
 

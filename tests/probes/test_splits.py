@@ -8,7 +8,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from tests.support.probing import marked, relational, settings
+from tests.support.probing import changed, marked, relational, settings
 from wellspring import probes
 from wellspring.config import Splits
 from wellspring.datasets.splits import SPLITS, redrawn
@@ -118,7 +118,7 @@ def test_seeds_are_fitted_as_if_alone_to_as_many_samples_as_the_fewest():
         assert surplus.any() and not surplus.all(1).any()
         split[surplus] = "surplus"
     for r, seed in enumerate(seeds):
-        alone = probes.run(replace(given_, split=split[[r]]), 3, replace(chosen, seeds=(seed,)))
+        alone = probes.run(replace(given_, split=split[[r]]), 3, changed(chosen, seeds=(seed,)))
         for column in ("train_loss", "validation_loss"):
             ours, theirs = together.curves.filter(seed=seed)[column], alone.curves[column]
             np.testing.assert_allclose(ours, theirs, rtol=1e-3)

@@ -29,7 +29,12 @@ SETTINGS = ProbeSettings(
 
 def settings(*kinds: str, **changes: object) -> ProbeSettings:
     """SETTINGS for these kinds, with changes."""
-    return replace(SETTINGS, kinds=kinds, **changes)
+    return changed(SETTINGS, kinds=kinds, **changes)
+
+
+def changed(given: ProbeSettings, **changes: object) -> ProbeSettings:
+    """The same settings but for these."""
+    return ProbeSettings(**{**dict(given), **changes})
 
 
 def run(given: ProbeData, passages: int, chosen: ProbeSettings) -> ProbeResult:

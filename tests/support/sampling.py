@@ -2,29 +2,40 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
 import polars as pl
 
 from tests.support.formats import doc, folder, query
+from wellspring.config import Negatives, Splits
 from wellspring.datasets.records import JUDGEMENTS, TEXTS
 from wellspring.datasets.samples import Sampling
-from wellspring.datasets.splits import Splitting
 
 Judgement = tuple[str, str, int, str | None]
 
-QUARTERS = Splitting(test=0.25, validation=0.25)
-PLAIN = Sampling(splitting=QUARTERS)
-BY_SAMPLE = Sampling(splitting=replace(QUARTERS, by="sample"))
-MINED = replace(PLAIN, mined="bm25", depth=6)
-BY_CHARACTERS = replace(MINED, mined="character-tfidf")
-RANDOM = replace(MINED, mined="random")
+
+def drawing(sampling: Sampling, **changes: object) -> Sampling:
+    """The same with other settings of its negatives."""
+    negatives = Negatives(**{**dict(sampling.negatives), **changes})
+    return sampling.model_copy(update={"negatives": negatives})
+
+
+def splitting(sampling: Sampling, **changes: object) -> Sampling:
+    """The same with other settings of its splits."""
+    return sampling.model_copy(update={"splits": Splits(**{**dict(sampling.splits), **changes})})
+
+
+QUARTERS = Splits(test=0.25, validation=0.25)
+PLAIN = Sampling(splits=QUARTERS)
+BY_SAMPLE = splitting(PLAIN, by="sample")
+MINED = drawing(PLAIN, mined="bm25", depth=6)
+BY_CHARACTERS = drawing(MINED, mined="character-tfidf")
+RANDOM = drawing(MINED, mined="random")
 
 
 def apart(sampling: Sampling) -> Sampling:
     """The same with disjoint passages."""
-    return replace(sampling, splitting=replace(sampling.splitting, passages="disjoint"))
+    return splitting(sampling, passages="disjoint")
 
 
 def tables(

@@ -167,7 +167,7 @@ class Artefact:
         from wellspring import shards
 
         cls.check(path, spec, **expected)
-        return pl.from_arrow(shards.read(path, columns))
+        return pl.DataFrame(shards.read(path, columns))
 
     @classmethod
     def write(cls, path: Path, table: pl.DataFrame, provenance: Provenance) -> None:

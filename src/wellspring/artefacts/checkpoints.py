@@ -10,6 +10,8 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pydantic import BaseModel, ValidationError
+
 from wellspring import specs
 from wellspring.errors import ModelError, StaleArtefact
 
@@ -21,6 +23,20 @@ if TYPE_CHECKING:
 ADAPTER_CONFIG = "adapter_config.json"
 ADAPTER = "adapter"
 """Folder beside model.json for an adapter that had to be stored again."""
+
+
+class Identity(BaseModel):
+    """What a description stands for."""
+
+    spec: specs.ModelSpec
+
+
+class Description(BaseModel):
+    """What a model.json says of its model, as far as that is read again."""
+
+    identity: Identity
+    digest: str
+    """sha256 of everything that the model's vectors depend on."""
 
 
 @dataclass(frozen=True)
@@ -63,17 +79,21 @@ def verify(description: Path, encoding: specs.EncodingSpec) -> Described:
     """A described model, after hashing its files again."""
     mend = f"make it again: snakemake --cores all --forcerun {description}"
     try:
-        content: dict[str, Any] = json.loads(description.read_text(encoding="utf-8"))
-        spec = specs.ModelSpec(**content["identity"]["spec"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        reason = str(error).splitlines()[0]
-        raise StaleArtefact(f"{description}: cannot be read ({reason}); {mend}") from None
+        described = Description.model_validate_json(description.read_bytes())
+    except ValidationError as error:
+        reason = error.errors()[0]
+        where = ".".join(str(part) for part in reason["loc"])
+        said = f"{where}: {reason['msg']}" if where else reason["msg"]
+        raise StaleArtefact(f"{description}: cannot be read ({said}); {mend}") from None
+    except OSError as error:
+        raise StaleArtefact(f"{description}: cannot be read ({error}); {mend}") from None
+    spec = described.identity.spec
     for key in ("architecture", "definition", "layers"):
         if getattr(spec, key) != getattr(encoding, key):
             raise StaleArtefact(f"{description}: describes another model; {mend}")
     checkpoint, adapter = places(spec, description.parent)
     digest = contents(checkpoint, adapter)["digest"]
-    if digest != content["digest"]:
+    if digest != described.digest:
         raise StaleArtefact(f"{checkpoint}: the files are not those of {description}; {mend}")
     return Described(checkpoint, adapter, digest)
 
@@ -94,13 +114,11 @@ def loaders(
 
 def architecture(spec: specs.ModelSpec | specs.EncodingSpec) -> Architecture:
     """The definition that a slice names: its own, or a built-in one."""
-    from wellspring.models.architecture import Architecture, Sublayer, builtin
+    from wellspring.models.architecture import Architecture, builtin
 
     if spec.definition is None:
         return builtin(spec.architecture)
-    fields = spec.definition.model_dump()
-    parts = {name: Sublayer(**part) for name, part in fields.pop("sublayers").items()}
-    return Architecture(**fields, sublayers=parts)
+    return Architecture(**dict(spec.definition))
 
 
 def places(spec: specs.ModelSpec, folder: Path) -> tuple[Path, Path | None]:

@@ -55,7 +55,7 @@ def read(path: Path) -> pl.DataFrame:
 def _point(place: str, line: str, names: list[str]) -> Point:
     try:
         (cells,) = csv.reader([line], strict=True)
-        return Point(**dict(zip(names, cells, strict=True)))
+        return Point.model_validate(dict(zip(names, cells, strict=True)))
     except ValidationError as error:
         first = error.errors()[0]
         if not first["loc"]:

@@ -13,7 +13,7 @@ from wellspring.artefacts.base import Artefact, Needed
 from wellspring.artefacts.findings import Decentralisation, Findings, curves_of
 from wellspring.artefacts.verdicts import Cautions
 from wellspring.config import AttributionGrid, Config
-from wellspring.specs.base import Side
+from wellspring.config.vocabulary import Side
 
 STUDY = "studies/{study}/figures/{dataset}"
 
@@ -127,7 +127,7 @@ class HeatMap(Picture):
         )
 
     def needs(self, config: Config) -> Mapping[str, Needed]:
-        names = (self.retriever, config.retrievers[self.retriever].compared_with)
+        names = (self.retriever, config.counterpart(self.retriever))
         own, other = (
             ActivationCounts(
                 self.attribution,

@@ -73,7 +73,7 @@ class Similarity(Artefact):
         return specs.similarity(config, self.retriever, self.dataset)
 
     def needs(self, config: Config) -> Mapping[str, Needed]:
-        other = config.retrievers[self.retriever].compared_with
+        other = config.counterpart(self.retriever)
         own = {
             side: EmbeddingShard.side_of(config, self.retriever, self.dataset, side)
             for side in ("query", "passage")
@@ -272,7 +272,7 @@ class Agreement(Artefact):
     def needs(self, config: Config) -> Mapping[str, Needed]:
         names = [self.retriever, *filter(None, [config.attributed_pairs().get(self.retriever)])]
         sides = {item for name in names for item in config.retrievers[name].encoders.items()}
-        own = {
+        own: dict[specs.Side, str] = {
             side: encoder
             for side, encoder in config.retrievers[self.retriever].encoders.items()
             if config.removing(encoder, self.dataset)

@@ -10,7 +10,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import polars as pl
@@ -100,7 +100,7 @@ def checked(
     return Stored(files, frozenset(quiet))
 
 
-def origin(stored: Stored) -> dict[str, object]:
+def origin(stored: Stored) -> dict[str, Any]:
     """The model and the texts that all of a side's files stem from."""
     identity = shards.provenance(next(iter(stored.files.values()))[0]).identity
     return {key: identity[key] for key in ORIGIN}

@@ -3,11 +3,11 @@ are."""
 
 from __future__ import annotations
 
-import hashlib
 import json
 from pathlib import Path
 
 from wellspring.artefacts.base import RESULTS
+from wellspring.digests import sha256
 
 CACHE = Path(RESULTS, ".digests.json")
 """Path, size and times of a file to its sha256, so that a large one is read once."""
@@ -33,8 +33,7 @@ class Digests:
         seen = f"{path.resolve()}|{status.st_size}|{status.st_mtime_ns}|{status.st_ctime_ns}"
         known = self._read()
         if seen not in known:
-            with path.open("rb") as file:
-                known[seen] = hashlib.file_digest(file, "sha256").hexdigest()
+            known[seen] = sha256(path)
             self._new = True
         return f"{status.st_size}:{known[seen]}"
 
@@ -52,9 +51,11 @@ class Digests:
             self._new = False
 
     def _read(self) -> dict[str, str]:
-        if self._known is None:
+        known = self._known
+        if known is None:
             try:
-                self._known = json.loads(self.cache.read_text(encoding="utf-8"))
+                known = json.loads(self.cache.read_text(encoding="utf-8"))
             except (OSError, ValueError):
-                self._known = {}
-        return self._known
+                known = {}
+            self._known = known
+        return known

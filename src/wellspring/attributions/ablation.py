@@ -16,19 +16,20 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
-from typing import Literal
 
 import numpy as np
 import torch
 from torch import nn
 
 from wellspring.attributions.replacement import Place, Replacement, runs, zero
-from wellspring.config.attributions import MATCHED, Choice
-from wellspring.embeddings import Padding, Tokens, fitting, padded, padding_of
+from wellspring.config.attributions import MATCHED
+from wellspring.config.vocabulary import Choice, Pooling, Side, Similarity, SublayerName
+from wellspring.embeddings import Padding, Tokens, padded, padding_of
 from wellspring.errors import WellspringError
-from wellspring.models.architecture import SublayerName, sublayer
+from wellspring.memory import fitting
+from wellspring.models.architecture import sublayer
 from wellspring.models.load import Backbone
-from wellspring.pooling import Pooling, pool
+from wellspring.pooling import pool
 from wellspring.randomness import generator
 
 Masks = Mapping[Place, np.ndarray]
@@ -260,8 +261,8 @@ def effects(
     ablated: np.ndarray,
     partners: np.ndarray,
     negatives: Sequence[np.ndarray],
-    similarity: Literal["cosine", "dot"],
-    side: Literal["query", "passage"],
+    similarity: Similarity,
+    side: Side,
 ) -> Effects:
     """Change of the vectors, and of the ranking that each of them takes part in.
 
@@ -303,8 +304,8 @@ def _ranking(
     vector: np.ndarray,
     partner: np.ndarray,
     negatives: np.ndarray,
-    similarity: Literal["cosine", "dot"],
-    side: Literal["query", "passage"],
+    similarity: Similarity,
+    side: Side,
 ) -> tuple[float, float]:
     """The margin of one text, and the credit for its positive's rank."""
     if not len(negatives):

@@ -19,9 +19,10 @@ from wellspring.attributions.quadrature import Quadrature
 from wellspring.attributions.suffix import Suffix
 from wellspring.attributions.targets import Target
 from wellspring.attributions.value import Method, Scores, Value, solved, wide
-from wellspring.embeddings import Padding, Tokens, out_of_memory, padded, padding_of
+from wellspring.config.vocabulary import SublayerName
+from wellspring.embeddings import Padding, Tokens, padded, padding_of
 from wellspring.errors import WellspringError
-from wellspring.models.architecture import SublayerName
+from wellspring.memory import halving
 from wellspring.models.load import Backbone
 
 MOST_POINTS = 31
@@ -236,30 +237,28 @@ class _Job:
     names: Sequence[str | int]
 
 
-def _fitted(job: _Job, rows: list[int], at_once: int, splits: int = 0) -> Iterator[AttributedTexts]:
+def _fitted(job: _Job, rows: list[int], at_once: int) -> Iterator[AttributedTexts]:
     """The texts' scores, in one batch or, where memory runs out, in halves: of texts, then of
     points."""
-    try:
+
+    def run(work: tuple[list[int], int]) -> dict[SublayerName, Scores]:
+        rows, at_once = work
         ids, mask = padded(job.backbone, [job.tokens[row] for row in rows], job.padding)
         target = job.target.select(rows)
         names = [job.names[row] for row in rows]
-        scores = job.scorer(job.backbone, ids, mask, target, job.method, at_once, names)
-    except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
-        if not out_of_memory(error):
-            raise
-    else:
-        yield AttributedTexts(rows, scores, splits)
-        return
-    if len(rows) == at_once == 1:
-        raise WellspringError(
-            f"text {job.names[rows[0]]}, of {len(job.tokens[rows[0]])} tokens, does not fit into "
-            "memory: shorten the attribution's length or give the job more memory"
-        )
-    if job.backbone.device.type == "cuda":
-        torch.cuda.empty_cache()
-    if len(rows) == 1:
-        yield from _fitted(job, rows, (at_once + 1) // 2, splits + 1)
-        return
-    middle = (len(rows) + 1) // 2
-    yield from _fitted(job, rows[:middle], at_once, splits + 1)
-    yield from _fitted(job, rows[middle:], at_once)
+        return job.scorer(job.backbone, ids, mask, target, job.method, at_once, names)
+
+    def halves(work: tuple[list[int], int]) -> list[tuple[list[int], int]]:
+        rows, at_once = work
+        if len(rows) == at_once == 1:
+            raise WellspringError(
+                f"text {job.names[rows[0]]}, of {len(job.tokens[rows[0]])} tokens, does not fit "
+                "into memory: shorten the attribution's length or give the job more memory"
+            )
+        if len(rows) == 1:
+            return [(rows, (at_once + 1) // 2)]
+        middle = (len(rows) + 1) // 2
+        return [(rows[:middle], at_once), (rows[middle:], at_once)]
+
+    for (part, _), scores, halved in halving((rows, at_once), run, halves):
+        yield AttributedTexts(part, scores, halved)

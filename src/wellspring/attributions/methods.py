@@ -21,7 +21,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import Literal
 
 import numpy as np
 import torch
@@ -29,15 +28,14 @@ import torch
 from wellspring.attributions.relevance import relevance
 from wellspring.attributions.targets import Target
 from wellspring.attributions.value import Method, Scores, Value, solved, wide
-from wellspring.models.architecture import SublayerName
+from wellspring.config.vocabulary import OutputMethod, SublayerName
 from wellspring.models.load import Backbone
 
-Kind = Literal["integrated-gradients", "conductance", "relp", "gradient-x-activation", "activation"]
-COMPLETE: tuple[Kind, ...] = ("integrated-gradients", "conductance")
+COMPLETE: tuple[OutputMethod, ...] = ("integrated-gradients", "conductance")
 """Kinds whose scores sum to the change of the target."""
 
 
-def scorer(kind: Kind) -> Callable[..., dict[SublayerName, Scores]]:
+def scorer(kind: OutputMethod) -> Callable[..., dict[SublayerName, Scores]]:
     """A function with the arguments, results and errors of `fused.scores`.
 
     The integral has as many Gauss-Legendre points as `method.quadrature`. `empty` is F where the
@@ -48,7 +46,7 @@ def scorer(kind: Kind) -> Callable[..., dict[SublayerName, Scores]]:
 
 
 def _scores(
-    kind: Kind,
+    kind: OutputMethod,
     backbone: Backbone,
     ids: torch.Tensor,
     mask: torch.Tensor,
@@ -81,7 +79,7 @@ def _scores(
 
 
 def _attributions(
-    kind: Kind,
+    kind: OutputMethod,
     value: Value,
     start: torch.Tensor,
     mask: torch.Tensor,

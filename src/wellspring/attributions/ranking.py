@@ -89,4 +89,4 @@ def _lists(
 ) -> list[np.ndarray]:
     """[others, hidden] of each list of texts."""
     flat = last_vectors(backbone, texts.explode().to_list(), encoding, budget).numpy()
-    return np.split(flat, texts.list.len().cum_sum()[:-1])
+    return np.split(flat, texts.list.len().cum_sum()[:-1].to_numpy())

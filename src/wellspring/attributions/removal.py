@@ -19,11 +19,11 @@ import torch
 from wellspring.attributions.suffix import Suffix
 from wellspring.attributions.targets import norm, pooled
 from wellspring.attributions.value import recorded
-from wellspring.embeddings import Tokens, fitting, padded, padding_of
+from wellspring.config.vocabulary import Pooling, SublayerName
+from wellspring.embeddings import Tokens, padded, padding_of
 from wellspring.errors import WellspringError
-from wellspring.models.architecture import SublayerName
+from wellspring.memory import fitting
 from wellspring.models.load import Backbone
-from wellspring.pooling import Pooling
 from wellspring.randomness import generator
 
 

@@ -21,11 +21,12 @@ import numpy as np
 import torch
 from torch import nn
 
-from wellspring.embeddings import Tokens, batches, fitting, padded, padding_of
+from wellspring.config.vocabulary import Pooling, SublayerName
+from wellspring.embeddings import Tokens, batches, padded, padding_of
 from wellspring.errors import ModelError, WellspringError
-from wellspring.models.architecture import SublayerName, sublayer
+from wellspring.memory import fitting
+from wellspring.models.architecture import sublayer
 from wellspring.models.load import Backbone
-from wellspring.pooling import Pooling
 from wellspring.randomness import generator, key
 
 Place = tuple[int, SublayerName]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -24,7 +24,7 @@ def columns_of(sublayer: str, scores: Scores) -> dict[str, np.ndarray]:
         "signed": shares(scores.signed, scale).astype(np.float16),
         "points": scores.points,
     }
-    kinds = dict.fromkeys(NUMBERS, np.float32)
+    kinds: dict[str, Any] = dict.fromkeys(NUMBERS, np.float32)
     named = {f"{sublayer}_{kind}": v.astype(kinds.get(kind, v.dtype)) for kind, v in stored.items()}
     return {"full": scores.full.astype(np.float32), **named}
 

@@ -8,14 +8,13 @@ Nothing depends on the order of rows.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
 
 import polars as pl
 
+from wellspring.config.vocabulary import OTHER, Side, Wording
 from wellspring.datasets.splits import keyed
 from wellspring.errors import WellspringError
 from wellspring.randomness import key, shuffled
-from wellspring.specs.base import OTHER, Side
 
 
 def select(
@@ -99,9 +98,7 @@ def with_samples(
     return selected.join(ranked, on="text_id", maintain_order="left")
 
 
-def worded(
-    chosen: pl.DataFrame, texts: pl.DataFrame, text: Literal["original", "paraphrase"]
-) -> pl.DataFrame:
+def worded(chosen: pl.DataFrame, texts: pl.DataFrame, text: Wording) -> pl.DataFrame:
     """The queries in the wording that is attributed, under their ids; those that have none are
     left out. Raises WellspringError where none has any."""
     if text == "original":

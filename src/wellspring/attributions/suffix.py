@@ -19,8 +19,9 @@ from typing import Any
 import torch
 from torch import nn
 
+from wellspring.config.vocabulary import SublayerName
 from wellspring.errors import ModelError
-from wellspring.models.architecture import SublayerName, attention, blocks, sublayer
+from wellspring.models.architecture import attention, blocks, sublayer
 from wellspring.models.load import Backbone
 
 Calls = list[tuple[nn.Module, Any]]

@@ -8,17 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
 
 import torch
 from torch import nn
 from torch.nn.functional import normalize
 
+from wellspring.config.vocabulary import Pooling, Similarity
 from wellspring.errors import ModelError
 from wellspring.models.load import Backbone
-from wellspring.pooling import Pooling, pool
-
-Similarity = Literal["dot", "cosine"]
+from wellspring.pooling import pool
 
 
 def pooled(states: torch.Tensor, shares: torch.Tensor) -> torch.Tensor:

@@ -17,10 +17,9 @@ import torch
 from wellspring.attributions.quadrature import Quadrature
 from wellspring.attributions.suffix import Suffix, record
 from wellspring.attributions.targets import Target, one_position, pooled
+from wellspring.config.vocabulary import Pooling, SublayerName
 from wellspring.errors import WellspringError
-from wellspring.models.architecture import SublayerName
 from wellspring.models.load import Backbone
-from wellspring.pooling import Pooling
 
 ROUNDING = 8
 """Steps of the float type within which F counts as constant."""
@@ -45,8 +44,15 @@ class Scores:
     """F with W and b at zero [texts]."""
     points: np.ndarray
     """Quadrature points that the text took [texts]."""
-    quiet: np.ndarray | None = None
+    judged: np.ndarray | None = None
     """Whether the text is quiet here, bool [texts]; None until `solved` has judged it."""
+
+    @property
+    def quiet(self) -> np.ndarray:
+        """What `judged` is, of scores that `solved` gave."""
+        if self.judged is None:
+            raise ValueError("these scores are not judged yet")
+        return self.judged
 
 
 @dataclass(frozen=True)
@@ -132,7 +138,7 @@ def solved(
         scores = solve(value, full)
         _check_finite(scores, names, f"layer {method.layer}, {name}")
         largest = np.minimum(_reach(value, scores, floor), scores.absolute.max(axis=1))
-        by_sublayer[name] = replace(scores, quiet=largest <= floor)
+        by_sublayer[name] = replace(scores, judged=largest <= floor)
     return by_sublayer
 
 

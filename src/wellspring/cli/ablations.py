@@ -148,12 +148,12 @@ class _Texts:
             replacements,
         ).reshape(copies, len(self.ids), -1)
 
-    def watched(self, spec: specs.AblateSpec) -> Watched | None:
-        """What the sub-layers give for the texts, where the ablation needs it."""
+    def watched(self, spec: specs.AblateSpec) -> Watched:
+        """What the sub-layers give for the texts; nothing where the ablation needs none of it."""
         from wellspring.attributions import replacement
 
         if spec.match == "layer" and set(spec.by) == {"zero"}:
-            return None
+            return replacement.Watched({}, np.empty(0, np.int64))
         return replacement.watch(
             self.backbone,
             self.tokens,
@@ -176,7 +176,7 @@ def _ablations(
     (whole,), watched = texts.vectors({}), texts.watched(spec)
     replaced = _replacements(texts, watched, spec)
     for sublayer in spec.attribution.sublayers:
-        places = [(layer, sublayer) for layer in spec.layers]
+        places: list[Place] = [(layer, sublayer) for layer in spec.layers]
         of_layers = [of_sublayers[place] for place in places]
         width = of_layers[0].shape[1]
         if spec.match == "layer":
@@ -204,7 +204,7 @@ def _ablations(
 
 
 def _replacements(
-    texts: _Texts, watched: Watched | None, spec: specs.AblateSpec
+    texts: _Texts, watched: Watched, spec: specs.AblateSpec
 ) -> dict[str, dict[Place, Replacement]]:
     """What takes an output's place, for each way other than zero."""
     from wellspring.attributions import replacement
@@ -214,10 +214,10 @@ def _replacements(
     if "mean" in spec.by:
         replacements["mean"] = {p: replacement.mean(each) for p, each in watched.outputs.items()}
     if "resample" in spec.by:
-        longest = max([*map(len, texts.tokens), *(texts.widths or [])])
+        lengths = [len(ids) for ids in texts.tokens] + (texts.widths or [])
         left = padding_of(texts.backbone, texts.encoding.pooling).left
         donors = {
-            layer: replacement.donors_of(texts.ids, watched.owners, layer, longest, spec.seed)
+            layer: replacement.donors_of(texts.ids, watched.owners, layer, max(lengths), spec.seed)
             for layer in spec.layers
         }
         replacements["resample"] = {

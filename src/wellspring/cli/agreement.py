@@ -95,9 +95,10 @@ def _side(
                 for name, second in ((one, other), (other, one)):
                     yield _rows(correlations, where, "attributions", name, second)
         for name in (name for name in others if name in ours):
-            names = (f"{name} of {encoder}", spec.counterpart)
+            # Without a counterpart there are no others.
+            names = (f"{name} of {encoder}", str(spec.counterpart))
             for correlations in _compared(ours[name], others[name], spec.seed, passed_over, names):
-                yield _rows(correlations, where, "models", name, spec.counterpart)
+                yield _rows(correlations, where, "models", name, names[1])
         if removed is None:
             continue
         here = removed.filter(layer=layer)

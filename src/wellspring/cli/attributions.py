@@ -131,7 +131,7 @@ def _part(texts: int, spec: specs.AttributeSpec) -> slice:
 
 def _widths(
     backbone: Backbone, chosen: pl.DataFrame, part: slice, whole: specs.AttributionSpec
-) -> list[int | None]:
+) -> Sequence[int | None]:
     """To how many positions each of the shard's texts is padded; None where nothing depends on it.
 
     A batch may reach beyond the shard, so that all texts are looked at.
@@ -151,7 +151,7 @@ def _widths(
     ]
     if padding.batch:
         return selection.widths(lengths, padding.batch)[part]
-    return [max(length, padding.length) for length in lengths]
+    return [max(length, padding.length or 0) for length in lengths]
 
 
 def _prepared(
@@ -164,7 +164,7 @@ def _prepared(
     """The model, and what is attributed of each text. Two models are never in memory at once."""
     from wellspring.attributions import targets
 
-    if other is None:
+    if other is None or whole.partner is None:
         simple = {
             "norm": targets.norm,
             "padded-mean-norm": targets.padded_mean_norm,
@@ -173,30 +173,33 @@ def _prepared(
         return described.load(whole.encoding, threads), simple[whole.target]()
     alike = other.digest == described.digest and whole.partner.dtype == whole.encoding.dtype
     backbone = other.load(whole.partner, threads)
-    target = _similarity(backbone, whole, chosen)
+    target = _similarity(backbone, whole, whole.partner, chosen)
     if not alike:
         del backbone
         backbone = described.load(whole.encoding, threads)
     return backbone, target
 
 
-def _similarity(backbone: Backbone, whole: specs.AttributionSpec, chosen: pl.DataFrame) -> Target:
+def _similarity(
+    backbone: Backbone,
+    whole: specs.AttributionSpec,
+    partner: specs.EncodingSpec,
+    chosen: pl.DataFrame,
+) -> Target:
     """The similarity to each text's partner, a constant, and for a query less that to its
     negatives."""
     from wellspring.attributions import ranking, targets
 
     budget = TOKENS[backbone.device.type]
-    partners = ranking.last_vectors(
-        backbone, chosen["partner_text"].to_list(), whole.partner, budget
-    )
+    partners = ranking.last_vectors(backbone, chosen["partner_text"].to_list(), partner, budget)
+    similarity = whole.similarity or ("dot" if whole.target == "dot" else "cosine")
     # A passage's negatives are its query's, and as constant as the query itself.
     if whole.target == "margin" and whole.encoding.side == "query":
         held = chosen["negative_texts"]
-        negatives = ranking.last_vectors(backbone, held.explode().to_list(), whole.partner, budget)
+        negatives = ranking.last_vectors(backbone, held.explode().to_list(), partner, budget)
         counts = held.list.len().to_list()
-        return targets.margin(partners, negatives.split(counts), whole.similarity)
-    kind = whole.similarity or whole.target
-    return targets.cosine(partners) if kind == "cosine" else targets.dot(partners)
+        return targets.margin(partners, negatives.split(counts), similarity)
+    return targets.cosine(partners) if similarity == "cosine" else targets.dot(partners)
 
 
 def _fill(

@@ -107,13 +107,11 @@ def _fluctuations(
         if judgement is None and not set(DATASETS) <= datasets:
             judgement = f"the claim compares the datasets {' and '.join(DATASETS)}"
         if judgement is None:
-            sides = []
-            for dataset in reversed(DATASETS):
-                own, _, samples = _outcomes(results, dataset, pair, spec)
-                sides.append(consistency.fluctuation_of(own, samples))
-            judgement = next((side for side in sides if isinstance(side, str)), None)
-            rules = _rules(spec, spec.margin / 2)
-            judgement = judgement or consistency.fluctuates_more(*sides, rules)
+            outcomes = (_outcomes(results, dataset, pair, spec) for dataset in reversed(DATASETS))
+            first, second = (
+                consistency.fluctuation_of(own, samples) for own, _, samples in outcomes
+            )
+            judgement = consistency.compared(first, second, _rules(spec, spec.margin / 2))
         yield row(claim, pair, {}, judgement)
 
 
@@ -132,18 +130,19 @@ def _outcomes(
     from wellspring.findings.consistency import PROBES
     from wellspring.findings.outcomes import aligned, outcomes_of, samples_of
 
-    sides, samples = [], None
+    frames = {}
     for name in pair.names:
         (grid,) = (g for g in spec.probed if (g.retriever, g.dataset) == (name, dataset))
-        frames = grids.probes(results, grid)
-        frame = pl.concat(frames).filter(pl.col("probe").is_in(PROBES)).collect()
-        samples = samples or samples_of(frame)
-        sides.append(
-            {
-                probe: outcomes_of(part, samples, f"dataset {dataset}, retriever {name}, {probe}")
-                for (probe,), part in frame.partition_by("probe", as_dict=True).items()
-            }
-        )
+        every = pl.concat(grids.probes(results, grid))
+        frames[name] = every.filter(pl.col("probe").is_in(PROBES)).collect()
+    samples = samples_of(frames[pair.names[0]])
+    sides = [
+        {
+            probe: outcomes_of(part, samples, f"dataset {dataset}, retriever {name}, {probe}")
+            for (probe,), part in frame.partition_by("probe", as_dict=True).items()
+        }
+        for name, frame in frames.items()
+    ]
     both = {
         probe: aligned(sides[0][probe], sides[1][probe]) for probe in sides[0].keys() & sides[1]
     }
@@ -173,15 +172,15 @@ def _of_activity(results: Path, spec: specs.ClaimsSpec) -> Iterator[dict[str, ob
                 if judgement is None and not (own.whole and theirs.whole):
                     judgement = "the study attributes some of the blocks alone"
                 if judgement is None:
-                    shares = shares or [
+                    shares = shares or tuple(
                         grids.side(results, cell, ActivationTexts, cell.activations)
                         .filter(measure=MEASURE)
                         .select(columns)
                         .collect()
                         for cell in (own, theirs)
-                    ]
+                    )
                     setting = published_setting(pair.pooling)
                     ids = (attribution, dataset, side, *pair.names, str(claim.number))
                     depth = spec.depths[own.encoder]
-                    judgement = measured(claim, *shares, depth, setting, rules, *ids)
+                    judgement = measured(claim, shares[0], shares[1], depth, setting, rules, *ids)
                 yield row(claim, pair, where, judgement)

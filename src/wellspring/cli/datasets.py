@@ -12,7 +12,7 @@ import polars as pl
 from wellspring import specs
 from wellspring.artefacts.datasets import Judgements, Lexical, Qrels, Samples, Texts
 from wellspring.cli.step import Job, step
-from wellspring.config import Splits
+from wellspring.digests import sha256
 from wellspring.errors import SourceError
 
 
@@ -48,14 +48,7 @@ def samples(job: Job, texts: Path, judgements: Path, samples: Path) -> None:
     spec = job.spec
     digests = Texts.check(texts).identity["texts"]
     judged = Judgements.check(judgements, texts=digests)
-    sampling = Sampling(
-        negatives=spec.negatives.count,
-        mined=spec.negatives.mined,
-        depth=spec.negatives.depth,
-        negatives_seed=spec.negatives.seed,
-        splitting=_splitting(spec.splits),
-        **_lexical(spec),
-    )
+    sampling = Sampling(negatives=spec.negatives, splits=spec.splits, **_lexical(spec))
     drawn = make(Texts.read(texts), Judgements.read(judgements), sampling)
     job.counts(drawn.counts)
     for warning in drawn.warnings:
@@ -77,7 +70,7 @@ def qrels(job: Job, texts: Path, judgements: Path, qrels: Path) -> None:
     digests = Texts.check(texts).identity["texts"]
     judged = Judgements.check(judgements, texts=digests).identity["judgements"]
     tables = (Texts.read(texts), Judgements.read(judgements))
-    frame = splits.qrels(*tables, splits.splits(*tables, _splitting(job.spec.splits)))
+    frame = splits.qrels(*tables, splits.splits(*tables, job.spec.splits))
     job.counts({"judgements": len(frame)})
     Qrels.write(qrels, frame, job.provenance("polars", texts=digests, judgements=judged))
 
@@ -105,27 +98,14 @@ def lexical(job: Job, texts: Path, samples: Path, scores: Path) -> None:
 
 def _lexical(spec: specs.SamplesSpec | specs.LexicalSpec) -> dict[str, Any]:
     """The settings of lexical scorers."""
-    words = {}
-    if spec.stop_words:
-        words = {"stop_words": spec.stop_words, "unspaced": spec.unspaced}
-    return {**(spec.bm25.model_dump() if spec.bm25 else {}), **words}
+    names = ("bm25", "stop_words", "unspaced")
+    settings = {name: getattr(spec, name) for name in names}
+    return {key: value for key, value in settings.items() if value is not None}
 
 
 def _options(spec: specs.TextsSpec) -> dict[str, Any]:
     paths = {key: Path(spec.options[key]) for key in ("lock",) if key in spec.options}
     return {**spec.options, **paths}
-
-
-def _splitting(splits: Splits):
-    from wellspring.datasets.splits import Splitting
-
-    return Splitting(
-        by=splits.by,
-        test=splits.test,
-        validation=splits.validation,
-        seed=splits.seed,
-        passages=splits.passages,
-    )
 
 
 def _digest(frame: pl.DataFrame, side: str) -> str:
@@ -144,7 +124,5 @@ def _check_digests(spec: specs.TextsSpec) -> None:
         path = Path(spec.files.get(split, ""))
         if not path.is_file():
             raise SourceError(f"datasets.{spec.dataset}.sha256: {path} is not a file")
-        with path.open("rb") as file:
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
-        if digest != expected:
+        if (digest := sha256(path)) != expected:
             raise SourceError(f"{path}: sha256 is {digest}, the configuration says {expected}")

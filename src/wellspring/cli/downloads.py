@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,6 +10,7 @@ from wellspring import shards
 from wellspring.artefacts.datasets import Download
 from wellspring.artefacts.models import Checkpoint
 from wellspring.cli.step import Job, step
+from wellspring.digests import sha256
 from wellspring.errors import ConfigError
 
 MEGABYTE = 1_000_000
@@ -29,10 +29,10 @@ def fetch(job: Job, fetched: Path) -> None:
             f"{revision} of {name} is commit {files.commit} today: pin it with "
             f"hub:{name}@{files.commit}"
         )
-    sizes = {file: dict(facts) for file, facts in files.files.items()}
+    sizes = {name: {"size": file.size, "sha256": file.sha256} for name, file in files.files.items()}
     content = {**job.provenance().content(), "commit": files.commit, "files": sizes}
     shards.write_json(fetched, content)
-    size = sum(facts["size"] for facts in files.files.values())
+    size = sum(file.size for file in files.files.values())
     job.counts({"files": len(files.files), "bytes": size})
 
 
@@ -46,9 +46,7 @@ def download(job: Job, description: Path, file: Path) -> None:
         _table(job, file)
     else:
         _file(job, file)
-    with file.open("rb") as content:
-        digest = hashlib.file_digest(content, "sha256").hexdigest()
-    facts = {"size": file.stat().st_size, "sha256": digest}
+    facts = {"size": file.stat().st_size, "sha256": sha256(file)}
     shards.write_json(description, job.provenance(facts=facts).content())
 
 

@@ -68,20 +68,21 @@ def heatmap(
 
     spec = job.spec
     setting = spec.setting.model_dump()
-    tables = []
-    for path in (counts, counterpart):
+
+    def table(path: Path) -> pl.DataFrame:
         ActivationCounts.check(path)
         # One setting of many is drawn; of a missing one the error names those that are held.
         every = pl.scan_parquet(path)
         some = every.filter(**setting).collect()
-        tables.append(every.collect() if some.is_empty() else some)
+        return every.collect() if some.is_empty() else some
+
     small = [f"dataset {spec.dataset}, {spec.side} side, attribution {spec.attribution}"]
     small += sentences(
         Cautions.read(cautions), spec.dataset, spec.attribution, spec.names, spec.side
     )
     draw = heatmaps.heat_maps if spec.map == "heat" else heatmaps.change_map
     options = {**setting, "bins": spec.bins, "statistic": spec.statistic, "small": small}
-    _save(job, draw(*tables, spec.names, **options), pdf, png)
+    _save(job, draw(table(counts), table(counterpart), spec.names, **options), pdf, png)
 
 
 @step(Drawing, "findings", "cautions", "pdf", "png")
@@ -99,7 +100,7 @@ def drawing(job: Job, findings: Path, cautions: Path, pdf: Path, png: Path) -> N
         drawn = sanity_checks(*whose, lines)
     else:
         draw = attributions.sweep if spec.drawing == "sweep" else attributions.concentration
-        drawn = draw(*whose, *spec.setting.model_dump().values(), spec.twins, lines)
+        drawn = draw(*whose, **spec.setting.model_dump(), twins=spec.twins, cautions=lines)
     _save(job, drawn, pdf, png)
 
 

@@ -58,7 +58,7 @@ def _make(spec: specs.ModelSpec, folder: Path) -> Iterator[str]:
         except ModelError as error:
             raise ModelError(f"the model that it copies ({spec.base.source}): {error}") from None
         known = checkpoints.architecture(spec)
-        sources.make_random(base, folder, known, spec.seed, spec.trained_blocks)
+        sources.make_random(base, folder, known, spec.seed or 0, spec.trained_blocks)
         return
     checkpoint = checkpoints.locate(spec.source, folder)
     if (checkpoint / checkpoints.ADAPTER_CONFIG).is_file():
@@ -79,8 +79,8 @@ def _make(spec: specs.ModelSpec, folder: Path) -> Iterator[str]:
     yield f"the adapter names its base: {base}"
     source = spec.source.removeprefix("hub:").rpartition("@")[0]
     # Paths tell nothing; of names the owner may have been left out.
-    named = spec.source.startswith("hub:") and base and not base.startswith((".", "/", "~"))
-    if named and base.rpartition("/")[2].lower() != source.rpartition("/")[2].lower():
+    comparable = spec.source.startswith("hub:") and not (base or "").startswith((".", "/", "~"))
+    if comparable and base and base.rpartition("/")[2].lower() != source.rpartition("/")[2].lower():
         raise ModelError(f"adapter: {adapter} is for the base {base}, the source is {source}")
     if not (adapter / adapters.WEIGHTS).is_file():
         weights.convert(adapter, folder / checkpoints.ADAPTER)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import click
 import polars as pl
@@ -62,7 +63,7 @@ def probe(
         seeds=tuple(spec.seeds),
         portions=tuple(spec.portions),
         **({"rank": spec.rank} if spec.rank else {}),
-        **spec.optimiser,
+        **spec.optimiser.model_dump(),
     )
     started = time.monotonic()
     split = splits_of(frame, spec.samples.splits, settings.seeds, spec.redrawn)
@@ -70,7 +71,7 @@ def probe(
     job.cost["fitting"] = round(time.monotonic() - started, 2)
     for line in _summary(fits.metrics):
         job.say(line)
-    where = {"layer": layer, "passages": passages}
+    where: dict[str, Any] = {"layer": layer, "passages": passages}
     made = job.provenance("torch", "polars", samples=drawn, **where)
     for kind, table in (
         (ProbeSizes, fits.sizes),

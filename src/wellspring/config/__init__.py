@@ -10,10 +10,7 @@ from wellspring.config.datasets import (
     SCORERS,
     Bm25,
     Negatives,
-    Scorer,
     Splits,
-    StopWords,
-    Unspaced,
 )
 from wellspring.config.entries import AttributionGrid, Config, ProbeGrid
 from wellspring.config.files import read
@@ -45,10 +42,7 @@ __all__ = [
     "Padding",
     "ProbeGrid",
     "Probing",
-    "Scorer",
     "Splits",
-    "StopWords",
-    "Unspaced",
     "anchor",
     "check_checkpoints",
     "check_places",

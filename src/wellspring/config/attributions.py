@@ -7,15 +7,25 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from wellspring.config.base import Slug, Strict
+from wellspring.config.vocabulary import (
+    Choice,
+    Dtype,
+    Match,
+    MethodName,
+    Normaliser,
+    Quadrature,
+    ReplacedBy,
+    Similarity,
+    Statistic,
+    SublayerName,
+    TargetName,
+    Wording,
+)
 
-Normaliser = Literal["network-max", "sublayer-max", "sublayer-mean", "share-of-sum"]
 Layer = Annotated[int, Field(ge=1, le=99)]
 Threshold = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Count = Annotated[int, Field(ge=1)]
-By = Literal["zero", "mean", "resample"]
 
-Choice = Literal["top", "bottom", "random-as-top", "random-as-bottom"]
-"""Which of a text's neurons are ablated."""
 MATCHED: dict[Choice, Choice] = {"top": "random-as-top", "bottom": "random-as-bottom"}
 """A choice by scores, and the random one that matches it."""
 
@@ -52,7 +62,7 @@ class Padding(Strict):
 class Attribution(Strict):
     """Which number of a text's embedding is attributed to neurons, and how."""
 
-    target: Literal["norm", "cosine", "dot", "margin", "pooler-norm", "padded-mean-norm"] = "norm"
+    target: TargetName = "norm"
     """The length of the vector before any normalisation; its similarity to a partner's vector (a
     query's positive, a passage's query), which is held constant; `margin`: that similarity less
     the mean one to the sample's hard negatives. `pooler-norm` (the first token's state through the
@@ -62,34 +72,25 @@ class Attribution(Strict):
     """Encoder to the encoder of the other side, for retrievers that have two: its vectors are the
     partners, and the candidates of the ranking that ablation changes. An encoder that is not named
     is its own partner."""
-    similarity: Literal["cosine", "dot"] = "cosine"
+    similarity: Similarity = "cosine"
     """How two vectors are compared: for `margin`, and in the ranking that ablation changes. Under
     target `dot` that ranking is by dot product."""
-    method: Literal[
-        "weights",
-        "integrated-gradients",
-        "conductance",
-        "relp",
-        "gradient-x-activation",
-        "activation",
-    ] = "weights"
+    method: MethodName = "weights"
     """`weights`: integrated gradients of a sub-layer's weights, the published way. The others
     attribute to its outputs: integrated gradients from zero, conductance, relevance patching
     (built-in architectures alone), gradient × activation, and the activation itself."""
-    quadrature: Literal["gauss-legendre", "paper"] = "gauss-legendre"
+    quadrature: Quadrature = "gauss-legendre"
     """Where the integral is evaluated; `paper`: 20 even points with equal weights."""
     points: int = Field(default=8, ge=1, le=512)
     """Points of `gauss-legendre`."""
     tolerance: float | None = Field(default=None, gt=0, lt=1)
     """For method `weights`, in the place of `points`: each text takes nested rules of 1, 3, 7, 15
     and 31 points, until no score changes by more than this share of the sub-layer's largest."""
-    sublayers: list[Literal["intermediate", "output", "up"]] = Field(
-        default=["intermediate", "output"], min_length=1
-    )
+    sublayers: list[SublayerName] = Field(default=["intermediate", "output"], min_length=1)
     """Linear sub-layers of every block; `up` where a gated network has one."""
     texts: Annotated[int, Field(ge=1)] | Literal["all"] = "all"
     """How many texts a side, of the test split's queries and positive passages."""
-    text: Literal["original", "paraphrase"] = "original"
+    text: Wording = "original"
     """Which wording of a query is attributed. `paraphrase`: another wording, under the query's id,
     so that the two sets of scores can be compared; the dataset must have some. Passages stay."""
     seed: int = 42
@@ -102,7 +103,7 @@ class Attribution(Strict):
     """To how many positions the texts are padded, where the target depends on it: under
     `padded-mean-norm` and under `last-position` pooling. The longest query or passage where left
     out."""
-    dtype: Literal["float32", "bfloat16", "float16"] | None = None
+    dtype: Dtype | None = None
     """Arithmetic of the model; the encoder's where left out. Sums are in float32 at least."""
     quiet: float = Field(default=0.05, ge=0, lt=1)
     """The share of a side's texts, rounded up, that may be quiet in some layer: their target
@@ -132,15 +133,15 @@ class Ablation(Strict):
     neurons: list[Count] = Field(default=[10, 100], min_length=1)
     """How many of a text's highest and of its lowest neurons are ablated."""
     by: Annotated[
-        list[By],
+        list[ReplacedBy],
         BeforeValidator(
             lambda given: [given] if isinstance(given, str) else given,
-            json_schema_input_type=By | list[By],
+            json_schema_input_type=ReplacedBy | list[ReplacedBy],
         ),
     ] = Field(default=["zero"], min_length=1)
     """What takes the place of a neuron's output, one or several: zero, its mean over the tokens of
     the ablated texts, or its output at a random token of another text (`resample`)."""
-    match: Literal["layer", "magnitude"] = "layer"
+    match: Match = "layer"
     """Random neurons are as many in each layer and sub-layer as those that they are compared with.
     `magnitude`: also as many in each tenth of the layer's neurons by magnitude, which is activation
     × norm of the outgoing weights."""
@@ -159,7 +160,7 @@ class Removal(Strict):
     alone."""
     group: int = Field(default=1, ge=1)
     """Neurons that are removed together."""
-    similarity: Literal["cosine", "dot"] = "cosine"
+    similarity: Similarity = "cosine"
     """How the margin to the sample's hard negatives is measured."""
     query_length: int | None = Field(default=None, ge=3)
     """Longest query in tokens; the encoder's where left out."""
@@ -191,7 +192,7 @@ class Maps(Strict):
     """A neuron is active above it; published: 0.1, of decoders 0.01."""
     bins: int = Field(default=10, ge=1, le=1000)
     """Neurons are drawn in so many bins."""
-    statistic: Literal["max", "mean"] = "max"
+    statistic: Statistic = "max"
     """Of a bin's neurons."""
 
 

@@ -147,12 +147,13 @@ FOLDERS = ("beir", "trec")
 
 def _dataset_problems(name: str, dataset: Dataset) -> Iterable[str]:
     yield from _twice(f"datasets.{name}", dataset, ["lexical"])
-    source = getattr(dataset, "source", None)
-    splits = source if isinstance(source, Mapping) else {}
+    source: Any = getattr(dataset, "source", None)
+    splits: Mapping[str, str] = source if isinstance(source, Mapping) else {}
+    places: list[str] = [*splits.values()] or [str(source or "")]
     for split in splits:
         if split not in PUBLISHED:
             yield f"datasets.{name}.source.{split}: no split; it is one of {', '.join(PUBLISHED)}"
-    for place in splits.values() if splits else [source or ""]:
+    for place in places:
         if place.startswith("hub:") and dataset.format != "table":
             yield f"datasets.{name}.source: hub: is read by format table alone, got {place!r}"
         elif place.startswith("hub:") and not re.fullmatch(HUB, place):
@@ -325,7 +326,9 @@ def _removal_problems(config: Config, key: str, attribute: Attributing) -> Itera
 
 def _figure_problems(config: Config) -> Iterable[str]:
     # Names of the catalogue: an overlay that probes fewer retrievers keeps these mappings.
-    named = {f"groups.{group}": names for group, names in config.study.groups.items()}
+    named: dict[str, Iterable[str]] = {
+        f"groups.{group}": names for group, names in config.study.groups.items()
+    }
     if config.study.published:
         named["published.curves"] = config.study.published.curves
     for key, names in named.items():

@@ -12,6 +12,7 @@ from wellspring.config.entries import Config
 from wellspring.config.study import Probing
 
 Block = TypeVar("Block", Probing, Attributing)
+File = TypeVar("File", bound=Hashable)
 SELECTING = {"attributions", "retrievers", "datasets"}
 """Keys of a block that say what it is of, not how."""
 
@@ -79,8 +80,8 @@ def _attributing(config: Config) -> Iterator[str]:
 
 
 def _overlapping(
-    section: str, blocks: Sequence[Block], files: Callable[[Block], Iterable[Hashable]]
-) -> Iterator[tuple[str, Hashable, tuple[Block, Block]]]:
+    section: str, blocks: Sequence[Block], files: Callable[[Block], Iterable[File]]
+) -> Iterator[tuple[str, File, tuple[Block, Block]]]:
     """Every two blocks that share a file: where they stand, the first such file, and both."""
     for (first, one), (second, other) in combinations(enumerate(blocks, 1), 2):
         theirs = set(files(other))

@@ -7,24 +7,23 @@ from typing import Annotated, Any, Literal, get_args
 from pydantic import Field, field_validator, model_validator
 
 from wellspring.config.base import Bytes, Fraction, Sha256, Slug, Strict
+from wellspring.config.vocabulary import (
+    Miner,
+    Scorer,
+    SplitPassages,
+    SplitUnit,
+    StopWords,
+    Unspaced,
+)
 
 PUBLISHED = ("train", "dev", "validation", "test")
 """Splits that a source may publish."""
 
-Scorer = Literal["bm25", "word-tfidf", "character-tfidf", "character-bm25"]
-"""How words, or pieces of words, rank passages: see `wellspring.datasets.lexical`."""
 SCORERS: tuple[Scorer, ...] = get_args(Scorer)
 BM25 = ("bm25", "character-bm25")
 """Those of them that are BM25."""
 OF_WORDS = ("bm25", "word-tfidf")
 """Those of them that read words; the others read pieces of words."""
-Miner = Literal[Scorer, "random"]
-"""What finds hard negatives: a lexical scorer, or chance."""
-
-
-StopWords = Literal["english", "none"]
-Unspaced = Literal["pairs", "runs"]
-"""Which words lexical scorers leave out."""
 
 
 class Negatives(Strict):
@@ -54,7 +53,7 @@ class Splits(Strict):
     train (dev is the test split where there is no test). Without a train split, as where a folder
     has the judgements of test alone, all samples are split anew, and the terminal says so."""
 
-    by: Literal["query", "sample"] = "query"
+    by: SplitUnit = "query"
     """`query`: no query on two sides. `sample`: the published way, which leaks queries."""
     test: Fraction = 0.2
     """A share of the queries, or samples."""
@@ -62,7 +61,7 @@ class Splits(Strict):
     """A share of what is not test."""
     seed: int = 42
     """Seed of the split."""
-    passages: Literal["shared", "disjoint"] = "shared"
+    passages: SplitPassages = "shared"
     """`shared`: a passage may be a candidate in two splits. `disjoint`: queries that share a
     positive fall into one split, and a sample's negatives come from the passages of its split.
     Mined among fewer passages they are easier, the more so the smaller the split."""

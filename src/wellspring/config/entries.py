@@ -18,6 +18,7 @@ from wellspring.config.base import Slug, Strict
 from wellspring.config.datasets import Dataset
 from wellspring.config.models import Architecture, Encoder, Model, Retriever
 from wellspring.config.study import LAYERLESS, Probing, Study
+from wellspring.config.vocabulary import OTHER, Side, SublayerName
 
 PUBLISHED_PROBE = "concat"
 
@@ -152,6 +153,12 @@ class Config(Strict):
         """The datasets that retrievers are probed on."""
         return _once(name for block in self.study.probe for name in block.datasets)
 
+    def counterpart(self, retriever: str) -> str:
+        """What a retriever is compared with. KeyError where that is nothing."""
+        if (other := self.retrievers[retriever].compared_with) is None:
+            raise KeyError(f"{retriever} is compared with nothing")
+        return other
+
     def pairs(self, dataset: str | None = None) -> dict[str, str]:
         """Each retriever that is probed, on any dataset or on this one, to what it is compared
         with."""
@@ -238,14 +245,14 @@ class Config(Strict):
 
     def removing(self, encoder: str, dataset: str) -> tuple[Removal, list[int]] | None:
         """How neurons of an encoder are removed on a dataset, and in which layers, if they are."""
-        for block in self._removing():
-            if dataset in block.datasets and encoder in self._encoders(block):
+        for block in self.study.attribute:
+            if block.removal and dataset in block.datasets and encoder in self._encoders(block):
                 return block.removal, self._layers(block, encoder)
         return None
 
-    def removed_sublayers(self, encoder: str, dataset: str) -> list[str]:
+    def removed_sublayers(self, encoder: str, dataset: str) -> list[SublayerName]:
         """The sub-layers of an encoder that some attribution scores on a dataset, sorted."""
-        names = {
+        names: set[SublayerName] = {
             sublayer
             for grid in self.attributed()
             if grid.dataset == dataset
@@ -254,20 +261,16 @@ class Config(Strict):
         }
         return sorted(names)
 
-    def removal_partners(self, encoder: str, dataset: str, side: str) -> list[str]:
+    def removal_partners(self, encoder: str, dataset: str, side: Side) -> list[str]:
         """The encoders of the other side of those retrievers that have it on this one and whose
         neurons are removed on a dataset."""
-        other = {"query": "passage", "passage": "query"}[side]
-        blocks = [block for block in self._removing() if dataset in block.datasets]
+        blocks = [b for b in self.study.attribute if b.removal and dataset in b.datasets]
         names = _once(name for block in blocks for name in block.retrievers)
         sides = [self.retrievers[name].encoders for name in names]
-        return _once(each[other] for each in sides if each[side] == encoder)
+        return _once(each[OTHER[side]] for each in sides if each[side] == encoder)
 
     def _blocks(self) -> list[Probing | Attributing]:
         return [*self.study.probe, *self.study.attribute]
-
-    def _removing(self) -> list[Attributing]:
-        return [block for block in self.study.attribute if block.removal]
 
     def _encoders(self, block: Attributing) -> set[str]:
         return {

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import ConfigDict, Field, field_validator, model_validator
 
 from wellspring.config.base import Slug, Strict, or_short
+from wellspring.config.vocabulary import Dtype, Pooling, Rows, Side, Storage
 
 ARCHITECTURES = (
     "bert",
@@ -48,7 +49,7 @@ class Sublayer(Strict):
 
     path: str
     """Dotted path from the block, e.g. `mlp.gate_proj`."""
-    rows: Literal["all", "first-half", "second-half"] = "all"
+    rows: Rows = "all"
     """Which rows are meant, where one layer holds two projections."""
 
 
@@ -142,7 +143,7 @@ class Encoder(Strict):
 
     model: Annotated[Slug, or_short(Slug | Model)]
     """A name under `models`, or a model itself, which then has the encoder's name."""
-    pooling: Literal["cls", "mean", "eos", "last-position"]
+    pooling: Pooling
     """First token, mean over the tokens, or end token; padding never counts. `last-position` is
     the published way of decoders: the last position of a text whose end token may have been cut
     token and padded to the full length, on the side that the tokenizer says."""
@@ -156,9 +157,9 @@ class Encoder(Strict):
     """Longest passage in tokens, template and special tokens included; the text alone is cut."""
     normalise: bool = False
     """Divide every vector by its L2 norm."""
-    dtype: Literal["float32", "bfloat16", "float16"] = "float32"
+    dtype: Dtype = "float32"
     """Arithmetic of the forward pass."""
-    storage: Literal["float16", "float32"] = "float16"
+    storage: Storage = "float16"
     """Precision of the stored vectors."""
 
     @model_validator(mode="after")
@@ -203,6 +204,6 @@ class Retriever(Strict):
     `{random: {draws: 2}}` sets what a `random:` model has beside."""
 
     @property
-    def encoders(self) -> dict[str, str]:
+    def encoders(self) -> dict[Side, str]:
         """Side to encoder name."""
         return {"query": self.query, "passage": self.passage or self.query}

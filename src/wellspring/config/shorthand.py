@@ -135,8 +135,9 @@ def _twin(spelled: Spelled, name: str, entry: dict[str, Any]) -> None:
         spelled.problems.append(f"{key}: takes {', '.join(Twin.model_fields)}, got {settings!r}")
         return
     sides = {side: entry[side] for side in ("query", "passage") if entry.get(side)}
-    encoders = {each: spelled.catalogue("encoders").get(each) for each in sides.values()}
-    if not all(isinstance(e, dict) and isinstance(e.get("model"), str) for e in encoders.values()):
+    known = dict(spelled.entries("encoders"))
+    encoders = {each: known[each] for each in sides.values() if each in known}
+    if not all(isinstance(encoders.get(each, {}).get("model"), str) for each in sides.values()):
         # What is wrong with the encoder is reported, and nothing of a twin.
         entry["compared_with"] = None
         return
@@ -155,7 +156,9 @@ def _twin_partners(spelled: Spelled) -> None:
     made = {each for each in spelled.written if each.startswith("encoders.")} & spelled._twins
     for _, entry in spelled.entries("attributions"):
         partners = entry.get("partners")
-        for encoder, other in list(partners.items()) if isinstance(partners, dict) else []:
+        if not isinstance(partners, dict):
+            continue
+        for encoder, other in list(partners.items()):
             if {f"encoders.{encoder}-random", f"encoders.{other}-random"} <= made:
                 partners.setdefault(f"{encoder}-random", f"{other}-random")
 
@@ -215,7 +218,9 @@ def _blocks(spelled: Spelled) -> None:
         given = study.get(section)
         if isinstance(given, dict):
             given = study[section] = [given]
-        for number, block in enumerate(given if isinstance(given, list) else []):
+        if not isinstance(given, list):
+            continue
+        for number, block in enumerate(given):
             alone = len(given) == 1
             key = f"study.{section}"
             spelled.written[f"{key}.{number}"] = key if alone else f"{key} (block {number + 1})"

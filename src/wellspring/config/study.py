@@ -9,20 +9,9 @@ from pydantic import BeforeValidator, Field, field_validator
 
 from wellspring.config.attributions import Attributing
 from wellspring.config.base import Fraction, Slug, Strict
-from wellspring.config.datasets import SCORERS, Scorer
+from wellspring.config.datasets import SCORERS
+from wellspring.config.vocabulary import Order, ProbeKind, Schedule, Selection, Start
 
-ProbeKind = Literal[
-    "concat",
-    "passage-scorer",
-    "interaction",
-    "bilinear",
-    "shuffled-query",
-    "random-label",
-    "cosine",
-    "cosine-standardised",
-    Scorer,
-    "lexical",
-]
 LAYERLESS = (*SCORERS, "lexical")
 """The kinds that read texts, not vectors: they say the same at every layer."""
 
@@ -38,16 +27,16 @@ class Optimiser(Strict):
     """Samples in an optimiser step."""
     weight_decay: float = Field(default=1.0, ge=0)
     """λ of the penalty λ/2 ‖W‖² added to the mean cross-entropy; biases are free."""
-    schedule: Literal["constant", "cosine"] = "cosine"
+    schedule: Schedule = "cosine"
     """How the step size falls over the epochs."""
     standardise: bool = True
     """Scale every feature by the training split's mean and standard deviation."""
-    select: Literal["loss", "accuracy"] = "loss"
+    select: Selection = "loss"
     """The best epoch is the one with the best validation value of this."""
-    initial: Literal["zero", "uniform"] = "zero"
+    initial: Start = "zero"
     """Starting weights; `uniform` is what a fresh linear layer gets, and the published way. An
     `interaction` always starts as the cosine."""
-    order: Literal["fixed", "redrawn"] = "fixed"
+    order: Order = "fixed"
     """Of a sample's candidates: one draw a seed, or new negatives in a new order in every epoch and
     in every evaluation of one, the published way."""
     patience: int | None = Field(default=None, ge=1)

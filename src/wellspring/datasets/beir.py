@@ -54,7 +54,8 @@ def _qrels(folder: Path) -> Qrels:
                     f"{location}: expected {len(HEADER)} fields separated by tabs, "
                     f"found {len(cells)}"
                 )
-            qrels.append(location, *cells, path.stem)
+            query, passage, grade = cells
+            qrels.append(location, query, passage, grade, path.stem)
     return qrels
 
 

@@ -16,7 +16,8 @@ from pathlib import Path
 
 import polars as pl
 
-from wellspring.datasets.records import JUDGEMENTS, TEXTS, Records, Rows, Side, Source, repaired
+from wellspring.config.vocabulary import Side
+from wellspring.datasets.records import JUDGEMENTS, TEXTS, Records, Rows, Source, repaired
 from wellspring.errors import SourceError
 
 LOST = 0.01

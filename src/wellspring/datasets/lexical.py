@@ -25,7 +25,8 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 import polars as pl
 
-from wellspring.config.datasets import BM25, SCORERS, Scorer, StopWords, Unspaced
+from wellspring.config.datasets import BM25, SCORERS, Bm25
+from wellspring.config.vocabulary import Scorer, StopWords, Unspaced
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_array
@@ -38,8 +39,7 @@ UNITS: dict[str, Unit] = {
     "character-bm25": "characters",
 }
 # Anserini's settings for passages.
-K1 = 0.9
-B = 0.4
+ANSERINI = Bm25()
 STOP_WORDS = (
     "a an and are as at be but by for if in into is it no not of on or such that the their then "
     "there these they this to was will with"
@@ -69,8 +69,7 @@ def scores(
     texts: pl.DataFrame,
     pairs: pl.DataFrame,
     scorers: Sequence[Scorer] = SCORERS,
-    k1: float = K1,
-    b: float = B,
+    bm25: Bm25 = ANSERINI,
     stop_words: StopWords = "english",
     unspaced: Unspaced = "pairs",
 ) -> dict[Scorer, np.ndarray]:
@@ -106,7 +105,7 @@ def scores(
             distinct, index = np.unique(part["passage"].to_numpy(), return_inverse=True)
             counts = terms.counts(passages["text"].gather(distinct))
             for scorer, weights in asked.items():
-                known = passage_weights(counts, terms, scorer, k1, b)
+                known = passage_weights(counts, terms, scorer, bm25)
                 shared = weights[part["query"].to_numpy()].multiply(known[index])
                 by_scorer[scorer][part["pair"].to_numpy()] = shared.sum(axis=1)
     return by_scorer
@@ -210,13 +209,14 @@ def query_weights(counts: csr_array, terms: Terms, scorer: Scorer) -> csr_array:
 
 
 def passage_weights(
-    counts: csr_array, terms: Terms, scorer: Scorer, k1: float = K1, b: float = B
+    counts: csr_array, terms: Terms, scorer: Scorer, bm25: Bm25 = ANSERINI
 ) -> csr_array:
     """The weights of the terms of passages; a score is their product with a query's weights."""
     if scorer not in BM25:
         return _tfidf(counts, terms)
     idf = np.log1p((terms.passages - terms.holding + 0.5) / (terms.holding + 0.5))
-    norms = k1 * (1 - b + b * counts.sum(axis=1) / max(1e-9, terms.mean_length))
+    lengths = counts.sum(axis=1) / max(1e-9, terms.mean_length)
+    norms = bm25.k1 * (1 - bm25.b + bm25.b * lengths)
     row_norms = np.repeat(norms, np.diff(counts.indptr))
     return _weighed(counts, idf[counts.indices] * counts.data / (counts.data + row_norms))
 

@@ -8,7 +8,8 @@ import numpy as np
 import polars as pl
 
 from wellspring import randomness
-from wellspring.config.datasets import Miner, StopWords, Unspaced
+from wellspring.config.datasets import Bm25
+from wellspring.config.vocabulary import Miner, Scorer, StopWords, Unspaced
 from wellspring.datasets import lexical
 
 Ranking = tuple[np.ndarray, np.ndarray]
@@ -44,8 +45,7 @@ def mine(
     miner: Miner,
     depth: int,
     seed: int = 42,
-    k1: float = lexical.K1,
-    b: float = lexical.B,
+    bm25: Bm25 = lexical.ANSERINI,
     stop_words: StopWords = "english",
     unspaced: Unspaced = "pairs",
 ) -> pl.DataFrame:
@@ -69,7 +69,7 @@ def mine(
     else:
         by_query = {index: rows_barred.get(query, ()) for index, query in enumerate(ids)}
         words = (stop_words, unspaced)
-        rankings = _best(queries["text"], texts, by_query, miner, depth, k1, b, words)
+        rankings = _best(queries["text"], texts, by_query, miner, depth, bm25, words)
     lists = {
         "query_id": ids,
         "row": [rows for rows, _ in rankings],
@@ -101,10 +101,9 @@ def _best(
     queries: pl.Series,
     passages: pl.Series,
     barred: Mapping[int, Sequence[int]],
-    scorer: lexical.Scorer,
+    scorer: Scorer,
     depth: int,
-    k1: float,
-    b: float,
+    bm25: Bm25,
     words: tuple[StopWords, Unspaced],
 ) -> list[Ranking]:
     """What a scorer finds for each query, from a block of passages at a time."""
@@ -113,7 +112,7 @@ def _best(
     best = [(np.empty(0, np.int64), np.empty(0, np.float32))] * len(queries)
     for start in range(0, len(passages), lexical.PASSAGES_HELD):
         counts = terms.counts(passages[start : start + lexical.PASSAGES_HELD])
-        block = lexical.passage_weights(counts, terms, scorer, k1, b)
+        block = lexical.passage_weights(counts, terms, scorer, bm25)
         for query, rows, scores in lexical.matches(asked, block):
             rows = rows + start
             allowed = ~np.isin(rows, barred[query])

@@ -19,14 +19,13 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import polars as pl
 
 from wellspring import randomness
+from wellspring.config.vocabulary import Side
 from wellspring.errors import SourceError
-
-Side = Literal["query", "passage", "paraphrase"]
 
 TEXTS = pl.Schema({"text_id": pl.String, "side": pl.String, "text": pl.String})
 JUDGEMENTS = pl.Schema(

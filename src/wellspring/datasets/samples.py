@@ -7,33 +7,27 @@ rows.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import polars as pl
 
-from wellspring.config.datasets import Miner, StopWords, Unspaced
+from wellspring.config.base import Strict
+from wellspring.config.datasets import Bm25, Negatives, Splits
+from wellspring.config.vocabulary import Miner, StopWords, Unspaced
 from wellspring.datasets import lexical, negatives
-from wellspring.datasets.splits import SPLITS, Splitting, assigned, homes, keyed, without_train
+from wellspring.datasets.splits import SPLITS, assigned, homes, keyed, without_train
 from wellspring.errors import WellspringError
 
 # Below this share of the queries, those without a negative are counted without a warning.
 FEW = 0.01
 
 
-@dataclass(frozen=True)
-class Sampling:
+class Sampling(Strict):
     """Which negatives a sample gets, and which split it falls in."""
 
-    negatives: int = 4
-    """Hard negatives a sample; fewer in the source are oversampled, none drops the sample."""
-    mined: Miner | None = None
-    """The method that mines them, whatever the source has; None takes the source's own."""
-    depth: int = 20
-    """Mined negatives are drawn from the first `depth` that are found."""
-    negatives_seed: int = 42
-    splitting: Splitting = field(default_factory=Splitting)
-    k1: float = lexical.K1
-    b: float = lexical.B
+    negatives: Negatives = Negatives()
+    splits: Splits = Splits()
+    bm25: Bm25 = lexical.ANSERINI
     stop_words: StopWords = "english"
     unspaced: Unspaced = "pairs"
 
@@ -72,15 +66,16 @@ def make(texts: pl.DataFrame, judgements: pl.DataFrame, sampling: Sampling) -> S
     split is empty; it names the key to change.
     """
     named = keyed(texts, judgements)
-    pairs, counts = assigned(named, sampling.splitting)
+    pairs, counts = assigned(named, sampling.splits)
     barred = _barred(texts, named)
     passages = _passages(texts).select("passage").unique().sort("passage")
-    if sampling.splitting.passages == "disjoint":
-        passages = homes(texts, named, pairs, sampling.splitting)
+    if sampling.splits.passages == "disjoint":
+        passages = homes(texts, named, pairs, sampling.splits)
         sizes = dict(passages["split"].value_counts().iter_rows())
         counts |= {f"{split}_passages": sizes.get(split, 0) for split in SPLITS}
-    if sampling.mined:
-        pool, pool_counts = _mined(texts, pairs, passages, barred, sampling.mined, sampling)
+    if sampling.negatives.mined:
+        miner = sampling.negatives.mined
+        pool, pool_counts = _mined(texts, pairs, passages, barred, miner, sampling)
         pool_counts["given_negatives_not_used"] = named.filter(grade=0).height
     else:
         pool, pool_counts = _given(named, pairs, passages, barred)
@@ -106,7 +101,7 @@ def make(texts: pl.DataFrame, judgements: pl.DataFrame, sampling: Sampling) -> S
             **_seen_in_train(frame),
         },
         warnings=(
-            *_split_anew(judgements, sampling.splitting),
+            *_split_anew(judgements, sampling.splits),
             *((cause,) if cause and without > FEW * pairs["query_id"].n_unique() else ()),
         ),
     )
@@ -208,10 +203,9 @@ def _mined(
             *part,
             barred,
             miner,
-            sampling.depth,
-            sampling.negatives_seed,
-            sampling.k1,
-            sampling.b,
+            sampling.negatives.depth,
+            sampling.negatives.seed,
+            sampling.bm25,
             sampling.stop_words,
             sampling.unspaced,
         )
@@ -233,13 +227,15 @@ def _drawn(pairs: pl.DataFrame, pool: pl.DataFrame, sampling: Sampling) -> tuple
     candidates = dict(pool.group_by("query_id").agg("text_id").iter_rows())
     drawn = [
         negatives.draw(
-            candidates.get(query, []), sampling.negatives, sampling.negatives_seed, sample
+            candidates.get(query, []), sampling.negatives.count, sampling.negatives.seed, sample
         )
         for query, sample in pairs.select("query_id", "sample_id").iter_rows()
     ]
     lists = pl.Series("negative_ids", drawn, dtype=pl.List(pl.String))
     frame = pairs.with_columns(lists).filter(pl.col("negative_ids").is_not_null())
-    oversampled = frame.filter(pl.col("negative_ids").list.n_unique() < sampling.negatives).height
+    oversampled = frame.filter(
+        pl.col("negative_ids").list.n_unique() < sampling.negatives.count
+    ).height
     columns = ("sample_id", "split", "published", "query_id", "positive_id", "negative_ids")
     return frame.select(columns), oversampled
 
@@ -257,15 +253,15 @@ def _seen_in_train(frame: pl.DataFrame) -> dict[str, int]:
     return {"test_candidates": test.height, "test_passages_seen_in_train": seen.height}
 
 
-def _split_anew(judgements: pl.DataFrame, splitting: Splitting) -> list[str]:
-    """What to tell a user where published splits are not kept."""
+def _split_anew(judgements: pl.DataFrame, splits: Splits) -> list[str]:
+    """What to say where published splits are not kept."""
     if not (names := without_train(judgements)):
         return []
     several = "s" if len(names) > 1 else ""
     return [
         f"the source publishes the split{several} {' and '.join(names)} and no train split: all "
-        f"its samples are split anew (splits.test: {splitting.test}, splits.validation: "
-        f"{splitting.validation}); give a train split, too, to keep what is published"
+        f"its samples are split anew (splits.test: {splits.test}, splits.validation: "
+        f"{splits.validation}); give a train split, too, to keep what is published"
     ]
 
 
@@ -273,10 +269,10 @@ def _cause(without: int, pairs: pl.DataFrame, sampling: Sampling) -> str | None:
     """What to tell a user where mining finds nothing for some queries."""
     if not without:
         return None
-    words = lexical.UNITS.get(sampling.mined or "") == "words"
+    words = lexical.UNITS.get(sampling.negatives.mined or "") == "words"
     mend = ": set negatives.mined to character-tfidf, which matches parts of words" if words else ""
     return (
-        f"{sampling.mined} found no negative for {without:,} of "
+        f"{sampling.negatives.mined} found no negative for {without:,} of "
         f"{pairs['query_id'].n_unique():,} queries, whose samples are dropped{mend}"
     )
 
@@ -285,12 +281,11 @@ def _check(
     sizes: dict[str, int], pairs: pl.DataFrame, sampling: Sampling, cause: str | None
 ) -> None:
     """Raises WellspringError where a split is empty."""
-    splitting = sampling.splitting
+    shares = sampling.splits
     mends = {
-        "train": f"lower splits.test ({splitting.test}) or splits.validation "
-        f"({splitting.validation})",
-        "validation": f"raise splits.validation ({splitting.validation})",
-        "test": f"raise splits.test ({splitting.test})",
+        "train": f"lower splits.test ({shares.test}) or splits.validation ({shares.validation})",
+        "validation": f"raise splits.validation ({shares.validation})",
+        "test": f"raise splits.test ({shares.test})",
     }
     total = sum(sizes.values())
     for split, size in sizes.items():

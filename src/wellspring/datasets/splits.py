@@ -12,40 +12,23 @@ as if none were published.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Literal
+from typing import get_args
 
 import numpy as np
 import polars as pl
 
 from wellspring import randomness
+from wellspring.config.datasets import Splits
+from wellspring.config.vocabulary import Split
 from wellspring.errors import WellspringError
 
-SPLITS = ("train", "validation", "test")
+SPLITS: tuple[Split, ...] = get_args(Split)
 # DPR and BEIR call it dev, the Hub calls it validation.
 PUBLISHED = {"train": "train", "dev": "validation", "validation": "validation", "test": "test"}
 
 
-@dataclass(frozen=True)
-class Splitting:
-    """How samples are shared out where the source publishes no splits."""
-
-    by: Literal["query", "sample"] = "query"
-    """`query`: no query in two splits. `sample`: the published way, which leaks queries."""
-    test: float = 0.2
-    """Share of the queries (or samples), where the source publishes neither test nor dev."""
-    validation: float = 0.12
-    """Share of what is not test, where the source publishes none."""
-    seed: int = 42
-    passages: Literal["shared", "disjoint"] = "shared"
-    """`disjoint`: queries that share a positive fall into one split; needs `by` query."""
-
-
-def splits(texts: pl.DataFrame, judgements: pl.DataFrame, splitting: Splitting) -> pl.DataFrame:
-    """What `assigned` gives, before negatives are drawn.
-
-    texts and judgements as in `records.Records`.
-    """
+def splits(texts: pl.DataFrame, judgements: pl.DataFrame, splitting: Splits) -> pl.DataFrame:
+    """What `assigned` gives, before negatives, for texts and judgements as in `records.Records`."""
     pairs, _ = assigned(keyed(texts, judgements), splitting)
     return pairs.with_columns(pl.col("split", "published").cast(pl.String))
 
@@ -104,7 +87,7 @@ def keyed(texts: pl.DataFrame, judgements: pl.DataFrame) -> pl.DataFrame:
     return judgements.join(queries, on="query_id").join(passages, on="text_id")
 
 
-def assigned(judgements: pl.DataFrame, splitting: Splitting) -> tuple[pl.DataFrame, dict[str, int]]:
+def assigned(judgements: pl.DataFrame, splitting: Splits) -> tuple[pl.DataFrame, dict[str, int]]:
     """query_id, positive_id, sample_id, split, published of every (query, positive); counts of what
     was dropped.
 
@@ -142,7 +125,7 @@ def assigned(judgements: pl.DataFrame, splitting: Splitting) -> tuple[pl.DataFra
 
 
 def homes(
-    texts: pl.DataFrame, judgements: pl.DataFrame, pairs: pl.DataFrame, splitting: Splitting
+    texts: pl.DataFrame, judgements: pl.DataFrame, pairs: pl.DataFrame, splitting: Splits
 ) -> pl.DataFrame:
     """passage, split: the one split to which each distinct passage text belongs.
 

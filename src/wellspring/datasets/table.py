@@ -96,7 +96,7 @@ def _texts(row: dict[str, Any], names: list[str], location: str) -> list[str]:
     if len(sizes) > 1:
         raise SourceError(f"{location}: the lists in {' and '.join(names)} are not equally long")
     if not sizes:
-        texts = [part for part in parts if part is not None]
+        texts = [part for part in parts if isinstance(part, str)]
         return [_joined(texts)] if texts else []
     lists = [part if isinstance(part, list) else [part or ""] * max(sizes) for part in parts]
     return list(map(_joined, zip(*lists, strict=True)))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import re
 import shutil
@@ -15,6 +14,7 @@ from pathlib import Path
 import requests
 from urllib3.exceptions import HTTPError, ReadTimeoutError
 
+from wellspring.digests import sha256
 from wellspring.errors import DownloadError
 
 TIMEOUTS = (15.0, 60.0)
@@ -219,8 +219,7 @@ def _write(answer: requests.Response, transfer: _Transfer, offset: int, total: i
 
 
 def _check(transfer: _Transfer) -> Fetched:
-    with transfer.part.open("rb") as part:
-        digest = hashlib.file_digest(part, "sha256").hexdigest()
+    digest = sha256(transfer.part)
     size = transfer.held()
     if transfer.size not in (None, size):
         transfer.discard()

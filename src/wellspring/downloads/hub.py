@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 import huggingface_hub as hf
 from huggingface_hub import constants, errors
 
+from wellspring.digests import sha256
+from wellspring.downloads.http import Fetched
 from wellspring.downloads.repositories import (
     COMMIT,
     Repository,
@@ -20,7 +22,6 @@ from wellspring.downloads.repositories import (
     absent,
     admit,
     cached,
-    digest_of,
     obtain,
     resolve,
 )
@@ -45,10 +46,10 @@ Small = Callable[[str], bool]
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """The commit that was fetched, and each file's `size` in bytes and `sha256`."""
+    """The commit that was fetched, and what arrived of each file."""
 
     commit: str
-    files: Mapping[str, Mapping[str, int | str]]
+    files: Mapping[str, Fetched]
 
 
 @dataclass(frozen=True)
@@ -86,8 +87,7 @@ def checkpoint(name: str, revision: str, folder: Path, small: Small, track: Trac
             path.unlink()
     obtain(repository, wanted, folder, track)
     files = {
-        file: {"size": (folder / file).stat().st_size, "sha256": digest_of(folder / file)}
-        for file in wanted
+        file: Fetched(sha256(folder / file), (folder / file).stat().st_size) for file in wanted
     }
     return Checkpoint(repository.commit, files)
 

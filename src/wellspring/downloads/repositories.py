@@ -1,12 +1,13 @@
 """One commit of a hub's repository: what it holds, what is cached of it, and its files.
 
 `huggingface_hub` says what a repository holds, finds what is cached and knows the token; the bytes
-come through `http.fetch`, since the library throws away what it has of a file when it is killed.
+come through `http.fetch`. Its `snapshot_download` would not serve: it gives a file a new temporary
+name at every start, so that what a killed job has of it is lost, and it compares no digest with
+what has arrived.
 """
 
 from __future__ import annotations
 
-import hashlib
 import os
 import re
 import shutil
@@ -19,6 +20,7 @@ from typing import Any, Literal
 import huggingface_hub as hf
 from huggingface_hub import constants, errors
 
+from wellspring.digests import blob_id, sha256
 from wellspring.downloads import http
 from wellspring.errors import DownloadError
 
@@ -212,25 +214,11 @@ def _differs(path: Path, file: File) -> str | None:
     size = path.stat().st_size
     if file.size not in (None, size):
         return f"has {size:,} bytes, and {file.size:,} were expected"
-    if file.sha256 and (digest := digest_of(path)) != file.sha256:
+    if file.sha256 and (digest := sha256(path)) != file.sha256:
         return f"has sha256 {digest}, and {file.sha256} was expected"
-    if file.blob and (digest := _blob_id(path)) != file.blob:
+    if file.blob and (digest := blob_id(path)) != file.blob:
         return f"has git blob id {digest}, and {file.blob} was expected"
     return None
-
-
-def digest_of(path: Path) -> str:
-    """A file's sha256, hexadecimal."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _blob_id(path: Path) -> str:
-    digest = hashlib.sha1(b"blob %d\0" % path.stat().st_size, usedforsecurity=False)
-    with path.open("rb") as file:
-        while chunk := file.read(1 << 20):
-            digest.update(chunk)
-    return digest.hexdigest()
 
 
 @contextmanager

@@ -315,16 +315,16 @@ def _sweep_keys(lines: Mapping[tuple[str, int], Line], ring: bool, twins: bool) 
 
 def _thresholds(axes: np.ndarray, thresholds: pl.Series) -> None:
     """A logarithmic scale; from zero where zero is a threshold."""
-    least = thresholds.filter(thresholds > 0).min()
+    positive: list[float] = thresholds.filter(thresholds > 0).to_list()
     for ax in axes.flat:
-        if (thresholds > 0).all():
+        if len(positive) == len(thresholds):
             ax.set_xscale("log")
-            log_ticks(ax.xaxis, least, thresholds.max())
-        elif least is not None:
-            ax.set_xscale("symlog", linthresh=least)
+            log_ticks(ax.xaxis, min(positive), max(positive))
+        elif positive:
+            ax.set_xscale("symlog", linthresh=min(positive))
             ax.xaxis.set_minor_formatter(NullFormatter())
     for ax in axes[-1]:
-        ax.set_xlabel("threshold (log scale)" if least is not None else "threshold")
+        ax.set_xlabel("threshold (log scale)" if positive else "threshold")
 
 
 def _percentages(axes: np.ndarray, top: float) -> None:

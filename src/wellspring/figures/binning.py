@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import polars as pl
 
+from wellspring.config.vocabulary import Statistic
 from wellspring.errors import ConfigError
 from wellspring.figures.tables import SUBLAYERS
-
-Statistic = Literal["max", "mean"]
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,8 @@ from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.ticker import MaxNLocator
 
-from wellspring.figures.binning import Binned, Statistic, paired
+from wellspring.config.vocabulary import Statistic
+from wellspring.figures.binning import Binned, paired
 from wellspring.figures.style import DOUBLE_COLUMN, GREY, NORMALISED, note, theme
 
 # Dark is more in print, too; zero is the middle of the one, and no colour of the other.

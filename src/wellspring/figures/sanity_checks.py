@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, NullFormatter, NullLocator, StrMethodFormatter
 
-from wellspring.config.attributions import By
+from wellspring.config.vocabulary import ReplacedBy
 from wellspring.errors import ConfigError
 from wellspring.figures import correlations
 from wellspring.figures.style import (
@@ -106,7 +106,7 @@ def _ablations(findings: pl.DataFrame) -> pl.DataFrame:
     rows = rows_of(findings, finding="ablation").filter(
         pl.col("measure").is_in(list(EFFECTS)), pl.col("estimate").is_not_null()
     )
-    ways = held_of(rows, "by", get_args(By))
+    ways = held_of(rows, "by", get_args(ReplacedBy))
     rows = rows_of(rows, by=ways[0]) if ways else rows
     points = pl.when(pl.col("measure") == "first_change").then(100).otherwise(1)
     return rows.with_columns(pl.col("estimate", "low", "high") * points)

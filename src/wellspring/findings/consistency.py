@@ -106,6 +106,15 @@ def fluctuation_of(own: Mapping[str, Outcomes], samples: Samples) -> Estimate | 
     return fluctuation(above_chance(curve, samples), len(curve.layers))
 
 
+def compared(first: Estimate | str, second: Estimate | str, rules: Rules) -> Measured | str:
+    """What `fluctuates_more` says of two fluctuations, or why there are none."""
+    if isinstance(first, str):
+        return first
+    if isinstance(second, str):
+        return second
+    return fluctuates_more(first, second, rules)
+
+
 def fluctuates_more(first: Estimate, second: Estimate, rules: Rules) -> Measured:
     """Whether the first quantity is above the second; they come from different questions."""
     questions = sum(len(side.influence) for side in (first, second))

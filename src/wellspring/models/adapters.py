@@ -11,7 +11,7 @@ import dataclasses
 import json
 import re
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, cast
@@ -37,7 +37,7 @@ OUTER = "base_model.model."
 DOES_NOT_FIT = "the adapter does not fit the model"
 
 
-def merge(model: Any, folder: Path, unused: tuple[str, ...] = ()) -> tuple[Any, float]:
+def merge(model: Any, folder: Path, unused: Sequence[str] = ()) -> tuple[Any, float]:
     """The model with the adapter's update in its weights, and no trace of the adapter.
 
     model: a transformers model in evaluation mode. folder: adapter_config.json and
@@ -72,7 +72,7 @@ def merge(model: Any, folder: Path, unused: tuple[str, ...] = ()) -> tuple[Any, 
 
 
 def fit(
-    model: Any, folder: Path, unused: tuple[str, ...] = ()
+    model: Any, folder: Path, unused: Sequence[str] = ()
 ) -> tuple[Any, dict[str, torch.Tensor]]:
     """The model with empty modules for the adapter's weights, and those weights, not yet loaded.
 
@@ -213,7 +213,7 @@ def _holds_weights(module: torch.nn.Module) -> bool:
     return next(module.parameters(recurse=False), None) is not None
 
 
-def _is_outside(name: str, prefix: str, known: set[str], unused: tuple[str, ...]) -> bool:
+def _is_outside(name: str, prefix: str, known: set[str], unused: Sequence[str]) -> bool:
     """Whether a weight is for a module beside the backbone, on which its states do not depend."""
     if prefix and not name.startswith(f"{prefix}."):
         return True
@@ -222,7 +222,7 @@ def _is_outside(name: str, prefix: str, known: set[str], unused: tuple[str, ...]
     return not set(HEADS).isdisjoint(name.split(".")) or _is_unused(name, prefix, unused)
 
 
-def _is_unused(name: str, prefix: str, unused: tuple[str, ...]) -> bool:
+def _is_unused(name: str, prefix: str, unused: Sequence[str]) -> bool:
     own = name.removeprefix(f"{prefix}.")
     return any(re.search(pattern, own) for pattern in unused)
 
@@ -295,7 +295,7 @@ def _check(
     weights: dict[str, torch.Tensor],
     expected: dict[str, torch.Size],
     prefix: str,
-    unused: tuple[str, ...],
+    unused: Sequence[str],
 ) -> None:
     problems, absent = [], expected.keys() - weights.keys()
     for kind, names in (

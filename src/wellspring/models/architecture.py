@@ -3,28 +3,16 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from wellspring.config.models import Sublayer
 from wellspring.errors import ModelError
 
 if TYPE_CHECKING:
     from torch import nn
-
-SublayerName = Literal["intermediate", "output", "up"]
-Rows = Literal["all", "first-half", "second-half"]
-
-
-@dataclass(frozen=True)
-class Sublayer:
-    """Where a block keeps one linear map of its feed-forward network."""
-
-    path: str
-    """Dotted path from the block to an `nn.Linear`. A part may name alternatives, as `wi|wi_0`."""
-    rows: Rows = "all"
-    """The output rows that belong to it, where one matrix holds two maps."""
 
 
 @dataclass(frozen=True)
@@ -38,8 +26,9 @@ class Architecture:
     `question_encoder|ctx_encoder`: the one that the model has is taken."""
     sublayers: Mapping[str, Sublayer]
     """`intermediate` (the activated map into the wider space: of a gated network the gate),
-    `output` (back to the hidden size) and, of a gated network, `up` (the map that is gated)."""
-    unused: tuple[str, ...] = ()
+    `output` (back to the hidden size) and, of a gated network, `up` (the map that is gated). A part
+    of a path may name alternatives, as `wi|wi_0`."""
+    unused: Sequence[str] = ()
     """Regular expressions, searched in the names of weights. What they match may be missing or left
     over: heads, poolers and stored constants on which no hidden state depends."""
     refused: Mapping[str, str] = field(default_factory=dict)
@@ -53,15 +42,15 @@ class Architecture:
 
 
 DENSE_SUBLAYERS = {
-    "intermediate": Sublayer("intermediate.dense"),
-    "output": Sublayer("output.dense"),
+    "intermediate": Sublayer(path="intermediate.dense"),
+    "output": Sublayer(path="output.dense"),
 }
 """The feed-forward network of BERT and of its descendants that kept its names."""
 
 GATED_SUBLAYERS = {
-    "intermediate": Sublayer("mlp.gate_proj"),
-    "output": Sublayer("mlp.down_proj"),
-    "up": Sublayer("mlp.up_proj"),
+    "intermediate": Sublayer(path="mlp.gate_proj"),
+    "output": Sublayer(path="mlp.down_proj"),
+    "up": Sublayer(path="mlp.up_proj"),
 }
 """The gated feed-forward network of Llama and of the decoders that follow it."""
 

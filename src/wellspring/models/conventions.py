@@ -13,8 +13,9 @@ import re
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
+from wellspring.config.vocabulary import Side
 from wellspring.errors import ModelError
 
 MODULES = "modules.json"
@@ -140,7 +141,7 @@ def refuse(conventions: Conventions, acknowledged: Collection[str]) -> None:
 
 def disagreements(
     conventions: Conventions,
-    side: Literal["query", "passage"],
+    side: Side,
     pooling: str,
     template: str,
     length: int,

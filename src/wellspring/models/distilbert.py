@@ -5,7 +5,7 @@ from wellspring.models.architecture import Architecture, Sublayer
 ARCHITECTURE = Architecture(
     classes={"DistilBertModel": "DistilBertModel", "DistilBertForMaskedLM": "DistilBertModel"},
     blocks="transformer.layer",
-    sublayers={"intermediate": Sublayer("ffn.lin1"), "output": Sublayer("ffn.lin2")},
+    sublayers={"intermediate": Sublayer(path="ffn.lin1"), "output": Sublayer(path="ffn.lin2")},
     unused=(r"^vocab_(transform|layer_norm|projector)\.", r"position_ids$"),
     attention="attention",
 )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -217,7 +217,7 @@ def _sizes(folder: Path, config: Any) -> tuple[int, int]:
 
 
 def _model(
-    folder: Path, kind: type, dtype: str, unused: tuple[str, ...]
+    folder: Path, kind: type, dtype: str, unused: Sequence[str]
 ) -> tuple[Any, tuple[str, ...]]:
     """The model, and its weights that are not the checkpoint's."""
     try:
@@ -260,7 +260,7 @@ def _named(key: str | tuple[str, torch.Size, torch.Size]) -> str:
     return f"{name} ({list(stored)} in the checkpoint, {list(expected)} in the class)"
 
 
-def _check_keys(report: dict[str, Any], unused: tuple[str, ...]) -> None:
+def _check_keys(report: dict[str, Any], unused: Sequence[str]) -> None:
     problems = []
     for kind in ("missing_keys", "unexpected_keys", "mismatched_keys"):
         keys = sorted(map(_named, report.get(kind, ())))

@@ -6,9 +6,9 @@ ARCHITECTURE = Architecture(
     classes={"ModernBertModel": "ModernBertModel", "ModernBertForMaskedLM": "ModernBertModel"},
     blocks="layers",
     sublayers={
-        "intermediate": Sublayer("mlp.Wi", "first-half"),
-        "output": Sublayer("mlp.Wo"),
-        "up": Sublayer("mlp.Wi", "second-half"),
+        "intermediate": Sublayer(path="mlp.Wi", rows="first-half"),
+        "output": Sublayer(path="mlp.Wo"),
+        "up": Sublayer(path="mlp.Wi", rows="second-half"),
     },
     unused=(r"^head\.", r"^decoder\."),
     attention="attn",

@@ -6,9 +6,9 @@ ARCHITECTURE = Architecture(
     classes={"Phi3Model": "Phi3Model", "Phi3ForCausalLM": "Phi3Model"},
     blocks="layers",
     sublayers={
-        "intermediate": Sublayer("mlp.gate_up_proj", "first-half"),
-        "output": Sublayer("mlp.down_proj"),
-        "up": Sublayer("mlp.gate_up_proj", "second-half"),
+        "intermediate": Sublayer(path="mlp.gate_up_proj", rows="first-half"),
+        "output": Sublayer(path="mlp.down_proj"),
+        "up": Sublayer(path="mlp.gate_up_proj", rows="second-half"),
     },
     unused=(r"^lm_head\.", r"rotary_emb\.inv_freq$"),
     attention="self_attn",

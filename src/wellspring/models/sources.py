@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from wellspring.config.checkpoints import locate as locate
+from wellspring.digests import sha256
 from wellspring.errors import ModelError
 from wellspring.models import conventions
 from wellspring.randomness import key
@@ -75,9 +76,9 @@ def files(folder: Path) -> Files:
     if not tokenizer:
         raise ModelError(f"{folder}: holds no tokenizer")
     return Files(
-        weights={path.name: _sha256(path) for path in weights},
-        tokenizer={path.name: _sha256(path) for path in tokenizer},
-        config={"config.json": _sha256(folder / "config.json")},
+        weights={path.name: sha256(path) for path in weights},
+        tokenizer={path.name: sha256(path) for path in tokenizer},
+        config={"config.json": sha256(folder / "config.json")},
     )
 
 
@@ -101,7 +102,7 @@ def adapter_files(folder: Path) -> dict[str, str]:
     names = ("adapter_config.json", "adapter_model.safetensors")
     if not (folder / names[1]).is_file():
         raise ModelError(f"{folder}: holds no {names[1]}")
-    return {name: _sha256(folder / name) for name in names}
+    return {name: sha256(folder / name) for name in names}
 
 
 def make_random(
@@ -132,8 +133,3 @@ def make_random(
     for name in TOKENIZER_FILES:
         if (base / name).is_file():
             shutil.copyfile(base / name, folder / name)
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

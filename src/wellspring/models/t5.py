@@ -15,8 +15,8 @@ ARCHITECTURE = Architecture(
     },
     blocks="encoder.block",
     sublayers={
-        "intermediate": Sublayer("layer.1.DenseReluDense.wi|wi_0"),
-        "output": Sublayer("layer.1.DenseReluDense.wo"),
+        "intermediate": Sublayer(path="layer.1.DenseReluDense.wi|wi_0"),
+        "output": Sublayer(path="layer.1.DenseReluDense.wo"),
     },
     unused=(r"^decoder\.", r"^lm_head\."),
     attention="layer.0",

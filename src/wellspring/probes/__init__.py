@@ -20,12 +20,11 @@ layer from [q; p₁; …; p_N], the candidates in random order, to N logits. Its
 from __future__ import annotations
 
 from wellspring.probes.assembly import assemble, splits_of
-from wellspring.probes.data import KINDS, Kind, ProbeData, ProbeResult, ProbeSettings, names
+from wellspring.probes.data import KINDS, ProbeData, ProbeResult, ProbeSettings, names
 from wellspring.probes.job import run
 
 __all__ = [
     "KINDS",
-    "Kind",
     "ProbeData",
     "ProbeResult",
     "ProbeSettings",

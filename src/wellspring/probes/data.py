@@ -3,31 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import get_args
 
 import numpy as np
 import polars as pl
 import torch
 
-from wellspring.config import LAYERLESS, Scorer
+from wellspring.config.study import LAYERLESS, Optimiser
+from wellspring.config.vocabulary import ProbeKind
+from wellspring.datasets.splits import SPLITS
 from wellspring.errors import ConfigError, ModelError
 
-Kind = Literal[
-    "concat",
-    "passage-scorer",
-    "interaction",
-    "bilinear",
-    "shuffled-query",
-    "random-label",
-    "cosine",
-    "cosine-standardised",
-    Scorer,
-    "lexical",
-]
-KINDS: tuple[str, ...] = get_args(Kind)
+KINDS: tuple[ProbeKind, ...] = get_args(ProbeKind)
 TRAINED = ("concat", "passage-scorer", "interaction", "bilinear")
 """Kinds that are fitted, and that have a random-label task beside them."""
-SPLITS = ("train", "validation", "test")
 
 
 def names(kinds: tuple[str, ...]) -> tuple[str, ...]:
@@ -113,42 +102,24 @@ class ProbeData:
                 )
 
 
-@dataclass(frozen=True)
-class ProbeSettings:
-    """How probes are trained. One setting holds for all kinds, so that they compare."""
+class ProbeSettings(Optimiser):
+    """How probes are trained. One setting holds for all kinds, so that they compare.
 
-    kinds: tuple[str, ...]
+    Adam has betas 0.9 and 0.999 and epsilon 1e-8. scikit-learn's C is
+    1 / (training samples · weight_decay). A `cosine` schedule falls to 0 in a half cosine. Features
+    are standardised to mean 0 and variance 1 on the training split, each side apart. `bilinear`
+    always starts uniform, within ±1/√fan-in: zero is a stationary point of it. Published: learning
+    rate 1e-4, constant; 30 epochs; batches of 32,768; no weight decay; not standardised; the epoch
+    of the best accuracy; uniform starts; redrawn orders.
+    """
+
+    kinds: tuple[ProbeKind, ...]
     """Which probes and controls, of KINDS."""
     seeds: tuple[int, ...]
     """One repetition a seed: it draws negatives, their order, swaps, labels and batches; the
     splits of ProbeData are one a seed."""
-    learning_rate: float
-    """Adam's peak step size (published: 1e-4); betas 0.9 and 0.999, epsilon 1e-8."""
-    epochs: int
-    """At most so many passes over the training split (published: 30)."""
-    batch_size: int
-    """Samples an optimiser step, at most the whole training split (published: 32,768)."""
-    weight_decay: float
-    """L2 penalty on weights, not on the bias: loss + weight_decay/2 ‖W‖². scikit-learn's C is
-    1 / (training samples · weight_decay). Published: 0."""
-    schedule: Literal["constant", "cosine"] = "cosine"
-    """The learning rate over the run: constant (published), or a half cosine down to 0."""
-    standardise: bool = True
-    """Give every dimension mean 0 and variance 1 on the training split, separately for queries and
-    passages (published: no)."""
-    select: Literal["loss", "accuracy"] = "loss"
-    """Which validation figure chooses the epoch whose weights are tested (published: accuracy)."""
-    patience: int | None = None
-    """Stop a seed when `select` has not improved for so many epochs; None: run all epochs."""
     rank: int = 16
     """Rank of `bilinear`."""
-    order: Literal["fixed", "redrawn"] = "fixed"
-    """A sample's candidates: the same throughout, or new negatives in a new order in every epoch
-    and in every evaluation of one (the published way, which draws from a global state)."""
-    initial: Literal["zero", "uniform"] = "zero"
-    """Starting weights: zero, or uniform within ±1/√fan-in (published: torch.nn.Linear's own).
-    `bilinear` always starts uniform: zero is a stationary point of it. `interaction` always
-    starts as the cosine."""
     portions: tuple[float, ...] = ()
     """Rising shares of the training split below 1, where the blocks of the online code end."""
 

@@ -13,7 +13,7 @@ split: weight_decay times the whole split's samples over n.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import polars as pl
@@ -114,7 +114,7 @@ def measure(
     for portion in portions:
         count = len(portion.samples)
         end = count + len(portion.following)
-        scaled = replace(settings, weight_decay=settings.weight_decay * whole / count)
+        scaled = settings.model_copy(update={"weight_decay": settings.weight_decay * whole / count})
         samples = np.sort(portion.samples)[None], validation
         (fitted,) = fit(grading.name, [grading.question], *samples, scaled)
         code.bits[count:end] = _bits(grading, fitted, portion.following)

@@ -4,6 +4,7 @@ A rule's `params.spec` is one of these and nothing else, so an edit of the confi
 the steps whose slice it touches. The same text stands in an artefact's identity.
 """
 
+from wellspring.config.vocabulary import Side
 from wellspring.specs.attributions import (
     AblateSpec,
     ActivationsSpec,
@@ -19,7 +20,7 @@ from wellspring.specs.attributions import (
     attribution,
     remove,
 )
-from wellspring.specs.base import Side, Spec
+from wellspring.specs.base import Spec
 from wellspring.specs.datasets import (
     DOWNLOADS,
     DownloadSpec,

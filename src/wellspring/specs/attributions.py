@@ -2,10 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 from wellspring.config import SIMILARITIES, Config, Padding
-from wellspring.specs.base import OTHER, Side, Spec
+from wellspring.config.vocabulary import (
+    OTHER,
+    Match,
+    MethodName,
+    Normaliser,
+    Quadrature,
+    ReplacedBy,
+    Side,
+    Similarity,
+    SublayerName,
+    TargetName,
+    Wording,
+)
+from wellspring.specs.base import Spec
 from wellspring.specs.datasets import QrelsSpec, SamplesSpec, qrels, samples
 from wellspring.specs.models import EncodingSpec, encoding
 
@@ -16,18 +27,18 @@ LEAST_POINTS = 1
 class AttributionSpec(Spec):
     """All layers of one side of an encoder under one attribution."""
 
-    target: Literal["norm", "cosine", "dot", "margin", "pooler-norm", "padded-mean-norm"]
-    similarity: Literal["cosine", "dot"] | None
+    target: TargetName
+    similarity: Similarity | None
     """Of `margin`."""
-    method: str
-    quadrature: Literal["gauss-legendre", "paper"] | None
+    method: MethodName
+    quadrature: Quadrature | None
     """None where the method needs no integral."""
     points: int | None
     tolerance: float | None
-    sublayers: list[Literal["intermediate", "output", "up"]]
+    sublayers: list[SublayerName]
     texts: int | None
     """How many; None: all."""
-    text: Literal["original", "paraphrase"]
+    text: Wording
     """Which wording of a query."""
     seed: int
     encoding: EncodingSpec
@@ -63,7 +74,7 @@ class ActivationsSpec(Spec):
     layers: list[int]
     quiet: float
     """The share of texts that may be quiet."""
-    thresholds: dict[str, list[float]]
+    thresholds: dict[Normaliser, list[float]]
     excluded_outliers: list[int]
 
 
@@ -75,11 +86,11 @@ class AblateSpec(Spec):
     texts: int
     """At most so many."""
     neurons: list[int]
-    by: list[Literal["zero", "mean", "resample"]]
-    match: Literal["layer", "magnitude"]
+    by: list[ReplacedBy]
+    match: Match
     draws: int
     seed: int
-    similarity: Literal["cosine", "dot"]
+    similarity: Similarity
     samples: SamplesSpec
     candidates: EncodingSpec
     """The other side's vectors."""
@@ -92,12 +103,12 @@ class RemoveSpec(Spec):
     candidates: EncodingSpec
     """The other side's vectors."""
     layers: list[int]
-    sublayers: list[Literal["intermediate", "output", "up"]]
+    sublayers: list[SublayerName]
     samples: SamplesSpec
     texts: int
     neurons: int
     group: int
-    similarity: Literal["cosine", "dot"]
+    similarity: Similarity
     seed: int
 
     @property
@@ -117,8 +128,8 @@ class Held(Spec):
     """The digest of its AttributionSpec."""
     reading: str
     """What becomes of a text: lengths, template, wording, padding."""
-    target: str
-    sublayers: list[Literal["intermediate", "output", "up"]]
+    target: TargetName
+    sublayers: list[SublayerName]
     layers: list[int]
     """Those that are attributed."""
     shards: int
@@ -252,7 +263,7 @@ def agreement(config: Config, retriever: str, dataset: str) -> AgreementSpec:
     block = config.checking(retriever, dataset)
     other = config.attributed_pairs().get(retriever)
     mine, theirs = (config.retrievers[name].encoders if name else {} for name in (retriever, other))
-    removals = {
+    removals: dict[Side, RemoveSpec] = {
         side: remove(config, encoder, dataset, side)
         for side, encoder in mine.items()
         if config.removing(encoder, dataset)

@@ -4,14 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from wellspring.errors import ConfigError
-
-Side = Literal["query", "passage"]
-OTHER: dict[Side, Side] = {"query": "passage", "passage": "query"}
 
 
 class Spec(BaseModel):

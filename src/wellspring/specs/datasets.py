@@ -14,11 +14,9 @@ from wellspring.config import (
     Bm25,
     Config,
     Negatives,
-    Scorer,
     Splits,
-    StopWords,
-    Unspaced,
 )
+from wellspring.config.vocabulary import Scorer, StopWords, Unspaced
 from wellspring.specs.base import Spec
 
 DOWNLOADS = "data/downloads"
@@ -83,14 +81,15 @@ def download(config: Config, dataset: str, file: str) -> DownloadSpec:
     """The slice that fetching one of a dataset's files depends on."""
     entry = config.datasets[dataset]
     split = next(split for split, path in files(config, dataset).items() if Path(path).name == file)
-    by_split = {key: getattr(entry, key, None) for key in ("source", "sha256", "size")}
-    source, sha256, size = (
-        value.get(split) if isinstance(value, dict) else value for value in by_split.values()
-    )
+
+    def said(key: str) -> Any:
+        value = getattr(entry, key, None)
+        return value.get(split) if isinstance(value, dict) else value
+
     return DownloadSpec(
-        source=source,
-        sha256=sha256,
-        size=size,
+        source=said("source"),
+        sha256=said("sha256"),
+        size=said("size"),
         subset=getattr(entry, "subset", None),
         split=split or "train",
     )
@@ -181,7 +180,7 @@ def _bm25(settings: Bm25, *scorers: str | None) -> Bm25 | None:
     return settings if set(scorers) & set(BM25) else None
 
 
-def _words(entry: Any, *scorers: str | None) -> dict[str, str]:
+def _words(entry: Any, *scorers: str | None) -> dict[str, Any]:
     """What counts as a word, where one of these reads words."""
     read = set(scorers) & set(OF_WORDS)
     return {"stop_words": entry.stop_words, "unspaced": entry.unspaced} if read else {}

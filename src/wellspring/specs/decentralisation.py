@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from wellspring.config import Config
+from wellspring.config.vocabulary import Side
 from wellspring.specs.attributions import ablate, activations, agreement
-from wellspring.specs.base import Side, Spec
+from wellspring.specs.base import Spec
 
 
 class CountedSide(Spec):

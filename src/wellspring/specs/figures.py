@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from wellspring.config import Attributing, Config
 from wellspring.config.attributions import Maps
-from wellspring.specs.base import Side, Spec
+from wellspring.config.vocabulary import Normaliser, Side, Statistic
+from wellspring.specs.base import Spec
 
 
 class Setting(Spec):
     """When a neuron counts as active."""
 
-    normaliser: str
+    normaliser: Normaliser
     excluded_outliers: int
     threshold: float
 
@@ -50,7 +51,7 @@ class HeatMapSpec(Spec):
     side: Side
     setting: Setting
     bins: int
-    statistic: str
+    statistic: Statistic
 
 
 class DrawingSpec(Spec):
@@ -99,7 +100,7 @@ def heatmap(
     return HeatMapSpec(
         dataset=dataset,
         attribution=attribution,
-        names=(retriever, config.retrievers[retriever].compared_with),
+        names=(retriever, config.counterpart(retriever)),
         map=kind,
         side=side,
         setting=_setting(maps),

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-from wellspring.config import SCORERS, Config
+from wellspring.config import Config
+from wellspring.config.study import Optimiser
+from wellspring.config.vocabulary import ProbeKind, Scorer
 from wellspring.specs.base import Spec
 from wellspring.specs.datasets import LexicalSpec, SamplesSpec, lexical, samples
 from wellspring.specs.decentralisation import (
@@ -21,13 +21,13 @@ from wellspring.specs.models import EncodingSpec, encoding
 class ProbeSpec(Spec):
     """Probe kinds and their fitting; the samples and vectors that they are fitted to."""
 
-    kinds: list[str]
+    kinds: list[ProbeKind]
     seeds: list[int]
     rank: int | None
     portions: list[float]
     redrawn: bool
     """Whether seeds after the first draw their own splits."""
-    optimiser: dict[str, Any]
+    optimiser: Optimiser
     samples: SamplesSpec
     lexical: LexicalSpec
     query: EncodingSpec
@@ -109,7 +109,7 @@ class CautionsSpec(Spec):
     study: str
     datasets: list[str]
     """Those that are probed or attributed."""
-    miners: dict[str, str]
+    miners: dict[str, Scorer]
     """Dataset to the lexical scorer that chose its negatives."""
     published: bool
     """Whether it is set against published curves."""
@@ -138,7 +138,7 @@ def probe(config: Config, retriever: str, dataset: str) -> ProbeSpec:
         rank=probing.rank if "bilinear" in probing.kinds else None,
         portions=probing.portions,
         redrawn=config.datasets[dataset].splits.redrawn and len(probing.seeds) > 1,
-        optimiser=probing.optimiser.model_dump(mode="json"),
+        optimiser=probing.optimiser,
         samples=samples(config, dataset),
         lexical=lexical(config, dataset),
         query=encoding(config, encoders["query"], "query"),
@@ -149,7 +149,7 @@ def probe(config: Config, retriever: str, dataset: str) -> ProbeSpec:
 
 def similarity(config: Config, retriever: str, dataset: str) -> SimilaritySpec:
     """The slice that comparing a retriever's vectors with its counterpart's depends on."""
-    other = config.retrievers[retriever].compared_with
+    other = config.counterpart(retriever)
     mine, theirs = (config.retrievers[name].encoders for name in (retriever, other))
     settings = config.study.findings
     layers = [config.probing(name, dataset).layers for name in (retriever, other)]
@@ -235,9 +235,9 @@ def cautions(config: Config) -> CautionsSpec:
         study=config.study.name,
         datasets=config.datasets_used(),
         miners={
-            name: config.datasets[name].negatives.mined
+            name: miner
             for name in config.datasets_used()
-            if config.datasets[name].negatives.mined in SCORERS
+            if (miner := config.datasets[name].negatives.mined) and miner != "random"
         },
         published=config.study.published is not None,
         grid=counted(config),

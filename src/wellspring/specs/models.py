@@ -5,10 +5,10 @@ from __future__ import annotations
 import hashlib
 import re
 from pathlib import Path
-from typing import Literal
 
 from wellspring.config import Architecture, Config, Encoder, Model
-from wellspring.specs.base import Side, Spec
+from wellspring.config.vocabulary import Dtype, Pooling, Side, Storage
+from wellspring.specs.base import Spec
 
 
 class FetchSpec(Spec):
@@ -41,12 +41,12 @@ class EncodingSpec(Spec):
     definition: Architecture | None = None
     layers: int
     side: Side
-    pooling: Literal["cls", "mean", "eos", "last-position"]
+    pooling: Pooling
     template: str
     length: int
     normalise: bool
-    dtype: Literal["float32", "bfloat16", "float16"]
-    storage: Literal["float16", "float32"]
+    dtype: Dtype
+    storage: Storage
 
 
 class EmbedSpec(Spec):

@@ -1,0 +1,81 @@
+"""The words that configuration, its slices and the science share: each set of them stands here."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+Side = Literal["query", "passage"]
+"""The two sides of a retriever."""
+OTHER: dict[Side, Side] = {"query": "passage", "passage": "query"}
+
+Scorer = Literal["bm25", "word-tfidf", "character-tfidf", "character-bm25"]
+"""How words, or pieces of words, rank passages: see `wellspring.datasets.lexical`."""
+Miner = Literal[Scorer, "random"]
+"""What finds hard negatives: a lexical scorer, or chance."""
+StopWords = Literal["english", "none"]
+Unspaced = Literal["pairs", "runs"]
+"""Which words lexical scorers leave out."""
+Split = Literal["train", "validation", "test"]
+"""The splits of samples."""
+SplitUnit = Literal["query", "sample"]
+"""What stays whole when samples are split."""
+SplitPassages = Literal["shared", "disjoint"]
+"""Whether a passage may be a candidate in two splits."""
+
+Rows = Literal["all", "first-half", "second-half"]
+"""Which output rows of a linear layer belong to a sub-layer."""
+SublayerName = Literal["intermediate", "output", "up"]
+"""The linear maps of a block's feed-forward network."""
+Pooling = Literal["cls", "mean", "eos", "last-position"]
+"""How token states become one vector."""
+Dtype = Literal["float32", "bfloat16", "float16"]
+"""Arithmetic of a model."""
+Storage = Literal["float16", "float32"]
+"""Precision of stored vectors."""
+
+ProbeKind = Literal[
+    "concat",
+    "passage-scorer",
+    "interaction",
+    "bilinear",
+    "shuffled-query",
+    "random-label",
+    "cosine",
+    "cosine-standardised",
+    Scorer,
+    "lexical",
+]
+"""Probes and their controls: see `wellspring.probes`."""
+Schedule = Literal["constant", "cosine"]
+"""How the step size falls over the epochs."""
+Selection = Literal["loss", "accuracy"]
+"""Which validation value chooses the epoch."""
+Start = Literal["zero", "uniform"]
+"""Starting weights of probes."""
+Order = Literal["fixed", "redrawn"]
+"""Of a sample's candidates."""
+
+TargetName = Literal["norm", "cosine", "dot", "margin", "pooler-norm", "padded-mean-norm"]
+"""Which number of an embedding is attributed."""
+Similarity = Literal["cosine", "dot"]
+"""How two vectors are compared."""
+OutputMethod = Literal[
+    "integrated-gradients", "conductance", "relp", "gradient-x-activation", "activation"
+]
+"""Methods that attribute to a sub-layer's outputs: see `wellspring.attributions.methods`."""
+MethodName = Literal["weights", OutputMethod]
+"""All methods: `weights` attributes to a sub-layer's weights."""
+Quadrature = Literal["gauss-legendre", "paper"]
+"""Where the integral of a method is evaluated."""
+Wording = Literal["original", "paraphrase"]
+"""Which wording of a query is attributed."""
+ReplacedBy = Literal["zero", "mean", "resample"]
+"""What takes the place of a neuron's output."""
+Match = Literal["layer", "magnitude"]
+"""What random neurons have in common with those that they are compared with."""
+Choice = Literal["top", "bottom", "random-as-top", "random-as-bottom"]
+"""Which of a text's neurons are ablated."""
+Normaliser = Literal["network-max", "sublayer-max", "sublayer-mean", "share-of-sum"]
+"""What scores are divided by."""
+Statistic = Literal["max", "mean"]
+"""Of the neurons in a bin of a heat map."""
