@@ -45,7 +45,7 @@ class Plan:
         self._specs: dict[Any, Spec] = {}
         self._needs: dict[Artefact, dict[str, list[Artefact | str]]] = {}
         self._keys: dict[Artefact, str] = {}
-        self._texts: dict[int, str] = {}
+        self._texts: dict[int, tuple[str, str]] = {}
 
     def ends(self) -> list[Artefact]:
         """What the study ends with."""
@@ -66,9 +66,15 @@ class Plan:
 
     def spec_text(self, artefact: Artefact) -> str:
         """The slice as canonical JSON."""
+        return self._texts_of(artefact)[0]
+
+    def _texts_of(self, artefact: Artefact) -> tuple[str, str]:
+        """The slice as canonical JSON, and what a file's identity says of it."""
         spec = self.spec(artefact)
+        # The slices are kept, so that no other one gets the same id.
         if id(spec) not in self._texts:
-            self._texts[id(spec)] = spec.canonical()
+            told = json.dumps(artefact.told(spec), sort_keys=True)
+            self._texts[id(spec)] = (spec.canonical(), told)
         return self._texts[id(spec)]
 
     def code(self, artefact: Artefact) -> str:
@@ -97,7 +103,7 @@ class Plan:
                 for needed in self.needs(artefact).values()
                 for each in needed
             )
-            parts = [artefact.rule, self.spec_text(artefact), self.code(artefact), inputs]
+            parts = [artefact.rule, self._texts_of(artefact)[1], self.code(artefact), inputs]
             self._keys[artefact] = hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:32]
         return self._keys[artefact]
 
@@ -119,7 +125,7 @@ class Plan:
     def stale(self, artefacts: Iterable[Artefact]) -> list[Stale]:
         """The existing files among these and what they are made from that are not what the
         configuration asks for."""
-        found: dict[Artefact, Stale] = {}
+        stale: dict[Artefact, Stale] = {}
         for artefact in self.closure(artefacts):
             for path in (Path(each.place) for each in beside(artefact)):
                 if not path.exists():
@@ -128,11 +134,11 @@ class Plan:
                 if stored is not None and stored.key == self.key(artefact):
                     continue
                 needed = [each for some in self.needs(artefact).values() for each in some]
-                follows = any(each in found for each in needed if isinstance(each, Artefact))
-                found[artefact] = Stale(artefact, self._reason(artefact, stored, follows))
+                follows = any(each in stale for each in needed if isinstance(each, Artefact))
+                stale[artefact] = Stale(artefact, self._reason(artefact, stored, follows))
                 break
         self.digests.save()
-        return list(found.values())
+        return list(stale.values())
 
     def _reason(
         self, artefact: Artefact, stored: provenance.Stored | None, follows: bool

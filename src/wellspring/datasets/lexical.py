@@ -215,8 +215,7 @@ def passage_weights(
     if scorer not in BM25:
         return _tfidf(counts, terms)
     idf = np.log1p((terms.passages - terms.holding + 0.5) / (terms.holding + 0.5))
-    lengths = counts.sum(axis=1) / max(1e-9, terms.mean_length)
-    norms = bm25.k1 * (1 - bm25.b + bm25.b * lengths)
+    norms = bm25.k1 * (1 - bm25.b + bm25.b * counts.sum(axis=1) / max(1e-9, terms.mean_length))
     row_norms = np.repeat(norms, np.diff(counts.indptr))
     return _weighed(counts, idf[counts.indices] * counts.data / (counts.data + row_norms))
 
