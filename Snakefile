@@ -2,7 +2,6 @@
 from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
-from snakemake.logging import logger
 from snakemake.utils import min_version
 
 from wellspring import config as configuration
@@ -30,23 +29,6 @@ include: "workflow/rules/probes.smk"
 include: "workflow/rules/attributions.smk"
 include: "workflow/rules/findings.smk"
 include: "workflow/rules/figures.smk"
-
-
-if workflow.is_main_process:
-    for line in configuration.notes(study, [*map(configuration.read, files)]):
-        logger.info(f"Note: {line}.")
-
-
-onsuccess:
-    folder = f"results/studies/{study.study.name}"
-    # Other targets than the whole study leave no figures.
-    if Path(folder, "figures").is_dir():
-        overlays = " ".join(map(str, files[1:]))
-        options = f"--configfile {overlays} " if overlays else ""
-        logger.info(
-            f"Figures: {folder}/figures, findings: {folder}/findings. "
-            f"Report: snakemake {options}--report {folder}/report.html"
-        )
 
 
 rule all:

@@ -198,7 +198,8 @@ def test_the_text_is_cut_and_the_template_is_not(tokenizers, name, template, sid
         return
     expected = tuple(cut_by_hand(tokenizer, text, template, length, side))
     # Between two edges of tokens a cut may give other tokens, and more of them.
-    assert len(expected) - len(found) <= (3 if name == "bytes" else 2)
+    # A character has up to four bytes, and is cut as a whole.
+    assert len(expected) - len(found) <= (4 if name == "bytes" else 2)
     parts = (text[:end] if side == "right" else text[end:] for end in range(len(text) + 1))
     rests = (tokenizer(template.replace("{text}", part))["input_ids"] for part in parts)
     assert found in map(tuple, rests)

@@ -100,6 +100,7 @@ def test_the_papers_grid_is_planned_exactly(plan):
         "probe": probes,
         "similarity": 5 * 2,
         "findings": 1,
+        "power": 1,
         "published": 1,
         "figure": 4 * 2,
         "controls": 5 * 2,

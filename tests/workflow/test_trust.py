@@ -10,10 +10,12 @@ import pytest
 
 from tests.support import checkpoints
 from tests.support import study as studies
-from tests.workflow.test_edits import EDITS_OF_CONFIG, set_pooling
+from tests.workflow.test_edits import EDITS_OF_CONFIG, set_permutations, set_pooling
 from wellspring.artefacts import lines
+from wellspring.artefacts.sources import Digests
 
 AFTER_POOLING = dict(EDITS_OF_CONFIG)[set_pooling]
+AFTER_PERMUTATIONS = dict(EDITS_OF_CONFIG)[set_permutations]
 YEARS_AGO = time.time() - 10 * 365 * 24 * 3600
 
 
@@ -98,7 +100,7 @@ def test_what_differs_is_named_with_the_first_difference(study):
     study.configure(set_pooling)
     done = study.run("-n", "--quiet", "rules")
     output = done.stdout + done.stderr
-    assert "results that are not what the configuration asks for are made again:" in output
+    assert "results that are not what the configuration asks for:" in output
     assert (
         "results/embeddings/tiny/questions/passage/shard-000.parquet (and 1 more): "
         'encoding: pooling: expected "cls", found "mean"'
@@ -114,3 +116,52 @@ def test_nothing_is_said_where_nothing_differs():
 def test_a_target_alone_is_looked_at_with_what_it_is_made_from(study, target):
     study.configure(set_pooling)
     assert study.planned(target) == {}
+
+
+def test_a_target_by_any_of_its_names_is_looked_at(study):
+    study.configure(set_permutations)
+    for target in (
+        "results/studies/small/findings/findings.csv",
+        "./results/studies/small/findings/findings.parquet",
+    ):
+        assert study.planned(target) == {"findings": 1}, target
+    assert study.planned("all") == AFTER_PERMUTATIONS
+
+
+def test_what_is_forced_takes_along_what_is_made_from_it(study):
+    planned = study.planned("--forcerun", "results/models/fresh/model.json")
+    assert planned["model"] == 1 and planned["embed"] == 2 and planned["findings"] == 1
+    assert study.planned("--forcerun", "embed")["embed"] == 4
+    assert study.planned("--forcerun", "findings", "--", "all")["findings"] == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "rule"),
+    [
+        ("studies/small/findings/claims.csv", "claims"),
+        ("probes/tiny/questions/layer-00/passages-2.metrics.parquet", "probe"),
+        ("studies/small/figures/questions/similarity.pdf", "figure"),
+    ],
+)
+def test_a_file_that_is_missing_beside_another_is_made_again(study, name, rule):
+    (study.folder / "results" / name).unlink()
+    assert study.planned()[rule] == 1
+
+
+def test_probes_of_two_layers_are_not_taken_for_each_other(study):
+    folder = study.folder / "results/probes/tiny/questions"
+    shutil.copyfile(folder / "layer-02/passages-3.parquet", folder / "layer-00/passages-2.parquet")
+    assert study.planned()["probe"] == 1
+
+
+def test_sources_that_change_places_are_seen(tmp_path):
+    one, two = tmp_path / "train.jsonl", tmp_path / "test.jsonl"
+    one.write_text("one")
+    two.write_text("two")
+    digests = Digests(tmp_path / "cache.json")
+    before = [digests.of(one), digests.of(two)]
+    digests.save()
+    one.rename(tmp_path / "x")
+    two.rename(one)
+    (tmp_path / "x").rename(two)
+    assert [Digests(tmp_path / "cache.json").of(path) for path in (two, one)] == before

@@ -7,9 +7,14 @@ import shutil
 
 import polars as pl
 import pytest
+import yaml
 
+from tests.cli.test_cli import run as command
 from tests.support import study as studies
 from tests.support.paths import ROOT
+from wellspring import specs
+from wellspring.config import parse
+from wellspring.errors import StaleArtefact
 
 PROBES = 2 * 2 * 2
 """Retrievers × layers × passage counts of the small study."""
@@ -69,34 +74,40 @@ def test_the_slurm_profile_plans_the_study(study):
     assert studies.jobs_by_rule(done.stdout + done.stderr)["probe"] == PROBES
 
 
-def test_a_foreign_shard_is_refused_with_the_command_that_mends_it(study):
+def probe_job(study) -> list[object]:
+    """A probe's command, as a person pastes it."""
+    config = parse(yaml.safe_load((study.folder / "config.yaml").read_text()))
+    results = study.folder / "results"
+    datasets, sides = results / "datasets/questions", results / "embeddings/tiny/questions"
+    files = [datasets / "samples.parquet", datasets / "lexical.parquet", study.folder / "x.parquet"]
+    where = ["--query", sides / "query", "--passage", sides / "passage"]
+    spec = specs.probe(config, "tiny", "questions").canonical()
+    return ["probe", *files, *where, "--layer", 0, "--passages", 2, "--spec", spec]
+
+
+def test_a_job_refuses_a_foreign_shard_with_the_command_that_mends_it(study):
     folder = study.folder / "results" / "embeddings"
     shard = "questions/query/shard-000.parquet"
-    # Now a probe of another retriever in place: the findings refuse it.
-    probes = study.folder / "results" / "probes"
-    outcome = "questions/layer-02/passages-3.parquet"
-    own = (probes / "tiny" / outcome).read_bytes()
-    shutil.copyfile(probes / "fresh" / outcome, probes / "tiny" / outcome)
-    done = study.run("--keep-going", check=False)
-    assert f"results/probes/tiny/{outcome}: was made with another spec" in done.stderr
-    (probes / "tiny" / outcome).write_bytes(own)
     shutil.copyfile(folder / "fresh" / shard, folder / "tiny" / shard)
-    done = study.run("--keep-going", check=False)
-    assert done.returncode != 0
-    path = f"results/embeddings/tiny/{shard}"
-    assert f"{path}: its spec is not the one asked for" in done.stderr
-    assert f"--forcerun {path}" in done.stderr
-    study.run("--forcerun", path)
+    with pytest.raises(StaleArtefact) as error:
+        command(*probe_job(study))
+    assert f"tiny/{shard}: its spec is not the one asked for" in str(error.value)
+    assert f"--forcerun {folder / 'tiny' / shard}" in str(error.value)
+    # When Snakemake starts, it makes the file again without being asked.
+    study.run()
+    command(*probe_job(study))
     assert study.planned() == {}
 
 
-def test_a_truncated_shard_is_refused(study):
-    path = "results/embeddings/tiny/questions/passage/shard-000.parquet"
-    content = (study.folder / path).read_bytes()
-    (study.folder / path).write_bytes(content[: len(content) // 2])
-    done = study.run("--keep-going", check=False)
-    assert done.returncode != 0
-    assert f"{path}: cannot be read" in done.stderr and f"--forcerun {path}" in done.stderr
+def test_a_job_refuses_a_truncated_shard(study):
+    path = study.folder / "results/embeddings/tiny/questions/passage/shard-000.parquet"
+    content = path.read_bytes()
+    path.write_bytes(content[: len(content) // 2])
+    with pytest.raises(StaleArtefact, match="cannot be read") as error:
+        command(*probe_job(study))
+    assert f"--forcerun {path}" in str(error.value)
+    study.run()
+    assert path.read_bytes() == content
 
 
 @pytest.mark.parametrize(
@@ -204,10 +215,13 @@ def test_rules_modules_and_commands_share_their_nouns():
     )
     rules = {path.stem for path in (ROOT / "workflow" / "rules").glob("*.smk")} - {"common"}
     assert {rule for _, rule, _, _ in table} == rules
+    from wellspring.artefacts import kinds
+    from wellspring.artefacts.tables import Table
     from wellspring.cli import COMMANDS
 
     commands = {name for row in table for name in re.findall(r"`(\w+)`", row[3])}
-    assert commands == set(COMMANDS) - {"schema", "describe", "check"}
+    tables = {kind.rule for kind in kinds() if issubclass(kind, Table)}
+    assert commands == (set(COMMANDS) | tables) - {"schema", "describe", "check", "artefacts"}
     for stage, _, modules, _ in table:
         for module in re.findall(r"`([\w.]+)`", modules):
             base = ROOT / "src" / "wellspring" / module.replace(".", "/")

@@ -31,6 +31,23 @@ plan = artefacts.Plan(study)
 kinds = SimpleNamespace(**{kind.__name__: kind for kind in artefacts.kinds()})
 
 
+if workflow.is_main_process:
+    for line in configuration.notes(study, [*map(configuration.read, files)]):
+        logger.info(f"Note: {line}.")
+
+
+onsuccess:
+    folder = f"results/studies/{study.study.name}"
+    # Other targets than the whole study leave no figures.
+    if Path(folder, "figures").is_dir():
+        overlays = " ".join(map(str, files[1:]))
+        options = f"--configfile {overlays} " if overlays else ""
+        logger.info(
+            f"Figures: {folder}/figures, findings: {folder}/findings. "
+            f"Report: snakemake {options}--report {folder}/report.html"
+        )
+
+
 wildcard_constraints:
     **artefacts.WILDCARDS,
 

@@ -94,7 +94,10 @@ class AttributionShard(Artefact):
     def science(cls, spec: specs.AttributeSpec) -> Sequence[str]:
         whole = spec.attribution
         method = [] if whole.method == "weights" else ["attributions.methods"]
-        fused = [f"attributions.{name}" for name in ("fused", "quadrature", "targets", "scores")]
+        fused = [
+            f"attributions.{name}"
+            for name in ("fused", "quadrature", "ranking", "scores", "targets")
+        ]
         return [*SELECTED, *fused, *method, *variant(whole.encoding)]
 
     @classmethod

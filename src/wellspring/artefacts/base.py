@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     import polars as pl
     import pyarrow as pa
 
+    from wellspring.artefacts.sources import Digests
     from wellspring.config import Config
     from wellspring.shards import Provenance
 
@@ -135,6 +136,10 @@ class Artefact:
         """All that the step leaves and later steps read; the first one says what it is."""
         return [self.place]
 
+    def harmed(self, facts: Mapping[str, Any], digests: Digests) -> str | None:
+        """What is wrong with a file beside the one that says what it is; None: nothing."""
+        return None
+
     def at(self, results: Path) -> Path:
         """The path where results lie elsewhere."""
         return results / self.template.format(**vars(self))
@@ -201,7 +206,7 @@ class Artefact:
         """Raise ValueError where columns are not those that the class names."""
         for field in schema:
             column = cls.column(field.name)
-            if column is None or column.kind != _kind(field.type):
+            if column is None or _kind(field.type) not in (column.kind, "null"):
                 named = column.kind if column else "no such column"
                 raise ValueError(f"{cls.__name__}.{field.name}: {field.type}, but {named} is named")
         missing = {name for name in cls.columns if "{" not in name} - set(schema.names)
@@ -260,6 +265,8 @@ def _pattern(kind: type[Artefact]) -> re.Pattern[str]:
 def _kind(kind: pa.DataType) -> str:
     import pyarrow as pa
 
+    if pa.types.is_null(kind):
+        return "null"
     if pa.types.is_fixed_size_list(kind):
         return "vector"
     if pa.types.is_list(kind) or pa.types.is_large_list(kind):

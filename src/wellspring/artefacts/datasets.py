@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from wellspring import specs
 from wellspring.artefacts.base import Artefact, Column, Needed
+from wellspring.artefacts.sources import Digests
 from wellspring.config import Config
 
 
@@ -31,6 +33,12 @@ class Download(Artefact):
     @property
     def files(self) -> Sequence[str]:
         return [self.place, self.DATA.format(**vars(self))]
+
+    def harmed(self, facts: Mapping[str, Any], digests: Digests) -> str | None:
+        file = self.files[1]
+        if Path(file).exists() and digests.of(Path(file)) != f"{facts['size']}:{facts['sha256']}":
+            return f"{file} holds something else than was fetched"
+        return None
 
 
 @dataclass(frozen=True)

@@ -17,9 +17,7 @@ from wellspring.artefacts.base import Artefact, Column, Needed
 from wellspring.artefacts.datasets import Texts
 from wellspring.artefacts.embeddings import EmbeddingShard
 from wellspring.artefacts.probes import ProbeMetrics, ProbeOutcomes
-from wellspring.artefacts.tables import Table
 from wellspring.config import Config
-from wellspring.specs.base import Spec
 
 ENDS = {
     "estimate": Column("number"),
@@ -359,39 +357,3 @@ class Decentralisation(Artefact):
     @classmethod
     def science(cls, spec: specs.DecentralisationSpec) -> Sequence[str]:
         return ["findings.decentralisation"]
-
-
-class PowerSpec(Spec):
-    """The true differences whose visibility is asked for."""
-
-    effects: list[float]
-    """Shares."""
-
-
-@dataclass(frozen=True)
-class Power(Table):
-    """How likely the study was to see true differences of some sizes."""
-
-    template = "studies/{study}/findings/power.parquet"
-    rule = "power"
-    Slice = PowerSpec
-    step = "power"
-    also = ("csv",)
-    function = "findings.power:power"
-    columns = {
-        "dataset": Column("text", "which difference, as the next six columns"),
-        "retriever": Column("text"),
-        "compared_with": Column("text"),
-        "probe": Column("text"),
-        "layer": Column("integer"),
-        "passages": Column("integer"),
-        "measure": Column("text"),
-        "effect": Column("number", "the true difference", "share"),
-        "power": Column("number", "probability that the 95 % interval excludes 0", "share"),
-    }
-
-    def spec(self, config: Config) -> PowerSpec:
-        return PowerSpec(effects=[0.01, 0.02, 0.05])
-
-    def needs(self, config: Config) -> Mapping[str, Needed]:
-        return {"findings": Findings(self.study)}

@@ -17,11 +17,14 @@ from typing import Any
 
 from wellspring import fingerprint
 from wellspring.artefacts import provenance
-from wellspring.artefacts.base import Artefact, Needed
+from wellspring.artefacts.base import RESULTS, Artefact, Needed
 from wellspring.artefacts.registry import beside, kinds
 from wellspring.artefacts.sources import Digests
 from wellspring.config import Config
 from wellspring.specs.base import Spec
+
+UNSAID = (".csv", ".pdf")
+"""Files that say nothing of how they were made: what lies beside them does."""
 
 SHOWN = 12
 """Lines that tell what differs, before they are counted only."""
@@ -98,12 +101,15 @@ class Plan:
     def key(self, artefact: Artefact) -> str:
         """32 hexadecimal digits that stand for all that the file depends on."""
         if artefact not in self._keys:
-            inputs = sorted(
-                self.key(each) if isinstance(each, Artefact) else self.digests.of(Path(each))
-                for needed in self.needs(artefact).values()
-                for each in needed
-            )
-            parts = [artefact.rule, self._texts_of(artefact)[1], self.code(artefact), inputs]
+            inputs = {
+                name: [
+                    self.key(each) if isinstance(each, Artefact) else self.digests.of(Path(each))
+                    for each in needed
+                ]
+                for name, needed in self.needs(artefact).items()
+            }
+            told = self._texts_of(artefact)[1]
+            parts = [artefact.rule, vars(artefact), told, self.code(artefact), inputs]
             self._keys[artefact] = hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:32]
         return self._keys[artefact]
 
@@ -127,18 +133,40 @@ class Plan:
         configuration asks for."""
         stale: dict[Artefact, Stale] = {}
         for artefact in self.closure(artefacts):
-            for path in (Path(each.place) for each in beside(artefact)):
-                if not path.exists():
+            # Worked out for missing files, too: their jobs find the digests of sources known.
+            key = self.key(artefact)
+            paths = [Path(path) for each in beside(artefact) for path in _whole(each)]
+            there = [path for path in paths if path.exists()]
+            needed = [each for some in self.needs(artefact).values() for each in some]
+            follows = any(each in stale for each in needed if isinstance(each, Artefact))
+            for path in there:
+                if path.suffix in UNSAID or not str(path).startswith(f"{RESULTS}/"):
                     continue
                 stored = provenance.read(path)
-                if stored is not None and stored.key == self.key(artefact):
-                    continue
-                needed = [each for some in self.needs(artefact).values() for each in some]
-                follows = any(each in stale for each in needed if isinstance(each, Artefact))
-                stale[artefact] = Stale(artefact, self._reason(artefact, stored, follows))
-                break
+                if stored is None or stored.key != key:
+                    stale[artefact] = Stale(artefact, self._reason(artefact, stored, follows))
+                    break
+                if reason := artefact.harmed(stored.facts, self.digests):
+                    stale[artefact] = Stale(artefact, reason)
+                    break
+            else:
+                if there and len(there) < len(paths):
+                    lacking = next(path for path in paths if path not in there)
+                    stale[artefact] = Stale(artefact, f"{lacking} is missing beside it")
         self.digests.save()
         return list(stale.values())
+
+    def below(
+        self, artefacts: Iterable[Artefact], forced: Iterable[Artefact], rules: Iterable[str]
+    ) -> list[Artefact]:
+        """Those that are forced, by themselves or by their rule, and all that is made from them."""
+        again: dict[Artefact, None] = dict.fromkeys(forced)
+        names = set(rules)
+        for artefact in self.closure(artefacts):
+            needed = (each for some in self.needs(artefact).values() for each in some)
+            if artefact.rule in names or any(each in again for each in needed):
+                again[artefact] = None
+        return list(again)
 
     def _reason(
         self, artefact: Artefact, stored: provenance.Stored | None, follows: bool
@@ -156,7 +184,7 @@ class Plan:
         sources = [e for some in self.needs(artefact).values() for e in some if isinstance(e, str)]
         if sources:
             return f"other contents of {', '.join(sources[:2])}{', …' if sources[2:] else ''}"
-        return "it was made from other files"
+        return "it was made from other files" if stored.key else "it does not say from what"
 
 
 def lines(stale: Iterable[Stale]) -> Iterator[str]:
@@ -168,7 +196,7 @@ def lines(stale: Iterable[Stale]) -> Iterator[str]:
             roots.setdefault((each.artefact.rule, each.reason), []).append(each.artefact.place)
     follow = Counter(each.artefact.rule for each in stale if each.reason is None)
     if stale:
-        yield "results that are not what the configuration asks for are made again:"
+        yield "results that are not what the configuration asks for:"
     for place, ((_, reason), paths) in enumerate(roots.items()):
         if place == SHOWN:
             yield f"  … and {len(roots) - SHOWN} more differences"
@@ -178,6 +206,14 @@ def lines(stale: Iterable[Stale]) -> Iterator[str]:
     if follow:
         counts = ", ".join(f"{count} of {rule}" for rule, count in follow.items())
         yield f"  and what is made from them: {counts}"
+
+
+def _whole(artefact: Artefact) -> Iterable[str]:
+    """All files of a kind that a step leaves."""
+    beside = (f".{suffix}" for suffix in artefact.also)
+    return dict.fromkeys(
+        [*artefact.files, *(str(Path(artefact.place).with_suffix(suffix)) for suffix in beside)]
+    )
 
 
 def _listed(needed: Needed) -> list[Artefact | str]:

@@ -20,16 +20,22 @@ class Stored:
     key: str | None
     identity: Mapping[str, Any]
     code: str | None
+    facts: Mapping[str, Any]
 
 
 def read(path: Path) -> Stored | None:
     """What the file says; None where it says nothing or cannot be read."""
     try:
         content = _content(path)
+        if not isinstance(content, Mapping):
+            return None
     except (OSError, ValueError, KeyError, SyntaxError):
         return None
-    identity, made = content.get("identity", {}), content.get("circumstances", {})
-    return Stored(content.get("key"), identity, made.get("code"))
+    parts = [content.get(name, {}) for name in ("identity", "circumstances", "facts")]
+    if not all(isinstance(part, Mapping) for part in parts):
+        return None
+    identity, circumstances, facts = parts
+    return Stored(content.get("key"), identity, circumstances.get("code"), facts)
 
 
 def _content(path: Path) -> Mapping[str, Any]:

@@ -13,6 +13,7 @@ from wellspring.artefacts import (
     findings,
     models,
     probes,
+    tables,
     verdicts,
 )
 from wellspring.artefacts.base import Artefact
@@ -24,6 +25,7 @@ MODULES = (
     probes,
     attributions,
     findings,
+    tables,
     verdicts,
     figures,
 )

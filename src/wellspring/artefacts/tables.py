@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from wellspring.artefacts.base import Artefact
+from wellspring.artefacts.base import Artefact, Column, Needed
+from wellspring.artefacts.findings import Findings
 from wellspring.config import Config
+from wellspring.specs.base import Spec
 
 
 @dataclass(frozen=True)
@@ -30,3 +32,39 @@ class Table(Artefact):
     @classmethod
     def science(cls, spec: Any) -> Sequence[str]:
         return [cls.function.partition(":")[0]]
+
+
+class PowerSpec(Spec):
+    """The true differences whose visibility is asked for."""
+
+    effects: list[float]
+    """Shares."""
+
+
+@dataclass(frozen=True)
+class Power(Table):
+    """How likely the study was to see true differences of some sizes."""
+
+    template = "studies/{study}/findings/power.parquet"
+    rule = "power"
+    Slice = PowerSpec
+    step = "power"
+    also = ("csv",)
+    function = "findings.power:power"
+    columns = {
+        "dataset": Column("text", "which difference, as the next six columns"),
+        "retriever": Column("text"),
+        "compared_with": Column("text"),
+        "probe": Column("text"),
+        "layer": Column("integer"),
+        "passages": Column("integer"),
+        "measure": Column("text"),
+        "effect": Column("number", "the true difference", "share"),
+        "power": Column("number", "probability that the 95 % interval excludes 0", "share"),
+    }
+
+    def spec(self, config: Config) -> PowerSpec:
+        return PowerSpec(effects=[0.01, 0.02, 0.05])
+
+    def needs(self, config: Config) -> Mapping[str, Needed]:
+        return {"findings": Findings(self.study)}

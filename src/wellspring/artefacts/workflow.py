@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Iterable
 from dataclasses import replace
+from pathlib import PurePath
 from typing import Any
 
+from wellspring.artefacts.base import Artefact
 from wellspring.artefacts.plan import Plan, lines
 from wellspring.artefacts.registry import find
 
 
 def replan(workflow: Any, plan: Plan, say: Callable[[str], None]) -> set[str]:
-    """Turn off what Snakemake goes by, and force the files that say something else; gives these.
+    """Turn off what Snakemake goes by, and force the files that say something else; gives all whose
+    dates count: these, and those below what the user forces.
 
     workflow: Snakemake's, while it builds its graph: its settings are not known earlier, and what
     has to run is worked out later. A job that a kill left incomplete is made again without being
@@ -20,14 +24,28 @@ def replan(workflow: Any, plan: Plan, say: Callable[[str], None]) -> set[str]:
     from snakemake.settings.types import RerunTrigger
 
     settings = workflow.dag_settings
-    named = [find(str(target)) for target in settings.targets]
-    roots = [each for each in named if each is not None] if settings.targets else plan.ends()
+    roots = [*plan.ends(), *_named(settings.targets)]
     stale = plan.stale(roots)
     for line in lines(stale):
         say(line)
     workflow.dag_settings = replace(
         settings, rerun_triggers=frozenset({RerunTrigger.MTIME}), force_incomplete=True
     )
-    again = {path for each in stale for path in each.artefact.files}
-    workflow.dag.forcefiles.update(again)
-    return again
+    differ = {path for each in stale for path in each.artefact.files}
+    workflow.dag.forcefiles.update(differ)
+    asked = [*settings.forcerun, *(settings.targets if settings.forcetargets else ())]
+    below = plan.below(roots, _named(asked), map(str, asked))
+    return differ | {path for each in below for path in each.files}
+
+
+def _named(names: Iterable[Any]) -> list[Artefact]:
+    """The artefacts that paths lead to, by any of their files."""
+    artefacts = []
+    for name in names:
+        path = PurePath(os.path.relpath(str(name)))
+        # CSV and PDF lie beside the file that says what it is.
+        for suffix in (path.suffix, ".parquet", ".png"):
+            if path.suffix and (artefact := find(str(path.with_suffix(suffix)))) is not None:
+                artefacts.append(artefact)
+                break
+    return artefacts

@@ -102,6 +102,8 @@ def _attributions(
 
     if kind == "gradient-x-activation":
         return InputXGradient(forward).attribute(z.clone().requires_grad_())
+    if kind not in COMPLETE:
+        raise ValueError(f"{kind}: no attributions are written for this method")
     return IntegratedGradients(forward).attribute(
         z,
         baselines=start,

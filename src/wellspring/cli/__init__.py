@@ -92,6 +92,8 @@ class _Lazy(click.Group):
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Steps"):
             formatter.write_dl(list(SUMMARIES.items()))
+        formatter.write_paragraph()
+        formatter.write_text("Tables of a study have commands, too: `wellspring artefacts`.")
 
 
 @click.group(cls=_Lazy)

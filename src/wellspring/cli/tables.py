@@ -6,12 +6,11 @@ import importlib
 from pathlib import Path
 
 import click
-import polars as pl
 
-from wellspring import shards
-from wellspring.artefacts import kinds
+from wellspring.artefacts import find, kinds
 from wellspring.artefacts.tables import Table
 from wellspring.cli.step import Job, step
+from wellspring.errors import ConfigError
 
 
 def command(name: str) -> click.Command | None:
@@ -27,7 +26,10 @@ def command(name: str) -> click.Command | None:
         given = {}
         for each in inputs:
             label, _, path = each.partition("=")
-            given[label] = pl.from_arrow(shards.read(Path(path)))
+            artefact = find(path)
+            if artefact is None or label in given:
+                raise ConfigError(f"{each}: give each name once, and a path below results/")
+            given[label] = type(artefact).read(Path(path))
         module, _, function = kind.function.partition(":")
         build = getattr(importlib.import_module(f"wellspring.{module}"), function)
         kind.write(table, build(**given, **job.spec.model_dump()), job.provenance("polars"))

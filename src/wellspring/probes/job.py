@@ -188,6 +188,8 @@ class _Job:
         """What a cosine gives all candidates, [S, K+1]."""
         if name == "cosine":
             return self._raw_cosines[0].cpu().numpy()
+        if name != "cosine-standardised":
+            raise ValueError(f"{name}: no scores are written for this kind")
         return self._cosine(self.standard, self.data.query_rows[None])[0].cpu().numpy()
 
     def _cosine(self, vectors: Vectors, query_rows: np.ndarray) -> torch.Tensor:

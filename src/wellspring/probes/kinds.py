@@ -139,6 +139,8 @@ def build(name: str, task: Task, settings: ProbeSettings, batch: int) -> Probe:
         # Measured: a table row costs about half of what a sample's gathered features cost.
         shared = len(task.passages) <= 2 * batch
         return ConcatByTable(task) if shared else ConcatDirect(task)
+    if kind not in ("passage-scorer", "interaction"):
+        raise ValueError(f"{name}: no probe is written for this kind")
     # A score reads a vector once, in the table or in a sample's differences.
     shared = len(task.passages) <= (task.sizes[2] - 1) * batch
     scorer = ScorerByTable if shared else ScorerDirect

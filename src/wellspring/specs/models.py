@@ -6,8 +6,9 @@ import hashlib
 import re
 from pathlib import Path
 
-from wellspring.config import Architecture, Config, Encoder, Model
+from wellspring.config import Architecture, Config, Encoder, Model, checkpoints
 from wellspring.config.vocabulary import Dtype, Pooling, Side, Storage
+from wellspring.errors import ModelError
 from wellspring.specs.base import Spec
 
 
@@ -127,17 +128,23 @@ def embed(config: Config, encoder: str, dataset: str, side: Side, shard: int | s
 
 
 def checkpoint_files(config: Config, name: str) -> list[str]:
-    """The files that a model is made from; none of a package, whose version is locked."""
+    """The files that a model is made from; none of a package that is not installed."""
     entry = config.models[name]
     if entry.scheme == "random":
         entry = config.models[entry.place]
     patterns = ("*.safetensors", "*.json", "*.txt", "*.model", "*.bin", "[0-9]*_*/config.json")
-    found = []
+    files = []
     for source in filter(None, (entry.source, entry.adapter)):
-        scheme, _, place = source.partition(":")
+        scheme, _, name = source.partition(":")
         if scheme == "hub":
-            found.append(f"results/models/hub/{checkpoint(source)}/fetched.json")
-        elif scheme == "path":
-            paths = (path for pattern in patterns for path in Path(place).glob(pattern))
-            found.extend(sorted(map(str, paths)))
-    return found
+            files.append(f"results/models/hub/{checkpoint(source)}/fetched.json")
+            continue
+        folder = Path(name)
+        if scheme == "package":
+            try:
+                folder = checkpoints.locate(source)
+            except ModelError:
+                continue
+        paths = (path for pattern in patterns for path in folder.glob(pattern))
+        files.extend(sorted(map(str, paths)))
+    return files
