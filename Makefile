@@ -58,4 +58,4 @@ clean:
 	rm -rf .venv site .coverage .pytest_cache .ruff_cache .hypothesis .snakemake \
 	  results/datasets results/models \
 	  results/embeddings results/probes results/attributions results/activations results/ablations \
-	  results/removals results/studies results/logs results/benchmarks
+	  results/removals results/studies results/logs results/benchmarks results/.digests.json

@@ -132,7 +132,6 @@ def test_what_is_forced_takes_along_what_is_made_from_it(study):
     planned = study.planned("--forcerun", "results/models/fresh/model.json")
     assert planned["model"] == 1 and planned["embed"] == 2 and planned["findings"] == 1
     assert study.planned("--forcerun", "embed")["embed"] == 4
-    assert study.planned("--forcerun", "findings", "--", "all")["findings"] == 1
 
 
 @pytest.mark.parametrize(

@@ -41,7 +41,7 @@ def test_every_job_leaves_a_log_that_ends_with_its_cost(finished):
 def test_clean_removes_what_a_study_leaves(finished):
     recipe = (ROOT / "Makefile").read_text().partition("clean:")[2]
     left = {path.name for path in (finished.folder / "results").iterdir()}
-    assert left <= set(re.findall(r"results/(\w+)", recipe))
+    assert left <= set(re.findall(r"results/([\w.]+)", recipe))
 
 
 def test_a_second_run_has_nothing_to_do(finished):
