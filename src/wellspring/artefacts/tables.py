@@ -38,7 +38,7 @@ class PowerSpec(Spec):
     """The true differences whose visibility is asked for."""
 
     effects: list[float]
-    """Shares."""
+    """In the unit of each measure."""
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ class Power(Table):
         "layer": Column("integer"),
         "passages": Column("integer"),
         "measure": Column("text"),
-        "effect": Column("number", "the true difference", "share"),
+        "effect": Column("number", "the true difference, in the unit of the measure"),
         "power": Column("number", "probability that the 95 % interval excludes 0", "share"),
     }
 
