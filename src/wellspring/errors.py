@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
 
 class WellspringError(Exception):
     """A user's error: one line that names the key, file or line and says what to do.
@@ -28,3 +32,12 @@ class DownloadError(WellspringError):
 
 class StaleArtefact(WellspringError):
     """A result file is truncated, foreign or older than what it is asked to stand for."""
+
+
+@contextmanager
+def about(path: Path) -> Iterator[None]:
+    """Let an error of science, which knows no path, begin with the file that it is about."""
+    try:
+        yield
+    except WellspringError as error:
+        raise type(error)(f"{path}: {error}") from None

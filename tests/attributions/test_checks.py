@@ -264,7 +264,7 @@ def test_a_paraphrase_is_attributed_under_its_query_s_id(checked, tmp_path):
     folder = tmp_path / "attributions"
     place = Path("tiny/questions/query")
     plain = setting.shard(setting.scored(folder / "plain" / place, "plain"), 1)
-    with pytest.raises(WellspringError, match=r"^no query has a paraphrase, which"):
+    with pytest.raises(WellspringError, match=r"texts\.parquet: no query has a paraphrase, which"):
         setting.scored(folder / "reworded" / place, "reworded")
     ids = plain["text_id"].to_list()
     wordings = {text: f"tell me of {number}" for number, text in enumerate(ids[1:])}

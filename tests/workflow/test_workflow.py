@@ -99,6 +99,17 @@ def test_a_job_refuses_a_foreign_shard_with_the_command_that_mends_it(study):
     assert study.planned() == {}
 
 
+def test_the_findings_refuse_the_probes_of_another_retriever(study):
+    results = study.folder / "results"
+    outcome = "questions/layer-02/passages-3.parquet"
+    shutil.copyfile(results / "probes/fresh" / outcome, results / "probes/tiny" / outcome)
+    config = parse(yaml.safe_load((study.folder / "config.yaml").read_text()))
+    tables = [study.folder / f"{name}.parquet" for name in ("table", "training")]
+    spec = specs.findings(config).canonical()
+    with pytest.raises(StaleArtefact, match=f"tiny/{outcome}: was made with another spec"):
+        command("findings", *tables, "--results", results, "--spec", spec)
+
+
 def test_a_job_refuses_a_truncated_shard(study):
     path = study.folder / "results/embeddings/tiny/questions/passage/shard-000.parquet"
     content = path.read_bytes()

@@ -17,7 +17,7 @@ from wellspring.artefacts.checkpoints import loaders, verify
 from wellspring.artefacts.datasets import Samples, Texts
 from wellspring.budgets import TOKENS
 from wellspring.cli.step import Job, batched, step
-from wellspring.errors import WellspringError
+from wellspring.errors import WellspringError, about
 
 if TYPE_CHECKING:
     from wellspring.attributions import ablation
@@ -49,7 +49,8 @@ def ablate(
     stored = scores.checked(folder, whole, spec.layers, weights=own.digest, texts=digests)
     ids, of_sublayers = scores.first(stored, whole.sublayers, spec.texts)
     drawn = Samples.read(samples, spec.samples, texts=digests)
-    rows = _with_samples(ids, Texts.read(texts), drawn, whole)
+    with about(texts):
+        rows = _with_samples(ids, Texts.read(texts), drawn, whole)
     facts = {"texts": len(rows), "texts_without_a_sample_left_out": len(ids) - len(rows)}
     for line in scores.said(stored):
         job.say(line)

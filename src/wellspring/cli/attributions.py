@@ -18,7 +18,7 @@ from wellspring.artefacts.datasets import Qrels, Samples, Texts
 from wellspring.budgets import ATTRIBUTED as WINDOW
 from wellspring.budgets import SCORES, TOKENS
 from wellspring.cli.step import Job, batched, step
-from wellspring.errors import WellspringError
+from wellspring.errors import WellspringError, about
 
 if TYPE_CHECKING:
     from wellspring.attributions.fused import AttributedTexts
@@ -104,7 +104,8 @@ def _selected(
     else:
         samples = Samples.read(judgements, whole.samples, texts=digests)
         selected = selection.with_samples(everything, samples, side, whole.texts, whole.seed)
-    return selection.worded(selected, everything, whole.text)
+    with about(texts):
+        return selection.worded(selected, everything, whole.text)
 
 
 def _neurons(backbone: Backbone, spec: specs.AttributeSpec) -> dict[str, int]:

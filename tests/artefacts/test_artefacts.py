@@ -1,0 +1,80 @@
+"""Classes of result files: their columns, their paths, and what of a source enters a key."""
+
+from __future__ import annotations
+
+import json
+
+import polars as pl
+import pytest
+
+from benchmarks import studies
+from wellspring import shards
+from wellspring.artefacts import Plan, find, kinds, provenance
+from wellspring.artefacts.datasets import Download, Qrels
+from wellspring.artefacts.models import Model
+from wellspring.artefacts.sources import Digests
+
+QRELS = pl.DataFrame({"split": ["test"], "query_id": ["q"], "text_id": ["p"], "grade": [1]})
+
+
+@pytest.mark.parametrize(
+    ("table", "message"),
+    [
+        (QRELS.with_columns(more=pl.lit(1)), "Qrels.more: .* no such column is named"),
+        (QRELS.cast({"grade": pl.String}), "Qrels.grade: .* integer is named"),
+        (QRELS.drop("split"), "Qrels: lacks split"),
+    ],
+    ids=["unknown", "type", "missing"],
+)
+def test_a_table_with_other_columns_is_not_written(tmp_path, table, message):
+    with pytest.raises(ValueError, match=message):
+        Qrels.write(tmp_path / "x.parquet", table, shards.Provenance({"step": "qrels"}))
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_column_without_any_value_is_written(tmp_path):
+    table = QRELS.with_columns(grade=pl.lit(None))
+    Qrels.write(tmp_path / "x.parquet", table, shards.Provenance({"step": "qrels"}))
+    assert Qrels.read(tmp_path / "x.parquet").equals(table)
+
+
+def test_every_file_of_a_study_is_found_by_its_path():
+    plan = Plan(studies.read([studies.ROOT / "studies" / "methods.yaml"]))
+    artefacts = list(plan.closure(plan.ends()))
+    assert len({type(artefact) for artefact in artefacts}) > len(kinds()) // 2
+    assert all(find(artefact.place) == artefact for artefact in artefacts)
+
+
+def test_a_fetched_file_that_was_replaced_is_seen(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    fetched = Download("questions", "train.json")
+    path = tmp_path / fetched.files[1]
+    path.parent.mkdir(parents=True)
+    path.write_text("fetched")
+    digests = Digests(tmp_path / "digests.json")
+    size, _, sha256 = digests.of(path).partition(":")
+    facts = {"size": int(size), "sha256": sha256}
+    assert fetched.harmed(facts, digests) is None
+    path.write_text("another")
+    assert "holds something else than was fetched" in fetched.harmed(facts, digests)
+
+
+def test_a_package_s_weights_enter_the_key(monkeypatch):
+    config = studies.read()
+    before = Plan(config).key(Model("minilm"))
+    of = Digests.of
+
+    def other(self, path):
+        return "other" if path.name == "model.safetensors" else of(self, path)
+
+    monkeypatch.setattr(Digests, "of", other)
+    assert Plan(config).key(Model("minilm")) != before
+
+
+@pytest.mark.parametrize("content", ["[]", "{", '{"identity": []}', ""])
+def test_a_file_that_says_nothing_of_itself_stops_nothing(tmp_path, content):
+    path = tmp_path / "model.json"
+    path.write_text(content)
+    assert provenance.read(path) is None
+    path.write_text(json.dumps({"identity": {"step": "model"}, "key": "k"}))
+    assert provenance.read(path).key == "k"
