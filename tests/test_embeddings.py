@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 import transformers
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from tokenizers import Tokenizer, processors
 from transformers.models.bert.tokenization_bert_legacy import BertTokenizerLegacy
@@ -176,6 +176,7 @@ def cut_by_hand(tokenizer, text, template, room, side):
     text=st.text(alphabet="ab w19.é😀\n", max_size=60),
     words=st.lists(st.sampled_from([*WORDS, "unbelievable", "1234567", "naïve"]), max_size=30),
 )
+@example(text="é111😀😀1111é", words=["w10", "unbelievable"])
 @settings(max_examples=25)
 def test_the_text_is_cut_and_the_template_is_not(tokenizers, name, template, side, text, words):
     tokenizer, text = tokenizers[name], f"{text} {' '.join(words)}"
@@ -198,8 +199,7 @@ def test_the_text_is_cut_and_the_template_is_not(tokenizers, name, template, sid
         return
     expected = tuple(cut_by_hand(tokenizer, text, template, length, side))
     # Between two edges of tokens a cut may give other tokens, and more of them.
-    # A character has up to four bytes, and is cut as a whole.
-    assert len(expected) - len(found) <= (4 if name == "bytes" else 2)
+    assert len(expected) - len(found) <= (3 if name == "bytes" else 2)
     parts = (text[:end] if side == "right" else text[end:] for end in range(len(text) + 1))
     rests = (tokenizer(template.replace("{text}", part))["input_ids"] for part in parts)
     assert found in map(tuple, rests)

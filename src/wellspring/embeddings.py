@@ -78,7 +78,7 @@ def tokenise(
         for row, tokens in enumerate(ids)
         if len(tokens) > room
     }
-    for row, tokens in _cut(tokenizer, texts, cuts, before, after, room):
+    for row, tokens in _cut(tokenizer, texts, cuts, before, after, room, least):
         ids[row] = tokens
     if appended:
         return [tuple(row) if row and row[-1] == last else (*row, last) for row in ids]
@@ -113,10 +113,12 @@ def _cut(
     before: str,
     after: str,
     room: int,
+    least: int,
 ) -> Iterator[tuple[int, Sequence[int]]]:
     """Token ids of the texts, each cut to as much as fits.
 
-    cuts: of each text, how many characters may stay, rising."""
+    cuts: of each text, how many characters may stay, rising. least: tokens of the template alone.
+    """
     pending = {row: len(count) - 1 for row, count in cuts.items()}
     while pending:
         written = []
@@ -132,7 +134,9 @@ def _cut(
             tried.items(), tokenizer(written)["input_ids"], strict=True
         ):
             if (excess := len(tokens) - room) > 0:
-                pending[row] = max(0, index - excess)
+                # The first cut may hold a character whose other tokens lie beyond it.
+                nearest = max(index - excess, room - least)
+                pending[row] = max(0, min(index - 1, nearest))
             else:
                 yield row, tokens
 
