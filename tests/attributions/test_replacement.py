@@ -106,7 +106,7 @@ def test_the_pool_is_bounded_and_drawn_by_the_texts_alone(loaded, monkeypatch):
     few = watched(backbone)
     np.testing.assert_array_equal(few.owners, every.owners[:5])
     taken = 4 * sum(len(each.mean) for each in every.outputs.values())
-    monkeypatch.setattr(replacement, "HELD", 3 * taken + 1)
+    monkeypatch.setattr(replacement, "POOL_BYTES", 3 * taken + 1)
     assert len(watched(backbone).owners) == 3
     for place, outputs in few.outputs.items():
         np.testing.assert_allclose(outputs.pool, every.outputs[place].pool[:5], atol=2e-5)

@@ -21,7 +21,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from wellspring.attributions.replacement import Place, Replacement, runs, zero
+from wellspring.attributions.replacement import Location, Replacement, runs, zero
 from wellspring.config.attributions import MATCHED
 from wellspring.config.vocabulary import Choice, Pooling, Side, Similarity, SublayerName
 from wellspring.embeddings import Padding, Tokens, padded, padding_of
@@ -32,7 +32,7 @@ from wellspring.models.load import Backbone
 from wellspring.pooling import pool
 from wellspring.randomness import generator
 
-Masks = Mapping[Place, np.ndarray]
+Masks = Mapping[Location, np.ndarray]
 """Block and sub-layer → what is ablated, bool [texts, neurons]."""
 
 
@@ -161,7 +161,7 @@ def ablated(
     masks: Masks,
     budget: int = 2048,
     widths: Sequence[int] | None = None,
-    replacements: Mapping[Place, Replacement] | None = None,
+    replacements: Mapping[Location, Replacement] | None = None,
 ) -> np.ndarray:
     """Vectors of the texts, before any normalisation, without the masked neurons.
 

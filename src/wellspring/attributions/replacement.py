@@ -29,7 +29,7 @@ from wellspring.models.architecture import sublayer
 from wellspring.models.load import Backbone
 from wellspring.randomness import generator, key
 
-Place = tuple[int, SublayerName]
+Location = tuple[int, SublayerName]
 """Block (1 … layers) and sub-layer."""
 
 Replacement = Callable[[Sequence[int], int], torch.Tensor]
@@ -38,7 +38,7 @@ Replacement = Callable[[Sequence[int], int], torch.Tensor]
 POOLED = 256
 """Tokens that outputs are resampled from."""
 
-HELD = 256 << 20
+POOL_BYTES = 256 << 20
 """Bytes that their outputs may take; a model that would need more gets fewer tokens."""
 
 
@@ -58,7 +58,7 @@ class Outputs:
 class Watched:
     """A pass of texts through the model."""
 
-    outputs: Mapping[Place, Outputs]
+    outputs: Mapping[Location, Outputs]
     owners: np.ndarray
     """The text that each of the pool's tokens comes from [tokens]."""
 
@@ -125,22 +125,22 @@ def watch(
 
     tokens, budget, widths: as for `ablation.ablated`. ids: the texts'. The pool is the first POOLED
     of all tokens in the order of a hash of (seed, id, position), or fewer, so that it takes at most
-    HELD bytes. Padding does not count. Raises ModelError where the output map does not
+    POOL_BYTES bytes. Padding does not count. Raises ModelError where the output map does not
     take what an inner sub-layer gives.
     """
-    taps: dict[Place, _Tap] = {
+    taps: dict[Location, _Tap] = {
         (layer, name): _Tap.of(backbone, layer, name) for layer in layers for name in names
     }
     taken = 4 * sum(tap.neurons for tap in taps.values())
-    pool = _pool(tokens, ids, seed, max(1, min(POOLED, HELD // taken)))
+    pool = _pool(tokens, ids, seed, max(1, min(POOLED, POOL_BYTES // taken)))
     owners = np.array([row for row, _ in pool])
-    outputs: dict[Place, Outputs] = {
+    outputs: dict[Location, Outputs] = {
         location: tap.empty(len(tokens), len(pool)) for location, tap in taps.items()
     }
     padding = padding_of(backbone, pooling)
     for rows, least in runs(tokens, widths, budget):
 
-        def run(part: list[int], least: int = least) -> dict[Place, _Seen]:
+        def run(part: list[int], least: int = least) -> dict[Location, _Seen]:
             ids_, mask = padded(
                 backbone, [tokens[row] for row in part], replace(padding, least=least)
             )
@@ -226,27 +226,27 @@ tokens [tokens, neurons], and magnitudes [texts, neurons]."""
 @torch.inference_mode()
 def _seen(
     backbone: Backbone,
-    taps: Mapping[Place, _Tap],
+    taps: Mapping[Location, _Tap],
     ids: torch.Tensor,
     mask: torch.Tensor,
     picks: Sequence[tuple[int, int]],
-) -> dict[Place, _Seen]:
+) -> dict[Location, _Seen]:
     """The outputs of one batch. picks: texts and positions of the pool's tokens among it."""
     present = mask.to(torch.float32).unsqueeze(-1)
     share = present / present.sum(dim=1, keepdim=True)
     rows = torch.tensor([row for row, _ in picks], dtype=torch.long)
     # A text may begin behind padding.
     columns = mask.int().argmax(dim=1).cpu()[rows] + torch.tensor([at for _, at in picks]).long()
-    sums: dict[Place, tuple[torch.Tensor, torch.Tensor]] = {}
-    sizes: dict[Place, torch.Tensor] = {}
+    sums: dict[Location, tuple[torch.Tensor, torch.Tensor]] = {}
+    sizes: dict[Location, torch.Tensor] = {}
 
     # Each output is reduced as soon as it appears: all of them together would be too large.
-    def note(location: Place, outputs: torch.Tensor) -> None:
+    def note(location: Location, outputs: torch.Tensor) -> None:
         own = outputs[..., taps[location].columns].float()
         total = (own * present.to(own)).sum(dim=(0, 1), dtype=torch.float64)
         sums[location] = (total, own[rows.to(own.device), columns.to(own.device)])
 
-    def size(location: Place, inner: torch.Tensor, outputs: torch.Tensor) -> None:
+    def size(location: Location, inner: torch.Tensor, outputs: torch.Tensor) -> None:
         own = taps[location]
         if own.linear is own.output:
             activation, weight = outputs.float(), 1.0
@@ -267,7 +267,7 @@ def _seen(
             hooks.callback(own.linear.register_forward_hook(noted).remove)
             hooks.callback(own.output.register_forward_hook(sized).remove)
         backbone.states(ids, mask)
-    seen: dict[Place, _Seen] = {}
+    seen: dict[Location, _Seen] = {}
     for location in taps:
         total, pooled, magnitude = (
             part.cpu().numpy() for part in (*sums[location], sizes[location])

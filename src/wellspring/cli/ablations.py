@@ -22,7 +22,7 @@ from wellspring.errors import WellspringError, about
 if TYPE_CHECKING:
     from wellspring.attributions import ablation
     from wellspring.attributions.ranking import Ranked
-    from wellspring.attributions.replacement import Place, Replacement, Watched
+    from wellspring.attributions.replacement import Location, Replacement, Watched
     from wellspring.models.load import Backbone
 
 
@@ -67,7 +67,7 @@ def ablate(
     ablated = _Texts.of(backbone, rows, whole, scores.positions(stored), budget)
     frame = pl.concat(_ablations(ablated, of_sublayers, ranked, spec))
     job.counts(facts)
-    made = job.provenance(
+    provenance = job.provenance(
         *("torch", "transformers"),
         facts=facts,
         circumstances={"device": job.device},
@@ -75,7 +75,7 @@ def ablate(
         candidates=other.digest,
         samples=dict(Samples.check(samples).identity),
     )
-    Ablations.write(table, frame, made)
+    Ablations.write(table, frame, provenance)
 
 
 def _with_samples(
@@ -133,7 +133,7 @@ class _Texts:
     def vectors(
         self,
         masks: ablation.Masks,
-        replacements: Mapping[Place, Replacement] | None = None,
+        replacements: Mapping[Location, Replacement] | None = None,
         copies: int = 1,
     ) -> np.ndarray:
         """[copies, texts, hidden]"""
@@ -177,13 +177,13 @@ def _ablations(
     (whole,), watched = texts.vectors({}), texts.watched(spec)
     replaced = _replacements(texts, watched, spec)
     for sublayer in spec.attribution.sublayers:
-        places: list[Place] = [(layer, sublayer) for layer in spec.layers]
-        of_layers = [of_sublayers[place] for place in places]
+        locations: list[Location] = [(layer, sublayer) for layer in spec.layers]
+        of_layers = [of_sublayers[location] for location in locations]
         width = of_layers[0].shape[1]
         if spec.match == "layer":
-            strata = ablation.layers_of(len(texts.ids), len(places), width)
+            strata = ablation.layers_of(len(texts.ids), len(locations), width)
         else:
-            strata = ablation.magnitudes_of([watched.outputs[p].magnitude for p in places])
+            strata = ablation.magnitudes_of([watched.outputs[p].magnitude for p in locations])
         flat = np.concatenate(of_layers, axis=1)
         for neurons in spec.neurons:
             choices = ablation.chosen(flat, strata, texts.ids, neurons, spec.seed, spec.draws)
@@ -206,12 +206,12 @@ def _ablations(
 
 def _replacements(
     texts: _Texts, watched: Watched, spec: specs.AblateSpec
-) -> dict[str, dict[Place, Replacement]]:
+) -> dict[str, dict[Location, Replacement]]:
     """What takes an output's place, for each way other than zero."""
     from wellspring.attributions import replacement
     from wellspring.embeddings import padding_of
 
-    replacements: dict[str, dict[Place, Replacement]] = {}
+    replacements: dict[str, dict[Location, Replacement]] = {}
     if "mean" in spec.by:
         replacements["mean"] = {p: replacement.mean(each) for p, each in watched.outputs.items()}
     if "resample" in spec.by:
@@ -222,8 +222,8 @@ def _replacements(
             for layer in spec.layers
         }
         replacements["resample"] = {
-            place: replacement.resampled(each, donors[place[0]], left)
-            for place, each in watched.outputs.items()
+            location: replacement.resampled(each, donors[location[0]], left)
+            for location, each in watched.outputs.items()
         }
     return replacements
 
