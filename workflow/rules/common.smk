@@ -22,7 +22,7 @@ try:
     own = Path(workflow.basedir) / "config.yaml"
     files = [own, *(path for path in map(Path, workflow.configfiles) if path != own)]
     study = configuration.parse(configuration.anchor(config, files))
-    configuration.check_places(study)
+    configuration.check_paths(study)
     configuration.check_checkpoints(study, specs.fetched)
 except ConfigError as error:
     raise WorkflowError(f"the configuration cannot be used:\n{error}") from None

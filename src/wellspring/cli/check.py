@@ -36,7 +36,7 @@ def check(overlays: tuple[Path, ...], own: Path) -> None:
     for content in contents:
         update_config(merged, dict(content))
     study = configuration.parse(configuration.anchor(merged, files))
-    configuration.check_places(study)
+    configuration.check_paths(study)
     configuration.check_checkpoints(study, specs.fetched)
     for line in configuration.notes(study, contents):
         click.echo(f"Note: {line}.")

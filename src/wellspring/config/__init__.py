@@ -17,7 +17,7 @@ from wellspring.config.files import read
 from wellspring.config.fitting import check_checkpoints
 from wellspring.config.models import ARCHITECTURES, Architecture, Encoder, Model
 from wellspring.config.notes import notes
-from wellspring.config.paths import anchor, check_places, local_places
+from wellspring.config.paths import anchor, check_paths, local_paths
 from wellspring.config.study import LAYERLESS, Findings, Probing
 
 __all__ = [
@@ -45,8 +45,8 @@ __all__ = [
     "Splits",
     "anchor",
     "check_checkpoints",
-    "check_places",
-    "local_places",
+    "check_paths",
+    "local_paths",
     "notes",
     "parse",
     "read",

@@ -29,8 +29,8 @@ TYPES = {name: name for name in ARCHITECTURES} | {
 
 def locate(source: str, holds: str = "config.json") -> Path:
     """The folder of a `package:` or `path:` source; ModelError where it does not hold that file."""
-    scheme, _, place = source.partition(":")
-    folder = _package_folder(place) if scheme == "package" else Path(place)
+    scheme, _, reference = source.partition(":")
+    folder = _package_folder(reference) if scheme == "package" else Path(reference)
     if not (folder / holds).is_file():
         raise ModelError(f"{source}: {folder} holds no {holds}")
     return folder
@@ -76,8 +76,8 @@ def _package_folder(package: str) -> Path:
     if spec is None or not spec.submodule_search_locations:
         raise ModelError(f"package:{package}: no such package is installed")
     root = Path(next(iter(spec.submodule_search_locations)))
-    found = sorted([*root.glob("config.json"), *root.glob("*/config.json")])
-    found = [path.parent for path in found if any(path.parent.glob("*.safetensors"))]
-    if len(found) != 1:
-        raise ModelError(f"package:{package}: carries {len(found)} checkpoints, not one")
-    return found[0]
+    configs = sorted([*root.glob("config.json"), *root.glob("*/config.json")])
+    folders = [path.parent for path in configs if any(path.parent.glob("*.safetensors"))]
+    if len(folders) != 1:
+        raise ModelError(f"package:{package}: carries {len(folders)} checkpoints, not one")
+    return folders[0]

@@ -83,8 +83,8 @@ def _paths(config: Config) -> Iterable[tuple[str, str]]:
         yield f"models.{name}.adapter", model.adapter or ""
     for name, dataset in config.datasets.items():
         source = getattr(dataset, "source", "")
-        for place in source.values() if isinstance(source, Mapping) else [source]:
-            yield f"datasets.{name}.source", place
+        for address in source.values() if isinstance(source, Mapping) else [source]:
+            yield f"datasets.{name}.source", address
         yield f"datasets.{name}.lock", getattr(dataset, "lock", "")
     if config.study.published:
         yield "study.published.source", config.study.published.source
@@ -112,16 +112,16 @@ def _model_problems(config: Config, name: str) -> Iterable[str]:
             f"models.{name}.trained_blocks: must be below layers ({model.layers}), "
             "or nothing is fresh"
         )
-    base = config.models.get(model.place)
+    base = config.models.get(model.reference)
     if base is None:
-        yield f"models.{name}.source: {unknown('model', model.place, config.models)}"
+        yield f"models.{name}.source: {unknown('model', model.reference, config.models)}"
     elif base.scheme == "random":
-        yield f"models.{name}.source: {model.place!r} is itself random: name what it copies"
+        yield f"models.{name}.source: {model.reference!r} is itself random: name what it copies"
     else:
         for key in ("layers", "architecture"):
             there = getattr(base, key)
             if getattr(model, key) != there:
-                yield f"models.{name}.{key}: differs from {model.place!r}, which has {there!r}"
+                yield f"models.{name}.{key}: differs from {model.reference!r}, which has {there!r}"
     if model.adapter:
         yield f"models.{name}.adapter: fresh weights take no adapter"
 
@@ -149,16 +149,16 @@ def _dataset_problems(name: str, dataset: Dataset) -> Iterable[str]:
     yield from _twice(f"datasets.{name}", dataset, ["lexical"])
     source: Any = getattr(dataset, "source", None)
     splits: Mapping[str, str] = source if isinstance(source, Mapping) else {}
-    places: list[str] = [*splits.values()] or [str(source or "")]
+    addresses: list[str] = [*splits.values()] or [str(source or "")]
     for split in splits:
         if split not in PUBLISHED:
             yield f"datasets.{name}.source.{split}: no split; it is one of {', '.join(PUBLISHED)}"
-    for place in places:
-        if place.startswith("hub:") and dataset.format != "table":
-            yield f"datasets.{name}.source: hub: is read by format table alone, got {place!r}"
-        elif place.startswith("hub:") and not re.fullmatch(HUB, place):
-            yield f"datasets.{name}.source: must be hub:OWNER/NAME@REVISION, got {place!r}"
-        elif place.startswith(REMOTE) and dataset.format in FOLDERS:
+    for address in addresses:
+        if address.startswith("hub:") and dataset.format != "table":
+            yield f"datasets.{name}.source: hub: is read by format table alone, got {address!r}"
+        elif address.startswith("hub:") and not re.fullmatch(HUB, address):
+            yield f"datasets.{name}.source: must be hub:OWNER/NAME@REVISION, got {address!r}"
+        elif address.startswith(REMOTE) and dataset.format in FOLDERS:
             yield f"datasets.{name}.source: a folder cannot be fetched: unpack it and name its path"
     for key, one in (("sha256", "digest"), ("size", "number")):
         given = getattr(dataset, key, None)
@@ -299,8 +299,8 @@ def _wording_problems(config: Config, attribute: Attributing) -> Iterable[str]:
     for name in attribute.attributions:
         entry = config.attributions.get(name)
         for dataset in attribute.datasets if entry and entry.text == "paraphrase" else []:
-            found = config.datasets.get(dataset)
-            if found and found.format != "jsonl":
+            dataset_entry = config.datasets.get(dataset)
+            if dataset_entry and dataset_entry.format != "jsonl":
                 yield (
                     f"attributions.{name}.text: dataset {dataset!r} has no paraphrases (format "
                     "jsonl may have some): attribute shortened texts instead, with query_length "

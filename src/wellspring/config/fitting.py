@@ -28,8 +28,8 @@ def check_checkpoints(config: Config, fetched: Callable[[str], Path]) -> None:
     known: dict[str, dict[str, int | None]] = {}
     for name in dict.fromkeys(config.encoders[encoder].model for encoder in encoders):
         source = _source(config, name)
-        scheme, _, place = source.partition(":")
-        folder = fetched(source) if scheme == "hub" else Path(place)
+        scheme, _, reference = source.partition(":")
+        folder = fetched(source) if scheme == "hub" else Path(reference)
         if scheme == "package":
             try:
                 folder = checkpoints.locate(source)
@@ -85,7 +85,7 @@ def _ablated(config: Config, known: Mapping[str, Mapping[str, int | None]]) -> I
 
 def _source(config: Config, name: str) -> str:
     entry = config.models[name]
-    return config.models[entry.place].source if entry.scheme == "random" else entry.source
+    return config.models[entry.reference].source if entry.scheme == "random" else entry.source
 
 
 def _content(folder: Path) -> Mapping[str, Any] | None:

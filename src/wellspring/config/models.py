@@ -133,7 +133,7 @@ class Model(Strict):
         return self.source.partition(":")[0]
 
     @property
-    def place(self) -> str:
+    def reference(self) -> str:
         """The part of the source behind the colon."""
         return self.source.partition(":")[2]
 

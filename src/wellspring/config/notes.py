@@ -20,7 +20,7 @@ def notes(config: Config, files: Sequence[Mapping[str, Any]]) -> list[str]:
     encoders = {*config.encoders_used()}
     models = {config.encoders[name].model for name in encoders}
     used = {
-        "models": {*models, *(config.models[name].place for name in models)},
+        "models": {*models, *(config.models[name].reference for name in models)},
         "encoders": encoders,
         "retrievers": retrievers,
         "datasets": {*config.datasets_used()},

@@ -76,7 +76,7 @@ Layers = list[tuple[Path, Mapping[str, Any]]]
 
 def _inherited(raw: Mapping[str, Any], layers: Layers) -> tuple[Mapping[str, Any], Layers]:
     """Without what a file does not inherit: from the last that says `inherit: false` on."""
-    alone = [place for place, (_, content) in enumerate(layers) if content.get("inherit") is False]
+    alone = [index for index, (_, content) in enumerate(layers) if content.get("inherit") is False]
     if not alone:
         return raw, layers
     given = _beyond(raw, _merged(content for _, content in layers))
@@ -109,28 +109,28 @@ def _beyond(raw: Mapping[str, Any], merged: Mapping[str, Any]) -> dict[str, Any]
     return beyond
 
 
-def check_places(config: Config) -> None:
-    """Raise ConfigError, a line each, for places that the study reads and that are not there.
+def check_paths(config: Config) -> None:
+    """Raise ConfigError, a line each, for paths that the study reads and that are not there.
 
     Snakemake alone would not: it takes results that exist for results of the file that is named.
     """
     problems = []
     for name in config.datasets_used():
-        for path in local_places(config.datasets[name]):
+        for path in local_paths(config.datasets[name]):
             if not path.exists():
                 problems.append(f"datasets.{name}.source: {path} does not exist")
     for encoder in config.encoders_used():
         name = config.encoders[encoder].model
         entry = config.models[name]
         if entry.scheme == "random":
-            name, entry = entry.place, config.models[entry.place]
+            name, entry = entry.reference, config.models[entry.reference]
         adapter = (entry.adapter or "").partition(":")
-        for key, scheme, place, wanted in (
-            ("source", entry.scheme, entry.place, "config.json"),
+        for key, scheme, reference, file in (
+            ("source", entry.scheme, entry.reference, "config.json"),
             ("adapter", adapter[0], adapter[2], "adapter_config.json"),
         ):
-            if scheme == "path" and not (Path(place) / wanted).is_file():
-                problems.append(f"models.{name}.{key}: {place} holds no {wanted}")
+            if scheme == "path" and not (Path(reference) / file).is_file():
+                problems.append(f"models.{name}.{key}: {reference} holds no {file}")
     published = config.study.published
     if published and not Path(published.source).is_file():
         problems.append(f"study.published.source: {published.source} does not exist")
@@ -138,12 +138,12 @@ def check_places(config: Config) -> None:
         raise ConfigError("\n".join(dict.fromkeys(problems)))
 
 
-def local_places(entry: Any) -> list[Path]:
+def local_paths(entry: Any) -> list[Path]:
     """The files or folders of this machine that a dataset's entry names."""
     if isinstance(entry, Pydocs):
         return [Path(entry.lock)]
-    places = [entry.source] if isinstance(entry.source, str) else entry.source.values()
-    return [Path(place) for place in places if not place.startswith(REMOTE)]
+    addresses = [entry.source] if isinstance(entry.source, str) else entry.source.values()
+    return [Path(address) for address in addresses if not address.startswith(REMOTE)]
 
 
 def _anchor_model(entry: Mapping[str, Any], base: Callable[..., Path]) -> Any:

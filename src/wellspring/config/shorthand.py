@@ -49,7 +49,7 @@ class Spelled:
             return line
         pattern = "|".join(map(re.escape, keys))
         return re.sub(
-            rf"(?<![\w.-])({pattern})(?![\w-])", lambda found: self.written[found[1]], line
+            rf"(?<![\w.-])({pattern})(?![\w-])", lambda match: self.written[match[1]], line
         )
 
     def catalogue(self, section: str) -> dict[str, Any]:
@@ -64,15 +64,15 @@ class Spelled:
     def add(self, section: str, name: str, entry: dict[str, Any], key: str) -> None:
         """Add an entry under a derived name; `key`: where the user wrote it."""
         self.config.setdefault(section, {})
-        place, there = f"{section}.{name}", self.catalogue(section)
+        long_key, there = f"{section}.{name}", self.catalogue(section)
         if name in there:
             self.problems.append(
                 f"{key}: needs the name {name!r} among {section}, and "
-                f"{self.written.get(place, place)} has it: give one of them another name"
+                f"{self.written.get(long_key, long_key)} has it: give one of them another name"
             )
             return
         there[name] = entry
-        self.written[place] = key
+        self.written[long_key] = key
 
     def add_twin(self, section: str, name: str, entry: dict[str, Any], key: str) -> None:
         """The same; twins that are alike are one."""
@@ -153,13 +153,13 @@ def _twin(spelled: Spelled, name: str, entry: dict[str, Any]) -> None:
 
 def _twin_partners(spelled: Spelled) -> None:
     """Twins of two encoders that are partners are partners."""
-    made = {each for each in spelled.written if each.startswith("encoders.")} & spelled._twins
+    twins = {each for each in spelled.written if each.startswith("encoders.")} & spelled._twins
     for _, entry in spelled.entries("attributions"):
         partners = entry.get("partners")
         if not isinstance(partners, dict):
             continue
         for encoder, other in list(partners.items()):
-            if {f"encoders.{encoder}-random", f"encoders.{other}-random"} <= made:
+            if {f"encoders.{encoder}-random", f"encoders.{other}-random"} <= twins:
                 partners.setdefault(f"{encoder}-random", f"{other}-random")
 
 
@@ -169,14 +169,14 @@ def _sizes(spelled: Spelled) -> None:
     # What a random model copies comes first.
     for name, entry in sorted(models, key=lambda item: _scheme(item[1]) == "random"):
         missing = [key for key in ("architecture", "layers") if key not in entry]
-        scheme, _, place = str(entry.get("source", "")).partition(":")
+        scheme, _, reference = str(entry.get("source", "")).partition(":")
         if not missing or scheme not in ("path", "package", "hub", "random"):
             continue
         if scheme == "random":
-            base = spelled.catalogue("models").get(place)
+            base = spelled.catalogue("models").get(reference)
             said = base if isinstance(base, dict) else {}
-            if place not in spelled.catalogue("models"):
-                spelled.problems.append(f"models.{name}.source: no model is named {place!r}")
+            if reference not in spelled.catalogue("models"):
+                spelled.problems.append(f"models.{name}.source: no model is named {reference!r}")
         elif scheme == "hub":
             spelled.problems.append(
                 f"models.{name}: names no {' and no '.join(missing)}: `wellspring describe "

@@ -41,7 +41,7 @@ def expanded(config: Config) -> Config:
             for name, entry in config.retrievers.items()
         },
     )
-    made = config.model_copy(
+    expanded_config = config.model_copy(
         update={
             "models": {**config.models, **_models(config.models, models)},
             "encoders": {**config.encoders, **_encoders(config.encoders, encoders, models)},
@@ -56,71 +56,71 @@ def expanded(config: Config) -> Config:
             "study": _study(config.study, retrievers),
         }
     )
-    made._twins = {name: list(names) for name, names in retrievers.items()}
-    return made
+    expanded_config._twins = {name: list(names) for name, names in retrievers.items()}
+    return expanded_config
 
 
 def _drawn(entries: Mapping[str, object], draws: Mapping[str, int]) -> dict[str, list[str]]:
     """The names of all draws of those entries that have several."""
-    found = {
+    drawn = {
         name: [name, *(f"{name}.{draw}" for draw in range(2, count + 1))]
         for name, count in draws.items()
         if count > 1
     }
-    for names in found.values():
+    for names in drawn.values():
         if taken := set(names[1:]) & entries.keys():
             raise ConfigError(
                 f"{min(taken)}: is the name of a draw of {names[0]!r}: give that entry another name"
             )
-    return found
+    return drawn
 
 
 def _count(draws: Draws, name: str) -> int:
     return len(draws.get(name, [name]))
 
 
-def _of(draws: Draws, name: str, place: int) -> str:
-    """The name of the draw that goes with the place-th one of another entry."""
+def _of(draws: Draws, name: str, index: int) -> str:
+    """The name of the draw that goes with the index-th one of another entry."""
     names = draws.get(name, [name])
-    return names[place % len(names)]
+    return names[index % len(names)]
 
 
 def _models(models: Mapping[str, Model], drawn: Draws) -> dict[str, Model]:
     return {
-        name: models[first].model_copy(update={"seed": models[first].seed + place})
+        name: models[first].model_copy(update={"seed": models[first].seed + index})
         for first, names in drawn.items()
-        for place, name in enumerate(names)
+        for index, name in enumerate(names)
     }
 
 
 def _encoders(encoders: Mapping[str, Encoder], drawn: Draws, models: Draws) -> dict[str, Encoder]:
     return {
         name: encoders[first].model_copy(
-            update={"model": _of(models, encoders[first].model, place)}
+            update={"model": _of(models, encoders[first].model, index)}
         )
         for first, names in drawn.items()
-        for place, name in enumerate(names)
+        for index, name in enumerate(names)
     }
 
 
 def _retrievers(
     retrievers: Mapping[str, Retriever], drawn: Draws, encoders: Draws
 ) -> dict[str, Retriever]:
-    made = {}
+    entries = {}
     for first, names in drawn.items():
         entry = retrievers[first]
-        for place, name in enumerate(names):
-            sides = {side: _of(encoders, entry.encoders[side], place) for side in entry.encoders}
-            other = first if place else entry.compared_with
-            made[name] = entry.model_copy(update={**sides, "compared_with": other})
-    return made
+        for index, name in enumerate(names):
+            sides = {side: _of(encoders, entry.encoders[side], index) for side in entry.encoders}
+            other = first if index else entry.compared_with
+            entries[name] = entry.model_copy(update={**sides, "compared_with": other})
+    return entries
 
 
 def _partners(partners: Mapping[str, str], encoders: Draws) -> dict[str, str]:
     return {
-        name: _of(encoders, other, place)
+        name: _of(encoders, other, index)
         for first, other in partners.items()
-        for place, name in enumerate(encoders.get(first, [first]))
+        for index, name in enumerate(encoders.get(first, [first]))
     }
 
 

@@ -93,7 +93,7 @@ def model(config: Config, name: str) -> ModelSpec:
         layers=entry.layers,
         seed=entry.seed if fresh else None,
         trained_blocks=entry.trained_blocks if fresh else None,
-        base=model(config, entry.place) if fresh else None,
+        base=model(config, entry.reference) if fresh else None,
         adapter=entry.adapter,
         acknowledge=tuple(sorted(entry.acknowledge)),
     )
@@ -131,7 +131,7 @@ def checkpoint_files(config: Config, name: str) -> list[str]:
     """The files that a model is made from; none of a package that is not installed."""
     entry = config.models[name]
     if entry.scheme == "random":
-        entry = config.models[entry.place]
+        entry = config.models[entry.reference]
     patterns = ("*.safetensors", "*.json", "*.txt", "*.model", "*.bin", "[0-9]*_*/config.json")
     files = []
     for source in filter(None, (entry.source, entry.adapter)):
