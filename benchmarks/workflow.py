@@ -106,7 +106,7 @@ def checking(folder: Path, overlay: Path, repeats: int, jobs: int = 1000) -> dic
                 identity, {"code": plan.code(artefact)}, {}, plan.key(artefact)
             )
             for each in beside(artefact):
-                shards.write(Path(each.place), table, made)
+                shards.write(Path(each.main_file), table, made)
 
         def check() -> None:
             assert not [each for each in Plan(config).stale(asked) if each.artefact in asked]

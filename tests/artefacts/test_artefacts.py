@@ -42,7 +42,7 @@ def test_every_file_of_a_study_is_found_by_its_path():
     plan = Plan(studies.read([studies.ROOT / "studies" / "methods.yaml"]))
     artefacts = list(plan.closure(plan.ends()))
     assert len({type(artefact) for artefact in artefacts}) > len(kinds()) // 2
-    assert all(find(artefact.place) == artefact for artefact in artefacts)
+    assert all(find(artefact.main_file) == artefact for artefact in artefacts)
 
 
 def test_a_fetched_file_that_was_replaced_is_seen(tmp_path, monkeypatch):

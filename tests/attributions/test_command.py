@@ -106,9 +106,9 @@ class Setting:
         run("ablate", out, *files, *models, path, "--spec", spec.canonical())
         return path
 
-    def held(self, name: str, layers: Sequence[int] = (1, 2)) -> specs.Held:
+    def held(self, name: str, layers: Sequence[int] = (1, 2)) -> specs.AttributionSummary:
         spec = specs.attribution(self.config, name, "tiny", "questions", "query")
-        return specs.Held(
+        return specs.AttributionSummary(
             spec=spec.digest,
             reading=spec.reading,
             target=spec.target,

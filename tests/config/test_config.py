@@ -555,7 +555,7 @@ def test_further_draws_take_no_figure_from_the_first():
     found = parse(config)
     assert found.pairs() == {"mixed.2": "mixed", "mixed.3": "mixed"}
     folder = "results/studies/default/figures/pydocs"
-    ends = {artefact.place for artefact in Plan(found).ends()}
+    ends = {artefact.main_file for artefact in Plan(found).ends()}
     assert f"{folder}/controls/mixed.png" in ends
     drawings = {
         f"{folder}/norm/minilm-random/{name}.png" for name in ("concentration", "sanity-checks")

@@ -127,14 +127,14 @@ class Artefact:
         return cls.of(_Match(match.groupdict())) if match else None
 
     @property
-    def place(self) -> str:
-        """The path, relative to the working directory."""
+    def main_file(self) -> str:
+        """The path of the file that says what it is, relative to the working directory."""
         return f"{RESULTS}/{self.template.format(**vars(self))}"
 
     @property
     def files(self) -> Sequence[str]:
         """All that the step leaves and later steps read; the first one says what it is."""
-        return [self.place]
+        return [self.main_file]
 
     def harmed(self, facts: Mapping[str, Any], digests: Digests) -> str | None:
         """What is wrong with a file beside the one that says what it is; None: nothing."""
@@ -251,8 +251,8 @@ def _pattern(kind: type[Artefact]) -> re.Pattern[str]:
     parts = re.split(r"{(\w+)}", kind.path())
     seen: set[str] = set()
     text = ""
-    for place, part in enumerate(parts):
-        if place % 2 == 0:
+    for index, part in enumerate(parts):
+        if index % 2 == 0:
             text += re.escape(part)
         elif part in seen:
             text += f"(?P={part})"

@@ -91,7 +91,7 @@ def verify(description: Path, encoding: specs.EncodingSpec) -> Described:
     for key in ("architecture", "definition", "layers"):
         if getattr(spec, key) != getattr(encoding, key):
             raise StaleArtefact(f"{description}: describes another model; {mend}")
-    checkpoint, adapter = places(spec, description.parent)
+    checkpoint, adapter = folders(spec, description.parent)
     digest = contents(checkpoint, adapter)["digest"]
     if digest != described.digest:
         raise StaleArtefact(f"{checkpoint}: the files are not those of {description}; {mend}")
@@ -121,7 +121,7 @@ def architecture(spec: specs.ModelSpec | specs.EncodingSpec) -> Architecture:
     return Architecture(**dict(spec.definition))
 
 
-def places(spec: specs.ModelSpec, folder: Path) -> tuple[Path, Path | None]:
+def folders(spec: specs.ModelSpec, folder: Path) -> tuple[Path, Path | None]:
     """Where a made or found checkpoint and its adapter lie."""
     beside = any(folder.glob("model*.safetensors"))
     checkpoint = folder if beside else locate(spec.source, folder)

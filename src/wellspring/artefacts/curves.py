@@ -37,22 +37,22 @@ def read(path: Path) -> pl.DataFrame:
 
     names = list(Point.model_fields)
     rows = lines(path)
-    place, header = next(rows, (f"{path}:1", ""))
+    location, header = next(rows, (f"{path}:1", ""))
     if header.split(",") != names:
-        raise SourceError(f"{place}: expected the columns {','.join(names)}, found {header!r}")
+        raise SourceError(f"{location}: expected the columns {','.join(names)}, found {header!r}")
     points: dict[tuple, Point] = {}
-    for place, line in rows:
-        point = _point(place, line, names)
+    for location, line in rows:
+        point = _point(location, line, names)
         key = (point.dataset, point.retriever, point.passages, point.layer)
         if key in points:
-            raise SourceError(f"{place}: this point stands further up already: {line}")
+            raise SourceError(f"{location}: this point stands further up already: {line}")
         points[key] = point
     if not points:
         raise SourceError(f"{path}: holds no points")
     return pl.DataFrame([point.model_dump() for point in points.values()])
 
 
-def _point(place: str, line: str, names: list[str]) -> Point:
+def _point(location: str, line: str, names: list[str]) -> Point:
     try:
         (cells,) = csv.reader([line], strict=True)
         return Point.model_validate(dict(zip(names, cells, strict=True)))
@@ -60,9 +60,9 @@ def _point(place: str, line: str, names: list[str]) -> Point:
         first = error.errors()[0]
         if not first["loc"]:
             message = first["msg"].removeprefix("Value error, ")
-            raise SourceError(f"{place}: {message}") from None
+            raise SourceError(f"{location}: {message}") from None
         raise SourceError(
-            f"{place}: field '{first['loc'][0]}': {first['msg']}, found {first['input']!r}"
+            f"{location}: field '{first['loc'][0]}': {first['msg']}, found {first['input']!r}"
         ) from None
     except (csv.Error, ValueError):
-        raise SourceError(f"{place}: expected {len(names)} fields, found {line!r}") from None
+        raise SourceError(f"{location}: expected {len(names)} fields, found {line!r}") from None

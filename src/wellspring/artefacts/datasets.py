@@ -32,7 +32,7 @@ class Download(Artefact):
 
     @property
     def files(self) -> Sequence[str]:
-        return [self.place, self.DATA.format(**vars(self))]
+        return [self.main_file, self.DATA.format(**vars(self))]
 
     def harmed(self, facts: Mapping[str, Any], digests: Digests) -> str | None:
         file = self.files[1]

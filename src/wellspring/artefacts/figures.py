@@ -33,7 +33,7 @@ class Picture(Artefact):
 
     @property
     def files(self) -> Sequence[str]:
-        return [self.place, self.place.removesuffix("png") + "pdf"]
+        return [self.main_file, self.main_file.removesuffix("png") + "pdf"]
 
 
 @dataclass(frozen=True)

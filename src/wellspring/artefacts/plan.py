@@ -193,12 +193,12 @@ def lines(stale: Iterable[Stale]) -> Iterator[str]:
     roots: dict[tuple[str, str], list[str]] = {}
     for each in stale:
         if each.reason is not None:
-            roots.setdefault((each.artefact.rule, each.reason), []).append(each.artefact.place)
+            roots.setdefault((each.artefact.rule, each.reason), []).append(each.artefact.main_file)
     follow = Counter(each.artefact.rule for each in stale if each.reason is None)
     if stale:
         yield "results that are not what the configuration asks for:"
-    for place, ((_, reason), paths) in enumerate(roots.items()):
-        if place == SHOWN:
+    for index, ((_, reason), paths) in enumerate(roots.items()):
+        if index == SHOWN:
             yield f"  … and {len(roots) - SHOWN} more differences"
             break
         more = f" (and {len(paths) - 1} more)" if len(paths) > 1 else ""
@@ -212,7 +212,7 @@ def _whole(artefact: Artefact) -> Iterable[str]:
     """All files of a kind that a step leaves."""
     beside = (f".{suffix}" for suffix in artefact.also)
     return dict.fromkeys(
-        [*artefact.files, *(str(Path(artefact.place).with_suffix(suffix)) for suffix in beside)]
+        [*artefact.files, *(str(Path(artefact.main_file).with_suffix(suffix)) for suffix in beside)]
     )
 
 

@@ -48,7 +48,7 @@ def kinds() -> Sequence[type[Artefact]]:
 
 def find(path: str) -> Artefact | None:
     """The artefact at a path that begins with results/, if it is one."""
-    return next((found for kind in kinds() if (found := kind.find(path)) is not None), None)
+    return next((artefact for kind in kinds() if (artefact := kind.find(path)) is not None), None)
 
 
 @cache

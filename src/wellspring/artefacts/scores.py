@@ -78,7 +78,7 @@ class Stored:
 
 def checked(
     folder: Path,
-    attribution: specs.AttributionSpec | specs.Held,
+    attribution: specs.AttributionSpec | specs.AttributionSummary,
     layers: Sequence[int],
     **same: object,
 ) -> Stored:
@@ -88,7 +88,8 @@ def checked(
     """
     files: dict[int, list[Path]] = {}
     quiet: set[str] = set()
-    digest = attribution.spec if isinstance(attribution, specs.Held) else attribution.digest
+    short = isinstance(attribution, specs.AttributionSummary)
+    digest = attribution.spec if short else attribution.digest
     for layer in layers:
         names = [shards.shard_name(shard) for shard in range(attribution.shards)]
         files[layer] = [folder / f"layer-{layer:02d}" / name for name in names]
@@ -142,15 +143,15 @@ def first(
 ) -> tuple[list[str], ScoreSets]:
     """Ids and scores of the first so many texts that are not quiet."""
     ids: list[str] = []
-    held: dict[tuple[int, str], list[np.ndarray]] = {}
+    parts: dict[tuple[int, str], list[np.ndarray]] = {}
     for some, scores in stream(stored, sublayers, kind):
         missing = texts - len(ids)
         ids.extend(some[:missing])
         for key, values in scores.items():
-            held.setdefault(key, []).append(values[:missing])
+            parts.setdefault(key, []).append(values[:missing])
         if len(ids) == texts:
             break
-    return ids, {key: np.concatenate(values) for key, values in held.items()}
+    return ids, {key: np.concatenate(values) for key, values in parts.items()}
 
 
 def positions(stored: Stored) -> dict[str, int]:

@@ -37,10 +37,10 @@ def activations(job: Job, folder: Path, counts: Path, texts: Path, top_neurons: 
     for line in _summary(measured.top_neurons, quality):
         job.say(line)
     facts = {"texts": quality["text_id"].n_unique(), scores.QUIET: len(stored.quiet)}
-    made = job.provenance("numpy", "polars", facts=facts, **scores.origin(stored))
-    TopNeurons.write(top_neurons, measured.top_neurons, made)
-    ActivationTexts.write(texts, pl.concat([measured.texts, quality]), made)
-    ActivationCounts.write(counts, measured.counts, made)
+    provenance = job.provenance("numpy", "polars", facts=facts, **scores.origin(stored))
+    TopNeurons.write(top_neurons, measured.top_neurons, provenance)
+    ActivationTexts.write(texts, pl.concat([measured.texts, quality]), provenance)
+    ActivationCounts.write(counts, measured.counts, provenance)
 
 
 def _summary(top_neurons: pl.DataFrame, quality: pl.DataFrame) -> Iterator[str]:

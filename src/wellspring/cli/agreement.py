@@ -53,13 +53,13 @@ Values = tuple[list[str], dict[str, np.ndarray]]
 class _Attribution:
     """One side's scores under one attribution."""
 
-    told: specs.Held
+    summary: specs.AttributionSummary
     stored: scores.Stored
     texts: int
 
     def at(self, layer: int, kind: scores.Kind = "scores") -> Values:
         """The scores of the first texts in one layer."""
-        ids, sets = scores.first(self.stored.at(layer), self.told.sublayers, self.texts, kind)
+        ids, sets = scores.first(self.stored.at(layer), self.summary.sublayers, self.texts, kind)
         return ids, {sublayer: values for (_, sublayer), values in sets.items()}
 
 
@@ -77,14 +77,14 @@ def _side(
     if spec.counterpart is not None:
         other = spec.others[side]
         theirs = _attributions(results, dataset, side, other, spec.counterparts, spec)
-    for layer in sorted({layer for each in mine.values() for layer in each.told.layers}):
+    for layer in sorted({layer for each in mine.values() for layer in each.summary.layers}):
         where = {"side": side, "encoder": encoder, "layer": layer}
         ours, others = (
-            {name: each.at(layer) for name, each in by_name.items() if layer in each.told.layers}
+            {name: each.at(layer) for name, each in by_name.items() if layer in each.summary.layers}
             for by_name in (mine, theirs)
         )
         for one, other in combinations(ours, 2):
-            if mine[one].told.spec == mine[other].told.spec:
+            if mine[one].summary.spec == mine[other].summary.spec:
                 # Two wordings of the queries have the same passages.
                 passed_over[f"{one} and {other} are the same on the {side} side"] += 1
                 continue
@@ -104,7 +104,7 @@ def _side(
         here = removed.filter(layer=layer)
         alike = {}
         for name, each in ((name, mine[name]) for name in ours if not here.is_empty()):
-            if each.told.reading == spec.readings[side]:
+            if each.summary.reading == spec.readings[side]:
                 alike[name] = each
             else:
                 passed_over[f"{name} and removal read other texts on the {side} side"] += 1
@@ -119,7 +119,7 @@ def _attributions(
     dataset: str,
     side: specs.Side,
     encoder: str,
-    attributions: dict[str, dict[specs.Side, specs.Held]],
+    attributions: dict[str, dict[specs.Side, specs.AttributionSummary]],
     spec: specs.AgreementSpec,
 ) -> dict[str, _Attribution]:
     """The checked scores of each attribution."""
@@ -147,7 +147,7 @@ def _predictions(
         absolute = attribution.at(layer)
         for effect in EFFECTS:
             yield name, (absolute, pl.col(effect).abs(), effect)
-        if attribution.told.target == "norm":
+        if attribution.summary.target == "norm":
             yield name, (attribution.at(layer, "signed"), -pl.col("length_change"), SIGNED)
 
 

@@ -67,7 +67,7 @@ def attribute(
     budget = tokens or budgets.rows(
         job.device, backbone.layers, backbone.hidden, whole.encoding.dtype
     )
-    made = job.provenance(
+    provenance = job.provenance(
         *("torch", "transformers", "tokenizers", "captum"),
         circumstances={"device": job.device, "threads": threads, "tokens": budget},
         weights=described.digest,
@@ -77,7 +77,7 @@ def attribute(
     )
     schema = scores.schema(_neurons(backbone, spec), whole)
     AttributionShard.fits(schema)
-    with shards.stream(shard, schema, made) as writer:
+    with shards.stream(shard, schema, provenance) as writer:
         _fill(writer, backbone, selected, target, job, budget)
         if whole.encoding.dtype != "float32":
             few = selected[:COMPARED]
@@ -196,9 +196,10 @@ def _similarity(
     similarity = whole.similarity or ("dot" if whole.target == "dot" else "cosine")
     # A passage's negatives are its query's, and as constant as the query itself.
     if whole.target == "margin" and whole.encoding.side == "query":
-        held = chosen["negative_texts"]
-        negatives = ranking.last_vectors(backbone, held.explode().to_list(), partner, budget)
-        counts = held.list.len().to_list()
+        negative_texts = chosen["negative_texts"]
+        flat = negative_texts.explode().to_list()
+        negatives = ranking.last_vectors(backbone, flat, partner, budget)
+        counts = negative_texts.list.len().to_list()
         return targets.margin(partners, negatives.split(counts), similarity)
     return targets.cosine(partners) if similarity == "cosine" else targets.dot(partners)
 

@@ -32,12 +32,12 @@ def texts(job: Job, texts: Path, judgements: Path) -> None:
     digests = {side: _digest(records.texts, side) for side in ("query", "passage")}
     ordered = records.judgements.sort(records.judgements.columns)
     judged = hashlib.sha256(ordered.write_csv().encode()).hexdigest()
-    made = job.provenance("polars", facts=records.counts, texts=digests)
+    provenance = job.provenance("polars", facts=records.counts, texts=digests)
     step = {"step": Judgements.step, "judgements": judged}
-    Judgements.write(judgements, records.judgements, made.standing_for(**step))
+    Judgements.write(judgements, records.judgements, provenance.standing_for(**step))
     # Apart from the others: what is made of queries and passages does not depend on them.
     paraphrases = _digest(records.texts, "paraphrase")
-    Texts.write(texts, records.texts, made.standing_for(paraphrases=paraphrases))
+    Texts.write(texts, records.texts, provenance.standing_for(paraphrases=paraphrases))
 
 
 @step(Samples, "texts", "judgements", "samples")
@@ -53,13 +53,13 @@ def samples(job: Job, texts: Path, judgements: Path, samples: Path) -> None:
     job.counts(drawn.counts)
     for warning in drawn.warnings:
         job.tell(warning)
-    made = job.provenance(
+    provenance = job.provenance(
         *("polars", "scikit-learn"),
         facts={**drawn.counts, "source": dict(judged.facts)},
         texts=digests,
         judgements=judged.identity["judgements"],
     )
-    Samples.write(samples, drawn.frame, made)
+    Samples.write(samples, drawn.frame, provenance)
 
 
 @step(Qrels, "texts", "judgements", "qrels")
@@ -92,8 +92,8 @@ def lexical(job: Job, texts: Path, samples: Path, scores: Path) -> None:
         job.tell(line)
     pairs = by_sample[spec.scorers[0]].list.len().sum()
     job.counts({"samples": len(by_sample), "scores": pairs * len(spec.scorers)})
-    made = job.provenance("polars", "scikit-learn", "scipy", samples=dict(drawn.identity))
-    Lexical.write(scores, by_sample, made)
+    provenance = job.provenance("polars", "scikit-learn", "scipy", samples=dict(drawn.identity))
+    Lexical.write(scores, by_sample, provenance)
 
 
 def _lexical(spec: specs.SamplesSpec | specs.LexicalSpec) -> dict[str, Any]:

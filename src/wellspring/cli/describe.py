@@ -46,11 +46,11 @@ def describe(source: str, as_json: bool) -> None:
     used.
     """
     with _opened(source) as checkpoint:
-        found = description(checkpoint)
+        facts = description(checkpoint)
     if as_json:
-        click.echo(json.dumps(found, indent=2, ensure_ascii=False))
+        click.echo(json.dumps(facts, indent=2, ensure_ascii=False))
     else:
-        click.echo("\n".join(_lines(found)))
+        click.echo("\n".join(_lines(facts)))
 
 
 @dataclass(frozen=True)
@@ -80,14 +80,14 @@ class Checkpoint:
 @contextmanager
 def _opened(source: str) -> Iterator[Checkpoint]:
     """The checkpoint of a source; ModelError or DownloadError where there is none."""
-    scheme, _, place = source.partition(":")
+    scheme, _, reference = source.partition(":")
     if scheme == "package":
         yield Checkpoint.at(checkpoints.locate(source), source)
     elif scheme == "hub":
         with TemporaryDirectory() as folder:
             yield _fetched(source, Path(folder))
     else:
-        folder = Path(place if scheme == "path" else source)
+        folder = Path(reference if scheme == "path" else source)
         if not folder.is_dir():
             raise ModelError(
                 f"{source}: is no folder: name a folder, package:MODULE or hub:ID@REVISION"
@@ -103,9 +103,9 @@ def _fetched(source: str, folder: Path) -> Checkpoint:
     if not re.fullmatch(HUB, source):
         raise ConfigError(f"{source}: must be hub:OWNER/NAME@REVISION")
     name, _, revision = source.removeprefix("hub:").partition("@")
-    found = hub.beside_weights(name, revision, folder, sources.beside, _silent)
-    pinned = f"hub:{name}@{found.commit}"
-    return Checkpoint(pinned, name.rpartition("/")[2], folder, frozenset(found.files))
+    repository = hub.beside_weights(name, revision, folder, sources.beside, _silent)
+    pinned = f"hub:{name}@{repository.commit}"
+    return Checkpoint(pinned, name.rpartition("/")[2], folder, frozenset(repository.files))
 
 
 @contextmanager
@@ -225,15 +225,15 @@ def _tokenizer(folder: Path) -> dict[str, Any]:
     """The tokenizer's class, its tokens and its longest text, as far as its files say."""
     from tokenizers import Tokenizer
 
-    found: dict[str, Any] = {"class": None, "tokens": None, "longest": None}
+    tokenizer: dict[str, Any] = {"class": None, "tokens": None, "longest": None}
     with suppress(OSError, ValueError, AttributeError):
         config = json.loads((folder / "tokenizer_config.json").read_text(encoding="utf-8"))
-        found["class"] = config.get("tokenizer_class")
+        tokenizer["class"] = config.get("tokenizer_class")
         longest = config.get("model_max_length")
-        found["longest"] = longest if isinstance(longest, int) and longest < 10**6 else None
+        tokenizer["longest"] = longest if isinstance(longest, int) and longest < 10**6 else None
     with suppress(Exception):  # the library raises nothing more precise
-        found["tokens"] = Tokenizer.from_file(str(folder / "tokenizer.json")).get_vocab_size()
-    return found
+        tokenizer["tokens"] = Tokenizer.from_file(str(folder / "tokenizer.json")).get_vocab_size()
+    return tokenizer
 
 
 def _encoder(
@@ -261,26 +261,26 @@ def _encoder(
     return encoder
 
 
-def _lines(found: Mapping[str, Any]) -> Iterator[str]:
+def _lines(facts: Mapping[str, Any]) -> Iterator[str]:
     import yaml
 
-    tokenizer = found["tokenizer"]
+    tokenizer = facts["tokenizer"]
     parts = [str(tokenizer["class"] or "class not named")]
     parts += [f"{tokenizer['tokens']:,} tokens"] if tokenizer["tokens"] else []
     rows = {
-        "class": found["class"],
-        "architecture": found["architecture"],
-        **{name.replace("_", " "): found[name] for name in checkpoints.SIZES},
+        "class": facts["class"],
+        "architecture": facts["architecture"],
+        **{name.replace("_", " "): facts[name] for name in checkpoints.SIZES},
         "tokenizer": ", ".join(parts),
-        "its files say": found["says"] or ["nothing of pooling, lengths and prompts"],
-        "refused": found["refused"] or ["nothing that these files show"],
-        "not honoured": found["ignored"] or ["nothing that these files show"],
+        "its files say": facts["says"] or ["nothing of pooling, lengths and prompts"],
+        "refused": facts["refused"] or ["nothing that these files show"],
+        "not honoured": facts["ignored"] or ["nothing that these files show"],
     }
     for label, value in rows.items():
         for row, line in enumerate(value if isinstance(value, list) else [value]):
             text = "not said" if line is None else line
             yield f"{'' if row else label:<14} {text}"
     yield ""
-    if found["unsaid"]:
-        yield f"# The files do not say: {', '.join(found['unsaid'])}. What stands here is a guess."
-    yield yaml.safe_dump(found["entries"], sort_keys=False, allow_unicode=True, width=100).rstrip()
+    if facts["unsaid"]:
+        yield f"# The files do not say: {', '.join(facts['unsaid'])}. What stands here is a guess."
+    yield yaml.safe_dump(facts["entries"], sort_keys=False, allow_unicode=True, width=100).rstrip()

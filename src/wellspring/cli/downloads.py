@@ -60,13 +60,13 @@ def _table(job: Job, file: Path) -> None:
     if job.spec.sha256 is not None or job.spec.size is not None:
         raise ConfigError(f"{job.spec.source}: is pinned by its commit: leave out sha256 and size")
     name, revision = _repository(job.spec.source)
-    found = hub.table(name, revision, job.spec.subset, job.spec.split, file, _megabytes(job))
-    if found.commit != revision:
+    table = hub.table(name, revision, job.spec.subset, job.spec.split, file, _megabytes(job))
+    if table.commit != revision:
         job.tell(
-            f"{revision} of {name} is commit {found.commit} today: pin it with "
-            f"source: hub:{name}@{found.commit}"
+            f"{revision} of {name} is commit {table.commit} today: pin it with "
+            f"source: hub:{name}@{table.commit}"
         )
-    job.counts({"rows": found.rows, "bytes": file.stat().st_size})
+    job.counts({"rows": table.rows, "bytes": file.stat().st_size})
 
 
 def _file(job: Job, file: Path) -> None:
@@ -74,18 +74,18 @@ def _file(job: Job, file: Path) -> None:
 
     size = job.spec.size if job.spec.size is not None else http.length(job.spec.source)
     with _megabytes(job)(size or 0) as advance:
-        found = http.fetch(job.spec.source, file, job.spec.sha256, job.spec.size, advance)
-    job.counts({"bytes": found.size})
+        fetched = http.fetch(job.spec.source, file, job.spec.sha256, job.spec.size, advance)
+    job.counts({"bytes": fetched.size})
     if job.spec.sha256 is None:
         job.tell(
-            f"nothing pins {job.spec.source}: set sha256: {found.sha256} and size: {found.size} "
-            f"beside its source"
+            f"nothing pins {job.spec.source}: set sha256: {fetched.sha256} and "
+            f"size: {fetched.size} beside its source"
         )
 
 
 def _repository(source: str) -> tuple[str, str]:
-    name, found, revision = source.removeprefix("hub:").partition("@")
-    if not (source.startswith("hub:") and name and found and revision):
+    name, separator, revision = source.removeprefix("hub:").partition("@")
+    if not (source.startswith("hub:") and name and separator and revision):
         raise ConfigError(f"{source}: must be hub:ID@REVISION")
     return name, revision
 

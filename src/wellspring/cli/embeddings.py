@@ -32,14 +32,14 @@ def embed(job: Job, texts: Path, description: Path, shard: Path, threads: int, t
     for line in checkpoints.advice(encoding, backbone):
         job.say(line)
     budget = tokens or TOKENS[job.device]
-    made = job.provenance(
+    provenance = job.provenance(
         *("torch", "transformers", "tokenizers"),
         circumstances={"device": job.device, "threads": threads, "tokens": budget},
         weights=described.digest,
         texts=source.identity["texts"][encoding.side],
     )
     shape = (backbone.layers + 1, backbone.hidden, encoding.storage)
-    with shards.vectors(shard, *shape, made) as writer:
+    with shards.vectors(shard, *shape, provenance) as writer:
         _fill(writer, backbone, texts, job, budget)
     job.counts(writer.facts)
 

@@ -134,6 +134,6 @@ def _cautions(
 def _save(job: Job, drawn: Drawn, pdf: Path, png: Path) -> None:
     from wellspring.figures import style
 
-    made = {shards.KEY.decode(): job.provenance("matplotlib").encode().decode()}
+    metadata = {shards.KEY.decode(): job.provenance("matplotlib").encode().decode()}
     with shards.replacing(pdf) as pdf_part, shards.replacing(png) as png_part:
-        style.save(drawn, pdf_part, png_part, made)
+        style.save(drawn, pdf_part, png_part, metadata)

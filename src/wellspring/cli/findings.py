@@ -100,9 +100,9 @@ def findings(job: Job, table: Path, training: Path, results: Path) -> None:
         tables.append(build(*given))
         fits.extend(metrics)
         job.say(f"{dataset}: {len(outcomes)} probe jobs, {len(tables[-1])} findings")
-    made = job.provenance("scipy", "polars")
-    Training.write(training, pl.concat(fits).collect(), made)
-    Findings.write(table, pl.concat(tables), made)
+    provenance = job.provenance("scipy", "polars")
+    Training.write(training, pl.concat(fits).collect(), provenance)
+    Findings.write(table, pl.concat(tables), provenance)
 
 
 def _similarities(results: Path, spec: specs.FindingsSpec) -> pl.DataFrame | None:

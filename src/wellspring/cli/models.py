@@ -24,7 +24,7 @@ def model(job: Job, description: Path) -> None:
     try:
         for line in _make(spec, folder):
             job.say(line)
-        checkpoint, adapter = checkpoints.places(spec, folder)
+        checkpoint, adapter = checkpoints.folders(spec, folder)
         known = checkpoints.architecture(spec)
         layers, hidden = load.describe(checkpoint, known)
         if adapter:
@@ -40,8 +40,8 @@ def model(job: Job, description: Path) -> None:
             f"models.{folder.name}.layers: the checkpoint has {layers} layers, "
             f"the configuration says {spec.layers}"
         )
-    made = job.provenance("torch", "transformers", "peft")
-    shards.write_json(description, {**made.content(), **contents})
+    provenance = job.provenance("torch", "transformers", "peft")
+    shards.write_json(description, {**provenance.content(), **contents})
     job.counts({"layers": layers, "hidden_size": hidden})
     job.say(f"weights: {contents['digest']}")
 

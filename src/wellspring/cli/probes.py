@@ -72,7 +72,7 @@ def probe(
     for line in _summary(fits.metrics):
         job.say(line)
     where: dict[str, Any] = {"layer": layer, "passages": passages}
-    made = job.provenance("torch", "polars", samples=drawn, **where)
+    provenance = job.provenance("torch", "polars", samples=drawn, **where)
     for kind, table in (
         (ProbeSizes, fits.sizes),
         (ProbeCodes, fits.codes),
@@ -80,7 +80,7 @@ def probe(
         (ProbeMetrics, fits.metrics),
         (ProbeOutcomes, fits.samples),
     ):
-        kind.write(kind.beside(outcomes), table, made)
+        kind.write(kind.beside(outcomes), table, provenance)
 
 
 def _summary(metrics: pl.DataFrame) -> Iterator[str]:

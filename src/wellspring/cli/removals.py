@@ -58,7 +58,7 @@ def remove(
     frame = pl.concat(frames)
     for line in _floors(frame):
         job.say(line)
-    made = job.provenance(
+    provenance = job.provenance(
         *("torch", "transformers"),
         facts={"texts": len(rows)},
         circumstances={"device": job.device},
@@ -66,7 +66,7 @@ def remove(
         candidates=other.digest,
         samples=dict(Samples.check(samples).identity),
     )
-    Removals.write(table, frame, made)
+    Removals.write(table, frame, provenance)
 
 
 def _removals(

@@ -121,7 +121,7 @@ def _reading(encoding: EncodingSpec, wording: str, padded: dict[str, int | None]
     return f"{encoding.length} tokens of {encoding.template!r}, {wording}, padded to {padded}"
 
 
-class Held(Spec):
+class AttributionSummary(Spec):
     """A side's scores, where their slice itself would be too long."""
 
     spec: str
@@ -139,15 +139,15 @@ class AgreementSpec(Spec):
     """A retriever's attributions among each other and with its counterpart's, on one dataset."""
 
     encoders: dict[Side, str]
-    attributions: dict[str, dict[Side, Held]]
+    attributions: dict[str, dict[Side, AttributionSummary]]
     counterpart: str | None
     others: dict[Side, str]
     """The counterpart's encoders."""
-    counterparts: dict[str, dict[Side, Held]]
+    counterparts: dict[str, dict[Side, AttributionSummary]]
     removals: dict[Side, str]
     """The digest of each side's RemoveSpec; empty where nothing is removed."""
     readings: dict[Side, str]
-    """What becomes of a text whose neurons are removed, as `Held.reading`."""
+    """What becomes of a text whose neurons are removed, as `AttributionSummary.reading`."""
     texts: int
     seed: int
 
@@ -270,10 +270,10 @@ def agreement(config: Config, retriever: str, dataset: str) -> AgreementSpec:
     }
     return AgreementSpec(
         encoders=mine,
-        attributions=_held(config, retriever, mine, dataset),
+        attributions=_summaries(config, retriever, mine, dataset),
         counterpart=other,
         others=theirs,
-        counterparts=_held(config, retriever, theirs, dataset),
+        counterparts=_summaries(config, retriever, theirs, dataset),
         removals={side: spec.digest for side, spec in removals.items()},
         readings={side: spec.reading for side, spec in removals.items()},
         texts=block.checked_texts,
@@ -298,14 +298,14 @@ def _encoding(
     return whole.model_copy(update=changes)
 
 
-def _held(
+def _summaries(
     config: Config, retriever: str, encoders: dict[Side, str], dataset: str
-) -> dict[str, dict[Side, Held]]:
-    found: dict[str, dict[Side, Held]] = {}
+) -> dict[str, dict[Side, AttributionSummary]]:
+    summaries: dict[str, dict[Side, AttributionSummary]] = {}
     for name in config.attributions_of(retriever, dataset) if encoders else []:
         for side, encoder in encoders.items():
             spec = attribution(config, name, encoder, dataset, side)
-            held = Held(
+            summary = AttributionSummary(
                 spec=spec.digest,
                 reading=spec.reading,
                 target=spec.target,
@@ -313,5 +313,5 @@ def _held(
                 layers=config.attributed_layers(name, encoder, dataset),
                 shards=spec.shards,
             )
-            found.setdefault(name, {})[side] = held
-    return found
+            summaries.setdefault(name, {})[side] = summary
+    return summaries

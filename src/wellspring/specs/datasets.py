@@ -101,8 +101,8 @@ def files(config: Config, dataset: str) -> dict[str, str]:
     What lies elsewhere is kept as data/downloads/{dataset}/{split}, with the suffixes it has there.
     """
     source = getattr(config.datasets[dataset], "source", {})
-    places = {"": source} if isinstance(source, str) else source
-    return {split: _local(dataset, split, place) for split, place in places.items()}
+    addresses = {"": source} if isinstance(source, str) else source
+    return {split: _local(dataset, split, address) for split, address in addresses.items()}
 
 
 def texts(config: Config, dataset: str) -> TextsSpec:
@@ -160,19 +160,19 @@ def lexical(config: Config, dataset: str) -> LexicalSpec:
 
 def source_files(config: Config, dataset: str) -> list[str]:
     """The files that a dataset is read from."""
-    wanted = texts(config, dataset)
-    if wanted.format == "pydocs":
-        return [wanted.options["lock"]]
-    if wanted.format == "trec":
-        qrels = wanted.options["qrels"]
-        names = [wanted.options["documents"], wanted.options["topics"]]
+    spec = texts(config, dataset)
+    if spec.format == "pydocs":
+        return [spec.options["lock"]]
+    if spec.format == "trec":
+        qrels = spec.options["qrels"]
+        names = [spec.options["documents"], spec.options["topics"]]
         names += [qrels] if isinstance(qrels, str) else qrels.values()
-        return [str(Path(wanted.files[""], name)) for name in names]
-    found = []
-    for path in map(Path, wanted.files.values()):
+        return [str(Path(spec.files[""], name)) for name in names]
+    paths = []
+    for path in map(Path, spec.files.values()):
         inside = sorted([*path.glob("*.jsonl"), *path.glob("qrels/*.tsv")])
-        found.extend(map(str, inside or [path]))
-    return found
+        paths.extend(map(str, inside or [path]))
+    return paths
 
 
 def _bm25(settings: Bm25, *scorers: str | None) -> Bm25 | None:
@@ -186,10 +186,10 @@ def _words(entry: Any, *scorers: str | None) -> dict[str, Any]:
     return {"stop_words": entry.stop_words, "unspaced": entry.unspaced} if read else {}
 
 
-def _local(dataset: str, split: str, place: str) -> str:
-    if not place.startswith(REMOTE):
-        return place
-    name = "x.parquet" if place.startswith("hub:") else Path(urlsplit(place).path).name.lower()
+def _local(dataset: str, split: str, address: str) -> str:
+    if not address.startswith(REMOTE):
+        return address
+    name = "x.parquet" if address.startswith("hub:") else Path(urlsplit(address).path).name.lower()
     # Readers choose by suffix; the rest of a foreign name stays outside.
     suffixes = "".join(re.findall(r"\.[a-z][a-z0-9]{0,9}(?=\.|$)", name)[-2:])
     return f"{DOWNLOADS}/{dataset}/{split or 'source'}{suffixes}"
