@@ -58,15 +58,16 @@ class _Transfer:
         """Beside the part: which file its bytes are of."""
         return self.path.with_name(f".{self.path.name}.part.json")
 
-    def held(self) -> int:
+    def received(self) -> int:
+        """Bytes of the part, of this call and of earlier ones."""
         return self.part.stat().st_size if self.part.is_file() else 0
 
     def count(self) -> None:
         """Tell `advance` how far the part has come."""
-        held = self.held()
+        size = self.received()
         if self.advance is not None:
-            self.advance(held - self.counted)
-        self.counted = held
+            self.advance(size - self.counted)
+        self.counted = size
 
     def discard(self) -> None:
         self.part.unlink(missing_ok=True)
@@ -133,24 +134,24 @@ def _plain(headers: Mapping[str, str]) -> dict[str, str]:
 
 def _attempts(session: requests.Session, transfer: _Transfer) -> None:
     """Ask until the part is whole; an attempt that got further than any before starts over."""
-    furthest, failures = transfer.held(), 0
+    furthest, failures = transfer.received(), 0
     while True:
         try:
             return _attempt(session, transfer)
         except _Cut as cut:
-            failures = 0 if transfer.held() > furthest else failures + 1
-            furthest = max(furthest, transfer.held())
+            failures = 0 if transfer.received() > furthest else failures + 1
+            furthest = max(furthest, transfer.received())
             if failures > len(PAUSES):
-                held = transfer.held()
+                size = transfer.received()
                 mend = "mend the network, or fetch it elsewhere and name its path"
-                if held:
-                    mend = f"{held:,} bytes are kept, start again to go on"
+                if size:
+                    mend = f"{size:,} bytes are kept, start again to go on"
                 raise DownloadError(f"{transfer.url}: {cut}; {mend}") from cut
             time.sleep(PAUSES[max(failures - 1, 0)] if PAUSES else 0)
 
 
 def _attempt(session: requests.Session, transfer: _Transfer) -> None:
-    offset = transfer.held()
+    offset = transfer.received()
     if transfer.size is not None and offset > transfer.size:
         transfer.discard()
         offset = 0
@@ -201,7 +202,7 @@ def _receive(answer: requests.Response, transfer: _Transfer, offset: int) -> Non
 
 def _write(answer: requests.Response, transfer: _Transfer, offset: int, total: int | None) -> None:
     if total is not None:
-        space(transfer.path.parent, total - transfer.held(), transfer.url)
+        space(transfer.path.parent, total - transfer.received(), transfer.url)
     with transfer.part.open("ab") as part:
         part.truncate(offset)
         transfer.count()
@@ -214,13 +215,13 @@ def _write(answer: requests.Response, transfer: _Transfer, offset: int, total: i
         except HTTPError as error:
             late = isinstance(error, ReadTimeoutError)
             raise _Cut(LATE if late else "the connection was cut") from error
-    if total is not None and transfer.held() < total:
+    if total is not None and transfer.received() < total:
         raise _Cut("the connection was cut")
 
 
 def _check(transfer: _Transfer) -> Fetched:
     digest = sha256(transfer.part)
-    size = transfer.held()
+    size = transfer.received()
     if transfer.size not in (None, size):
         transfer.discard()
         raise DownloadError(
@@ -243,9 +244,9 @@ def _range(transfer: _Transfer, offset: int) -> dict[str, str]:
 
 def _origin(transfer: _Transfer) -> dict:
     with suppress(OSError, ValueError):
-        found = json.loads(transfer.origin.read_text(encoding="utf-8"))
-        if isinstance(found, dict):
-            return found
+        origin = json.loads(transfer.origin.read_text(encoding="utf-8"))
+        if isinstance(origin, dict):
+            return origin
     return {}
 
 
@@ -267,10 +268,10 @@ def _remember(answer: requests.Response, transfer: _Transfer) -> None:
 
 def _content_range(answer: requests.Response) -> tuple[int | None, int | None]:
     """First byte and length of the whole file, as far as the answer tells."""
-    found = re.fullmatch(
+    match = re.fullmatch(
         r"bytes (?:(\d+)-\d+|\*)/(\d+|\*)", answer.headers.get("Content-Range", "")
     )
-    return (_number(found[1]), _number(found[2])) if found else (None, None)
+    return (_number(match[1]), _number(match[2])) if match else (None, None)
 
 
 def _number(text: str | None) -> int | None:
@@ -282,5 +283,5 @@ def _reason(error: Exception) -> str:
     text = str(error)
     if isinstance(error, requests.Timeout):
         return LATE
-    found = re.search(r"\[(?:Errno -?\d+|SSL: \w+)\] ([^'\")\n]+)", text)
-    return found[1] if found else (text.splitlines() or [type(error).__name__])[0]
+    match = re.search(r"\[(?:Errno -?\d+|SSL: \w+)\] ([^'\")\n]+)", text)
+    return match[1] if match else (text.splitlines() or [type(error).__name__])[0]

@@ -76,19 +76,17 @@ def checkpoint(name: str, revision: str, folder: Path, small: Small, track: Trac
     digest that the hub names.
     """
     repository = _whole_cached(name, revision, small) or resolve("model", name, revision)
-    wanted = _chosen(repository.files, small)
+    names = _chosen(repository.files, small)
     if repository.from_cache:
-        _refuse_partial(repository, wanted, small)
-    _refuse_incomplete(repository, wanted)
+        _refuse_partial(repository, names, small)
+    _refuse_incomplete(repository, names)
     folder.mkdir(parents=True, exist_ok=True)
     for path in [*folder.glob("*"), *folder.glob("*/*")]:
         file = path.relative_to(folder).as_posix()
-        if path.is_file() and _belongs(file, small) and file not in wanted:
+        if path.is_file() and _belongs(file, small) and file not in names:
             path.unlink()
-    obtain(repository, wanted, folder, track)
-    files = {
-        file: Fetched(sha256(folder / file), (folder / file).stat().st_size) for file in wanted
-    }
+    obtain(repository, names, folder, track)
+    files = {file: Fetched(sha256(folder / file), (folder / file).stat().st_size) for file in names}
     return Checkpoint(repository.commit, files)
 
 
@@ -124,10 +122,10 @@ def table(
         if repository.files:
             admit(repository, next(iter(repository.files)))
     elif not COMMIT.fullmatch(revision):
-        found = cached("dataset", name, revision)
-        if found is None:
+        snapshot = cached("dataset", name, revision)
+        if snapshot is None:
             raise absent(f"hub:{name}@{revision}")
-        commit = found.commit
+        commit = snapshot.commit
     source = f"hub:{name}@{revision}"
     builder = _builder(source, name, commit, subset)
     files = builder.config.data_files
@@ -144,11 +142,11 @@ def table(
 
 def _whole_cached(name: str, commit: str, small: Small) -> Repository | None:
     """A commit of which the cache has noted what there is, and holds all that is wanted."""
-    found = cached("model", name, commit) if COMMIT.fullmatch(commit) else None
-    noted = _noted(found) if found is not None else None
-    if found is None or noted is None or not set(_chosen(noted, small)) <= set(found.files):
+    snapshot = cached("model", name, commit) if COMMIT.fullmatch(commit) else None
+    noted = _noted(snapshot) if snapshot is not None else None
+    if snapshot is None or noted is None or not set(_chosen(noted, small)) <= set(snapshot.files):
         return None
-    return found
+    return snapshot
 
 
 def _noted(repository: Repository) -> list[str] | None:
@@ -166,16 +164,16 @@ def _chosen(names: Iterable[str], small: Small) -> list[str]:
     Safetensors go before pickles for the model and for the adapter, each by itself.
     """
     names = [name for name in names if _belongs(name, small)]
-    safe = {found["stem"] for name in names if (found := SAFETENSORS.fullmatch(name))}
+    safe = {match["stem"] for name in names if (match := SAFETENSORS.fullmatch(name))}
 
-    def wanted(name: str) -> bool:
+    def needed(name: str) -> bool:
         if pickle := PICKLES.fullmatch(name):
             return _holder(pickle) not in safe
         if INDEX.fullmatch(name):
             return name.startswith("model.") == ("model" in safe)
         return True
 
-    return sorted(filter(wanted, names))
+    return sorted(filter(needed, names))
 
 
 def _holder(weights: re.Match[str]) -> str:
@@ -188,25 +186,25 @@ def _belongs(name: str, small: Small) -> bool:
     return small(name) or any(pattern.fullmatch(name) for pattern in patterns)
 
 
-def _shards(wanted: Iterable[str]) -> dict[str, list[int]]:
+def _shards(names: Iterable[str]) -> dict[str, list[int]]:
     """Of the model and of the adapter, as far as there are weights: the total each shard names."""
     shards: dict[str, list[int]] = {}
-    for name in wanted:
-        if found := SAFETENSORS.fullmatch(name) or PICKLES.fullmatch(name):
-            totals = shards.setdefault(_holder(found), [])
-            totals += [int(found["shards"])] if found["shards"] else []
+    for name in names:
+        if match := SAFETENSORS.fullmatch(name) or PICKLES.fullmatch(name):
+            totals = shards.setdefault(_holder(match), [])
+            totals += [int(match["shards"])] if match["shards"] else []
     return shards
 
 
-def _refuse_partial(repository: Repository, wanted: Collection[str], small: Small) -> None:
+def _refuse_partial(repository: Repository, names: Collection[str], small: Small) -> None:
     """Refuse a cached commit that may lack files: what runs without one of them runs otherwise."""
-    noted, shards = _noted(repository), _shards(wanted)
+    noted, shards = _noted(repository), _shards(names)
     missing: list[str] = []
     if noted is not None:
-        missing = sorted(set(_chosen(noted, small)) - set(wanted))
+        missing = sorted(set(_chosen(noted, small)) - set(names))
     elif not shards:
         missing = ["weights"]
-    elif "model" in shards and TOKENIZERS.isdisjoint(wanted):
+    elif "model" in shards and TOKENIZERS.isdisjoint(names):
         missing = [" or ".join(sorted(TOKENIZERS))]
     if missing:
         raise DownloadError(
@@ -215,14 +213,14 @@ def _refuse_partial(repository: Repository, wanted: Collection[str], small: Smal
         )
 
 
-def _refuse_incomplete(repository: Repository, wanted: Collection[str]) -> None:
-    shards = _shards(wanted)
+def _refuse_incomplete(repository: Repository, names: Collection[str]) -> None:
+    shards = _shards(names)
     if not shards:
         raise DownloadError(
             f"{repository}: holds no weights (model*.safetensors, pytorch_model*.bin or "
             f"adapter_model.*): name a repository of a transformers model or a peft adapter"
         )
-    if not CONFIGS.intersection(wanted):
+    if not CONFIGS.intersection(names):
         raise DownloadError(f"{repository}: holds no config.json and no adapter_config.json")
     for totals in shards.values():
         if totals and set(totals) != {len(totals)}:

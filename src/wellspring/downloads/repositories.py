@@ -67,20 +67,20 @@ def resolve(kind: Kind, name: str, revision: str) -> Repository:
     Raises DownloadError, each reason in words.
     """
     if hf.is_offline_mode():
-        found = cached(kind, name, revision)
-        if found is None:
+        snapshot = cached(kind, name, revision)
+        if snapshot is None:
             raise absent(f"hub:{name}@{revision}")
-        return found
+        return snapshot
     try:
         with explained(kind, name, revision):
             info: Any = hf.HfApi().repo_info(
                 name, revision=revision, repo_type=kind, files_metadata=True, timeout=30
             )
     except Unreachable:
-        found = cached(kind, name, revision)
-        if found is None:
+        snapshot = cached(kind, name, revision)
+        if snapshot is None:
             raise
-        return found
+        return snapshot
     if COMMIT.fullmatch(revision) and info.sha != revision:
         raise DownloadError(f"hub:{name}@{revision}: {constants.ENDPOINT} gave commit {info.sha}")
     files = {
@@ -104,12 +104,12 @@ def absent(source: str) -> DownloadError:
 
 def cached(kind: Kind, name: str, revision: str) -> Repository | None:
     """What the user's own cache of the hub holds of a revision, if anything."""
-    place = Path(constants.HF_HUB_CACHE) / f"{kind}s--{name.replace('/', '--')}"
-    reference = place / "refs" / revision
+    root = Path(constants.HF_HUB_CACHE) / f"{kind}s--{name.replace('/', '--')}"
+    reference = root / "refs" / revision
     commit = revision
     if not COMMIT.fullmatch(revision) and reference.is_file():
         commit = reference.read_text(encoding="ascii").strip()
-    snapshot = place / "snapshots" / commit
+    snapshot = root / "snapshots" / commit
     files = {
         str(path.relative_to(snapshot)): _named_after_digest(path)
         for path in snapshot.rglob("*")
@@ -192,12 +192,13 @@ def _url(repository: Repository, name: str) -> str:
 
 def _link(repository: Repository, name: str, path: Path) -> bool:
     """Have the cache's file under `path`; False where it has none that is whole."""
-    found = hf.try_to_load_from_cache(
+    cached_path = hf.try_to_load_from_cache(
         repository.name, name, revision=repository.commit, repo_type=repository.kind
     )
-    if not isinstance(found, str) or _differs(Path(found), repository.files[name]) is not None:
+    file = repository.files[name]
+    if not isinstance(cached_path, str) or _differs(Path(cached_path), file) is not None:
         return False
-    source = Path(found).resolve()
+    source = Path(cached_path).resolve()
     try:
         os.link(source, path)
     except OSError:
