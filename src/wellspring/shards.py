@@ -125,16 +125,16 @@ def check(path: Path, spec_digest: str | None = None, /, **expected: Any) -> Pro
 
     spec_digest: `Spec.digest` of the expected spec, where the spec itself is not at hand.
     """
-    found = provenance(path)
-    if spec_digest is not None and spec_digest != digest(found.identity.get("spec")):
+    stored = provenance(path)
+    if spec_digest is not None and spec_digest != digest(stored.identity.get("spec")):
         raise StaleArtefact(f"{path}: was made with another spec; {mend(path)}")
     for key, value in expected.items():
-        if found.identity.get(key) != value:
+        if stored.identity.get(key) != value:
             raise StaleArtefact(
                 f"{path}: its {key} is not the one asked for "
-                f"({difference(value, found.identity.get(key))}); {mend(path)}"
+                f"({difference(value, stored.identity.get(key))}); {mend(path)}"
             )
-    return found
+    return stored
 
 
 def digest(spec: Any) -> str:
@@ -213,14 +213,14 @@ def _column(values: Any, kind: pa.DataType) -> pa.Array:
 
 
 @contextmanager
-def stream(path: Path, schema: pa.Schema, made: Provenance) -> Iterator[TableWriter]:
+def stream(path: Path, schema: pa.Schema, provenance: Provenance) -> Iterator[TableWriter]:
     """Open a file for streaming; it appears under its name when the block succeeds, with the
     writer's facts beside those of `made`."""
     with replacing(path) as part:
         writer = TableWriter(part, schema)
         try:
             yield writer
-            whole = replace(made, facts={**made.facts, **writer.facts})
+            whole = replace(provenance, facts={**provenance.facts, **writer.facts})
             writer.file.add_key_value_metadata({KEY.decode(): whole.encode().decode()})
         finally:
             writer.file.close()
@@ -271,14 +271,14 @@ class VectorWriter:
 
 @contextmanager
 def vectors(
-    path: Path, layers: int, hidden: int, storage: str, made: Provenance
+    path: Path, layers: int, hidden: int, storage: str, provenance: Provenance
 ) -> Iterator[VectorWriter]:
     """Open a shard for streaming; it appears under its name when the block succeeds."""
     # About 64 MB a row group, however wide the vectors.
     rows = max(1, min(4096, (64 << 20) // (layers * hidden * np.dtype(storage).itemsize)))
     names = [layer_name(layer) for layer in range(layers)]
     schema = [("text_id", pa.string()), *((name, fixed(storage, hidden)) for name in names)]
-    with stream(path, pa.schema(schema), made) as table:
+    with stream(path, pa.schema(schema), provenance) as table:
         writer = VectorWriter(table, storage, rows)
         yield writer
         writer.flush()
