@@ -1,29 +1,34 @@
 """From texts and weights to the neurons that an embedding is attributed to."""
 
+for batch in batches_of(kinds.AttributionShard):
 
-rule attribute:
-    """Score the neurons of one layer for one shard of one side."""
-    input:
-        inputs_of(kinds.AttributionShard),
-    output:
-        kinds.AttributionShard.path(),
-    log:
-        kinds.AttributionShard.log(),
-    conda:
-        "../../envs/wellspring.yaml"
-    # Jobs run side by side: a pass's rows are few enough for one thread.
-    threads: 1
-    resources:
-        mem_mb=2500,
-        runtime=240,
-        gpu=0,
-        tokens=0,
-    params:
-        **params_of(kinds.AttributionShard),
-    shell:
-        "wellspring attribute {input.texts} {input.judgements} {input.model} {input.partner} {output}"
-        " --threads {threads} --tokens {resources.tokens}"
-        " --spec {params.spec:q} --code {params.code} --key {params.key} --log {log}"
+    rule:
+        """Score the neurons of some layers for one shard of one side."""
+        name:
+            batch.name
+        input:
+            inputs_of(batch),
+        output:
+            **files_of(batch),
+        log:
+            batch.log(),
+        wildcard_constraints:
+            **batch.constraints(),
+        conda:
+            "../../envs/wellspring.yaml"
+        # Jobs run side by side: a pass's rows are few enough for one thread.
+        threads: 1
+        resources:
+            mem_mb=2500,
+            runtime=240 * len(batch.values),
+            gpu=0,
+            tokens=0,
+        params:
+            **params_of(batch),
+        shell:
+            "wellspring attribute {input.texts} {input.judgements} {input.model} {input.partner}"
+            " {params.files} --threads {threads} --tokens {resources.tokens}"
+            " --spec {params.spec:q} --code {params.code} --log {log}"
 
 
 rule activations:

@@ -36,6 +36,10 @@ if workflow.is_main_process:
         logger.info(f"Note: {line}.")
 
 
+onstart:
+    artefacts.clear(workflow, replanned())
+
+
 onsuccess:
     folder = f"results/studies/{study.study.name}"
     # Other targets than the whole study leave no figures.
@@ -68,32 +72,44 @@ def everything(wildcards):
     return plan.paths(plan.ends())
 
 
-def inputs_of(kind):
-    """What a job of a kind reads, by name. The date of a file that stays says nothing."""
+def batches_of(kind):
+    """A kind's files by the rule that makes them, several a job."""
+    return list(artefacts.batches(plan, kind))
+
+
+def files_of(batch):
+    """What a job of a batch leaves, by name: it keeps the files that are there and still right."""
+    return {name: update(path) for name, path in batch.outputs().items()}
+
+
+def inputs_of(made):
+    """What a job of a kind or a batch reads, by name. The date of a file that stays says nothing."""
 
     def inputs(wildcards):
         again = replanned()
         return {
             name: [path if path in again else ancient(path) for path in paths]
-            for name, paths in plan.inputs(kind.of(wildcards)).items()
+            for name, paths in plan.inputs(made.of(wildcards)).items()
         }
 
     return unpack(inputs)
 
 
-def params_of(kind):
-    """A job's slice of the configuration, the code that it runs, and the key that it stores."""
+def params_of(made):
+    """A job's slice of the configuration and the code that it runs; the key that a kind's file
+    stores, or a batch's files with their keys."""
 
     def spec(wildcards):
-        return plan.spec_text(kind.of(wildcards))
+        return plan.spec_text(made.of(wildcards))
 
     def code(wildcards):
-        return plan.code(kind.of(wildcards))
+        return plan.code(made.of(wildcards))
 
     def key(wildcards):
-        return plan.key(kind.of(wildcards))
+        return plan.key(made.of(wildcards))
 
-    return {"spec": spec, "code": code, "key": key}
+    own = {"files": made.options} if isinstance(made, artefacts.Batch) else {"key": key}
+    return {"spec": spec, "code": code, **own}
 
 
 def folder_of(name, above=0):
@@ -133,6 +149,15 @@ def layer_memory(wildcards, input):
 def layer_runtime(wildcards, input):
     """Minutes for the same."""
     return 60 + int(megabytes(*input) / (study.depth(wildcards.retriever) + 1) / 10)
+
+
+def times(minutes, batch):
+    """So many minutes for each of the files of a batch."""
+
+    def product(wildcards, input):
+        return minutes(wildcards, input) * len(batch.values)
+
+    return product
 
 
 def counted_memory(wildcards, input):

@@ -40,6 +40,8 @@ class AttributionShard(Artefact):
     rule = "attribute"
     Slice = specs.AttributeSpec
     step = "attributions"
+    sliced_by = ("attribution", "encoder", "dataset", "side", "shard")
+    batched_by = "layer"
     columns = {
         "text_id": Column("text"),
         "partner_id": Column("text", "whose vector the target needs, where it needs one"),
@@ -71,9 +73,18 @@ class AttributionShard(Artefact):
         return specs.attribute(
             config,
             *(self.attribution, self.encoder, self.dataset, self.side),
-            self.layer,
             self.shard,
         )
+
+    @classmethod
+    def batches(cls, config: Config) -> Mapping[Sequence[str], Sequence[Sequence[int]]]:
+        leads = {
+            (grid.attribution, encoder, grid.dataset): None
+            for grid in config.attributed()
+            for encoder in config.retrievers[grid.retriever].encoders.values()
+        }
+        most = config.study.layers_per_job
+        return {lead: _even(config.attributed_layers(*lead), most) for lead in leads}
 
     def needs(self, config: Config) -> Mapping[str, Needed]:
         entry = config.attributions[self.attribution]
@@ -88,7 +99,7 @@ class AttributionShard(Artefact):
     @classmethod
     def told(cls, spec: specs.AttributeSpec) -> Mapping[str, Any]:
         whole = spec.attribution.model_dump(mode="json")
-        return {"spec": whole, "layer": spec.layer, "shard": spec.shard}
+        return {"spec": whole, "shard": spec.shard}
 
     @classmethod
     def science(cls, spec: specs.AttributeSpec) -> Sequence[str]:
@@ -279,4 +290,13 @@ def scores_of(
         AttributionShard(attribution, encoder, dataset, side, layer, shard)
         for layer in config.attributed_layers(attribution, encoder, dataset)
         for shard in range(config.attributions[attribution].shards)
+    ]
+
+
+def _even(layers: Sequence[int], most: int) -> list[list[int]]:
+    """The layers in parts of nearly the same size, at most so many each."""
+    parts = -(-len(layers) // most)
+    return [
+        list(layers[len(layers) * part // parts : len(layers) * (part + 1) // parts])
+        for part in range(parts)
     ]

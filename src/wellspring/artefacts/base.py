@@ -75,6 +75,9 @@ class Artefact:
     """The fields that its slice depends on; None: all of them."""
     also: ClassVar[Sequence[str]] = ()
     """Further suffixes under which the same content is written."""
+    batched_by: ClassVar[str | None] = None
+    """The last integer of the path, of which one job takes several values, a file each; None: a
+    file a job."""
 
     def spec(self, config: Config) -> Spec:
         """The narrow slice of the configuration that the file depends on."""
@@ -84,6 +87,11 @@ class Artefact:
     def asked(cls, config: Config) -> Iterable[Artefact]:
         """Those that a study ends with, not counting what these are made from."""
         return ()
+
+    @classmethod
+    def batches(cls, config: Config) -> Mapping[Sequence[str], Sequence[Sequence[int]]]:
+        """The first fields of the path, to the values of `batched_by` that each job takes."""
+        return {}
 
     @classmethod
     def told(cls, spec: Any) -> Mapping[str, Any]:
@@ -100,9 +108,20 @@ class Artefact:
         return ()
 
     @classmethod
-    def path(cls) -> str:
-        """The path with Snakemake's wildcards."""
-        return f"{RESULTS}/{re.sub(':[^}]*}', '}', cls.template)}"
+    def path(cls, batched: int | None = None) -> str:
+        """The path with Snakemake's wildcards; batched: stands for one of them."""
+        template = cls.template
+        if batched is not None:
+            field = rf"{{{cls.batched_by}(:[^}}]*)?}}"
+            template = re.sub(
+                field, lambda match: f"{{0{match[1] or ''}}}".format(batched), template
+            )
+        return f"{RESULTS}/{re.sub(':[^}]*}', '}', template)}"
+
+    @classmethod
+    def beside(cls, path: Path) -> Path:
+        """This kind's file of the job that wrote the first kind's file at a path."""
+        return path
 
     @classmethod
     def log(cls) -> str:
@@ -111,11 +130,13 @@ class Artefact:
         return f"{RESULTS}/logs/{cls.rule}/{'/'.join(parts).partition('.')[0]}.log"
 
     @classmethod
-    def of(cls, wildcards: Any) -> Self:
-        """The artefact of a job, or of a match of its path."""
+    def of(cls, wildcards: Any, batched: int | None = None) -> Self:
+        """The artefact of a job, or of a match of its path; batched: one of several of a job."""
         return cls(
             **{
-                field.name: (int if field.type == "int" else str)(getattr(wildcards, field.name))
+                field.name: batched
+                if batched is not None and field.name == cls.batched_by
+                else (int if field.type == "int" else str)(getattr(wildcards, field.name))
                 for field in fields(cls)
             }
         )

@@ -27,6 +27,7 @@ class ProbeOutcomes(Artefact):
     Slice = specs.ProbeSpec
     step = "probes"
     sliced_by = ("retriever", "dataset")
+    batched_by = "passages"
     columns = {
         "probe": Column("text", "`random-label-…` is a probe on random targets"),
         "seed": Column("integer", "each has a split of its own"),
@@ -55,6 +56,10 @@ class ProbeOutcomes(Artefact):
             "query": EmbeddingShard.side_of(config, self.retriever, self.dataset, "query"),
             "passage": EmbeddingShard.side_of(config, self.retriever, self.dataset, "passage"),
         }
+
+    @classmethod
+    def batches(cls, config: Config) -> Mapping[Sequence[str], Sequence[Sequence[int]]]:
+        return {(grid.retriever, grid.dataset): [grid.passages] for grid in config.probed()}
 
     @classmethod
     def science(cls, spec: specs.ProbeSpec) -> Sequence[str]:

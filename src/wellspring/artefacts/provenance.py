@@ -10,7 +10,7 @@ from typing import Any
 
 from wellspring.shards import KEY, difference
 
-__all__ = ["Stored", "difference", "read"]
+__all__ = ["Stored", "agrees", "difference", "read"]
 
 
 @dataclass(frozen=True)
@@ -36,6 +36,12 @@ def read(path: Path) -> Stored | None:
         return None
     identity, circumstances, facts = parts
     return Stored(content.get("key"), identity, circumstances.get("code"), facts)
+
+
+def agrees(path: Path, key: str) -> bool:
+    """Whether a file says that it stands for this key."""
+    stored = read(path)
+    return stored is not None and stored.key == key
 
 
 def _content(path: Path) -> Mapping[str, Any]:

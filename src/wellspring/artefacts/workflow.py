@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import replace
-from pathlib import PurePath
+from pathlib import Path, PurePath
 from typing import Any
 
 from wellspring.artefacts.base import Artefact
@@ -19,7 +19,7 @@ def replan(workflow: Any, plan: Plan, say: Callable[[str], None]) -> set[str]:
 
     workflow: Snakemake's, while it builds its graph: its settings are not known earlier, and what
     has to run is worked out later. A job that a kill left incomplete is made again without being
-    asked: what it left is no whole file.
+    asked; a job of several files keeps those that are whole.
     """
     from snakemake.settings.types import RerunTrigger
 
@@ -31,11 +31,30 @@ def replan(workflow: Any, plan: Plan, say: Callable[[str], None]) -> set[str]:
     workflow.dag_settings = replace(
         settings, rerun_triggers=frozenset({RerunTrigger.MTIME}), force_incomplete=True
     )
+    # What a failed job has finished is whole: every file is written under another name first.
+    workflow.execution_settings = replace(workflow.execution_settings, keep_incomplete=True)
     differ = {path for each in stale for path in each.artefact.files}
-    workflow.dag.forcefiles.update(differ)
     asked = [*settings.forcerun, *(settings.targets if settings.forcetargets else ())]
-    below = plan.below(roots, _named(asked), map(str, asked))
+    names = {str(name) for name in asked}
+    # Several rules may make the files of one kind: the name of the first stands for all of them.
+    named = {each.main_file for each in plan.closure(roots) if each.rule in names}
+    workflow.dag.forcefiles.update(differ | named)
+    everything = plan.closure(roots) if settings.forceall else ()
+    below = [*everything, *plan.below(roots, _named(asked), names)]
     return differ | {path for each in below for path in each.files}
+
+
+def clear(workflow: Any, again: Collection[str]) -> None:
+    """Remove what a run is about to make again, where its job would keep it for being there.
+
+    A job of several files keeps those that have the key that is asked for. What is forced has it.
+    """
+    from snakemake.io import is_flagged
+
+    for job in workflow.dag.needrun_jobs():
+        for path in job.output:
+            if path in again and is_flagged(path, "update"):
+                Path(path).unlink(missing_ok=True)
 
 
 def _named(names: Iterable[Any]) -> list[Artefact]:

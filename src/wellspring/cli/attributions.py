@@ -1,8 +1,9 @@
-"""attribute: the neurons of one layer that one side's embeddings are attributed to."""
+"""attribute: the neurons of some layers that one side's embeddings are attributed to."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -34,7 +35,26 @@ COMPARED = 4
 """Texts of a shard that half precision is held against float32 with."""
 
 
-@step(AttributionShard, "texts", "judgements", "description", "partner", "shard")
+@dataclass(frozen=True)
+class Work:
+    """Texts, and what of them is attributed to neurons, whatever the layer."""
+
+    selected: pl.DataFrame
+    target: Target
+    whole: specs.AttributionSpec
+    budget: int
+    """Tokens × points of a pass."""
+
+    def at(self, rows: range) -> Work:
+        """Some of the texts."""
+        return replace(
+            self,
+            selected=self.selected[rows.start : rows.stop],
+            target=self.target.select(rows),
+        )
+
+
+@step(AttributionShard, "texts", "judgements", "description", "partner", "shard...")
 @batched
 def attribute(
     job: Job,
@@ -42,52 +62,63 @@ def attribute(
     judgements: Path,
     description: Path,
     partner: Path,
-    shard: Path,
+    shard: Sequence[Path],
     threads: int,
     tokens: int,
 ) -> None:
-    """Attribute TEXTS of JUDGEMENTS to one layer's neurons of the model that DESCRIPTION names,
-    into SHARD; layer and shard stand in --spec.
+    """Attribute TEXTS of JUDGEMENTS to the neurons of the model that DESCRIPTION names, into SHARD,
+    a file for each --layer; which shard stands in --spec.
 
     The vectors of a text's partner, where the target has one, are those of the model that PARTNER
     describes; else it is not read.
     """
     spec, whole = job.spec, job.spec.attribution
+    remaining = job.remaining(shard)
+    if not remaining:
+        return
     source = Texts.check(texts).identity
     selected = _selected(texts, judgements, whole, source["texts"])
     described = verify(description, whole.encoding)
     other = verify(partner, whole.partner) if whole.partner else None
-    part = _part(len(selected), spec)
-    backbone, target = _prepared(described, other, whole, selected[part], threads)
-    widths = _widths(backbone, selected, part, whole)
-    selected = selected[part].with_columns(positions=pl.Series(widths, dtype=pl.Int32))
+    rows = _rows(len(selected), spec)
+    backbone, target = _prepared(described, other, whole, selected[rows], threads)
+    widths = _widths(backbone, selected, rows, whole)
+    selected = selected[rows].with_columns(positions=pl.Series(widths, dtype=pl.Int32))
     job.device = backbone.device.type
     for line in advice(whole.encoding, backbone):
         job.say(line)
     budget = tokens or budgets.rows(
         job.device, backbone.layers, backbone.hidden, whole.encoding.dtype
     )
-    provenance = job.provenance(
-        *("torch", "transformers", "tokenizers", "captum"),
-        circumstances={"device": job.device, "threads": threads, "tokens": budget},
-        weights=described.digest,
-        partner=other.digest if other else None,
-        texts=source["texts"],
-        paraphrases=source["paraphrases"] if whole.text == "paraphrase" else None,
-    )
-    schema = scores.schema(_neurons(backbone, spec), whole)
-    AttributionShard.fits(schema)
-    with shards.stream(shard, schema, provenance) as writer:
-        _fill(writer, backbone, selected, target, job, budget)
-        if whole.encoding.dtype != "float32":
-            few = selected[:COMPARED]
-            given = (few, target.select(range(len(few))), spec, budget)
-            half = _shares(backbone, *given)
-            del backbone
-            single = whole.encoding.model_copy(update={"dtype": "float32"})
-            exact = _shares(described.load(single, threads), *given)
-            writer.facts |= _differences(half, exact)
-    job.counts(writer.facts)
+    work = Work(selected, target, whole, budget)
+    layers = [part.value for part in remaining]
+    differences: Mapping[int, Mapping[str, Any]] = {layer: {} for layer in layers}
+    if whole.encoding.dtype != "float32":
+        few = work.at(range(min(COMPARED, len(selected))))
+        half = _shares(backbone, few, layers)
+        # Two models are never in memory at once.
+        del backbone
+        single = whole.encoding.model_copy(update={"dtype": "float32"})
+        exact = _shares(described.load(single, threads), few, layers)
+        differences = {layer: _differences(half[layer], exact[layer]) for layer in layers}
+        backbone = described.load(whole.encoding, threads)
+    for part in remaining:
+        provenance = job.provenance(
+            *("torch", "transformers", "tokenizers", "captum"),
+            part=part,
+            circumstances={"device": job.device, "threads": threads, "tokens": budget},
+            weights=described.digest,
+            partner=other.digest if other else None,
+            texts=source["texts"],
+            paraphrases=source["paraphrases"] if whole.text == "paraphrase" else None,
+        )
+        schema = scores.schema(_neurons(backbone, whole, part.value), whole)
+        AttributionShard.fits(schema)
+        with shards.stream(part.path, schema, provenance) as writer:
+            _fill(writer, backbone, work, part.value, job)
+            writer.facts |= differences[part.value]
+        job.say(f"layer {part.value}")
+        job.counts(writer.facts)
 
 
 def _selected(
@@ -108,18 +139,18 @@ def _selected(
         return selection.worded(selected, everything, whole.text)
 
 
-def _neurons(backbone: Backbone, spec: specs.AttributeSpec) -> dict[str, int]:
+def _neurons(backbone: Backbone, whole: specs.AttributionSpec, layer: int) -> dict[str, int]:
     """The width of each sub-layer."""
     from wellspring.models.architecture import sublayer
 
     widths = {}
-    for name in spec.attribution.sublayers:
-        _, rows = sublayer(backbone.model, backbone.architecture, spec.layer - 1, name)
+    for name in whole.sublayers:
+        _, rows = sublayer(backbone.model, backbone.architecture, layer - 1, name)
         widths[name] = rows.stop - rows.start
     return widths
 
 
-def _part(texts: int, spec: specs.AttributeSpec) -> slice:
+def _rows(texts: int, spec: specs.AttributeSpec) -> slice:
     """Which of all texts are the shard's."""
     whole = spec.attribution
     if texts < whole.shards:
@@ -204,31 +235,24 @@ def _similarity(
     return targets.cosine(partners) if similarity == "cosine" else targets.dot(partners)
 
 
-def _fill(
-    writer: shards.TableWriter,
-    backbone: Backbone,
-    chosen: pl.DataFrame,
-    target: Target,
-    job: Job,
-    budget: int,
-) -> None:
+def _fill(writer: shards.TableWriter, backbone: Backbone, work: Work, layer: int, job: Job) -> None:
     """Attribute the texts, a window at a time; leaves counts in the writer's facts."""
     from wellspring.attributions.scores import columns_of
 
-    spec = job.spec
-    counts = {"texts": len(chosen), ACTIVE: 0, FLIPPED: 0}
+    selected = work.selected
+    counts = {"texts": len(selected), ACTIVE: 0, FLIPPED: 0}
     splits, quiet = 0, []
     lists = (field.type for field in writer.schema if pa.types.is_fixed_size_list(field.type))
     size = max(1, min(WINDOW, SCORES // sum(2 * kind.list_size for kind in lists)))
-    with job.track(len(chosen), "texts") as bar:
-        for start in range(0, len(chosen), size):
-            rows = range(start, min(start + size, len(chosen)))
-            window = chosen[rows.start : rows.stop]
+    with job.track(len(selected), f"texts, layer {layer}") as bar:
+        for start in range(0, len(selected), size):
+            rows = range(start, min(start + size, len(selected)))
+            window = work.at(rows)
             given = ("text_id", "partner_id", "positions")
-            columns: dict[str, Any] = {name: window[name].to_list() for name in given}
-            for done in _attributed(backbone, window, target.select(rows), spec, budget):
+            columns: dict[str, Any] = {name: window.selected[name].to_list() for name in given}
+            for done in _attributed(backbone, window, layer):
                 for name, part in done.scores.items():
-                    _put(columns, done.rows, len(window), columns_of(name, part))
+                    _put(columns, done.rows, len(rows), columns_of(name, part))
                     _count(counts, part.absolute[~part.quiet])
                 silent = np.any([part.quiet for part in done.scores.values()], axis=0)
                 quiet += [columns["text_id"][row] for row in np.array(done.rows)[silent]]
@@ -236,9 +260,8 @@ def _fill(
                 bar.advance(len(done.rows))
             writer.write([columns[name] for name in writer.schema.names])
     # Of one shard of several, the step that reads all of them judges.
-    if len(quiet) == len(chosen) and spec.attribution.shards == 1:
-        where = f"layer {spec.layer}:"
-        raise scores.too_quiet(where, quiet, len(chosen), spec.attribution.target)
+    if len(quiet) == len(selected) and work.whole.shards == 1:
+        raise scores.too_quiet(f"layer {layer}:", quiet, len(selected), work.whole.target)
     writer.facts |= counts
     if quiet:
         writer.facts[scores.QUIET] = sorted(quiet)
@@ -246,26 +269,23 @@ def _fill(
         writer.facts["batches_halved_for_memory"] = splits
 
 
-def _shares(
-    backbone: Backbone,
-    few: pl.DataFrame,
-    target: Target,
-    spec: specs.AttributeSpec,
-    budget: int,
-) -> np.ndarray:
-    """Absolute scores of all sub-layers [texts, neurons], as shares of the sub-layer's largest;
-    0 where a text is quiet."""
+def _shares(backbone: Backbone, few: Work, layers: Sequence[int]) -> dict[int, np.ndarray]:
+    """Absolute scores of a layer's sub-layers [texts, neurons], as shares of the sub-layer's
+    largest; 0 where a text is quiet."""
     from wellspring.attributions.scores import shares
 
-    by_text: list[Any] = [None] * len(few)
-    for done in _attributed(backbone, few, target, spec, budget):
-        parts = [
-            shares(part.absolute, np.where(part.quiet, 0, part.absolute.max(axis=1)))
-            for part in done.scores.values()
-        ]
-        for row, values in zip(done.rows, np.hstack(parts), strict=True):
-            by_text[row] = values
-    return np.array(by_text)
+    by_layer = {}
+    for layer in layers:
+        by_text: list[Any] = [None] * len(few.selected)
+        for done in _attributed(backbone, few, layer):
+            parts = [
+                shares(part.absolute, np.where(part.quiet, 0, part.absolute.max(axis=1)))
+                for part in done.scores.values()
+            ]
+            for row, values in zip(done.rows, np.hstack(parts), strict=True):
+                by_text[row] = values
+        by_layer[layer] = np.array(by_text)
+    return by_layer
 
 
 def _differences(half: np.ndarray, exact: np.ndarray) -> dict[str, Any]:
@@ -281,16 +301,10 @@ def _differences(half: np.ndarray, exact: np.ndarray) -> dict[str, Any]:
     }
 
 
-def _attributed(
-    backbone: Backbone,
-    window: pl.DataFrame,
-    target: Target,
-    spec: specs.AttributeSpec,
-    budget: int,
-) -> Iterator[AttributedTexts]:
+def _attributed(backbone: Backbone, work: Work, layer: int) -> Iterator[AttributedTexts]:
     from wellspring.attributions import fused, quadrature, ranking
 
-    whole, encoding = spec.attribution, spec.attribution.encoding
+    whole, encoding, texts = work.whole, work.whole.encoding, work.selected
     if whole.quadrature == "paper":
         rule = quadrature.paper()
     else:
@@ -303,13 +317,13 @@ def _attributed(
         scorer = methods.scorer(whole.method)
     yield from fused.attribute(
         backbone,
-        ranking.tokenised(backbone, window["text"].to_list(), encoding),
-        target,
-        fused.Method(encoding.pooling, rule, spec.layer, tuple(whole.sublayers), whole.tolerance),
-        budget,
-        window["positions"].to_list() if whole.padding else None,
+        ranking.tokenised(backbone, texts["text"].to_list(), encoding),
+        work.target,
+        fused.Method(encoding.pooling, rule, layer, tuple(whole.sublayers), whole.tolerance),
+        work.budget,
+        texts["positions"].to_list() if whole.padding else None,
         scorer,
-        window["text_id"].to_list(),
+        texts["text_id"].to_list(),
     )
 
 

@@ -1,11 +1,10 @@
-"""probe: the probes of one retriever, dataset, layer and passage count."""
+"""probe: the probes of one retriever, dataset and layer, for every passage count."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 import click
 import polars as pl
@@ -22,28 +21,29 @@ from wellspring.artefacts.probes import (
 from wellspring.cli.step import FOLDER, Job, step
 
 
-@step(ProbeOutcomes, "samples", "scores", "outcomes")
+@step(ProbeOutcomes, "samples", "scores", "outcomes...")
 @click.option("--query", type=FOLDER, required=True, help="Folder of the query shards.")
 @click.option("--passage", type=FOLDER, required=True, help="Folder of the passage shards.")
 @click.option("--layer", type=click.IntRange(min=0), required=True)
-@click.option("--passages", type=click.IntRange(min=2), required=True)
 def probe(
     job: Job,
     samples: Path,
     scores: Path,
-    outcomes: Path,
+    outcomes: Sequence[Path],
     query: Path,
     passage: Path,
     layer: int,
-    passages: int,
 ) -> None:
-    """Fit the probes to SAMPLES (lexical SCORES beside them) and write the OUTCOMES in test.
+    """Fit the probes to SAMPLES (lexical SCORES beside them) and write the OUTCOMES in test, a file
+    for each of --passages.
 
     Beside NAME.parquet lie NAME.metrics.parquet and NAME.curves.parquet of the fits,
     NAME.codes.parquet (bits of the training samples) and NAME.sizes.parquet (accuracy over the size
     of the training split).
     """
-    spec = job.spec
+    spec, remaining = job.spec, job.remaining(outcomes)
+    if not remaining:
+        return
     drawn = Samples.check(samples, spec.samples).identity
     queries, answers = (
         EmbeddingShard.read_side(folder, encoding, spec.shards, drawn["texts"], layer)
@@ -65,22 +65,24 @@ def probe(
         **({"rank": spec.rank} if spec.rank else {}),
         **spec.optimiser.model_dump(),
     )
-    started = time.monotonic()
     split = splits_of(frame, spec.samples.splits, settings.seeds, spec.redrawn)
-    fits = run(assemble(frame, lexical, queries, answers, split), passages, settings)
+    data = assemble(frame, lexical, queries, answers, split)
+    started = time.monotonic()
+    for part in remaining:
+        fits = run(data, part.value, settings)
+        job.say(f"{part.value} passages")
+        for line in _summary(fits.metrics):
+            job.say(f"  {line}")
+        provenance = job.provenance("torch", "polars", part=part, samples=drawn, layer=layer)
+        for kind, table in (
+            (ProbeSizes, fits.sizes),
+            (ProbeCodes, fits.codes),
+            (ProbeCurves, fits.curves),
+            (ProbeMetrics, fits.metrics),
+            (ProbeOutcomes, fits.samples),
+        ):
+            kind.write(kind.beside(part.path), table, provenance)
     job.cost["fitting"] = round(time.monotonic() - started, 2)
-    for line in _summary(fits.metrics):
-        job.say(line)
-    where: dict[str, Any] = {"layer": layer, "passages": passages}
-    provenance = job.provenance("torch", "polars", samples=drawn, **where)
-    for kind, table in (
-        (ProbeSizes, fits.sizes),
-        (ProbeCodes, fits.codes),
-        (ProbeCurves, fits.curves),
-        (ProbeMetrics, fits.metrics),
-        (ProbeOutcomes, fits.samples),
-    ):
-        kind.write(kind.beside(outcomes), table, provenance)
 
 
 def _summary(metrics: pl.DataFrame) -> Iterator[str]:

@@ -7,8 +7,9 @@ import io
 import sys
 import time
 import traceback
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
@@ -16,6 +17,7 @@ import click
 
 from wellspring import fingerprint, progress
 from wellspring.artefacts.base import RESULTS
+from wellspring.artefacts.batches import kept
 from wellspring.errors import WellspringError
 
 if TYPE_CHECKING:
@@ -75,14 +77,31 @@ def _open(log: Path) -> TextIO:
         return io.TextIOWrapper(io.BufferedWriter(_File(log, "w")), encoding="utf-8")
 
 
+@dataclass(frozen=True)
+class Part:
+    """One of several files that a job makes."""
+
+    value: int
+    """Of the field that they differ in."""
+    path: Path
+    key: str | None
+
+
 class Job:
     """A step at work: its slice, where its messages go, and what its files will say of it."""
 
     def __init__(
-        self, kind: type[Artefact], spec: str, code: str | None, key: str | None, stream: TextIO
+        self,
+        kind: type[Artefact],
+        spec: str,
+        code: str | None,
+        keys: Sequence[str],
+        values: Sequence[int],
+        stream: TextIO,
     ) -> None:
+        """values: of the field that a kind is batched by, with a key each or none."""
         self.started = time.monotonic()
-        self.kind, self.key, self.stream = kind, key, stream
+        self.kind, self.keys, self.values, self.stream = kind, keys, values, stream
         self.spec: Any = kind.Slice.read(spec)
         self.science = tuple(kind.science(self.spec))
         fingerprint.check(kind.rule, self.science, code)
@@ -110,6 +129,25 @@ class Job:
                 else f"{name}: {value}"
             )
 
+    def remaining(self, paths: Sequence[Path]) -> list[Part]:
+        """The files that a job has to make: those are kept that have their key already.
+
+        paths: one for each value of the field that the kind is batched by.
+        """
+        option = self.kind.batched_by
+        keys = self.keys or [None] * len(paths)
+        if not len(paths) == len(self.values) == len(keys):
+            raise click.UsageError(
+                f"{len(paths)} files, {len(self.values)} --{option} and {len(self.keys)} --key: "
+                f"give one --{option} a file, and one --key a file or none"
+            )
+        parts = [Part(*part) for part in zip(self.values, paths, keys, strict=True)]
+        remaining = [p for p in parts if p.key is None or not kept(self.kind, p.path, p.key)]
+        for part in parts:
+            if part not in remaining:
+                self.say(f"{option} {part.value}: kept, it is what is asked for")
+        return remaining
+
     def track(self, total: int, unit: str):
         """Progress over `total` units of work."""
         return progress.track(total, unit, self.stream)
@@ -117,46 +155,54 @@ class Job:
     def provenance(
         self,
         *packages: str,
+        part: Part | None = None,
         facts: Mapping[str, Any] | None = None,
         circumstances: Mapping[str, Any] | None = None,
         **identity: Any,
     ) -> Provenance:
         """What a file of the job says of how it was made.
 
-        packages: those whose versions it names. identity: what it stands for, beside step and
-        slice.
+        packages: those whose versions it names. part: which of several files it is. identity: what
+        it stands for, beside step and slice.
         """
         from wellspring.shards import Provenance, versions
 
         under = {"code": fingerprint.code(self.science), "versions": versions(*packages)}
-        return Provenance(
-            {"step": self.kind.step, **self.kind.told(self.spec), **identity},
-            {**under, **(circumstances or {})},
-            facts or {},
-            self.key,
-        )
+        own: dict[str, Any] = {"step": self.kind.step, **self.kind.told(self.spec)}
+        if part is not None and self.kind.batched_by:
+            own[self.kind.batched_by] = part.value
+        key = part.key if part else next(iter(self.keys), None)
+        return Provenance(own | identity, {**under, **(circumstances or {})}, facts or {}, key)
 
 
 def step(kind: type[Artefact], *paths: str) -> Callable[[Callable], click.Command]:
     """Make a function the command of the step that makes a kind of files.
 
     paths: the command's arguments, files in the order of the command line; a name that ends with a
-    slash is a folder. The function takes the job, then these, then its own options. The log gets
-    its messages and ends with one line of cost or of the error.
+    slash is a folder, one that ends with dots several files. The function takes the job, then
+    these, then its own options. The log gets its messages and ends with one line of cost or of the
+    error.
     """
 
     def decorate(function: Callable) -> click.Command:
         @functools.wraps(function)
-        def run(spec: str, code: str | None, key: str | None, log: Path | None, **given) -> None:
+        def run(
+            spec: str, code: str | None, key: tuple[str, ...], log: Path | None, **given
+        ) -> None:
+            values = given.pop(kind.batched_by) if kind.batched_by else ()
             with logged(log) as stream:
-                job = Job(kind, spec, code, key, stream)
+                job = Job(kind, spec, code, key, values, stream)
                 function(job, **given)
                 job.say(progress.cost(job.started, job.device, **job.cost))
 
         command: Callable = run
         for option in (
             click.option("--log", type=FILE, help="Write messages here, not to the terminal."),
-            click.option("--key", help="What stands for all that the result depends on."),
+            click.option(
+                "--key",
+                multiple=True,
+                help="What stands for all that a result depends on, once a result.",
+            ),
             click.option("--code", help="Refuse to run when the code is no longer this."),
             click.option(
                 "--spec",
@@ -165,9 +211,15 @@ def step(kind: type[Artefact], *paths: str) -> Callable[[Callable], click.Comman
             ),
         ):
             command = option(command)
+        if kind.batched_by:
+            text = "Once for each of the files."
+            number = click.IntRange(min=0)
+            option = f"--{kind.batched_by}"
+            command = click.option(option, multiple=True, type=number, help=text)(command)
         for name in reversed(paths):
             path = FOLDER if name.endswith("/") else FILE
-            command = click.argument(name.removesuffix("/"), type=path)(command)
+            several = {"nargs": -1, "required": True} if name.endswith("...") else {}
+            command = click.argument(name.rstrip("/."), type=path, **several)(command)
         return click.command()(command)
 
     return decorate

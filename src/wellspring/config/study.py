@@ -144,6 +144,9 @@ class Study(Strict):
     ] = Field(default=[])
     """What is attributed to neurons: a block, or a list of blocks, each with settings of its own;
     nothing where left out."""
+    layers_per_job: int = Field(default=4, ge=1)
+    """So many layers of a side are attributed by one job, at most. It loads the model once. Fewer
+    layers make more jobs that run side by side. The results are the same."""
     findings: Findings = Findings()
     """How differences are tested."""
     groups: dict[Slug, Annotated[list[Slug], Field(min_length=1)]] = Field(default={})

@@ -60,10 +60,9 @@ class AttributionSpec(Spec):
 
 
 class AttributeSpec(Spec):
-    """One shard of one layer."""
+    """One shard of every layer."""
 
     attribution: AttributionSpec
-    layer: int
     shard: int
 
 
@@ -190,12 +189,11 @@ def attribute(
     encoder: str,
     dataset: str,
     side: Side,
-    layer: int | str,
-    shard: int | str,
+    shard: int,
 ) -> AttributeSpec:
-    """The slice that one shard of one layer depends on."""
+    """The slice that one shard depends on, whatever the layer."""
     whole = attribution(config, name, encoder, dataset, side)
-    return AttributeSpec(attribution=whole, layer=int(layer), shard=int(shard))
+    return AttributeSpec(attribution=whole, shard=shard)
 
 
 def activations(
