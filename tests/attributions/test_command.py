@@ -77,13 +77,13 @@ class Setting:
         self, out: Path, name: str, layer: int = 1, shard: int = 0, encoder: str = "tiny"
     ) -> tuple[Path, list[str]]:
         """A shard of the queries, and the command that makes it."""
-        spec = specs.attribute(self.config, name, encoder, "questions", "query", layer, shard)
+        spec = specs.attribute(self.config, name, encoder, "questions", "query", shard)
         path = out / f"layer-{layer:02d}" / shards.shard_name(shard)
         judgements = "samples" if spec.attribution.samples else "qrels"
         files = [self.datasets / f"{table}.parquet" for table in ("texts", judgements)]
         partner = self.config.attributions[name].partner(encoder)
         models = [self.described(encoder) for encoder in (encoder, partner)]
-        parts = ("attribute", *files, *models, path, "--spec", spec.canonical())
+        parts = ("attribute", *files, *models, path, "--layer", layer, "--spec", spec.canonical())
         return path, [str(part) for part in parts]
 
     def attribute(self, out: Path, name: str, **place: object) -> Path:

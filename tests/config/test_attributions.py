@@ -164,7 +164,7 @@ def test_padding_is_part_of_a_slice_where_scores_depend_on_it() -> None:
 def test_the_limit_of_quiet_texts_plans_no_attribution() -> None:
     plain, more = parse(DEFAULT), parse(edited(f"{ENTRY}/quiet", 0.5))
     given = ("norm", "minilm", "pydocs", "query")
-    assert specs.attribute(plain, *given, 1, 0) == specs.attribute(more, *given, 1, 0)
+    assert specs.attribute(plain, *given, 0) == specs.attribute(more, *given, 0)
     assert specs.ablate(plain, *given) == specs.ablate(more, *given)
     assert specs.activations(more, *given).quiet == 0.5
 
