@@ -22,7 +22,6 @@ from wellspring.errors import ModelError
 
 RANDOM = next(iter(RandomTwin.model_fields))
 """The value of `compared_with` that makes a twin."""
-CATALOGUES = ("models", "encoders", "retrievers")
 
 
 @dataclass
