@@ -185,7 +185,7 @@ def opened(log: Path) -> Iterator[Job]:
     """A job with this log."""
     spec = specs.QrelsSpec(splits=Splits()).canonical()
     with logged(log) as stream:
-        yield Job(Qrels, spec, None, None, stream)
+        yield Job(Qrels, spec, None, (), (), stream)
 
 
 def test_a_log_that_cannot_be_written_is_one_line(tmp_path):

@@ -164,3 +164,58 @@ def test_sources_that_change_places_are_seen(tmp_path):
     two.rename(one)
     (tmp_path / "x").rename(two)
     assert [Digests(tmp_path / "cache.json").of(path) for path in (two, one)] == before
+
+
+SCORES = "results/attributions/norm/fresh/questions/query"
+
+
+def inodes(folder):
+    """Path to the file that lies there: another file has another number."""
+    return {path: path.stat().st_ino for path in folder.rglob("*.parquet")}
+
+
+def test_an_added_passage_count_keeps_the_others(study):
+    probes = study.folder / "results" / "probes"
+    before, contents = inodes(probes), {path: path.read_bytes() for path in inodes(probes)}
+    study.configure(lambda config: config["study"]["probe"].update(passages=[2, 3, 4]))
+    study.run(
+        "--", f"{probes.relative_to(study.folder)}/fresh/questions/layer-00/passages-4.parquet"
+    )
+    after = inodes(probes)
+    assert len(after) == len(before) + 5
+    assert {path: after[path] for path in before} == before
+    assert {path: path.read_bytes() for path in before} == contents
+
+
+def test_what_is_forced_is_made_again_and_what_lies_beside_it_is_kept(study):
+    folder = study.folder / SCORES
+    before = inodes(folder)
+    study.run("--forcerun", f"{SCORES}/layer-02/shard-000.parquet", "--until", "attribute")
+    after = inodes(folder)
+    assert {path.parent.name for path in before if after[path] != before[path]} == {"layer-02"}
+
+
+def test_a_job_that_fails_keeps_what_it_has_finished(study):
+    shutil.rmtree(study.folder / SCORES)
+    command = "src/wellspring/cli/attributions.py"
+    line = '    counts = {"texts": len(selected)'
+    planted = f'    if layer == 2:\n        raise WellspringError("planted")\n{line}'
+    study.rewrite(command, line, planted)
+    targets = [f"{SCORES}/layer-{layer:02d}/shard-000.parquet" for layer in (1, 2)]
+    done = study.run(*targets, check=False)
+    assert done.returncode and "planted" in done.stderr
+    finished = inodes(study.folder / SCORES)
+    assert [path.parent.name for path in finished] == ["layer-01"]
+    study.rewrite(command, planted, line)
+    assert study.planned(*targets) == {"attribute": 1}
+    study.run(*targets)
+    after = inodes(study.folder / SCORES)
+    assert len(after) == 2 and finished.items() <= after.items()
+
+
+def test_how_many_layers_a_job_takes_changes_no_result(study):
+    study.configure(lambda config: config["study"].update(layers_per_job=1))
+    assert study.planned() == {}
+    shutil.rmtree(study.folder / SCORES)
+    targets = [f"{SCORES}/layer-{layer:02d}/shard-000.parquet" for layer in (1, 2)]
+    assert sum(study.planned(*targets).values()) == 2
