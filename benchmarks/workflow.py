@@ -41,7 +41,7 @@ def snakemake(folder: Path, *arguments: str) -> tuple[float, str]:
 
 
 def wide_study(folder: Path) -> Path:
-    """An overlay with about 5,000 probe jobs: 20 retrievers × 9 datasets × 7 layers × 4 counts."""
+    """An overlay with about 5,000 probe files: 20 retrievers × 9 datasets × 7 layers × 4 counts."""
     names = [f"minilm-{number}" for number in range(20)]
     overlay = {
         "encoders": {
@@ -118,14 +118,16 @@ def checking(folder: Path, overlay: Path, repeats: int, jobs: int = 1000) -> dic
 
 
 def _start_up(folder: Path) -> list[dict[str, object]]:
-    """One probe job, start to exit, beyond its arithmetic."""
-    log = folder / "results/logs/probe/minilm/pydocs/layer-06/passages-5.log"
+    """One probe job that makes one of its files, start to exit, beyond its arithmetic."""
+    log = folder / "results/logs/probe/minilm/pydocs/layer-06/passages-02-05.log"
     target = "results/probes/minilm/pydocs/layer-06/passages-5.parquet"
     _, output = snakemake(folder, "-n", "-p", "--forcerun", target, "--", target)
     command = output[output.index("wellspring probe") :].splitlines()[0]
     environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
 
     def job() -> None:
+        # The job keeps what is there: the other count.
+        (folder / target).unlink()
         subprocess.run(command, shell=True, cwd=folder, env=environment, check=True)
 
     seconds = measure.seconds(job, 3)
