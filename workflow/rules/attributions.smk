@@ -14,9 +14,9 @@ rule attribute:
     # Jobs run side by side: a pass's rows are few enough for one thread.
     threads: 1
     resources:
-        mem_mb=2500,
-        runtime=240,
-        gpu=0,
+        **ON_GPU,
+        mem_mb=growing(model_memory),
+        runtime=growing(240),
         tokens=0,
     params:
         **params_of(kinds.AttributionShard),
@@ -39,8 +39,8 @@ rule activations:
     conda:
         "../../envs/wellspring.yaml"
     resources:
-        mem_mb=counted_memory,
-        runtime=120,
+        mem_mb=growing(counted_memory),
+        runtime=growing(120),
     params:
         **params_of(kinds.ActivationCounts),
         scores=folder_of("scores", above=1),
@@ -61,9 +61,9 @@ rule ablate:
         "../../envs/wellspring.yaml"
     threads: 1
     resources:
-        mem_mb=4000,
-        runtime=240,
-        gpu=0,
+        **ON_GPU,
+        mem_mb=growing(ablation_memory),
+        runtime=growing(240),
         tokens=0,
     params:
         **params_of(kinds.Ablations),
@@ -86,9 +86,9 @@ rule remove:
         "../../envs/wellspring.yaml"
     threads: 1
     resources:
-        mem_mb=4000,
-        runtime=240,
-        gpu=0,
+        **ON_GPU,
+        mem_mb=growing(ablation_memory),
+        runtime=growing(240),
         tokens=0,
     params:
         **params_of(kinds.Removals),

@@ -17,8 +17,8 @@ rule probe:
         "../../envs/wellspring.yaml"
     threads: 1
     resources:
-        mem_mb=layer_memory,
-        runtime=layer_runtime,
+        mem_mb=growing(layer_memory),
+        runtime=growing(layer_runtime),
     params:
         **params_of(kinds.ProbeOutcomes),
         query=folder_of("query"),
