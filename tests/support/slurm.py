@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import os
 import secrets
 import shutil
@@ -17,8 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
-from pyarrow import parquet
+import polars as pl
 
 from tests.support.study import Study
 from wellspring.artefacts import provenance
@@ -249,12 +249,14 @@ def start(study: Study, cluster: Cluster, *arguments: str, pace: int = 1) -> Run
     return Run(process, log)
 
 
-def contents(study: Study) -> dict[str, tuple[pa.Table, provenance.Stored]]:
-    """Path to table and identity of every Parquet file. What may differ: versions and threads."""
+def contents(study: Study) -> dict[str, tuple[str, provenance.Stored | None]]:
+    """Path to table, as its digest, and identity of every Parquet file.
+
+    Versions and threads are left out: they may differ.
+    """
     found = {}
     for path in sorted((study.folder / "results").rglob("*.parquet")):
-        table = parquet.read_table(path).replace_schema_metadata(None)
-        stored = provenance.read(path)
-        assert stored, path
-        found[str(path.relative_to(study.folder))] = (table, stored)
+        content = pl.read_parquet(path).write_ipc(None).getvalue()
+        digest = hashlib.sha256(content).hexdigest()
+        found[str(path.relative_to(study.folder))] = (digest, provenance.read(path))
     return found
