@@ -180,7 +180,7 @@ def weights(wildcards, input):
         return sum(map(bytes_of, models)) / 1e6
     except FileNotFoundError as error:
         # Not fetched yet: Snakemake asks again once the input is there.
-        raise FileNotFoundError(error.errno, error.strerror, input.model) from None
+        raise FileNotFoundError(error.errno, error.strerror, input[0]) from None
 
 
 def model_memory(wildcards, input):
