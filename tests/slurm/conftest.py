@@ -19,5 +19,6 @@ def started():
 @pytest.fixture
 def lab(started):
     """The same, without jobs before and after."""
+    started.past = frozenset(started.jobs("all"))
     yield started
     started.clear()

@@ -94,6 +94,8 @@ class Cluster:
 
     folder: Path
     node: str
+    past: frozenset[str] = frozenset()
+    """Jobs of earlier tests."""
 
     @property
     def variables(self) -> dict[str, str]:
@@ -119,8 +121,9 @@ class Cluster:
         return next((job for job, comment in jobs.items() if comment.startswith(rule)), None)
 
     def submitted(self) -> list[str]:
-        """Comments of all jobs that Slurm remembers, whatever came of them."""
-        return list(self.jobs("all").values())
+        """The rules of all jobs of this test, whatever came of them."""
+        jobs = self.jobs("all")
+        return sorted(jobs[job].split("_")[1] for job in jobs.keys() - self.past)
 
     def clear(self) -> None:
         """Cancel all jobs and wait for their end."""

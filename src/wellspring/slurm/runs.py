@@ -49,9 +49,9 @@ def refuse_leftovers(records: Path) -> None:
         while alive := queue.jobs(record.name):
             if any(job.state != "COMPLETING" for job in alive) or time.monotonic() > end:
                 raise ClusterError(
-                    f"{len(alive)} jobs of an earlier run, whose Snakemake was killed, are still "
-                    f"in Slurm's queue and would run twice: wait for them, or cancel them with "
-                    f"make slurm-cancel RUN={record.name}"
+                    f"jobs of an earlier run, whose Snakemake was killed, are still in Slurm's "
+                    f"queue ({len(alive)}) and would run twice: wait for them, or cancel them "
+                    f"with make slurm-cancel RUN={record.name}"
                 )
             time.sleep(1)
         record.unlink(missing_ok=True)
