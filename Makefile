@@ -9,7 +9,7 @@ LOCKS  := requirements.lock tests/requirements.lock docs/requirements.lock
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/pytest -n $(CORES) --maxprocesses 8 --dist worksteal \
   --durations=20 --cov --cov-report=term:skip-covered
 
-.PHONY: run test test-all lint style types docs bench clean lock
+.PHONY: run test test-all lint style types docs bench clean lock slurm-lab slurm-check slurm-cancel
 .DEFAULT_GOAL := run
 
 # A stamp, not the folder: a set-up that was cut off starts over.
@@ -49,6 +49,32 @@ docs: $(READY)
 
 bench: $(READY)
 	$(BIN)/python -m benchmarks
+
+# What the tests of tests/slurm start: a Slurm of one node, where root may install packages.
+SLURM := slurmctld slurmd slurm-client slurm-wlm-basic-plugins munge
+
+slurm-lab:
+	@if command -v slurmctld && command -v slurmd && command -v sbatch && command -v munged; then \
+	  echo "slurm-lab: Slurm is here, nothing to do"; \
+	elif ! command -v apt-get > /dev/null || [ "$$(id -u)" != 0 ]; then \
+	  echo "slurm-lab: only root installs packages, on Debian or Ubuntu: $(SLURM)"; \
+	else \
+	  echo "slurm-lab: installs $(SLURM)"; \
+	  apt-get update -qq; \
+	  DEBIAN_FRONTEND=noninteractive apt-get install -qq --no-install-recommends $(SLURM); \
+	fi
+
+# Tells what Slurm would refuse of the study's jobs. OPTIONS are Snakemake's.
+slurm-check: $(READY)
+	$(BIN)/wellspring cluster-check $(OPTIONS)
+
+# Cancels the jobs of a run whose Snakemake is dead.
+slurm-cancel:
+	@if [ -z "$(RUN)" ]; then \
+	  echo "slurm-cancel: name the run: make slurm-cancel RUN=…" >&2; \
+	  ls .snakemake/slurm_runs 2> /dev/null; exit 1; \
+	fi
+	scancel --name="$(RUN)"
 
 lock: $(READY)
 	$(BIN)/pip freeze --all --exclude-editable | grep -v '^pip==' | sed 's/+cpu$$//' \

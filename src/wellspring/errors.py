@@ -34,6 +34,10 @@ class StaleArtefact(WellspringError):
     """A result file is truncated, foreign or older than what it is asked to stand for."""
 
 
+class ClusterError(WellspringError):
+    """Slurm refuses something or cannot be asked."""
+
+
 @contextmanager
 def about(path: Path) -> Iterator[None]:
     """Let an error of science, which knows no path, begin with the file that it is about."""

@@ -28,6 +28,7 @@ LEAVES = frozenset(
         "fingerprint",
         "progress",
         "shards",
+        "slurm",
         "specs",
     }
 )

@@ -19,9 +19,9 @@ for batch in batches_of(kinds.AttributionShard):
         # Jobs run side by side: a pass's rows are few enough for one thread.
         threads: 1
         resources:
-            mem_mb=2500,
-            runtime=240 * len(batch.values),
-            gpu=0,
+            **ON_GPU,
+            mem_mb=growing(model_memory),
+            runtime=growing(240, len(batch.values)),
             tokens=0,
         params:
             **params_of(batch),
@@ -44,8 +44,8 @@ rule activations:
     conda:
         "../../envs/wellspring.yaml"
     resources:
-        mem_mb=counted_memory,
-        runtime=120,
+        mem_mb=growing(counted_memory),
+        runtime=growing(120),
     params:
         **params_of(kinds.ActivationCounts),
         scores=folder_of("scores", above=1),
@@ -66,9 +66,9 @@ rule ablate:
         "../../envs/wellspring.yaml"
     threads: 1
     resources:
-        mem_mb=4000,
-        runtime=240,
-        gpu=0,
+        **ON_GPU,
+        mem_mb=growing(ablation_memory),
+        runtime=growing(240),
         tokens=0,
     params:
         **params_of(kinds.Ablations),
@@ -91,9 +91,9 @@ rule remove:
         "../../envs/wellspring.yaml"
     threads: 1
     resources:
-        mem_mb=4000,
-        runtime=240,
-        gpu=0,
+        **ON_GPU,
+        mem_mb=growing(ablation_memory),
+        runtime=growing(240),
         tokens=0,
     params:
         **params_of(kinds.Removals),

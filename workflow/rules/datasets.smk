@@ -30,8 +30,8 @@ rule texts:
     conda:
         "../../envs/wellspring.yaml"
     resources:
-        mem_mb=4000,
-        runtime=60,
+        mem_mb=growing(4000),
+        runtime=growing(60),
     params:
         **params_of(kinds.Texts),
     shell:
@@ -50,8 +50,8 @@ rule samples:
     conda:
         "../../envs/wellspring.yaml"
     resources:
-        mem_mb=4000,
-        runtime=60,
+        mem_mb=growing(4000),
+        runtime=growing(60),
     params:
         **params_of(kinds.Samples),
     shell:
@@ -70,8 +70,8 @@ rule qrels:
     conda:
         "../../envs/wellspring.yaml"
     resources:
-        mem_mb=2000,
-        runtime=20,
+        mem_mb=growing(2000),
+        runtime=growing(20),
     params:
         **params_of(kinds.Qrels),
     shell:
@@ -90,8 +90,8 @@ rule lexical:
     conda:
         "../../envs/wellspring.yaml"
     resources:
-        mem_mb=4000,
-        runtime=60,
+        mem_mb=growing(4000),
+        runtime=growing(60),
     params:
         **params_of(kinds.Lexical),
     shell:

@@ -13,9 +13,9 @@ rule embed:
         "../../envs/wellspring.yaml"
     threads: 8
     resources:
-        mem_mb=2500,
-        runtime=240,
-        gpu=0,
+        **ON_GPU,
+        mem_mb=growing(model_memory),
+        runtime=growing(240),
         tokens=0,
     params:
         **params_of(kinds.EmbeddingShard),

@@ -16,6 +16,7 @@ rule figure:
         ),
     log:
         kinds.Figure.log(),
+    localrule: True
     conda:
         "../../envs/wellspring.yaml"
     resources:
@@ -45,6 +46,7 @@ rule controls:
         ),
     log:
         kinds.Controls.log(),
+    localrule: True
     conda:
         "../../envs/wellspring.yaml"
     resources:
@@ -72,6 +74,7 @@ rule heatmap:
         ),
     log:
         kinds.HeatMap.log(),
+    localrule: True
     conda:
         "../../envs/wellspring.yaml"
     resources:
@@ -99,6 +102,7 @@ rule drawing:
         ),
     log:
         kinds.Drawing.log(),
+    localrule: True
     conda:
         "../../envs/wellspring.yaml"
     resources:
@@ -126,6 +130,7 @@ rule fidelity:
         ),
     log:
         kinds.Fidelity.log(),
+    localrule: True
     conda:
         "../../envs/wellspring.yaml"
     resources:

@@ -12,8 +12,8 @@ rule similarity:
     conda:
         "../../envs/wellspring.yaml"
     resources:
-        mem_mb=layer_memory,
-        runtime=60,
+        mem_mb=growing(layer_memory),
+        runtime=growing(60),
     params:
         **params_of(kinds.Similarity),
         query=folder_of("query"),
@@ -49,8 +49,8 @@ rule findings:
     conda:
         "../../envs/wellspring.yaml"
     resources:
-        mem_mb=4000,
-        runtime=60,
+        mem_mb=growing(4000),
+        runtime=growing(60),
     params:
         **params_of(kinds.Findings),
     shell:
@@ -71,6 +71,7 @@ rule power:
         ),
     log:
         kinds.Power.log(),
+    localrule: True
     conda:
         "../../envs/wellspring.yaml"
     resources:
@@ -97,6 +98,7 @@ rule published:
         ),
     log:
         kinds.Published.log(),
+    localrule: True
     conda:
         "../../envs/wellspring.yaml"
     resources:
@@ -121,8 +123,8 @@ rule agreement:
     conda:
         "../../envs/wellspring.yaml"
     resources:
-        mem_mb=4000,
-        runtime=120,
+        mem_mb=growing(4000),
+        runtime=growing(120),
     params:
         **params_of(kinds.Agreement),
     shell:
@@ -146,8 +148,8 @@ rule decentralisation:
     conda:
         "../../envs/wellspring.yaml"
     resources:
-        mem_mb=8000,
-        runtime=60,
+        mem_mb=growing(8000),
+        runtime=growing(60),
     params:
         **params_of(kinds.Decentralisation),
     shell:
@@ -171,8 +173,8 @@ rule claims:
     conda:
         "../../envs/wellspring.yaml"
     resources:
-        mem_mb=8000,
-        runtime=60,
+        mem_mb=growing(8000),
+        runtime=growing(60),
     params:
         **params_of(kinds.Claims),
     shell:
@@ -193,6 +195,7 @@ rule cautions:
         ),
     log:
         kinds.Cautions.log(),
+    localrule: True
     conda:
         "../../envs/wellspring.yaml"
     resources:

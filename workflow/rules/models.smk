@@ -28,8 +28,8 @@ rule model:
     conda:
         "../../envs/wellspring.yaml"
     resources:
-        mem_mb=4000,
-        runtime=60,
+        mem_mb=growing(described_memory),
+        runtime=growing(60),
     params:
         **params_of(kinds.Model),
     shell:

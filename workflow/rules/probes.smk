@@ -18,8 +18,8 @@ for batch in batches_of(kinds.ProbeOutcomes):
             "../../envs/wellspring.yaml"
         threads: 1
         resources:
-            mem_mb=layer_memory,
-            runtime=times(layer_runtime, batch),
+            mem_mb=growing(layer_memory),
+            runtime=growing(layer_runtime, len(batch.values)),
         params:
             **params_of(batch),
             query=folder_of("query"),

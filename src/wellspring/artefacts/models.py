@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from wellspring import specs
 from wellspring.artefacts.base import Artefact, Needed
@@ -46,6 +49,21 @@ class Model(Artefact):
     def needs(self, config: Config) -> Mapping[str, Needed]:
         paths = specs.checkpoint_files(config, self.model)
         return {"checkpoint": [Checkpoint.find(path) or path for path in paths]}
+
+    def weights(self, config: Config) -> int:
+        """Bytes of the checkpoint's weights, the adapter's included, before anything is described.
+
+        Raises FileNotFoundError where it is not fetched yet.
+        """
+        sizes: Counter[str] = Counter()
+        for path in map(Path, specs.checkpoint_files(config, self.model)):
+            if Checkpoint.find(str(path)):
+                for name, file in json.loads(path.read_bytes())["files"].items():
+                    sizes[Path(name).suffix] += file["size"]
+            else:
+                sizes[path.suffix] += path.stat().st_size
+        # Where a checkpoint is stored twice, one of the two is read.
+        return max(sizes[".safetensors"], sizes[".bin"])
 
     @classmethod
     def science(cls, spec: specs.ModelSpec) -> Sequence[str]:

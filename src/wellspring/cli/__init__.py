@@ -41,6 +41,7 @@ COMMANDS = {
     "fidelity": "figures",
     "artefacts": "artefacts",
     "check": "check",
+    "cluster-check": "slurm",
     "schema": "schema",
 }
 """Subcommand to its module: listed here so that --help loads none of them."""
@@ -74,6 +75,7 @@ SUMMARIES = {
     "fidelity": "Draw which attributions predict removal.",
     "artefacts": "List the kinds of result files. No step.",
     "check": "Tell whether configuration files can be used. No step.",
+    "cluster-check": "Tell what a site's Slurm would refuse. No step.",
     "schema": "Write the JSON schema of config.yaml.",
 }
 
@@ -87,7 +89,7 @@ class _Lazy(click.Group):
             # A table's command is made from its class.
             return importlib.import_module("wellspring.cli.tables").command(cmd_name)
         module = importlib.import_module(f"wellspring.cli.{COMMANDS[cmd_name]}")
-        return getattr(module, cmd_name)
+        return getattr(module, cmd_name.replace("-", "_"))
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Steps"):

@@ -1,0 +1,1 @@
+"""What the workflow asks of Slurm, beside what Snakemake's plugin does."""
