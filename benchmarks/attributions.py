@@ -34,6 +34,8 @@ NAME = "attributions"
 SUBLAYERS = ("intermediate", "output")
 QUERY = range(10, 15)
 """Tokens of the queries that are timed: about 12."""
+CARD_TEXTS = 32
+"""Texts on a GPU, at least."""
 PASSAGE = 256
 """Tokens of a passage of Llama, as published."""
 TIMED_STEPS = 4
@@ -349,7 +351,7 @@ def main(
 ) -> list[dict[str, object]]:
     """All rows of this benchmark."""
     if device == "cuda":
-        return on_card(max(texts, 64), repeats)
+        return on_card(max(texts, CARD_TEXTS), repeats)
     return on_processor(texts, checked, repeats)
 
 

@@ -7,6 +7,7 @@ stays in the processor's cache; equal texts are encoded once.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import chain, islice, pairwise
 from typing import TypeVar
@@ -22,8 +23,8 @@ from wellspring.pooling import pool
 
 Tokens = tuple[int, ...]
 Work = TypeVar("Work")
-Arrival = Callable[[], torch.Tensor]
-"""Waits for a tensor that is on its way to the processor's memory, and gives it."""
+Arrival = Callable[[], np.ndarray]
+"""Waits for vectors that are on their way to the processor's memory, and gives them."""
 
 
 @dataclass(frozen=True)
@@ -33,7 +34,7 @@ class Encoded:
     rows: list[int]
     """Positions of the texts in what `encode` was given."""
     vectors: np.ndarray
-    """float32 [layers + 1, len(rows), hidden]."""
+    """[layers + 1, len(rows), hidden], float32 unless `encode` was told another type."""
     splits: int
     """How often the batch was halved because memory ran out."""
 
@@ -172,13 +173,15 @@ def encode(
     normalise: bool = False,
     budget: int = 2048,
     length: int = 512,
+    storage: str = "float32",
 ) -> Iterator[Encoded]:
     """Vectors of all layers, a batch at a time, longest texts first.
 
     tokens: as from `tokenise`. budget: padded tokens in one forward pass. length: the encoder's,
-    to which `last-position` pads every text. A batch that does not fit into memory is halved until
-    it does. Raises WellspringError for a text longer than the model's positions and for a vector
-    that is not finite.
+    to which `last-position` pads every text. storage: the float type of the vectors, to which they
+    are rounded before they leave the device; one may then be too large for it. A batch that does
+    not fit into memory is halved until it does. Raises WellspringError for a text longer than the
+    model's positions and for a vector that is not finite.
     """
     longest = max(map(len, tokens), default=0)
     if backbone.positions is not None and longest > backbone.positions:
@@ -193,19 +196,29 @@ def encode(
     distinct = sorted(rows_of, key=lambda ids: (-len(ids), ids))
     runs = batches([max(len(ids), padding.least) for ids in distinct], budget)
     works = (
-        (batch, _begun(backbone, batch, padding, pooling, normalise))
+        (batch, _begun(backbone, batch, padding, pooling, normalise, storage))
         for batch in (distinct[run.start : run.stop] for run in runs)
     )
     if backbone.device.type == "cuda":
         # The card computes the next batch while the caller stores this one.
         works = _one_ahead(works)
     for batch, parts in works:
-        arrays = [_finite(arrival()) for arrival in parts]
+        arrays = [arrival() for arrival in parts]
         vectors = arrays[0] if len(arrays) == 1 else np.concatenate(arrays, axis=1)
         copies = [position for position, ids in enumerate(batch) for _ in rows_of[ids]]
         if len(copies) > len(batch):
             vectors = vectors[:, copies]
         yield Encoded([row for ids in batch for row in rows_of[ids]], vectors, len(parts) - 1)
+
+
+def tokenised(
+    windows: Iterable[tuple[list[str], list[str]]], tokenise: Callable[[list[str]], list[Tokens]]
+) -> Iterator[tuple[list[str], list[Tokens]]]:
+    """Ids and token ids of each window of (ids, texts); a thread prepares the next window."""
+    with ThreadPoolExecutor(1) as thread:
+        begun = ((ids, thread.submit(tokenise, texts)) for ids, texts in windows)
+        for ids, rows in _one_ahead(begun):
+            yield ids, rows.result()
 
 
 def _one_ahead(works: Iterable[Work]) -> Iterator[Work]:
@@ -275,12 +288,27 @@ def padded(
 
 
 def _begun(
-    backbone: Backbone, batch: list[Tokens], padding: Padding, pooling: Pooling, normalise: bool
+    backbone: Backbone,
+    batch: list[Tokens],
+    padding: Padding,
+    pooling: Pooling,
+    normalise: bool,
+    storage: str,
 ) -> list[Arrival]:
     """The vectors of a batch: one part, or several where it does not fit into memory at once."""
 
     def run(part: list[Tokens]) -> Arrival:
-        return _arriving(_vectors(backbone, part, padding, pooling, normalise))
+        vectors = _vectors(backbone, part, padding, pooling, normalise)
+        # Before they are rounded, which may overflow.
+        finite = _arriving(torch.isfinite(vectors).all())
+        rounded = _arriving(vectors.to(getattr(torch, storage)))
+
+        def arrival() -> np.ndarray:
+            if not finite():
+                raise WellspringError("a vector is not finite: set the encoder's dtype: float32")
+            return rounded().numpy()
+
+        return arrival
 
     return [arrival for _, arrival in fitting(batch, run, len)]
 
@@ -298,13 +326,13 @@ def _vectors(
     return torch.nn.functional.normalize(vectors, dim=-1) if normalise else vectors
 
 
-def _arriving(vectors: torch.Tensor) -> Arrival:
+def _arriving(tensor: torch.Tensor) -> Callable[[], torch.Tensor]:
     """A call that gives the same in the processor's memory, and waits for a card until then."""
-    if vectors.device.type != "cuda":
-        return lambda: vectors
-    # From pageable memory the copy itself would wait.
-    host = torch.empty(vectors.shape, dtype=vectors.dtype, pin_memory=True)
-    host.copy_(vectors, non_blocking=True)
+    if tensor.device.type != "cuda":
+        return lambda: tensor
+    # Into pageable memory the copy itself would wait.
+    host = torch.empty(tensor.shape, dtype=tensor.dtype, pin_memory=True)
+    host.copy_(tensor, non_blocking=True)
     copied = torch.cuda.Event()
     copied.record()
 
@@ -313,9 +341,3 @@ def _arriving(vectors: torch.Tensor) -> Arrival:
         return host
 
     return arrival
-
-
-def _finite(vectors: torch.Tensor) -> np.ndarray:
-    if not torch.isfinite(vectors).all():
-        raise WellspringError("a vector is not finite: set the encoder's dtype: float32")
-    return vectors.numpy()
