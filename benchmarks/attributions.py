@@ -2,7 +2,7 @@
 
 `python -m benchmarks.attributions [--texts N] [--checked N] [--repeats R] [--device cuda]`: all
 sub-layers of the packaged MiniLM on docstrings of the default study, passages cut at 128 tokens and
-queries of about 12. On a GPU: a BERT-base with fresh weights, whose speed is that of any other.
+queries of about 12. On a GPU: models of the paper's shapes with fresh weights (`benchmarks.gpu`).
 """
 
 from __future__ import annotations
@@ -10,23 +10,21 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-import tempfile
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import numpy as np
 import torch
 
-from benchmarks import measure
+from benchmarks import gpu, measure
 from benchmarks.cost_attributions import Shape
 from benchmarks.embeddings import LENGTH, ROOT, docstrings
+from wellspring import budgets
 from wellspring.attributions import targets
 from wellspring.attributions.fused import Method, attribute
 from wellspring.attributions.quadrature import Quadrature, gauss_legendre, paper
-from wellspring.budgets import ROWS
 from wellspring.embeddings import Tokens, tokenise
-from wellspring.models import sources
+from wellspring.models import placement, sources
 from wellspring.models.load import Backbone, load
 
 sys.path.insert(0, str(ROOT / "tests"))
@@ -36,6 +34,10 @@ NAME = "attributions"
 SUBLAYERS = ("intermediate", "output")
 QUERY = range(10, 15)
 """Tokens of the queries that are timed: about 12."""
+CARD_TEXTS = 32
+"""Texts on a GPU, at least."""
+PASSAGE = 256
+"""Tokens of a passage of Llama, as published."""
 TIMED_STEPS = 4
 """Steps of the loop that are timed, of 20 equal ones."""
 THRESHOLD = 0.1
@@ -45,7 +47,6 @@ REFERENCE = 64
 TOLERANCE = 0.2
 
 MINILM = Shape(layers=6, hidden=384, inner=1536, attention=4 * 384**2, gated=False)
-BASE = Shape(layers=12, hidden=768, inner=3072, attention=4 * 768**2, gated=False)
 LLAMA = Shape(layers=32, hidden=4096, inner=11008, attention=4 * 4096**2, gated=True)
 """Llama 2 7B."""
 LLAMA_PARAMETERS = 6.607e9
@@ -88,7 +89,7 @@ def ours(
     points = []
     for layer in range(1, backbone.layers + 1):
         method = Method("mean", quadrature, layer, SUBLAYERS, tolerance)
-        budget = ROWS[backbone.device.type]
+        budget = budgets.ROWS[backbone.device.type]
         for done in attribute(backbone, tokens, targets.norm(), method, budget):
             for name, found in done.scores.items():
                 points.append(found.points)
@@ -98,12 +99,17 @@ def ours(
 
 
 def step_by_step(
-    backbone: Backbone, text: Tokens, quadrature: Quadrature, every: bool = False
+    backbone: Backbone,
+    text: Tokens,
+    quadrature: Quadrature,
+    every: bool = False,
+    layers: Sequence[int] | None = None,
 ) -> dict[tuple[int, str], np.ndarray]:
-    """The same of one text by the loop. every: with the gradient of all parameters at each step."""
+    """The same of one text by the loop. every: with the gradient of all parameters at each step.
+    layers: blocks; None: all."""
     ids = torch.tensor([text], device=backbone.device)
     found = {}
-    for layer in range(1, backbone.layers + 1):
+    for layer in layers or range(1, backbone.layers + 1):
         for name in SUBLAYERS:
             given = (backbone, ids, "mean", torch.linalg.vector_norm, layer, name, quadrature)
             absolute, _ = loop(*given, every)
@@ -261,38 +267,83 @@ def on_processor(texts: int, checked: int, repeats: int) -> list[dict[str, objec
     return [*rows, measure.row(NAME, title, large, "GB")]
 
 
-def on_card(texts: int, repeats: int) -> list[dict[str, object]]:
-    """A BERT-base with fresh weights on this machine's GPU."""
-    import transformers
+def on_card(
+    texts: int,
+    repeats: int,
+    device: str = "cuda",
+    sizes: tuple[gpu.Size, gpu.Size] = (gpu.BERT, gpu.LLAMA_7B),
+    **limits: int,
+) -> list[dict[str, object]]:
+    """BERT-base and Llama 2 7B with fresh weights, in both arithmetics."""
+    if device == "cuda":
+        placement.reproducible()
+    peaks = gpu.limits(device, **limits)
+    rows = gpu.limit_rows(device, peaks)
+    for dtype in ("float32", "bfloat16"):
+        backbone = gpu.fresh(sizes[0], device, dtype)
+        taken = speed(backbone, texts_on_card(backbone, [LENGTH] * texts), repeats)
+        title = f"BERT-base, {dtype}, 128 tokens"
+        rows += speed_rows(title, taken, {"8 points": "≥ 60"})
+        share = flops(sizes[0].shape, LENGTH, 8) / taken["8 points"] / 1e12 / peaks[dtype]
+        rows.append(measure.row(NAME, f"{title}, 8 points: share of peak", share, ""))
+    del backbone
+    for dtype in ("bfloat16", "float32"):
+        rows += llama_rows(sizes[1], dtype, repeats, device, peaks[dtype])
+    return rows
 
-    from tests.support import checkpoints
 
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        with torch.random.fork_rng():
-            torch.manual_seed(0)
-            transformers.BertModel(transformers.BertConfig()).save_pretrained(folder)
-        checkpoints.minilm_tokenizer(folder)
-        backbone = load(folder, "bert", 12, device="cuda")
-    taken = speed(backbone, texts_of(backbone, texts)["128 tokens"], repeats)
-    peak, title = card_peak(), f"{torch.cuda.get_device_name()}, 128 tokens"
-    rate = flops(BASE, LENGTH, 8) / taken["8 points"] / 1e9
-    return [
-        measure.row(NAME, f"{title}: float32 matmul peak", peak, "GF/s"),
-        *speed_rows(title, taken, {"8 points": "≥ 60"}),
-        measure.row(NAME, f"{title}, 8 points: share of matmul peak", rate / peak, ""),
-    ]
+def texts_on_card(backbone: Backbone, lengths: Sequence[int]) -> list[Tokens]:
+    """Texts of so many tokens."""
+    written = gpu.texts(backbone, lengths)
+    return tokenise(backbone.tokenizer, written, "{text}", max(lengths), "mean")
 
 
-def card_peak(size: int = 8192) -> float:
-    """Median float32 matrix product of the GPU, in GF/s."""
-    a, b = (torch.randn(size, size, device="cuda") for _ in range(2))
+def llama_rows(
+    size: gpu.Size, dtype: str, repeats: int, device: str, peak: float
+) -> list[dict[str, object]]:
+    """The first, a middle and the last block, at 8 points; the loop on the middle one."""
+    backbone, rows = gpu.fresh(size, device, dtype), []
+    budget = budgets.rows(device, backbone.layers, backbone.hidden, dtype)
+    # Two full batches.
+    texts = texts_on_card(backbone, [PASSAGE] * max(1, 2 * (budget // (8 * PASSAGE))))
+    few = Quadrature(paper().points[:TIMED_STEPS], paper().weights[:TIMED_STEPS])
+    kind = f"Llama 2 7B, {dtype}, {PASSAGE} tokens"
+    for layer in (1, size.layers // 2, size.layers):
+        method = Method("mean", gauss_legendre(8), layer, SUBLAYERS)
 
-    def product() -> None:
-        a @ b.T
-        torch.cuda.synchronize()
+        def run(method: Method = method) -> None:
+            for _ in attribute(backbone, texts, targets.norm(), method, budget):
+                pass
 
-    return 2 * size**3 / measure.seconds(product, 7) / 1e9
+        if device == "cuda":
+            torch.cuda.reset_peak_memory_stats()
+        taken = measure.seconds(run, repeats) / len(texts)
+        held = torch.cuda.max_memory_allocated() / 1e9 if device == "cuda" else None
+        work = sum(size.shape.scored(list(SUBLAYERS), 8, layer, PASSAGE, False)) / taken / 1e12
+        title = f"{kind}, layer {layer}, 8 points"
+        rows += [
+            measure.row(NAME, title, taken, "s/text"),
+            measure.row(NAME, f"{title}: share of peak", work / peak, ""),
+            measure.row(NAME, f"{title}: memory of the card", held, "GB"),
+        ]
+        if layer == size.layers // 2:
+            works = {
+                "gradients of the sub-layer": False,
+                "gradients of all weights": True,
+            }
+            # A gradient of every weight is as large as the weights.
+            for name, every in list(works.items())[: 1 if dtype == "float32" else 2]:
+                slow = measure.seconds(
+                    gpu.finished(
+                        lambda every=every, layer=layer: step_by_step(
+                            backbone, texts[0], few, every, [layer]
+                        )
+                    ),
+                    repeats,
+                )
+                ratio = slow * len(paper()) / TIMED_STEPS / taken
+                rows.append(measure.row(NAME, f"{title}: against the loop, {name}", ratio, "×"))
+    return rows
 
 
 def main(
@@ -300,7 +351,7 @@ def main(
 ) -> list[dict[str, object]]:
     """All rows of this benchmark."""
     if device == "cuda":
-        return on_card(max(texts, 64), repeats)
+        return on_card(max(texts, CARD_TEXTS), repeats)
     return on_processor(texts, checked, repeats)
 
 

@@ -29,6 +29,7 @@ from benchmarks.cost_facts import (
     hours,
     lengths,
     model,
+    shares,
     stored,
 )
 from benchmarks.studies import ROOT, read
@@ -83,7 +84,8 @@ def embedding(config: Config, encoder: str, dataset: str) -> tuple[Any, ...]:
     linear = sum(part.weight.numel() for part in parts if isinstance(part, torch.nn.Linear))
     peak = hours(flops, spec.dtype)
     size = round(number), tokens / number, 100 * (slots / tokens - 1)
-    work = flops / 1e15, 2 * linear * slots / 1e15, peak / GIVEN.share[1], peak / GIVEN.share[0]
+    low, high = shares("embed", spec.dtype)
+    work = flops / 1e15, 2 * linear * slots / 1e15, peak / high, peak / low
     disk = stored(number, spec.layers + 1, known.sizes[1], spec.storage) / 1e9
     return encoder, dataset, entry.shards * len(sides), *size, *work, disk
 

@@ -13,7 +13,16 @@ from typing import Any
 import numpy as np
 import torch
 
-from benchmarks.cost_facts import GIVEN, Checkpoint, characters, fact, hours, lengths, model
+from benchmarks.cost_facts import (
+    GIVEN,
+    Checkpoint,
+    characters,
+    fact,
+    hours,
+    lengths,
+    model,
+    shares,
+)
 from wellspring import embeddings, specs
 from wellspring.artefacts import Plan
 from wellspring.artefacts.attributions import ActivationTexts
@@ -160,9 +169,9 @@ def scores(config: Config, place: Place) -> tuple[Any, ...]:
     # The product is in float32, whatever the model is.
     ours = hours(passes, encoding.dtype) + hours(product, "float32")
     theirs = hours(old, encoding.dtype)
-    low, high = reversed(GIVEN.share)
-    work = passes / 1e15, product / 1e15, ours / low, ours / high
-    published = old / 1e15, theirs / low, theirs / high
+    low, high = shares("attribute", encoding.dtype)
+    work = passes / 1e15, product / 1e15, ours / high, ours / low
+    published = old / 1e15, theirs / high, theirs / low
     disk = texts * len(layers) * stored(wide, len(entry.sublayers)) / 1e9
     sizes = (
         tabled(config.attributing(*place[:3]), texts, len(layers), len(entry.sublayers), wide) / 1e9

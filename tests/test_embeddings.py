@@ -299,3 +299,34 @@ def test_batches_cover_all_and_keep_the_budget(lengths, budget):
     runs = list(embeddings.batches(lengths, budget))
     assert [row for run in runs for row in run] == list(range(len(lengths)))
     assert all(len(run) == 1 or len(run) * lengths[run[0]] <= budget for run in runs)
+
+
+@pytest.mark.parametrize("count", [0, 1, 4])
+def test_the_next_window_is_prepared_while_one_is_used(count):
+    begun = []
+    windows = (([f"t{n}"], begun.append(n) or [str(n)]) for n in range(count))
+    for ids, rows in embeddings.tokenised(windows, lambda texts: [(int(texts[0]),)]):
+        number = rows[0][0]
+        assert ids == [f"t{number}"]
+        assert begun == list(range(min(number + 2, count)))
+    assert len(begun) == count
+
+
+def test_what_fails_in_the_thread_fails_here():
+    def tokenise(texts):
+        raise WellspringError("no end token")
+
+    with pytest.raises(WellspringError, match="no end token"):
+        list(embeddings.tokenised([(["a"], ["text"])], tokenise))
+
+
+def test_vectors_are_rounded_as_a_shard_rounds_them(minilm):
+    _, backbone = minilm
+    tokens = embeddings.tokenise(backbone.tokenizer, TEXTS, "{text}", 64, "mean")
+    whole, rounded = (
+        [done.vectors for done in embeddings.encode(backbone, tokens, "mean", storage=storage)]
+        for storage in ("float32", "float16")
+    )
+    for exact, found in zip(whole, rounded, strict=True):
+        assert found.dtype == np.float16
+        np.testing.assert_array_equal(found, exact.astype(np.float16))

@@ -6,9 +6,11 @@ stays in the processor's cache; equal texts are encoded once.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import chain, islice, pairwise
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -20,6 +22,9 @@ from wellspring.models.load import Backbone
 from wellspring.pooling import pool
 
 Tokens = tuple[int, ...]
+Work = TypeVar("Work")
+Arrival = Callable[[], np.ndarray]
+"""Waits for vectors that are on their way to the processor's memory, and gives them."""
 
 
 @dataclass(frozen=True)
@@ -29,7 +34,7 @@ class Encoded:
     rows: list[int]
     """Positions of the texts in what `encode` was given."""
     vectors: np.ndarray
-    """float32 [layers + 1, len(rows), hidden]."""
+    """[layers + 1, len(rows), hidden], float32 unless `encode` was told another type."""
     splits: int
     """How often the batch was halved because memory ran out."""
 
@@ -168,13 +173,15 @@ def encode(
     normalise: bool = False,
     budget: int = 2048,
     length: int = 512,
+    storage: str = "float32",
 ) -> Iterator[Encoded]:
     """Vectors of all layers, a batch at a time, longest texts first.
 
     tokens: as from `tokenise`. budget: padded tokens in one forward pass. length: the encoder's,
-    to which `last-position` pads every text. A batch that does not fit into memory is halved until
-    it does. Raises WellspringError for a text longer than the model's positions and for a vector
-    that is not finite.
+    to which `last-position` pads every text. storage: the float type of the vectors, to which they
+    are rounded before they leave the device; one may then be too large for it. A batch that does
+    not fit into memory is halved until it does. Raises WellspringError for a text longer than the
+    model's positions and for a vector that is not finite.
     """
     longest = max(map(len, tokens), default=0)
     if backbone.positions is not None and longest > backbone.positions:
@@ -187,19 +194,41 @@ def encode(
     for row, ids in enumerate(tokens):
         rows_of.setdefault(ids, []).append(row)
     distinct = sorted(rows_of, key=lambda ids: (-len(ids), ids))
-    for run in batches([max(len(ids), padding.least) for ids in distinct], budget):
-        batch = [distinct[position] for position in run]
-        parts = [
-            encoded
-            for _, encoded in fitting(
-                batch, lambda part: _vectors(backbone, part, padding, pooling, normalise), len
-            )
-        ]
-        vectors, splits = np.concatenate(parts, axis=1), len(parts) - 1
+    runs = batches([max(len(ids), padding.least) for ids in distinct], budget)
+    works = (
+        (batch, _begun(backbone, batch, padding, pooling, normalise, storage))
+        for batch in (distinct[run.start : run.stop] for run in runs)
+    )
+    if backbone.device.type == "cuda":
+        # The card computes the next batch while the caller stores this one.
+        works = _one_ahead(works)
+    for batch, parts in works:
+        arrays = [arrival() for arrival in parts]
+        vectors = arrays[0] if len(arrays) == 1 else np.concatenate(arrays, axis=1)
         copies = [position for position, ids in enumerate(batch) for _ in rows_of[ids]]
         if len(copies) > len(batch):
             vectors = vectors[:, copies]
-        yield Encoded([row for ids in batch for row in rows_of[ids]], vectors, splits)
+        yield Encoded([row for ids in batch for row in rows_of[ids]], vectors, len(parts) - 1)
+
+
+def tokenised(
+    windows: Iterable[tuple[list[str], list[str]]], tokenise: Callable[[list[str]], list[Tokens]]
+) -> Iterator[tuple[list[str], list[Tokens]]]:
+    """Ids and token ids of each window of (ids, texts); a thread prepares the next window."""
+    with ThreadPoolExecutor(1) as thread:
+        begun = ((ids, thread.submit(tokenise, texts)) for ids, texts in windows)
+        for ids, rows in _one_ahead(begun):
+            yield ids, rows.result()
+
+
+def _one_ahead(works: Iterable[Work]) -> Iterator[Work]:
+    """The same works in their order; each is handed on when the next one has begun."""
+    remaining = iter(works)
+    waiting = list(islice(remaining, 1))
+    for work in remaining:
+        yield waiting.pop()
+        waiting.append(work)
+    yield from waiting
 
 
 @dataclass(frozen=True)
@@ -236,13 +265,13 @@ def padded(
 
     Raises WellspringError for an id that the model does not embed.
     """
-    width = max(padding.least, *map(len, batch))
+    lengths = torch.tensor([len(sequence) for sequence in batch]).unsqueeze(1)
+    width = max(padding.least, int(lengths.max()))
+    places = torch.arange(width)
+    held = places >= width - lengths if padding.left else places < lengths
     ids = torch.full((len(batch), width), padding.token, dtype=torch.long)
-    mask = torch.zeros(len(batch), width, dtype=torch.long)
-    for row, sequence in enumerate(batch):
-        columns = slice(width - len(sequence), width) if padding.left else slice(len(sequence))
-        ids[row, columns] = torch.tensor(sequence)
-        mask[row, columns] = 1
+    ids[held] = torch.from_numpy(np.fromiter(chain.from_iterable(batch), np.int64))
+    mask = held.long()
     highest, embedded = int(ids.max()), backbone.embedded
     if embedded is not None and highest >= embedded:
         token = backbone.tokenizer.convert_ids_to_tokens(highest)
@@ -258,17 +287,57 @@ def padded(
     return ids.to(backbone.device), mask.to(backbone.device)
 
 
+def _begun(
+    backbone: Backbone,
+    batch: list[Tokens],
+    padding: Padding,
+    pooling: Pooling,
+    normalise: bool,
+    storage: str,
+) -> list[Arrival]:
+    """The vectors of a batch: one part, or several where it does not fit into memory at once."""
+
+    def run(part: list[Tokens]) -> Arrival:
+        vectors = _vectors(backbone, part, padding, pooling, normalise)
+        # Before they are rounded, which may overflow.
+        finite = _arriving(torch.isfinite(vectors).all())
+        rounded = _arriving(vectors.to(getattr(torch, storage)))
+
+        def arrival() -> np.ndarray:
+            if not finite():
+                raise WellspringError("a vector is not finite: set the encoder's dtype: float32")
+            return rounded().numpy()
+
+        return arrival
+
+    return [arrival for _, arrival in fitting(batch, run, len)]
+
+
 @torch.inference_mode()
 def _vectors(
     backbone: Backbone, batch: list[Tokens], padding: Padding, pooling: Pooling, normalise: bool
-) -> np.ndarray:
+) -> torch.Tensor:
+    """float32 [layers + 1, texts, hidden], on the backbone's device."""
     ids, mask = padded(backbone, batch, padding)
     states = backbone.states(ids, mask)
     # A large model's layers may be on several devices.
     pooled = [pool(state, mask.to(state.device), pooling).to(backbone.device) for state in states]
     vectors = torch.stack(pooled)
-    if normalise:
-        vectors = torch.nn.functional.normalize(vectors, dim=-1)
-    if not torch.isfinite(vectors).all():
-        raise WellspringError("a vector is not finite: set the encoder's dtype: float32")
-    return vectors.cpu().numpy()
+    return torch.nn.functional.normalize(vectors, dim=-1) if normalise else vectors
+
+
+def _arriving(tensor: torch.Tensor) -> Callable[[], torch.Tensor]:
+    """A call that gives the same in the processor's memory, and waits for a card until then."""
+    if tensor.device.type != "cuda":
+        return lambda: tensor
+    # Into pageable memory the copy itself would wait.
+    host = torch.empty(tensor.shape, dtype=tensor.dtype, pin_memory=True)
+    host.copy_(tensor, non_blocking=True)
+    copied = torch.cuda.Event()
+    copied.record()
+
+    def arrival() -> torch.Tensor:
+        copied.synchronize()
+        return host
+
+    return arrival

@@ -251,7 +251,7 @@ class VectorWriter:
     def write(self, ids: Sequence[str], vectors: np.ndarray) -> None:
         """Append vectors [layers, len(ids), hidden]; WellspringError where storage overflows."""
         with np.errstate(over="ignore"):  # reported below
-            block = vectors.astype(self.storage)
+            block = vectors.astype(self.storage, copy=False)
         if not np.isfinite(block).all():
             raise WellspringError(
                 f"text {ids[0]} or a neighbour: a vector does not fit {self.storage}: "
@@ -265,7 +265,8 @@ class VectorWriter:
     def flush(self) -> None:
         """Write what has gathered as one row group."""
         if self._ids:
-            self.table.write([self._ids, *np.concatenate(self._blocks, axis=1)])
+            whole = self._blocks[0] if len(self._blocks) == 1 else np.hstack(self._blocks)
+            self.table.write([self._ids, *whole])
             self._ids, self._blocks = [], []
 
 

@@ -155,6 +155,14 @@ def test_a_smaller_tolerance_is_nearer_to_the_integral(loaded):
         last = error.max()
 
 
+def test_rules_are_extended_whatever_type_numpy_gives_real_roots(monkeypatch):
+    plain, roots = gauss_legendre(1).extended(), np.polynomial.legendre.legroots
+    monkeypatch.setattr(
+        "numpy.polynomial.legendre.legroots", lambda series: roots(series).astype(complex)
+    )
+    assert gauss_legendre(1).extended() == plain
+
+
 def test_no_tolerance_asks_for_more_than_the_most_points(loaded):
     method = Method("mean", gauss_legendre(1), 1, ("intermediate",), 1e-300)
     found = scores(loaded("bert"), *batch(), targets.norm(), method)["intermediate"]

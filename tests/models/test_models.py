@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import os
 
 import pytest
 import torch
@@ -229,3 +230,16 @@ def test_a_model_larger_than_a_card_is_spread(tmp_path, monkeypatch):
         monkeypatch.setattr(type(model), "to", lambda self, device: found.update(to=device) or self)
         placement.place(model, builtin("llama"), "cuda")
         assert found == {"to": "cuda"}
+
+
+def test_a_card_gives_the_same_bytes_and_full_float32(monkeypatch):
+    monkeypatch.delenv("CUBLAS_WORKSPACE_CONFIG", raising=False)
+    torch.set_float32_matmul_precision("high")
+    try:
+        placement.reproducible()
+        assert os.environ["CUBLAS_WORKSPACE_CONFIG"] == ":4096:8"
+        assert torch.are_deterministic_algorithms_enabled()
+        assert torch.get_float32_matmul_precision() == "highest"
+    finally:
+        torch.use_deterministic_algorithms(False)
+        torch.set_float32_matmul_precision("highest")

@@ -57,9 +57,12 @@ class Described:
         import torch
 
         from wellspring.models.load import load
+        from wellspring.models.placement import reproducible
 
         torch.set_num_threads(threads)
         device = "cuda" if torch.cuda.is_available() else "cpu"
+        if device == "cuda":
+            reproducible()
         try:
             return load(
                 self.checkpoint,

@@ -37,9 +37,10 @@ class Quadrature:
         basis = legendre.legvander(places, size)
         moments = basis[:, :size].T @ (values[:, None] * basis)
         roots = legendre.legroots([*np.linalg.solve(moments[:, :size], -moments[:, size]), 1.0])
-        if np.iscomplexobj(roots) or np.abs(roots).max() > 1:
+        # Since numpy 2.5 real roots come as complex numbers, too.
+        if np.imag(roots).any() or np.abs(roots).max() > 1:
             raise ValueError(f"a rule of {len(self)} points that cannot be extended")
-        points = (*self.points, *((roots + 1) / 2).tolist())
+        points = (*self.points, *((np.real(roots) + 1) / 2).tolist())
         points = np.array(sorted(points))
         basis = legendre.legvander(2 * points - 1, len(points) - 1)
         weights = np.linalg.solve(basis.T, np.eye(len(points))[0])

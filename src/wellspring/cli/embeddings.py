@@ -69,16 +69,24 @@ def _fill(
     from wellspring import embeddings
 
     encoding = job.spec.encoding
+
+    def tokenise(written: list[str]) -> list[embeddings.Tokens]:
+        cut = (encoding.template, encoding.length, encoding.pooling)
+        return embeddings.tokenise(backbone.tokenizer, written, *cut)
+
     total, windows = _windows(texts, job.spec)
     truncated = splits = 0
     with job.track(total, "texts") as bar:
-        for ids, window in windows:
-            rows = embeddings.tokenise(
-                backbone.tokenizer, window, encoding.template, encoding.length, encoding.pooling
-            )
+        for ids, rows in embeddings.tokenised(windows, tokenise):
             truncated += sum(len(row) == encoding.length for row in rows)
             for done in embeddings.encode(
-                backbone, rows, encoding.pooling, encoding.normalise, budget, encoding.length
+                backbone,
+                rows,
+                encoding.pooling,
+                encoding.normalise,
+                budget,
+                encoding.length,
+                encoding.storage,
             ):
                 writer.write([ids[row] for row in done.rows], done.vectors)
                 splits += done.splits

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 import weakref
 from collections.abc import Mapping
@@ -13,6 +14,20 @@ from wellspring.models.architecture import Architecture, blocks
 
 ROOM = 0.8
 """The share of a card's free memory that weights may take: the rest is for hidden states."""
+
+
+def reproducible() -> None:
+    """Make the cards of this process give the same bytes each time, and float32 be float32.
+
+    Otherwise the way back through attention adds its parts in the order in which they come, and
+    some containers turn on TF32, which rounds the factors of a product to 10 bits.
+    """
+    # torch asks for it; it is read when a card multiplies its first matrices.
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    torch.use_deterministic_algorithms(True)
+    # Nothing here reads memory that it has not written.
+    torch.utils.deterministic.fill_uninitialized_memory = False  # pyright: ignore
+    torch.set_float32_matmul_precision("highest")
 
 
 def place(
