@@ -66,7 +66,7 @@ def test_after_sigkill_no_job_runs_twice_and_the_plan_is_an_undisturbed_one(stud
 def test_jobs_that_end_unseen_after_sigkill_are_known(study, lab):
     """Snakemake has no note of them. What they wrote says what it is."""
     before = contents(study)
-    run = begin(study, lab, SAMPLES, EMBEDDED, disturbance=SLOW)
+    run = begin(study, lab, SAMPLES, EMBEDDED, disturbance=SLOW, options=("--max-threads", "1"))
     slurm.wait_for(lambda: lab.running("rule_samples"), "a running job", 180)
     slurm.wait_for(lambda: lab.running("rule_embed"), "a running job", 180)
     run.process.kill()
