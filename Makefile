@@ -52,16 +52,17 @@ bench: $(READY)
 
 # What the tests of tests/slurm start: a Slurm of one node, where root may install packages.
 SLURM := slurmctld slurmd slurm-client slurm-wlm-basic-plugins munge
+APT   := -o Acquire::Retries=0 -o Acquire::http::Timeout=20
 
 slurm-lab:
-	@if command -v slurmctld && command -v slurmd && command -v sbatch && command -v munged; then \
+	@if PATH="$$PATH:/usr/sbin" which slurmctld slurmd sbatch munged > /dev/null; then \
 	  echo "slurm-lab: Slurm is here, nothing to do"; \
 	elif ! command -v apt-get > /dev/null || [ "$$(id -u)" != 0 ]; then \
 	  echo "slurm-lab: only root installs packages, on Debian or Ubuntu: $(SLURM)"; \
 	else \
 	  echo "slurm-lab: installs $(SLURM)"; \
-	  apt-get update -qq; \
-	  DEBIAN_FRONTEND=noninteractive apt-get install -qq --no-install-recommends $(SLURM); \
+	  apt-get $(APT) update -qq; \
+	  DEBIAN_FRONTEND=noninteractive apt-get $(APT) install -qq --no-install-recommends $(SLURM); \
 	fi
 
 # Tells what Slurm would refuse of the study's jobs. OPTIONS are Snakemake's.

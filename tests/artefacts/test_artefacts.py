@@ -78,3 +78,17 @@ def test_a_file_that_says_nothing_of_itself_stops_nothing(tmp_path, content):
     assert provenance.read(path) is None
     path.write_text(json.dumps({"identity": {"step": "model"}, "key": "k"}))
     assert provenance.read(path).key == "k"
+
+
+def test_weights_are_counted_as_soon_as_they_are_fetched(tmp_path, monkeypatch):
+    config = studies.read([studies.ROOT / "studies" / "paper.yaml"])
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(FileNotFoundError, match=r"fetched\.json"):
+        Model("bert").weights(config)
+    (path,) = Model("bert").needs(config)["checkpoint"]
+    fetched = tmp_path / path.place
+    fetched.parent.mkdir(parents=True)
+    sizes = {"a-1.safetensors": 300, "a-2.safetensors": 200, "all.bin": 499, "config.json": 9000}
+    files = {name: {"size": size, "sha256": ""} for name, size in sizes.items()}
+    fetched.write_text(json.dumps({"files": files}))
+    assert Model("bert").weights(config) == 500

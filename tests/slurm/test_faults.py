@@ -32,6 +32,12 @@ def begin(study, lab, *files: str, disturbance: str = HANGS, options=()) -> slur
     return slurm.start(study, lab, *files, *options)
 
 
+def hanging(study, lab) -> str:
+    """The id of the job of samples, once its command runs."""
+    slurm.wait_for((study.folder / "hung").exists, "a job that hangs", 180)
+    return slurm.wait_for(lambda: lab.running("rule_samples"), "a running job", 60)
+
+
 def whole(study, before) -> None:
     """All tables are those of the undisturbed run, and nothing is left to do."""
     assert contents(study) == before
@@ -41,7 +47,7 @@ def whole(study, before) -> None:
 def test_after_sigkill_no_job_runs_twice_and_the_plan_is_an_undisturbed_one(study, lab):
     before = contents(study)
     run = begin(study, lab, SAMPLES, QRELS)
-    job = slurm.wait_for(lambda: lab.running("rule_samples"), "a running job", 180)
+    job = hanging(study, lab)
     slurm.wait_for((study.folder / QRELS).exists, "a job that ends", 180)
     run.process.kill()
     run.end()
@@ -66,7 +72,7 @@ def test_after_sigkill_no_job_runs_twice_and_the_plan_is_an_undisturbed_one(stud
 def test_jobs_that_end_unseen_after_sigkill_are_known(study, lab):
     """Snakemake has no note of them. What they wrote says what it is."""
     before = contents(study)
-    run = begin(study, lab, SAMPLES, EMBEDDED, disturbance=SLOW)
+    run = begin(study, lab, SAMPLES, EMBEDDED, disturbance=SLOW, options=("--max-threads", "1"))
     slurm.wait_for(lambda: lab.running("rule_samples"), "a running job", 180)
     slurm.wait_for(lambda: lab.running("rule_embed"), "a running job", 180)
     run.process.kill()
@@ -87,7 +93,7 @@ def test_jobs_that_end_unseen_after_sigkill_are_known(study, lab):
 def test_a_cancelled_job_is_submitted_again(study, lab):
     before = contents(study)
     run = begin(study, lab, SAMPLES)
-    job = slurm.wait_for(lambda: lab.running("rule_samples"), "a running job", 180)
+    job = hanging(study, lab)
     lab.ask("scancel", job)
     assert run.end() == 0, run.said()
     assert "CANCELLED" in run.said() and lab.submitted() == ["samples", "samples"]
@@ -121,12 +127,14 @@ def test_a_job_out_of_memory_gets_more(study, lab):
 def test_a_node_that_dies_takes_one_attempt_along(study, lab):
     before = contents(study)
     run = begin(study, lab, SAMPLES)
-    slurm.wait_for(lambda: lab.running("rule_samples"), "a running job", 180)
+    hanging(study, lab)
     lab.ask("scontrol", "update", f"nodename={lab.node}", "state=down", "reason=test")
     try:
         run.wait_to_say("NODE_FAIL")
     finally:
-        lab.ask("scontrol", "update", f"nodename={lab.node}", "state=resume")
+        # It may have come back by itself.
+        back = ("scontrol", "update", f"nodename={lab.node}", "state=resume")
+        lab.ask(*back, check=False)
     assert run.end() == 0, run.said()
     whole(study, before)
 
@@ -135,7 +143,7 @@ def test_a_node_that_dies_takes_one_attempt_along(study, lab):
 def test_ctrl_c_cancels_the_jobs_and_a_plain_rerun_goes_on(study, lab):
     before = contents(study)
     run = begin(study, lab, SAMPLES)
-    slurm.wait_for(lambda: lab.running("rule_samples"), "a running job", 180)
+    hanging(study, lab)
     run.process.send_signal(signal.SIGINT)
     assert run.end() != 0
     slurm.wait_for(lambda: not lab.jobs(), "cancelled jobs")

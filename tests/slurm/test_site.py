@@ -19,8 +19,8 @@ rule embed:
     threads: 4
     resources: tmpdir=/tmp, mem_mb=2512, disk_mb=<TBD>, runtime=240, gpu=1, gpu_model=a100
 
-localrule figure:
-    output: figure.png
+rule all:
+    input: figure.png
     resources: tmpdir=/tmp, mem_mb=2000
 
 rule probe:

@@ -52,6 +52,7 @@ onstart:
 
 
 onsuccess:
+    runs.end(workflow)
     folder = f"results/studies/{study.study.name}"
     # Other targets than the whole study leave no figures.
     if Path(folder, "figures").is_dir():

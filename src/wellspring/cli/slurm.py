@@ -59,7 +59,7 @@ def cluster_check(profile: Path, seconds: int, options: tuple[str, ...]) -> None
         click.echo(f"refused: {line}", err=True)
     if refused:
         click.get_current_context().exit(1)
-    click.echo(f"Slurm can run the {len(jobs)} jobs of the study.")
+    click.echo("Slurm can run the jobs of the study.")
 
 
 def _plan(profile: Path, options: tuple[str, ...]) -> str:

@@ -28,8 +28,7 @@ def start(workflow: Any, warn: Callable[[str], None]) -> None:
     on.
     """
     refuse_leftovers(RECORDS)
-    executor = workflow.scheduler._executor
-    run = getattr(executor, "run_uuid", None)
+    executor, run = workflow.scheduler._executor, _identity(workflow)
     if run is None:
         return
     RECORDS.mkdir(parents=True, exist_ok=True)
@@ -39,15 +38,26 @@ def start(workflow: Any, warn: Callable[[str], None]) -> None:
     threading.Thread(target=watch, args=(run, seconds, warn), daemon=True).start()
 
 
+def end(workflow: Any) -> None:
+    """Called when a run has ended well: none of its jobs is left."""
+    if (run := _identity(workflow)) is not None:
+        (RECORDS / run).unlink(missing_ok=True)
+
+
+def _identity(workflow: Any) -> str | None:
+    """The run's id; None where it does not run on Slurm."""
+    return getattr(workflow.scheduler._executor, "run_uuid", None)
+
+
 def refuse_leftovers(records: Path) -> None:
     """Raise ClusterError where jobs of an earlier run still run; forget runs that have none.
 
     The folder is locked, so the process of every earlier run has ended.
     """
     for record in sorted(records.glob("*")):
-        end = time.monotonic() + PATIENCE
-        while alive := queue.jobs(record.name):
-            if any(job.state != "COMPLETING" for job in alive) or time.monotonic() > end:
+        latest = time.monotonic() + PATIENCE
+        while alive := _alive(record):
+            if any(job.state != "COMPLETING" for job in alive) or time.monotonic() > latest:
                 raise ClusterError(
                     f"jobs of an earlier run, whose Snakemake was killed, are still in Slurm's "
                     f"queue ({len(alive)}) and would run twice: wait for them, or cancel them "
@@ -55,6 +65,15 @@ def refuse_leftovers(records: Path) -> None:
                 )
             time.sleep(1)
         record.unlink(missing_ok=True)
+
+
+def _alive(record: Path) -> list[queue.Job]:
+    try:
+        return queue.jobs(record.name)
+    except ClusterError as error:
+        raise ClusterError(
+            f"{error}. Jobs of an earlier run may still run: remove {record} if they do not"
+        ) from None
 
 
 def steady(executor: Any, seconds: int) -> None:

@@ -71,10 +71,14 @@ class Partition:
 
 
 def requests(plan: str) -> list[Request]:
-    """The jobs that Snakemake's dry run lists; local ones aside."""
+    """The jobs that Snakemake's dry run lists.
+
+    It does not say which of them are local. Those ask for little.
+    """
     jobs = []
-    for block in re.split(r"(?m)^(?=(?:local)?rule \w+:$)", plan):
-        if not (rule := re.match(r"rule (\w+):", block)):
+    for block in re.split(r"(?m)^(?=rule \w+:$)", plan):
+        rule = re.match(r"rule (\w+):", block)
+        if rule is None or rule[1] == "all":
             continue
         threads = re.search(r"(?m)^ +threads: (\d+)", block)
         listed = re.search(r"(?m)^ +resources: (.+)", block)
