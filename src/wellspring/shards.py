@@ -12,7 +12,7 @@ import hashlib
 import json
 import platform
 from collections.abc import Generator, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cache
 from importlib.metadata import version
@@ -23,6 +23,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from wellspring.atomic import replacing
 from wellspring.errors import StaleArtefact, WellspringError
 
 KEY = b"wellspring"
@@ -63,22 +64,6 @@ class Provenance:
 def versions(*packages: str) -> dict[str, str]:
     """Versions of Python and of the named distributions."""
     return {"python": platform.python_version(), **{name: version(name) for name in packages}}
-
-
-@contextmanager
-def replacing(path: Path) -> Iterator[Path]:
-    """Give a place beside `path` to write to; it takes `path`'s name when the block succeeds."""
-    part = path.with_name(f".{path.name}.part")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        yield part
-        part.replace(path)
-    except OSError as error:
-        raise WellspringError(f"{path}: cannot be written: {error.strerror or error}") from error
-    finally:
-        # Where the folder cannot be used, nothing was left in it.
-        with suppress(OSError):
-            part.unlink()
 
 
 def write(path: Path, table: pa.Table, provenance: Provenance) -> None:

@@ -8,13 +8,13 @@ import sys
 import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
 import click
 
-from wellspring import fingerprint, progress
+from wellspring import atomic, fingerprint, progress
 from wellspring.artefacts.base import RESULTS
 from wellspring.errors import WellspringError
 
@@ -65,7 +65,7 @@ def _writing(log: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise WellspringError(f"{log}: cannot be written: {error.strerror or error}") from error
+        raise WellspringError(f"{log}: cannot be written: {atomic.refusal(error)}") from error
 
 
 def _open(log: Path) -> TextIO:
@@ -109,6 +109,11 @@ class Job:
                 if isinstance(value, int)
                 else f"{name}: {value}"
             )
+
+    def alone(self, path: Path) -> AbstractContextManager[None]:
+        """Be the only process that makes `path` and the files beside it."""
+        busy = f"another process makes {path}: waiting until it ends"
+        return atomic.alone(path, functools.partial(self.tell, busy))
 
     def track(self, total: int, unit: str):
         """Progress over `total` units of work."""
