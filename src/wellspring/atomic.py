@@ -59,10 +59,11 @@ def replacing(path: Path) -> Iterator[Path]:
 
 def refusal(error: OSError) -> str:
     """Why a file cannot be written, and what to do about it, as far as that is known."""
-    # Arrow has its own words before the operating system's.
-    known = error.errno in ADVICE
-    reason = os.strerror(error.errno) if known else error.strerror or str(error)
-    return f"{reason}: {ADVICE[error.errno]}" if known else reason
+    number = error.errno
+    if number in ADVICE:
+        # Arrow has its own words before the operating system's.
+        return f"{os.strerror(number)}: {ADVICE[number]}"
+    return error.strerror or str(error)
 
 
 def sweep(folder: Path) -> None:

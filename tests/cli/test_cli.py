@@ -173,7 +173,10 @@ def test_weights_that_changed_behind_the_description_are_refused(tmp_path, tiny)
     content[-1] ^= 1
     weights.write_bytes(content)
     spec = embed_spec().canonical()
-    with pytest.raises(shards.StaleArtefact, match=r"not those of .*model\.json; make it again"):
+    with pytest.raises(
+        shards.StaleArtefact,
+        match=r"model\.safetensors: is not the file that .*model\.json describes; .*--forcerun",
+    ):
         run("embed", texts, tiny, tmp_path / "out.parquet", "--spec", spec)
     other = embed_spec(layers=3).canonical()
     with pytest.raises(shards.StaleArtefact, match="describes another model"):
