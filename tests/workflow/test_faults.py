@@ -1,4 +1,4 @@
-"""Runs that are ended, disks that are full, bits that flip: nothing wrong is left, all comes back."""
+"""Runs that are ended, full disks, bits that flip: nothing wrong is left, and all comes back."""
 
 from __future__ import annotations
 
