@@ -163,3 +163,57 @@ def test_a_full_disk_is_one_line_and_leaves_nothing(tmp_path):
         assert list(disk.iterdir()) == []
     finally:
         subprocess.run(["umount", str(disk)], check=True)
+
+
+def test_a_flipped_bit_becomes_no_number(tmp_path):
+    """Every byte of a shard's pages, once: the reader refuses the shard, or the vectors stay."""
+    path = tmp_path / "s.parquet"
+    vectors = np.random.default_rng(0).normal(size=(2, 8, 3)).astype(np.float32)
+    write_vectors(path, vectors)
+    content = path.read_bytes()
+    footer = len(content) - 8 - int.from_bytes(content[-8:-4], "little")
+    refused = 0
+    for place in range(footer):
+        flipped = bytearray(content)
+        flipped[place] ^= 1 << place % 8
+        path.write_bytes(flipped)
+        for layer in range(2):
+            try:
+                ids, found = shards.read_vectors(path, layer)
+            except StaleArtefact as error:
+                refused += 1
+                assert "\n" not in str(error) and f"--forcerun {path}" in str(error)
+            else:
+                assert ids == [f"t{row}" for row in range(8)]
+                np.testing.assert_array_equal(found, vectors[layer].astype(np.float16))
+    # Ids are read with each layer; magic bytes and the other layer are not.
+    assert refused > footer
+
+
+def test_a_flip_in_a_table_is_found_by_every_reader(tmp_path):
+    path = tmp_path / "x.parquet"
+    shards.write(path, table(), MADE)
+    content = bytearray(path.read_bytes())
+    content[60] ^= 4
+    path.write_bytes(content)
+    for read in (shards.read, lambda path: list(shards.batches(path, ["text_id", "value"], 10))):
+        with pytest.raises(StaleArtefact, match=r"cannot be read .*; make it again: snakemake"):
+            read(path)
+
+
+def test_files_without_checksums_are_read(tmp_path):
+    import pyarrow.parquet as pq
+
+    path = tmp_path / "x.parquet"
+    pq.write_table(table().replace_schema_metadata({shards.KEY: MADE.encode()}), path)
+    assert shards.read(path, step="texts").equals(table())
+
+
+def test_a_footer_that_says_nonsense_is_one_line(tmp_path):
+    path = tmp_path / "x.parquet"
+    shards.write(path, table(), MADE)
+    content = path.read_bytes()
+    for old, new in ((b'{"circumstances', b'}"circumstances'), (b"value", b"valuf")):
+        path.write_bytes(content.replace(old, new))
+        with pytest.raises(StaleArtefact, match=r"--forcerun \S*x\.parquet"):
+            shards.read(path, ["text_id", "value"])

@@ -19,6 +19,7 @@ PACKAGE = Path(__file__).parent
 LEAVES = frozenset(
     {
         "artefacts",
+        "atomic",
         "budgets",
         "cli",
         "config",

@@ -12,7 +12,7 @@ import hashlib
 import json
 import platform
 from collections.abc import Generator, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cache
 from importlib.metadata import version
@@ -23,6 +23,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from wellspring.atomic import replacing
 from wellspring.errors import StaleArtefact, WellspringError
 
 KEY = b"wellspring"
@@ -65,28 +66,14 @@ def versions(*packages: str) -> dict[str, str]:
     return {"python": platform.python_version(), **{name: version(name) for name in packages}}
 
 
-@contextmanager
-def replacing(path: Path) -> Iterator[Path]:
-    """Give a place beside `path` to write to; it takes `path`'s name when the block succeeds."""
-    part = path.with_name(f".{path.name}.part")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        yield part
-        part.replace(path)
-    except OSError as error:
-        raise WellspringError(f"{path}: cannot be written: {error.strerror or error}") from error
-    finally:
-        # Where the folder cannot be used, nothing was left in it.
-        with suppress(OSError):
-            part.unlink()
-
-
 def write(path: Path, table: pa.Table, provenance: Provenance) -> None:
     """Write a whole table atomically."""
     with replacing(path) as part:
         table = table.replace_schema_metadata({KEY: provenance.encode()})
         # Small row groups: who streams the file holds one of them.
-        pq.write_table(table, part, compression="zstd", row_group_size=16_384)
+        pq.write_table(
+            table, part, compression="zstd", row_group_size=16_384, write_page_checksum=True
+        )
 
 
 def write_text(path: Path, text: str) -> None:
@@ -107,8 +94,7 @@ def read(path: Path, columns: Sequence[str] | None = None, **expected: Any) -> p
     stale.
     """
     check(path, **expected)
-    with _mendable(path):
-        return _table(path, columns)
+    return _table(path, columns)
 
 
 def provenance(path: Path) -> Provenance:
@@ -117,7 +103,10 @@ def provenance(path: Path) -> Provenance:
         metadata = pq.read_metadata(path).metadata or {}
     if KEY not in metadata:
         raise StaleArtefact(f"{path}: holds no provenance, so it was not made here; {mend(path)}")
-    return Provenance(**json.loads(metadata[KEY]))
+    try:
+        return Provenance(**json.loads(metadata[KEY]))
+    except (ValueError, TypeError):
+        raise StaleArtefact(f"{path}: its provenance cannot be read; {mend(path)}") from None
 
 
 def check(path: Path, spec_digest: str | None = None, /, **expected: Any) -> Provenance:
@@ -145,7 +134,7 @@ def digest(spec: Any) -> str:
 
 def batches(path: Path, columns: Sequence[str], rows: int) -> Generator[pa.RecordBatch, None, None]:
     """Stream a file in batches of at most `rows` rows."""
-    with _mendable(path), pq.ParquetFile(path) as file:
+    with _opened(path, columns) as file:
         yield from file.iter_batches(batch_size=rows, columns=list(columns))
 
 
@@ -165,14 +154,26 @@ def read_vectors(path: Path, layer: int) -> tuple[list[str], np.ndarray]:
     with _mendable(path):
         if name not in pq.read_schema(path).names:
             raise WellspringError(f"{path}: has no {name}")
-        table = _table(path, ["text_id", name])
+    table = _table(path, ["text_id", name])
     return table["text_id"].to_pylist(), matrix(table[name])
 
 
 def _table(path: Path, columns: Sequence[str] | None) -> pa.Table:
-    # Not pq.read_table, which reads whole datasets and loads pandas for that: half a second a job.
-    with pq.ParquetFile(path) as file:
+    with _opened(path, columns) as file:
         return file.read(columns=list(columns) if columns is not None else None)
+
+
+@contextmanager
+def _opened(path: Path, columns: Sequence[str] | None) -> Iterator[pq.ParquetFile]:
+    """The file, whose pages are compared with their checksums as they are read.
+
+    Not pq.read_table, which reads whole datasets and loads pandas for that: half a second a job.
+    Arrow passes over columns that are not there.
+    """
+    with _mendable(path), pq.ParquetFile(path, page_checksum_verification=True) as file:
+        if missing := set(columns or ()) - set(file.schema_arrow.names):
+            raise StaleArtefact(f"{path}: has no {min(missing)}; {mend(path)}")
+        yield file
 
 
 class TableWriter:
@@ -182,7 +183,12 @@ class TableWriter:
         self.schema = schema
         # Compression gains 9 % on float16 vectors and dictionaries nothing.
         self.file = pq.ParquetWriter(
-            part, schema, compression="none", use_dictionary=False, write_statistics=False
+            part,
+            schema,
+            compression="none",
+            use_dictionary=False,
+            write_statistics=False,
+            write_page_checksum=True,
         )
         self.facts: dict[str, Any] = {}
 
@@ -291,8 +297,9 @@ def _mendable(path: Path) -> Iterator[None]:
         yield
     except FileNotFoundError:
         raise StaleArtefact(f"{path}: does not exist; {mend(path)}") from None
-    except (pa.ArrowException, OSError) as error:
-        reason = str(error).splitlines()[0]
+    # Names that are no UTF-8 any more, and what else a flipped bit makes of a footer.
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise StaleArtefact(f"{path}: cannot be read ({reason}); {mend(path)}") from None
 
 

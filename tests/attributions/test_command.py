@@ -19,7 +19,7 @@ import yaml
 from safetensors.torch import load_file, save_file
 from torch.nn.functional import cosine_similarity
 
-from tests.cli.test_cli import WELLSPRING, run, wait_for
+from tests.cli.test_cli import WELLSPRING, parts, run, wait_for
 from tests.support import forks
 from tests.support import study as studies
 from tests.support.attributing import loop, output_gradients
@@ -375,7 +375,7 @@ def test_an_attribution_that_is_killed_comes_back_the_same(tmp_path):
     )
     study.run("results/datasets/questions/qrels.parquet", "results/models/tiny/model.json")
     path, arguments = Setting(study.folder).command(tmp_path / "out", "everything", layer=2)
-    command, part = [*WELLSPRING, *arguments], path.with_name(f".{path.name}.part")
+    command = [*WELLSPRING, *arguments]
     own = {**os.environ, "PYTHONPATH": str(ROOT / "src")}
     given = {"cwd": study.folder, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
     subprocess.run([*command, "--log", str(tmp_path / "all.log")], check=True, **given)
@@ -390,12 +390,14 @@ def test_an_attribution_that_is_killed_comes_back_the_same(tmp_path):
     # 5 texts and 5,400: what is read of them, and one window's scores, are all that grows.
     assert peaks[1]["peak_memory_mb"] < 1.15 * peaks[0]["peak_memory_mb"]
     for size in (0, 100_000):
-        path.unlink(missing_ok=True)
+        for left in (path, *parts(path)):
+            left.unlink(missing_ok=True)
         job = forks.start("wellspring", *arguments, folder=study.folder, environment=own)
-        wait_for(part, size)
+        wait_for(path, size)
         time.sleep(0.05)
         job.send_signal(signal.SIGKILL)
         job.wait()
+        (part,) = parts(path)
         assert not path.exists() and part.stat().st_size < len(undisturbed)
     subprocess.run(command, check=True, **given)
     assert path.read_bytes() == undisturbed

@@ -210,3 +210,20 @@ def test_a_killed_download_is_continued(hub, tmp_path):
     assert f"set sha256: {SHA256} and size: {len(BODY)} beside its source" in messages
     assert "2 of 2 MB" in messages
     assert names(tmp_path) == ["train.json.gz"]
+
+
+def test_two_processes_that_download_one_file_do_so_one_after_another(hub, tmp_path):
+    hub.fault("facts.json.gz", pause=0.05, times=1)
+    spec = {**BASE, "source": hub.url("facts.json.gz"), "sha256": SHA256, "size": len(BODY)}
+    path = tmp_path / "data" / "train.json.gz"
+    with (
+        start(hub, tmp_path, "download", path, spec) as one,
+        start(hub, tmp_path, "download", path, spec) as two,
+    ):
+        said = [process.communicate(timeout=60)[1] for process in (one, two)]
+    assert (one.returncode, two.returncode, path.read_bytes()) == (0, 0, BODY), said
+    assert any("another process makes" in messages for messages in said)
+    # The second one finds the file that the configuration pins, and fetches nothing.
+    assert hub.sent["facts.json.gz"] == len(BODY)
+    assert names(path.parent) == ["train.json.gz"]
+    assert names(tmp_path) == ["data", "train.json.gz.json"]

@@ -131,7 +131,7 @@ def test_the_adapter_is_part_of_the_digest(tmp_path):
     description = describe(tmp_path, source=f"path:{base}", adapter=f"path:{adapter}")
     assert verify(description, encoding()).digest != plain
     (adapter / "adapter_config.json").write_text("{}")
-    with pytest.raises(StaleArtefact, match="the files are not those of"):
+    with pytest.raises(StaleArtefact, match="is not the file that"):
         verify(description, encoding())
 
 

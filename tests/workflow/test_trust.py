@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import time
@@ -164,6 +165,24 @@ def test_sources_that_change_places_are_seen(tmp_path):
     two.rename(one)
     (tmp_path / "x").rename(two)
     assert [Digests(tmp_path / "cache.json").of(path) for path in (two, one)] == before
+
+
+def test_digests_of_files_that_are_gone_are_forgotten(tmp_path):
+    one, two = tmp_path / "one|a", tmp_path / "two"
+    one.write_text("one")
+    two.write_text("two")
+    cache = tmp_path / "cache.json"
+    digests = Digests(cache)
+    before = [digests.of(one), digests.of(two)]
+    digests.save()
+    assert len(json.loads(cache.read_text())) == 2
+    two.unlink()
+    one.write_text("one!")
+    digests = Digests(cache)
+    assert digests.of(one) != before[0] and digests.of(two) == "missing"
+    digests.save()
+    (seen,) = json.loads(cache.read_text())
+    assert seen.startswith(f"{one}|4|")
 
 
 SCORES = "results/attributions/norm/fresh/questions/query"

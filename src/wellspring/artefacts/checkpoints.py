@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from wellspring.models.load import Backbone
 
 ADAPTER_CONFIG = "adapter_config.json"
+KINDS = ("weights", "tokenizer", "config")
+"""Of a checkpoint's files, as its description names them."""
 ADAPTER = "adapter"
 """Folder beside model.json for an adapter that had to be stored again."""
 
@@ -37,6 +39,10 @@ class Description(BaseModel):
     identity: Identity
     digest: str
     """sha256 of everything that the model's vectors depend on."""
+    weights: dict[str, str] = {}
+    tokenizer: dict[str, str] = {}
+    config: dict[str, str] = {}
+    adapter: dict[str, str] = {}
 
 
 @dataclass(frozen=True)
@@ -95,10 +101,40 @@ def verify(description: Path, encoding: specs.EncodingSpec) -> Described:
         if getattr(spec, key) != getattr(encoding, key):
             raise StaleArtefact(f"{description}: describes another model; {mend}")
     checkpoint, adapter = folders(spec, description.parent)
-    digest = contents(checkpoint, adapter)["digest"]
-    if digest != described.digest:
-        raise StaleArtefact(f"{checkpoint}: the files are not those of {description}; {mend}")
-    return Described(checkpoint, adapter, digest)
+    stored = contents(checkpoint, adapter)
+    if stored["digest"] != described.digest:
+        raise _foreign(description, described, stored, checkpoint, adapter)
+    return Described(checkpoint, adapter, described.digest)
+
+
+def _foreign(
+    description: Path,
+    described: Description,
+    stored: Mapping[str, Any],
+    checkpoint: Path,
+    adapter: Path | None,
+) -> StaleArtefact:
+    """The error of a file that is not the described one, with the command that brings it back."""
+    folder, name = next(
+        (
+            (folder or checkpoint, name)
+            for kind, folder in (*dict.fromkeys(KINDS, checkpoint).items(), ("adapter", adapter))
+            for name in sorted({*getattr(described, kind), *stored[kind]})
+            if getattr(described, kind).get(name) != stored[kind].get(name)
+        ),
+        (checkpoint, ""),
+    )
+    fetched = folder / "fetched.json"
+    if fetched.is_file():
+        mend = f"fetch it again: snakemake --cores all --forcerun {fetched}"
+    elif description.parent in (folder, folder.parent):
+        mend = f"make it again: snakemake --cores all --forcerun {description}"
+    else:
+        mend = (
+            "bring it back, or, where the change is meant, describe it again: "
+            f"snakemake --cores all --forcerun {description}"
+        )
+    return StaleArtefact(f"{folder / name}: is not the file that {description} describes; {mend}")
 
 
 def loaders(

@@ -7,9 +7,11 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from wellspring import specs
 from wellspring.artefacts.base import Artefact, Needed
+from wellspring.artefacts.sources import Digests
 from wellspring.config import Config
 
 
@@ -30,6 +32,16 @@ class Checkpoint(Artefact):
 
     def spec(self, config: Config) -> specs.FetchSpec:
         return specs.fetch(config, self.checkpoint)
+
+    def harmed(self, facts: Mapping[str, Any], digests: Digests) -> str | None:
+        # By size alone: the reader hashes the files, and they may be large.
+        fetched = Path(self.main_file)
+        named = json.loads(fetched.read_text(encoding="utf-8")).get("files", {})
+        for name, file in named.items():
+            path = fetched.parent / name
+            if path.is_file() and path.stat().st_size != file["size"]:
+                return f"{path} has not the size that was fetched"
+        return None
 
 
 @dataclass(frozen=True)

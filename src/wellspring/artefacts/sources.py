@@ -4,6 +4,7 @@ are."""
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 from wellspring.artefacts.base import RESULTS
@@ -11,6 +12,20 @@ from wellspring.digests import sha256
 
 CACHE = Path(RESULTS, ".digests.json")
 """Path, size and times of a file to its sha256, so that a large one is read once."""
+
+
+def _state(path: Path, status: os.stat_result) -> str:
+    # The time of change moves with every write, even where the date is set back.
+    return f"{path}|{status.st_size}|{status.st_mtime_ns}|{status.st_ctime_ns}"
+
+
+def _is_state(seen: str) -> bool:
+    """Whether a file is there and as it was seen."""
+    path = Path(seen.rsplit("|", 3)[0])
+    try:
+        return _state(path, path.stat()) == seen
+    except OSError:
+        return False
 
 
 class Digests:
@@ -29,8 +44,7 @@ class Digests:
             return "missing"
         if path.is_dir():
             return "folder"
-        # The time of change moves with every write, even where the date is set back.
-        seen = f"{path.resolve()}|{status.st_size}|{status.st_mtime_ns}|{status.st_ctime_ns}"
+        seen = _state(path.resolve(), status)
         known = self._read()
         if seen not in known:
             known[seen] = sha256(path)
@@ -38,13 +52,15 @@ class Digests:
         return f"{status.st_size}:{known[seen]}"
 
     def save(self) -> None:
-        """Write what was read anew."""
+        """Write what was read anew, and forget files that are gone or have changed."""
         from wellspring.errors import WellspringError
         from wellspring.shards import write_text
 
         if self._new:
+            # Of a file there is one state at most.
+            known = {seen: digest for seen, digest in self._read().items() if _is_state(seen)}
             try:
-                write_text(self.cache, json.dumps(self._read(), indent=0, sort_keys=True))
+                write_text(self.cache, json.dumps(known, indent=0, sort_keys=True))
             except WellspringError:
                 # A folder that cannot be written: it is read again next time.
                 return

@@ -18,8 +18,9 @@ def replan(workflow: Any, plan: Plan, say: Callable[[str], None]) -> set[str]:
     dates count: these, and those below what the user forces.
 
     workflow: Snakemake's, while it builds its graph: its settings are not known earlier, and what
-    has to run is worked out later. A job that a kill left incomplete is made again without being
-    asked; a job of several files keeps those that are whole.
+    has to run is worked out later. Snakemake's marks of unfinished jobs say nothing, either: a file
+    that is there is whole, and what it says of itself is compared. A marked file would be forced
+    alone, and what is missing below it would be passed over, since its inputs are ancient.
     """
     from snakemake.settings.types import RerunTrigger
 
@@ -31,6 +32,7 @@ def replan(workflow: Any, plan: Plan, say: Callable[[str], None]) -> set[str]:
     workflow.dag_settings = replace(
         settings, rerun_triggers=frozenset({RerunTrigger.MTIME}), force_incomplete=True
     )
+    workflow.dag.ignore_incomplete = True
     # What a failed job has finished is whole: every file is written under another name first.
     workflow.execution_settings = replace(workflow.execution_settings, keep_incomplete=True)
     differ = {path for each in stale for path in each.artefact.files}

@@ -19,6 +19,11 @@ MEGABYTE = 1_000_000
 @step(Checkpoint, "fetched")
 def fetch(job: Job, fetched: Path) -> None:
     """Fetch a checkpoint beside FETCHED (fetched.json), which is written last."""
+    with job.alone(fetched):
+        _checkpoint(job, fetched)
+
+
+def _checkpoint(job: Job, fetched: Path) -> None:
     from wellspring.downloads import hub
     from wellspring.models import sources
 
@@ -42,12 +47,13 @@ def download(job: Job, description: Path, file: Path) -> None:
 
     DESCRIPTION, written last, holds size and sha256.
     """
-    if job.spec.source.startswith("hub:"):
-        _table(job, file)
-    else:
-        _file(job, file)
-    facts = {"size": file.stat().st_size, "sha256": sha256(file)}
-    shards.write_json(description, job.provenance(facts=facts).content())
+    with job.alone(description):
+        if job.spec.source.startswith("hub:"):
+            _table(job, file)
+        else:
+            _file(job, file)
+        facts = {"size": file.stat().st_size, "sha256": sha256(file)}
+        shards.write_json(description, job.provenance(facts=facts).content())
 
 
 def _table(job: Job, file: Path) -> None:

@@ -14,6 +14,7 @@ from wellspring.artefacts.attributions import ActivationCounts
 from wellspring.artefacts.figures import Controls, Drawing, Fidelity, Figure, HeatMap
 from wellspring.artefacts.findings import Decentralisation, Findings
 from wellspring.artefacts.verdicts import Cautions
+from wellspring.atomic import replacing
 from wellspring.cli.step import FILE, Job, step
 
 if TYPE_CHECKING:
@@ -135,5 +136,5 @@ def _save(job: Job, drawn: Drawn, pdf: Path, png: Path) -> None:
     from wellspring.figures import style
 
     metadata = {shards.KEY.decode(): job.provenance("matplotlib").encode().decode()}
-    with shards.replacing(pdf) as pdf_part, shards.replacing(png) as png_part:
+    with replacing(pdf) as pdf_part, replacing(png) as png_part:
         style.save(drawn, pdf_part, png_part, metadata)

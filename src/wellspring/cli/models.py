@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
-from wellspring import shards, specs
+from wellspring import atomic, shards, specs
 from wellspring.artefacts import checkpoints
 from wellspring.artefacts.models import Model
 from wellspring.cli.step import Job, step
@@ -16,6 +17,16 @@ from wellspring.errors import ModelError
 @step(Model, "description")
 def model(job: Job, description: Path) -> None:
     """Describe the model's checkpoint in DESCRIPTION (model.json), written last."""
+    with job.alone(description):
+        try:
+            _describe(job, description)
+        except BaseException:
+            # Weights that nothing describes, of which the last file may be cut.
+            _clear(description.parent)
+            raise
+
+
+def _describe(job: Job, description: Path) -> None:
     from safetensors import SafetensorError
 
     from wellspring.models import adapters, load
@@ -33,8 +44,7 @@ def model(job: Job, description: Path) -> None:
     except ModelError as error:
         raise ModelError(f"models.{folder.name}: {error}") from None
     except (OSError, ValueError, SafetensorError) as error:
-        reason = str(error).splitlines()[0]
-        raise ModelError(f"models.{folder.name}: {reason}") from None
+        raise ModelError(f"models.{folder.name}: {_reason(error, folder)}") from None
     if layers != spec.layers:
         raise ModelError(
             f"models.{folder.name}.layers: the checkpoint has {layers} layers, "
@@ -44,6 +54,16 @@ def model(job: Job, description: Path) -> None:
     shards.write_json(description, {**provenance.content(), **contents})
     job.counts({"layers": layers, "hidden_size": hidden})
     job.say(f"weights: {contents['digest']}")
+
+
+def _reason(error: Exception, folder: Path) -> str:
+    """What went wrong, in one line; what a disk refuses, with what to do about it."""
+    # safetensors tells the operating system's number in its text alone.
+    named = re.search(r"\(os error (\d+)\)", str(error))
+    number = int(named[1]) if named else getattr(error, "errno", None)
+    if number in atomic.ADVICE:
+        return f"{folder}: cannot be written: {atomic.refusal(OSError(number, ''))}"
+    return str(error).splitlines()[0]
 
 
 def _make(spec: specs.ModelSpec, folder: Path) -> Iterator[str]:

@@ -8,14 +8,14 @@ import sys
 import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
 import click
 
-from wellspring import fingerprint, progress
+from wellspring import atomic, fingerprint, progress
 from wellspring.artefacts.base import RESULTS
 from wellspring.artefacts.batches import kept
 from wellspring.errors import WellspringError
@@ -67,7 +67,7 @@ def _writing(log: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise WellspringError(f"{log}: cannot be written: {error.strerror or error}") from error
+        raise WellspringError(f"{log}: cannot be written: {atomic.refusal(error)}") from error
 
 
 def _open(log: Path) -> TextIO:
@@ -147,6 +147,11 @@ class Job:
             if part not in remaining:
                 self.say(f"{option} {part.value}: kept, it is what is asked for")
         return remaining
+
+    def alone(self, path: Path) -> AbstractContextManager[None]:
+        """Be the only process that makes `path` and the files beside it."""
+        busy = f"another process makes {path}: waiting until it ends"
+        return atomic.alone(path, functools.partial(self.tell, busy))
 
     def track(self, total: int, unit: str):
         """Progress over `total` units of work."""

@@ -14,7 +14,8 @@ from pathlib import Path
 import requests
 from urllib3.exceptions import HTTPError, ReadTimeoutError
 
-from wellspring.digests import sha256
+from wellspring.atomic import refusal
+from wellspring.digests import sha256 as digest_of
 from wellspring.errors import DownloadError
 
 TIMEOUTS = (15.0, 60.0)
@@ -85,9 +86,9 @@ def fetch(
     """Download `url` to `path`, going on from what an earlier call left in `.{name}.part`.
 
     Cut connections and the statuses of a server that is busy are tried again, at growing pauses.
-    A part is continued only where the server says that the file is unchanged (RFC 9110, If-Range)
-    or where `sha256` will tell. `advance` is called with the bytes that came (fewer than none
-    where a part had to be thrown away).
+    A file that is there and has the `sha256` is kept. A part is continued only where the server
+    says that the file is unchanged (RFC 9110, If-Range) or where `sha256` will tell. `advance` is
+    called with the bytes that came (fewer than none where a part had to be thrown away).
 
     Raises DownloadError for every other status, for a file of another `size` or digest (the part
     is deleted), for too little disk space (before the first byte) and when the attempts are spent.
@@ -97,6 +98,8 @@ def fetch(
     transfer = _Transfer(url, path, sha256, size, advance, headers or {})
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        if sha256 and path.is_file() and digest_of(path) == sha256:
+            return Fetched(sha256, path.stat().st_size)
         _forget_foreign(transfer)
         transfer.count()
         with requests.Session() as session:
@@ -105,7 +108,7 @@ def fetch(
         transfer.part.replace(path)
         transfer.origin.unlink(missing_ok=True)
     except OSError as error:
-        raise DownloadError(f"{path}: cannot be written: {error.strerror or error}") from error
+        raise DownloadError(f"{path}: cannot be written: {refusal(error)}") from error
     return fetched
 
 
@@ -220,7 +223,7 @@ def _write(answer: requests.Response, transfer: _Transfer, offset: int, total: i
 
 
 def _check(transfer: _Transfer) -> Fetched:
-    digest = sha256(transfer.part)
+    digest = digest_of(transfer.part)
     size = transfer.received()
     if transfer.size not in (None, size):
         transfer.discard()

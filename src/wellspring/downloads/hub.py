@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import huggingface_hub as hf
 from huggingface_hub import constants, errors
 
+from wellspring.atomic import replacing
 from wellspring.digests import sha256
 from wellspring.downloads.http import Fetched
 from wellspring.downloads.repositories import (
@@ -277,22 +278,15 @@ def _write(source: str, builder: Any, split: str, path: Path) -> int:
     import datasets
     import pyarrow as pa
 
-    part = path.with_name(f".{path.name}.part")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        stream = builder.as_streaming_dataset(split).with_format("arrow").iter(batch_size=ROWS)
-        rows = _stream(stream, part)
-        if rows:
-            part.replace(path)
+        with replacing(path) as part:
+            stream = builder.as_streaming_dataset(split).with_format("arrow").iter(batch_size=ROWS)
+            rows = _stream(stream, part)
+            if not rows:
+                raise DownloadError(f"{source}: split {split!r} has no rows")
     except (ValueError, TypeError, pa.ArrowException, datasets.exceptions.DatasetsError) as error:
         reason = " ".join(str(error).split())
         raise DownloadError(f"{source}: split {split!r} cannot be read: {reason}") from error
-    except OSError as error:
-        raise DownloadError(f"{path}: cannot be written: {error.strerror or error}") from error
-    finally:
-        part.unlink(missing_ok=True)
-    if not rows:
-        raise DownloadError(f"{source}: split {split!r} has no rows")
     return rows
 
 

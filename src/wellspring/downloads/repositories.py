@@ -20,6 +20,7 @@ from typing import Any, Literal
 import huggingface_hub as hf
 from huggingface_hub import constants, errors
 
+from wellspring.atomic import replacing
 from wellspring.digests import blob_id, sha256
 from wellspring.downloads import http
 from wellspring.errors import DownloadError
@@ -204,9 +205,8 @@ def _link(repository: Repository, name: str, path: Path) -> bool:
     except OSError:
         # Another file system.
         http.space(path.parent, source.stat().st_size, str(repository))
-        part = path.with_name(f".{path.name}.part")
-        shutil.copyfile(source, part)
-        part.replace(path)
+        with replacing(path) as part:
+            shutil.copyfile(source, part)
     return True
 
 
