@@ -9,7 +9,7 @@ from typing import TypeVar
 
 import polars as pl
 
-from wellspring import specs
+from wellspring import shards, specs
 from wellspring.artefacts.attributions import Ablations, ActivationTexts
 from wellspring.artefacts.base import Artefact
 from wellspring.artefacts.probes import ProbeOutcomes
@@ -64,6 +64,5 @@ def located(artefact: Artefact, results: Path, *leave: str) -> pl.LazyFrame:
     leave: wildcards that are no columns.
     """
     columns = [pl.lit(v).alias(name) for name, v in vars(artefact).items() if name not in leave]
-    return (
-        pl.scan_parquet(artefact.at(results)).select(*columns, pl.all()).cast({pl.Int32: pl.Int64})
-    )
+    file = pl.scan_parquet(shards.sound(artefact.at(results)))
+    return file.select(*columns, pl.all()).cast({pl.Int32: pl.Int64})

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
+from itertools import chain
 from pathlib import Path
 from typing import Any, Literal
 
@@ -159,11 +160,17 @@ def positions(stored: Stored) -> dict[str, int]:
     paths = next(iter(stored.files.values()))
     if "positions" not in pq.read_schema(paths[0]).names:
         return {}
-    return dict(pl.scan_parquet(paths).select("text_id", "positions").collect().iter_rows())
+    columns = ["text_id", "positions"]
+    tables = (pl.DataFrame(shards.read(path, columns)) for path in paths)
+    return dict(pl.concat(tables).iter_rows())
 
 
 def quality(stored: Stored, sublayers: Sequence[str]) -> pl.DataFrame:
     """How far a text's scores can be trusted, as `activations.quality` measures it."""
+    for path in chain.from_iterable(stored.files.values()):
+        # The columns that are read here; vectors are large.
+        fields = pq.read_schema(path)
+        shards.sound(path, [f.name for f in fields if not pa.types.is_fixed_size_list(f.type)])
     frames = [
         activations.quality(
             pl.scan_parquet(paths).filter(~pl.col("text_id").is_in(list(stored.quiet))), layer, name

@@ -135,8 +135,7 @@ def _removed(path: Path, digest: str | None) -> pl.DataFrame | None:
     """What removing neurons changed, without the rows in which none was removed."""
     if digest is None:
         return None
-    Removals.check(path, digest)
-    return pl.read_parquet(path).filter(pl.col("neurons").list.len() > 0)
+    return Removals.read(path, digest).filter(pl.col("neurons").list.len() > 0)
 
 
 def _predictions(

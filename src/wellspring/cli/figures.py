@@ -73,7 +73,7 @@ def heatmap(
     def table(path: Path) -> pl.DataFrame:
         ActivationCounts.check(path)
         # One setting of many is drawn; of a missing one the error names those that are held.
-        every = pl.scan_parquet(path)
+        every = pl.scan_parquet(shards.sound(path))
         some = every.filter(**setting).collect()
         return every.collect() if some.is_empty() else some
 
