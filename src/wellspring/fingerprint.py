@@ -26,6 +26,7 @@ LEAVES = frozenset(
         "downloads",
         "errors",
         "fingerprint",
+        "packages",
         "progress",
         "shards",
         "specs",

@@ -85,7 +85,6 @@ def _paths(config: Config) -> Iterable[tuple[str, str]]:
         source = getattr(dataset, "source", "")
         for place in source.values() if isinstance(source, Mapping) else [source]:
             yield f"datasets.{name}.source", place
-        yield f"datasets.{name}.lock", getattr(dataset, "lock", "")
     if config.study.published:
         yield "study.published.source", config.study.published.source
 

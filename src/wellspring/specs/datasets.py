@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from wellspring import packages
 from wellspring.config import (
     BM25,
     OF_WORDS,
@@ -15,6 +16,7 @@ from wellspring.config import (
     Config,
     Negatives,
     Splits,
+    Trec,
 )
 from wellspring.config.vocabulary import Scorer, StopWords, Unspaced
 from wellspring.specs.base import Spec
@@ -46,6 +48,7 @@ class TextsSpec(Spec):
     """Published split to path; the key is empty where the source publishes none."""
     sha256: dict[str, str]
     options: dict[str, Any]
+    """Of the format. Packages have their versions here."""
 
 
 class SamplesSpec(Spec):
@@ -123,12 +126,16 @@ def texts(config: Config, dataset: str) -> TextsSpec:
         "shards",
     }
     digests = getattr(entry, "sha256", None) or {}
+    options = entry.model_dump(mode="json", exclude=common)
+    if "packages" in options:
+        names = sorted({packages.LIBRARY, *options["packages"]})
+        options["packages"] = {name: packages.version(name) for name in names}
     return TextsSpec(
         dataset=dataset,
         format=entry.format,
         files=files(config, dataset),
         sha256={"": digests} if isinstance(digests, str) else digests,
-        options=entry.model_dump(mode="json", exclude=common),
+        options=options,
     )
 
 
@@ -160,16 +167,12 @@ def lexical(config: Config, dataset: str) -> LexicalSpec:
 
 def source_files(config: Config, dataset: str) -> list[str]:
     """The files that a dataset is read from."""
-    wanted = texts(config, dataset)
-    if wanted.format == "pydocs":
-        return [wanted.options["lock"]]
-    if wanted.format == "trec":
-        qrels = wanted.options["qrels"]
-        names = [wanted.options["documents"], wanted.options["topics"]]
-        names += [qrels] if isinstance(qrels, str) else qrels.values()
-        return [str(Path(wanted.files[""], name)) for name in names]
+    entry, places = config.datasets[dataset], files(config, dataset)
+    if isinstance(entry, Trec):
+        qrels = [entry.qrels] if isinstance(entry.qrels, str) else entry.qrels.values()
+        return [str(Path(places[""], name)) for name in (entry.documents, entry.topics, *qrels)]
     found = []
-    for path in map(Path, wanted.files.values()):
+    for path in map(Path, places.values()):
         inside = sorted([*path.glob("*.jsonl"), *path.glob("qrels/*.tsv")])
         found.extend(map(str, inside or [path]))
     return found
