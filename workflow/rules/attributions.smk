@@ -9,6 +9,7 @@ rule attribute:
         kinds.AttributionShard.path(),
     log:
         kinds.AttributionShard.log(),
+    cache: shared
     conda:
         "../../envs/wellspring.yaml"
     # Jobs run side by side: a pass's rows are few enough for one thread.
@@ -36,6 +37,7 @@ rule activations:
         top_neurons=kinds.TopNeurons.path(),
     log:
         kinds.ActivationCounts.log(),
+    cache: shared
     conda:
         "../../envs/wellspring.yaml"
     resources:
@@ -57,6 +59,7 @@ rule ablate:
         kinds.Ablations.path(),
     log:
         kinds.Ablations.log(),
+    cache: shared
     conda:
         "../../envs/wellspring.yaml"
     threads: 1
@@ -82,6 +85,7 @@ rule remove:
         kinds.Removals.path(),
     log:
         kinds.Removals.log(),
+    cache: shared
     conda:
         "../../envs/wellspring.yaml"
     threads: 1

@@ -27,6 +27,10 @@ try:
 except ConfigError as error:
     raise WorkflowError(f"the configuration cannot be used:\n{error}") from None
 
+# What `--cache` shares between studies: steps whose files are all outputs, and filed under no study.
+# Where it is off, Snakemake would warn of every such rule.
+shared = "omit-software" if workflow.enable_cache else False
+
 plan = artefacts.Plan(study)
 kinds = SimpleNamespace(**{kind.__name__: kind for kind in artefacts.kinds()})
 

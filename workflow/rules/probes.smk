@@ -13,6 +13,7 @@ rule probe:
         sizes=kinds.ProbeSizes.path(),
     log:
         kinds.ProbeOutcomes.log(),
+    cache: shared
     conda:
         "../../envs/wellspring.yaml"
     threads: 1
