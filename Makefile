@@ -53,6 +53,7 @@ bench: $(READY)
 lock: $(READY)
 	$(BIN)/pip freeze --all --exclude-editable | grep -v '^pip==' | sed 's/+cpu$$//' \
 	  | grep -vxFf tests/requirements.lock | grep -vxFf docs/requirements.lock > requirements.lock
+	$(BIN)/python envs/generate.py
 
 clean:
 	rm -rf .venv site .coverage .pytest_cache .ruff_cache .hypothesis .snakemake \

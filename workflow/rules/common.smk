@@ -12,9 +12,12 @@ from snakemake.logging import logger
 from wellspring import artefacts, config as configuration, specs
 from wellspring.errors import ConfigError
 
-# Jobs find `wellspring` beside the Python that runs Snakemake, activated or not; an environment
-# that Snakemake itself makes (--sdm) comes with its own.
-if not workflow.deployment_settings.deployment_method:
+# Jobs find `wellspring` beside the Python that runs Snakemake, activated or not. An environment that
+# Snakemake itself makes (--sdm) holds the packages alone, and its Python runs this checkout's code.
+if workflow.deployment_settings.deployment_method:
+    source = shlex.quote(str(Path(workflow.basedir, "src")))
+    shell.prefix(f'export PYTHONPATH={source}; wellspring() {{{{ python -m wellspring "$@"; }}}}; ')
+else:
     shell.prefix(f'export PATH="{Path(sys.executable).parent}:$PATH"; ')
 
 try:
