@@ -3,7 +3,7 @@ PYTHON ?= python3
 CORES  ?= $(shell nproc 2>/dev/null || sysctl -n hw.ncpu)
 BIN    := .venv/bin
 READY  := .venv/.ready
-# The default dataset is made of the packages of the first one: tests and docs have their own.
+# The first one holds what a study needs; tests and docs have their own.
 LOCKS  := requirements.lock tests/requirements.lock docs/requirements.lock
 # Workers share the cores, one thread each.
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/pytest -n $(CORES) --maxprocesses 8 --dist worksteal \
@@ -80,6 +80,7 @@ slurm-cancel:
 lock: $(READY)
 	$(BIN)/pip freeze --all --exclude-editable | grep -v '^pip==' | sed 's/+cpu$$//' \
 	  | grep -vxFf tests/requirements.lock | grep -vxFf docs/requirements.lock > requirements.lock
+	$(BIN)/python envs/generate.py
 
 clean:
 	rm -rf .venv site .coverage .pytest_cache .ruff_cache .hypothesis .snakemake \

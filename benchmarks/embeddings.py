@@ -22,6 +22,7 @@ from benchmarks import gpu, measure
 from benchmarks.cost_facts import GIVEN
 from wellspring import embeddings, shards, specs
 from wellspring.budgets import TOKENS, WINDOW
+from wellspring.config import Config, Pydocs
 from wellspring.datasets import pydocs
 from wellspring.datasets.records import Source
 from wellspring.models import sources
@@ -40,7 +41,8 @@ PLAIN_BATCHES = 2
 
 def docstrings(count: int) -> tuple[list[str], list[str]]:
     """Queries and passages of the default dataset."""
-    options = {"entries": max(count, 10), "seed": 42, "lock": ROOT / "requirements.lock"}
+    entry = Pydocs(format="pydocs", entries=max(count, 10))
+    options = specs.texts(Config.model_construct(datasets={"pydocs": entry}), "pydocs").options
     texts = pydocs.read(Source(files={}, name="pydocs", options=options)).texts
     sides = [texts.filter(side=side)["text"].to_list() for side in ("query", "passage")]
     return sides[0][:count], sides[1][:count]

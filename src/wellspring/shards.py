@@ -314,8 +314,10 @@ def _mendable(path: Path) -> Iterator[None]:
 
 def mend(path: Path) -> str:
     """What a user does about a file that is not what it should be."""
+    # A job would take it from the shared cache again.
+    first = f"remove the shared file {path.resolve()} and " if path.is_symlink() else ""
     return (
-        f"make it again: snakemake --cores all --forcerun {path} "
+        f"{first}make it again: snakemake --cores all --forcerun {path} "
         "(with the --configfile of your study)"
     )
 

@@ -8,9 +8,10 @@ import polars as pl
 import pytest
 
 from benchmarks import studies
-from wellspring import shards
+from wellspring import packages, shards
 from wellspring.artefacts import Plan, find, kinds, provenance
-from wellspring.artefacts.datasets import Download, Qrels
+from wellspring.artefacts.datasets import Download, Qrels, Texts
+from wellspring.artefacts.embeddings import EmbeddingShard
 from wellspring.artefacts.models import Model
 from wellspring.artefacts.sources import Digests
 
@@ -69,6 +70,22 @@ def test_a_package_s_weights_enter_the_key(monkeypatch):
 
     monkeypatch.setattr(Digests, "of", other)
     assert Plan(config).key(Model("minilm")) != before
+
+
+@pytest.mark.parametrize(
+    ("package", "follow"), [("numpy", True), (packages.LIBRARY, True), ("certifi", False)]
+)
+def test_the_versions_of_the_packages_that_texts_come_from_enter_the_key(
+    monkeypatch, package, follow
+):
+    config = studies.read()
+    artefacts = [Texts("pydocs"), EmbeddingShard("minilm", "pydocs", "query", 0)]
+    before = [Plan(config).key(artefact) for artefact in artefacts]
+    version = packages.version
+    other = {package: "0.0"}
+    monkeypatch.setattr(packages, "version", lambda name: other.get(name) or version(name))
+    after = [Plan(config).key(artefact) for artefact in artefacts]
+    assert all((one != two) == follow for one, two in zip(before, after, strict=True))
 
 
 @pytest.mark.parametrize("content", ["[]", "{", '{"identity": []}', ""])

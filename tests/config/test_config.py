@@ -88,7 +88,7 @@ def test_the_default_study_is_valid_and_small():
         ("datasets/a", TABLE | {"columns": {"query": [], "positives": "p"}}, "columns.query: List"),
         ("datasets/a", JSONL | {"max_negatives": 0}, "datasets.a.max_negatives: Input should be"),
         ("datasets/pydocs/stop_words", "french", "datasets.pydocs.stop_words: Input should be"),
-        ("datasets/pydocs/lock", "a{b}c", "datasets.pydocs.lock: 'a{b}c' has braces"),
+        ("datasets/pydocs/packages", ["a{b}"], "datasets.pydocs.packages.0: String should match"),
         ("datasets/a", JSONL | {"source": {"train": "{x}"}}, "datasets.a.source: '{x}' has braces"),
         ("models/minilm/source", "path:{x}", "models.minilm.source: 'path:{x}' has braces"),
         ("study/published", {"source": "{x}.csv"}, "study.published.source: '{x}.csv' has braces"),
@@ -283,9 +283,6 @@ def test_a_path_is_relative_to_the_file_that_names_it(tmp_path, monkeypatch):
     assert found["datasets"]["b"]["source"] == "data/b"
     assert found["datasets"]["c"]["source"] == {"train": "studies/c"}
     assert found["models"]["m"]["source"] == "path:studies/m"
-    merged["datasets"]["d"] = {"format": "pydocs"}
-    overlay.write_text(overlay.read_text().replace("c: {format", "d: {format: pydocs}, c: {format"))
-    assert anchor(merged, [own, overlay])["datasets"]["d"]["lock"] == "requirements.lock"
     (tmp_path / "elsewhere").mkdir()
     monkeypatch.chdir(tmp_path / "elsewhere")
     found = anchor(merged, [own, overlay])

@@ -1,22 +1,22 @@
-"""Docstrings as a dataset: planted packages with known entries, and the project's own lock file."""
+"""Docstrings as a dataset: planted packages with known entries, and the default packages."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import polars as pl
 import pytest
 
-from tests.support.paths import ROOT
 from tests.support.sampling import check_apart
-from wellspring.config import SCORERS, Bm25, Negatives, Splits
+from wellspring import specs
+from wellspring.config import SCORERS, Bm25, Config, Negatives, Pydocs, Splits
+from wellspring.config.datasets import DOCUMENTED
 from wellspring.datasets import lexical, pydocs
 from wellspring.datasets.records import Records, Source
 from wellspring.datasets.samples import Sampling, make
 from wellspring.errors import SourceError
 
-LOCK = ROOT / "requirements.lock"
 PROSE = "It says in plain words what the {} does, at some length, so that it can be told apart."
 
 Plant = Callable[..., Path]
@@ -50,14 +50,17 @@ def plant(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Plant:
     return install
 
 
-def lock(tmp_path: Path, *lines: str) -> Path:
-    path = tmp_path / "requirements.lock"
-    path.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
-    return path
+def read(packages: Sequence[str], entries: int, seed: int = 42) -> Records:
+    """Reads packages as a job does: their versions are those that are planned."""
+    entry = Pydocs(format="pydocs", packages=list(packages))
+    config = Config.model_construct(datasets={"pydocs": entry})
+    versions = specs.texts(config, "pydocs").options["packages"]
+    return read_versions(versions, entries, seed)
 
 
-def read(path: Path, entries: int, seed: int = 42) -> Records:
-    return pydocs.read(Source({}, "pydocs", {"lock": path, "entries": entries, "seed": seed}))
+def read_versions(versions: Mapping[str, str], entries: int, seed: int = 42) -> Records:
+    options = {"packages": versions, "entries": entries, "seed": seed}
+    return pydocs.read(Source({}, "pydocs", options))
 
 
 def entries(records: Records) -> dict[str, str]:
@@ -77,7 +80,7 @@ def function(noun: str, body: str = PROSE) -> str:
     )
 
 
-def test_entries_are_summary_and_prose(tmp_path: Path, plant: Plant) -> None:
+def test_entries_are_summary_and_prose(plant: Plant) -> None:
     source = '''"""Summaries may run over
 two lines.
 
@@ -126,7 +129,7 @@ class Outer:
                 """
 '''
     plant("one", one=source)
-    found = entries(read(lock(tmp_path, "one==1.0"), 5))
+    found = entries(read(["one"], 5))
     assert found == {
         "Summaries may run over two lines.": "This body is prose. It goes on over several lines "
         "and stops before what is none.",
@@ -156,14 +159,14 @@ class Outer:
         f"Return what is listed.\n\n```python\n{PROSE}",
     ],
 )
-def test_what_is_no_entry(tmp_path: Path, plant: Plant, docstring: str) -> None:
+def test_what_is_no_entry(plant: Plant, docstring: str) -> None:
     plant("one", one=f'"""{docstring}"""\n{function("kept")}')
-    assert list(entries(read(lock(tmp_path, "one==1.0"), 1))) == ["Return the kept of a thing."]
+    assert list(entries(read(["one"], 1))) == ["Return the kept of a thing."]
     with pytest.raises(SourceError, match=r"hold 1 docstrings .* less than entries: 2"):
-        read(lock(tmp_path, "one==1.0"), 2)
+        read(["one"], 2)
 
 
-def test_files_that_are_left_out(tmp_path: Path, plant: Plant) -> None:
+def test_files_that_are_left_out(plant: Plant) -> None:
     plant(
         "one",
         one__kept=function("kept"),
@@ -175,20 +178,20 @@ def test_files_that_are_left_out(tmp_path: Path, plant: Plant) -> None:
     )
     plant(None, library=function("library"), idlelib__gui=function("gui"))
     plant("unlocked", unlocked=function("unlocked"))
-    records = read(lock(tmp_path, "# a comment", "", "one==1.0  # another"), 2)
+    records = read(["one"], 2)
     assert set(entries(records)) == {
         "Return the kept of a thing.",
         "Return the library of a thing.",
     }
     with pytest.raises(SourceError, match="hold 2 docstrings"):
-        read(lock(tmp_path, "one==1.0"), 3)
+        read(["one"], 3)
 
 
-def test_repairs_are_counted(tmp_path: Path, plant: Plant) -> None:
+def test_repairs_are_counted(plant: Plant) -> None:
     same = function("thing")
     plant("one", one=same + function("other", PROSE.replace("{}", "thing")) + function("third"))
     plant("two", two="def (:\n")
-    counts = read(lock(tmp_path, "one==1.0", "two==1.0"), 2).counts
+    counts = read(["one", "two"], 2).counts
     assert counts == {
         "queries": 2,
         "passages": 2,
@@ -201,66 +204,62 @@ def test_repairs_are_counted(tmp_path: Path, plant: Plant) -> None:
     }
 
 
-def test_every_text_is_in_one_entry(tmp_path: Path, plant: Plant) -> None:
+def test_every_text_is_in_one_entry(plant: Plant) -> None:
     shared = function("thing")
     plant("one", one__a=shared + function("first"), one__b=shared)
     plant("two", two__copy=shared + function("second"))
-    records = read(lock(tmp_path, "one==1.0", "two==1.0"), 3)
+    records = read(["one", "two"], 3)
     assert len(entries(records)) == 3
     assert records.judgements["text_id"].is_unique().all()
     assert records.judgements["query_id"].is_unique().all()
 
 
-def test_neither_line_order_nor_spelling_matters(tmp_path: Path, plant: Plant) -> None:
+def test_neither_line_order_nor_spelling_matters(plant: Plant) -> None:
     names = [f"word{letter}" for letter in "abcdefgh"]
     plant("Big_Name", **{f"big__{name}": function(name) for name in names})
     plant("small", **{f"small__{name}": function(f"{name}x") for name in names})
-    one = read(lock(tmp_path, "Big_Name==1.0", "small==1.0"), 5)
-    other = read(lock(tmp_path, "small==1.0", "big-name==1.0"), 5)
+    one = read(["Big_Name", "small"], 5)
+    other = read(["small", "big-name"], 5)
     assert one.texts.equals(other.texts)
     assert one.judgements.equals(other.judgements)
-    assert not one.texts.equals(read(lock(tmp_path, "Big_Name==1.0", "small==1.0"), 5, 7).texts)
+    assert not one.texts.equals(read(["Big_Name", "small"], 5, 7).texts)
 
 
-def test_packages_take_turns(tmp_path: Path, plant: Plant) -> None:
+def test_packages_take_turns(plant: Plant) -> None:
     plant("big", **{f"big__m{n}": function(f"big{n}") for n in range(50)})
     plant("small", **{f"small__m{n}": function(f"small{n}") for n in range(5)})
-    found = list(entries(read(lock(tmp_path, "big==1.0", "small==1.0"), 10)))
+    found = list(entries(read(["big", "small"], 10)))
     assert sum("small" in summary for summary in found) == 5
 
 
 @pytest.mark.parametrize(
-    ("line", "message"),
-    [
-        ("one", ":2: expected name==version, found 'one'"),
-        ("one>=1.0", ":2: expected name==version, found 'one>=1.0'"),
-        ("absent==1.0", ":2: absent is not installed: install the lock file"),
-        ("one==2.0", ":2: one 2.0 is locked and 1.0 is installed: install the lock file"),
-    ],
+    ("name", "version", "found"), [("absent", "1.0", "none"), ("one", "2.0", "1.0")]
 )
-def test_locks_that_do_not_fit(tmp_path: Path, plant: Plant, line: str, message: str) -> None:
+def test_a_job_finds_what_was_planned(plant: Plant, name: str, version: str, found: str) -> None:
     plant("one", one=function("kept"))
-    path = lock(tmp_path, "# packages", line)
     with pytest.raises(SourceError) as caught:
-        read(path, 1)
-    assert str(caught.value) == f"{path}{message}"
+        read_versions({name: version}, 1)
+    assert str(caught.value) == (
+        f"datasets.pydocs.packages: {name} {version} was planned, and this job finds {found}: "
+        "run Snakemake and its jobs with the same packages"
+    )
 
 
-def test_a_build_tag_is_no_part_of_the_version(tmp_path: Path, plant: Plant) -> None:
+def test_a_build_tag_is_no_part_of_the_version(plant: Plant) -> None:
     plant("one", "1.0+cpu", one=function("kept"))
-    assert len(entries(read(lock(tmp_path, "one==1.0"), 1))) == 1
+    assert len(entries(read_versions({"one": "1.0"}, 1))) == 1
 
 
-def test_a_package_without_a_list_of_files(tmp_path: Path, plant: Plant) -> None:
+def test_a_package_without_a_list_of_files(plant: Plant) -> None:
     root = plant("one", one=function("kept"))
     (root / "one-1.0.dist-info" / "RECORD").unlink()
     with pytest.raises(SourceError, match="one has no list of its files: reinstall it with pip"):
-        read(lock(tmp_path, "one==1.0"), 1)
+        read(["one"], 1)
 
 
 @pytest.fixture(scope="module")
 def own() -> Records:
-    return read(LOCK, 300)
+    return read(DOCUMENTED, 300)
 
 
 def test_a_scorer_is_at_its_worst_against_its_own_negatives(own: Records) -> None:
@@ -301,6 +300,6 @@ def test_the_projects_own_packages(own: Records) -> None:
     assert texts.filter(side="passage")["length"].min() >= 80
     prose = pl.col("text").str.contains(r">>>|^Parameters|-{4}|\n|:param |  ")
     assert not texts.select(prose.any()).item()
-    again = read(LOCK, 300)
+    again = read(DOCUMENTED, 300)
     assert again.texts.equals(records.texts)
     assert again.judgements.equals(records.judgements)

@@ -11,6 +11,7 @@ from packaging.utils import canonicalize_name
 
 import wellspring
 from tests.support.paths import ROOT
+from wellspring.config.datasets import DOCUMENTED
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 EXTRAS = PROJECT["optional-dependencies"]
@@ -47,8 +48,12 @@ def test_the_lock_files_hold_every_range(extra):
 
 
 @pytest.mark.parametrize("folder", ["tests", "docs"])
-def test_what_only_tests_and_pages_use_is_no_text_of_the_default_dataset(folder):
+def test_no_package_is_locked_twice(folder):
     assert not pins("requirements.lock").keys() & pins(f"{folder}/requirements.lock").keys()
+
+
+def test_the_packages_of_the_default_dataset_are_locked():
+    assert set(DOCUMENTED) <= pins("requirements.lock").keys()
 
 
 def test_the_hooks_call_tools_of_the_project():

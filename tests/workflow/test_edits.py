@@ -6,6 +6,8 @@ import shutil
 
 import pytest
 
+from tests.support import study as studies
+
 PROBES = 2 * 2
 """Retrievers × layers of the small study: one job makes all passage counts."""
 CAUTIONED = {"cautions": 1, "figure": 2, "controls": 1, "drawing": 3, "heatmap": 4}
@@ -189,6 +191,34 @@ EDITS_OF_CONFIG = [
 def test_an_edit_of_the_configuration_reruns_what_it_touches(study, edit, jobs):
     study.configure(edit)
     assert study.planned() == jobs
+
+
+def test_an_upgrade_plans_the_texts_of_its_package_alone(tmp_path):
+    study = studies.make(tmp_path / "study")
+    for name in ("planted", "unrelated"):
+        install(study, name, "1.0")
+    docs = {"format": "pydocs", "packages": ["planted"], "entries": 10}
+    study.configure(lambda config: config["datasets"].update(docs=docs))
+    target = "results/datasets/docs/qrels.parquet"
+    study.run(target)
+    install(study, "unrelated", "2.0")
+    assert study.planned(target) == {}
+    install(study, "planted", "2.0")
+    done = study.run(target, "-n")
+    assert studies.jobs_by_rule(done.stdout + done.stderr) == {"texts": 1, "qrels": 1}
+    difference = 'options: packages: planted: expected "2.0", found "1.0"'
+    assert difference in done.stdout + done.stderr
+
+
+def install(study, name, version):
+    """Put a package of one file where the study's jobs find it, at this version alone."""
+    for old in (study.folder / "src").glob(f"{name}-*.dist-info"):
+        shutil.rmtree(old)
+    info = study.folder / "src" / f"{name}-{version}.dist-info"
+    info.mkdir()
+    (study.folder / "src" / f"{name}.py").touch()
+    (info / "METADATA").write_text(f"Name: {name}\nVersion: {version}\n")
+    (info / "RECORD").write_text(f"{name}.py,,\n")
 
 
 def test_another_block_takes_its_own_scores_alone(study):

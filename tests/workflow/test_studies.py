@@ -62,8 +62,7 @@ def clone(tmp_path_factory):
     studies.copy_workflow(folder)
     for name in ("studies", "data"):
         shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("downloads"))
-    for name in ("config.yaml", "requirements.lock"):
-        shutil.copyfile(ROOT / name, folder / name)
+    shutil.copyfile(ROOT / "config.yaml", folder / "config.yaml")
     return studies.Study(folder)
 
 

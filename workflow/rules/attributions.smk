@@ -14,6 +14,7 @@ for batch in batches_of(kinds.AttributionShard):
             batch.log(),
         wildcard_constraints:
             **batch.constraints(),
+        cache: shared
         conda:
             "../../envs/wellspring.yaml"
         # Jobs run side by side: a pass's rows are few enough for one thread.
@@ -41,6 +42,7 @@ rule activations:
         top_neurons=kinds.TopNeurons.path(),
     log:
         kinds.ActivationCounts.log(),
+    cache: shared
     conda:
         "../../envs/wellspring.yaml"
     resources:
@@ -62,6 +64,7 @@ rule ablate:
         kinds.Ablations.path(),
     log:
         kinds.Ablations.log(),
+    cache: shared
     conda:
         "../../envs/wellspring.yaml"
     threads: 1
@@ -87,6 +90,7 @@ rule remove:
         kinds.Removals.path(),
     log:
         kinds.Removals.log(),
+    cache: shared
     conda:
         "../../envs/wellspring.yaml"
     threads: 1

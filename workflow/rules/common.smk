@@ -14,9 +14,12 @@ from wellspring import artefacts, config as configuration, specs
 from wellspring.errors import ClusterError, ConfigError
 from wellspring.slurm import runs
 
-# Jobs find `wellspring` beside the Python that runs Snakemake, activated or not; an environment
-# that Snakemake itself makes (--sdm) comes with its own.
-if not workflow.deployment_settings.deployment_method:
+# Jobs find `wellspring` beside the Python that runs Snakemake, activated or not. An environment that
+# Snakemake itself makes (--sdm) holds the packages alone, and its Python runs this checkout's code.
+if workflow.deployment_settings.deployment_method:
+    source = shlex.quote(str(Path(workflow.basedir, "src")))
+    shell.prefix(f'export PYTHONPATH={source}; wellspring() {{{{ python -m wellspring "$@"; }}}}; ')
+else:
     shell.prefix(f'export PATH="{Path(sys.executable).parent}:$PATH"; ')
 
 # A job on a cluster whose Slurm is configured elsewhere: see the file that is put first.
@@ -33,6 +36,10 @@ try:
     configuration.check_checkpoints(study, specs.fetched)
 except ConfigError as error:
     raise WorkflowError(f"the configuration cannot be used:\n{error}") from None
+
+# What `--cache` shares between studies: steps whose files are all outputs, and filed under no study.
+# Where it is off, Snakemake would warn of every such rule.
+shared = "omit-software" if workflow.enable_cache else False
 
 plan = artefacts.Plan(study)
 kinds = SimpleNamespace(**{kind.__name__: kind for kind in artefacts.kinds()})

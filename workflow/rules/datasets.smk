@@ -27,6 +27,7 @@ rule texts:
         judgements=kinds.Judgements.path(),
     log:
         kinds.Texts.log(),
+    cache: shared
     conda:
         "../../envs/wellspring.yaml"
     resources:
@@ -47,6 +48,7 @@ rule samples:
         kinds.Samples.path(),
     log:
         kinds.Samples.log(),
+    cache: shared
     conda:
         "../../envs/wellspring.yaml"
     resources:
@@ -67,6 +69,7 @@ rule qrels:
         kinds.Qrels.path(),
     log:
         kinds.Qrels.log(),
+    cache: shared
     conda:
         "../../envs/wellspring.yaml"
     resources:
@@ -87,6 +90,7 @@ rule lexical:
         kinds.Lexical.path(),
     log:
         kinds.Lexical.log(),
+    cache: shared
     conda:
         "../../envs/wellspring.yaml"
     resources:

@@ -9,6 +9,7 @@ rule embed:
         kinds.EmbeddingShard.path(),
     log:
         kinds.EmbeddingShard.log(),
+    cache: shared
     conda:
         "../../envs/wellspring.yaml"
     threads: 8

@@ -14,6 +14,7 @@ for batch in batches_of(kinds.ProbeOutcomes):
             batch.log(),
         wildcard_constraints:
             **batch.constraints(),
+        cache: shared
         conda:
             "../../envs/wellspring.yaml"
         threads: 1

@@ -49,6 +49,7 @@ class Texts(Artefact):
     rule = "texts"
     Slice = specs.TextsSpec
     step = "texts"
+    sliced_by = ("dataset",)
     columns = {
         "text_id": Column("text", "id of the source, or a hash of the text"),
         "side": Column(

@@ -143,6 +143,10 @@ class Plan:
                 if path.suffix in UNSAID or not str(path).startswith(f"{RESULTS}/"):
                     continue
                 stored = provenance.read(path)
+                if stored is None and path.is_symlink():
+                    reason = f"the shared file {path.resolve()} is damaged: remove it"
+                    stale[artefact] = Stale(artefact, reason)
+                    break
                 if stored is None or stored.key != key:
                     stale[artefact] = Stale(artefact, self._reason(artefact, stored, follows))
                     break

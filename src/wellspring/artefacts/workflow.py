@@ -24,6 +24,7 @@ def replan(workflow: Any, plan: Plan, say: Callable[[str], None]) -> set[str]:
     """
     from snakemake.settings.types import RerunTrigger
 
+    _share(workflow)
     settings = workflow.dag_settings
     roots = [*plan.ends(), *_named(settings.targets)]
     stale = plan.stale(roots)
@@ -57,6 +58,30 @@ def clear(workflow: Any, again: Collection[str]) -> None:
         for path in job.output:
             if path in again and is_flagged(path, "update"):
                 Path(path).unlink(missing_ok=True)
+
+
+def _share(workflow: Any) -> None:
+    """Refuse rules whose outputs `--cache` cannot share, and name all others.
+
+    Snakemake shares any rule that the user names, also one that leaves files beside its outputs.
+    And it passes `--cache` on to jobs of a cluster only where rules are named.
+    """
+    from snakemake.exceptions import WorkflowError
+
+    settings = workflow.workflow_settings
+    if settings.cache is None:
+        return
+    able = [rule.name for rule in workflow.rules if rule.cache.omit_software]
+    if refused := [name for name in settings.cache if name not in able]:
+        raise WorkflowError(
+            f"--cache {' '.join(refused)}: only these rules can be shared: {', '.join(able)}. "
+            "Without names, --cache shares all of them."
+        )
+    if workflow.output_file_cache is None:
+        raise WorkflowError(
+            "--cache needs a folder: set the environment variable SNAKEMAKE_OUTPUT_CACHE to it"
+        )
+    workflow.workflow_settings = replace(settings, cache=able)
 
 
 def _named(names: Iterable[Any]) -> list[Artefact]:

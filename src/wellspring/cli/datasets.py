@@ -25,7 +25,7 @@ def texts(job: Job, texts: Path, judgements: Path) -> None:
     _check_digests(spec)
     reader = importlib.import_module(f"wellspring.datasets.{spec.format}")
     files = {split or None: Path(path) for split, path in spec.files.items()}
-    records = reader.read(Source(files=files, name=spec.dataset, options=_options(spec)))
+    records = reader.read(Source(files=files, name=spec.dataset, options=spec.options))
     job.counts(records.counts)
     for warning in records.warnings:
         job.tell(warning)
@@ -101,11 +101,6 @@ def _lexical(spec: specs.SamplesSpec | specs.LexicalSpec) -> dict[str, Any]:
     names = ("bm25", "stop_words", "unspaced")
     settings = {name: getattr(spec, name) for name in names}
     return {key: value for key, value in settings.items() if value is not None}
-
-
-def _options(spec: specs.TextsSpec) -> dict[str, Any]:
-    paths = {key: Path(spec.options[key]) for key in ("lock",) if key in spec.options}
-    return {**spec.options, **paths}
 
 
 def _digest(frame: pl.DataFrame, side: str) -> str:

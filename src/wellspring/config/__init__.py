@@ -10,7 +10,9 @@ from wellspring.config.datasets import (
     SCORERS,
     Bm25,
     Negatives,
+    Pydocs,
     Splits,
+    Trec,
 )
 from wellspring.config.entries import AttributionGrid, Config, ProbeGrid
 from wellspring.config.files import read
@@ -42,7 +44,9 @@ __all__ = [
     "Padding",
     "ProbeGrid",
     "Probing",
+    "Pydocs",
     "Splits",
+    "Trec",
     "anchor",
     "check_checkpoints",
     "check_paths",

@@ -85,7 +85,6 @@ def _paths(config: Config) -> Iterable[tuple[str, str]]:
         source = getattr(dataset, "source", "")
         for address in source.values() if isinstance(source, Mapping) else [source]:
             yield f"datasets.{name}.source", address
-        yield f"datasets.{name}.lock", getattr(dataset, "lock", "")
     if config.study.published:
         yield "study.published.source", config.study.published.source
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal, get_args
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import AfterValidator, Field, field_validator, model_validator
 
 from wellspring.config.base import Bytes, Fraction, Sha256, Slug, Strict
 from wellspring.config.vocabulary import (
@@ -15,15 +15,39 @@ from wellspring.config.vocabulary import (
     StopWords,
     Unspaced,
 )
+from wellspring.packages import normalised
 
 PUBLISHED = ("train", "dev", "validation", "test")
 """Splits that a source may publish."""
+
+PackageName = Annotated[
+    str, Field(pattern=r"^[A-Za-z0-9]([\w.-]*[A-Za-z0-9])?$"), AfterValidator(normalised)
+]
+"""As `pip install` takes it; all spellings of a name are one."""
 
 SCORERS: tuple[Scorer, ...] = get_args(Scorer)
 BM25 = ("bm25", "character-bm25")
 """Those of them that are BM25."""
 OF_WORDS = ("bm25", "word-tfidf")
 """Those of them that read words; the others read pieces of words."""
+
+DOCUMENTED = """
+accelerate annotated-doc annotated-types anyio argparse-dataclass attrs black bm25s captum
+charset-normalizer click cloudpickle configargparse connection-pool contourpy cycler datasets
+dill docutils dpath fastjsonschema filelock fonttools formulaic fsspec gitdb gitpython h11
+httpcore2 httpx2 huggingface-hub humanfriendly hypothesis idna interface-meta jinja2 joblib
+jsonschema jupyter-core markdown-it-py markupsafe matplotlib mpmath multiprocess narwhals
+nbformat networkx numpy packaging pandas pathspec patsy peft pillow platformdirs pluggy polars
+psutil pulp pyarrow pydantic pydantic-core pygments pyparsing pytest python-dateutil referencing
+regex requests rich scikit-learn scipy seaborn sentence-transformers setuptools shellingham
+smart-open smmap snakefmt snakemake snakemake-executor-plugin-slurm
+snakemake-executor-plugin-slurm-jobstep snakemake-interface-common
+snakemake-interface-executor-plugins snakemake-interface-logger-plugins
+snakemake-interface-scheduler-plugins snakemake-interface-storage-plugins sortedcontainers
+sqlalchemy sqlmodel statsmodels sympy tabulate tenacity threadpoolctl throttler tokenizers torch
+tqdm traitlets transformers typer typing-extensions typing-inspection urllib3 wrapt yte
+""".split()
+"""Packages of `requirements.lock` whose docstrings are in the default dataset."""
 
 
 class Negatives(Strict):
@@ -141,7 +165,7 @@ class _LimitedDataset(_FileDataset):
 
 
 class Pydocs(_Dataset):
-    """Docstrings of the standard library and of the locked packages: summary line, body."""
+    """Docstrings of the standard library and of installed packages: summary line, body."""
 
     format: Literal["pydocs"]
     """How the source is read."""
@@ -151,9 +175,10 @@ class Pydocs(_Dataset):
     """How many docstrings are kept, chosen by hash."""
     seed: int = 42
     """Seed of that choice."""
-    lock: str = "requirements.lock"
-    """Names the packages that are read; relative to the file that names it, the default to the
-    workflow's own."""
+    packages: list[PackageName] = Field(default_factory=lambda: list(DOCUMENTED))
+    """Packages that are read beside the standard library, by default those of `requirements.lock`
+    whose docstrings can be used. Another version of one of them, or of Python, gives another
+    dataset."""
 
 
 class Jsonl(_LimitedDataset):

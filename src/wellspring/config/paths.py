@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from wellspring import packages
 from wellspring.config.datasets import REMOTE, Pydocs
 from wellspring.config.entries import Config
 from wellspring.config.files import read
@@ -29,12 +30,7 @@ def anchor(raw: Any, files: Iterable[Path]) -> Any:
     layers = [(file, read(file)) for file in files]
     if not isinstance(raw, Mapping):
         return raw
-    own = layers[0][0].parent if layers else Path()
     raw, layers = _inherited(raw, layers)
-
-    def home(path: str) -> str:
-        # A default is no file's: it lies beside the first one, the workflow's own.
-        return _join(own, path)
 
     def base(*keys: str) -> Path:
         for file, content in reversed(layers):
@@ -49,7 +45,7 @@ def anchor(raw: Any, files: Iterable[Path]) -> Any:
         ("models", _anchor_model),
         ("encoders", _anchor_encoder),
         ("retrievers", _anchor_retriever),
-        ("datasets", partial(_anchor_dataset, home=home)),
+        ("datasets", _anchor_dataset),
     ):
         if isinstance(entries := raw.get(section), Mapping):
             config[section] = {
@@ -116,9 +112,13 @@ def check_paths(config: Config) -> None:
     """
     problems = []
     for name in config.datasets_used():
-        for path in local_paths(config.datasets[name]):
+        entry = config.datasets[name]
+        for path in local_paths(entry):
             if not path.exists():
                 problems.append(f"datasets.{name}.source: {path} does not exist")
+        for package in getattr(entry, "packages", ()):
+            if packages.find(package) is None:
+                problems.append(f"datasets.{name}.packages: {package} is not installed")
     for encoder in config.encoders_used():
         name = config.encoders[encoder].model
         entry = config.models[name]
@@ -141,7 +141,7 @@ def check_paths(config: Config) -> None:
 def local_paths(entry: Any) -> list[Path]:
     """The files or folders of this machine that a dataset's entry names."""
     if isinstance(entry, Pydocs):
-        return [Path(entry.lock)]
+        return []
     addresses = [entry.source] if isinstance(entry.source, str) else entry.source.values()
     return [Path(address) for address in addresses if not address.startswith(REMOTE)]
 
@@ -170,13 +170,8 @@ def _anchor_retriever(entry: Mapping[str, Any], base: Callable[..., Path]) -> An
     return {**entry, **inline}
 
 
-def _anchor_dataset(
-    entry: Mapping[str, Any], base: Callable[..., Path], home: Callable[[str], str]
-) -> Any:
+def _anchor_dataset(entry: Mapping[str, Any], base: Callable[..., Path]) -> Any:
     entry = dict(entry)
-    if entry.get("format") == "pydocs":
-        default = Pydocs.model_fields["lock"].default
-        entry["lock"] = _join(base("lock"), entry["lock"]) if "lock" in entry else home(default)
     source = entry.get("source")
     if isinstance(source, str):
         entry["source"] = _join(base("source"), source)

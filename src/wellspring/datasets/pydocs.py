@@ -1,12 +1,12 @@
-"""Format `pydocs`: docstrings of Python's standard library and of the packages of a lock file.
+"""Format `pydocs`: docstrings of Python's standard library and of installed packages.
 
 A query is a docstring's summary line, its positive the prose that follows: up to the first section
 heading, field list, directive, table, doctest or code block, so a list of parameters is no passage.
 Files are parsed with `ast`, never imported. They are read in rounds, one file of every package a
 round, until there are enough entries: no package outweighs the others, and reading takes seconds.
-The choice depends on the files' paths and contents alone, neither on the file system nor on the
-order of the lock file: one lock file and one version of Python give the same entries, but for the
-few files that a package builds for one platform alone.
+The choice depends on the files' paths and contents alone, not on the file system: the same
+versions of the packages and of Python give the same entries, but for the few files that a package
+builds for one platform alone.
 """
 
 from __future__ import annotations
@@ -18,12 +18,10 @@ import sysconfig
 import warnings
 from collections import Counter
 from collections.abc import Iterator
-from importlib import metadata
 from itertools import zip_longest
 from pathlib import Path, PurePath
 
-from wellspring import randomness
-from wellspring.datasets.files import lines
+from wellspring import packages, randomness
 from wellspring.datasets.records import Collector, Records, Source, text_id
 from wellspring.errors import SourceError
 
@@ -55,23 +53,22 @@ END = re.compile(
 
 
 def read(source: Source) -> Records:
-    """Reads the installed packages that option `lock` names, and the standard library.
+    """Reads what is installed of option `packages`.
 
-    Options: `lock`, the path of a lock file; `entries`, how many docstrings are kept; `seed`, which
-    of them. A text's id is the hash of the text; each text is in one entry alone. Raises
-    SourceError for a lock file that cannot be read, a package that is not installed as locked, and
-    where there are fewer docstrings than `entries`.
+    Options: `packages`, name to version, the standard library under `packages.LIBRARY`; `entries`,
+    how many docstrings are kept; `seed`, which of them. A text's id is the hash of the text; each
+    text is in one entry alone. Raises SourceError for a package that is not installed at its
+    version, and where there are fewer docstrings than `entries`.
     """
-    lock, count, seed = (source.options[name] for name in ("lock", "entries", "seed"))
-    packages = {"python": _library()} | {
-        name: _package(name, version, location) for location, name, version in _locked(lock)
-    }
-    rounds = zip_longest(*(_shuffled(seed, name, packages[name]) for name in sorted(packages)))
+    versions, count, seed = (source.options[name] for name in ("packages", "entries", "seed"))
+    key = f"datasets.{source.name}.packages"
+    files = {name: _files(name, versions[name], key) for name in sorted(versions)}
+    rounds = zip_longest(*(_shuffled(seed, name, files[name]) for name in files))
     collector = Collector()
     entries: dict[str, str] = {}
     bodies: set[str] = set()
-    for files in rounds:
-        for path in filter(None, files):
+    for paths in rounds:
+        for path in filter(None, paths):
             for summary, body in _entries(path, collector.counts):
                 if summary in entries or body in bodies:
                     collector.counts["duplicate_entries_dropped"] += 1
@@ -82,8 +79,8 @@ def read(source: Source) -> Records:
             break
     else:
         raise SourceError(
-            f"{lock}: its packages hold {len(entries)} docstrings that can be used, which is less "
-            f"than entries: {count}"
+            f"{key}: they hold {len(entries)} docstrings that can be used, which is less than "
+            f"entries: {count}"
         )
     chosen = sorted(entries, key=lambda summary: randomness.key(seed, text_id(summary)))[:count]
     for summary in chosen:
@@ -91,39 +88,21 @@ def read(source: Source) -> Records:
     return collector.records(source.name)
 
 
-def _locked(lock: Path) -> Iterator[tuple[str, str, str]]:
-    """Location, name and version of every requirement in a lock file."""
-    for location, line in lines(lock):
-        requirement = line.partition("#")[0].strip()
-        name, separator, version = (part.strip() for part in requirement.partition("=="))
-        if requirement and not (separator and re.fullmatch(r"[\w.-]+", name) and version):
-            raise SourceError(f"{location}: expected name==version, found {requirement!r}")
-        if requirement:
-            yield location, re.sub(r"[-_.]+", "-", name).lower(), version
-
-
-def _library() -> dict[str, Path]:
-    """The files of the standard library, by their path in it."""
-    root = Path(sysconfig.get_path("stdlib"))
-    files = {path.relative_to(root): path for path in root.rglob("*.py")}
-    return {file.as_posix(): path for file, path in files.items() if _is_read(file)}
-
-
-def _package(name: str, version: str, location: str) -> dict[str, Path]:
-    """The files of an installed package, by their path in it."""
-    try:
-        package = metadata.distribution(name)
-    except metadata.PackageNotFoundError:
-        raise SourceError(f"{location}: {name} is not installed: install the lock file") from None
-    # A build's own tag (torch's +cpu) is no part of the version that is locked.
-    if package.version.partition("+")[0] != version.partition("+")[0]:
+def _files(name: str, version: str, key: str) -> dict[str, Path]:
+    """The files of the standard library or of an installed package, by their path in it."""
+    if (installed := packages.version(name)) != version:
         raise SourceError(
-            f"{location}: {name} {version} is locked and {package.version} is installed: "
-            "install the lock file"
+            f"{key}: {name} {version} was planned, and this job finds "
+            f"{installed or 'none'}: run Snakemake and its jobs with the same packages"
         )
-    listed = package.files
+    if name == packages.LIBRARY:
+        root = Path(sysconfig.get_path("stdlib"))
+        found = {path.relative_to(root): path for path in root.rglob("*.py")}
+        return {file.as_posix(): path for file, path in found.items() if _is_read(file)}
+    package = packages.find(name)
+    listed = package.files if package else None
     if listed is None:
-        raise SourceError(f"{location}: {name} has no list of its files: reinstall it with pip")
+        raise SourceError(f"{key}: {name} has no list of its files: reinstall it with pip")
     return {file.as_posix(): Path(file.locate()) for file in listed if _is_read(file)}
 
 

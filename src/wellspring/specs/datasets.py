@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from wellspring import packages
 from wellspring.config import (
     BM25,
     OF_WORDS,
@@ -15,6 +16,7 @@ from wellspring.config import (
     Config,
     Negatives,
     Splits,
+    Trec,
 )
 from wellspring.config.vocabulary import Scorer, StopWords, Unspaced
 from wellspring.specs.base import Spec
@@ -46,6 +48,7 @@ class TextsSpec(Spec):
     """Published split to path; the key is empty where the source publishes none."""
     sha256: dict[str, str]
     options: dict[str, Any]
+    """Of the format. Packages have their versions here."""
 
 
 class SamplesSpec(Spec):
@@ -123,12 +126,16 @@ def texts(config: Config, dataset: str) -> TextsSpec:
         "shards",
     }
     digests = getattr(entry, "sha256", None) or {}
+    options = entry.model_dump(mode="json", exclude=common)
+    if "packages" in options:
+        names = sorted({packages.LIBRARY, *options["packages"]})
+        options["packages"] = {name: packages.version(name) for name in names}
     return TextsSpec(
         dataset=dataset,
         format=entry.format,
         files=files(config, dataset),
         sha256={"": digests} if isinstance(digests, str) else digests,
-        options=entry.model_dump(mode="json", exclude=common),
+        options=options,
     )
 
 
@@ -160,16 +167,14 @@ def lexical(config: Config, dataset: str) -> LexicalSpec:
 
 def source_files(config: Config, dataset: str) -> list[str]:
     """The files that a dataset is read from."""
-    spec = texts(config, dataset)
-    if spec.format == "pydocs":
-        return [spec.options["lock"]]
-    if spec.format == "trec":
-        qrels = spec.options["qrels"]
-        names = [spec.options["documents"], spec.options["topics"]]
-        names += [qrels] if isinstance(qrels, str) else qrels.values()
-        return [str(Path(spec.files[""], name)) for name in names]
+    entry, paths_by_name = config.datasets[dataset], files(config, dataset)
+    if isinstance(entry, Trec):
+        qrels = [entry.qrels] if isinstance(entry.qrels, str) else entry.qrels.values()
+        return [
+            str(Path(paths_by_name[""], name)) for name in (entry.documents, entry.topics, *qrels)
+        ]
     paths = []
-    for path in map(Path, spec.files.values()):
+    for path in map(Path, paths_by_name.values()):
         inside = sorted([*path.glob("*.jsonl"), *path.glob("qrels/*.tsv")])
         paths.extend(map(str, inside or [path]))
     return paths
