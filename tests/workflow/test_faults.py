@@ -118,13 +118,14 @@ def test_a_full_disk_is_one_line_a_step_and_a_rerun_mends_it(study, finished):
         assert [list(each.parent.iterdir()) for each in fillers] == [[each] for each in fillers]
     logs = [path.read_text() for path in study.folder.glob("results/logs/**/*.log")]
     assert sum("error: " in log and "No space left" in log for log in logs) == len(targets)
-    study.run()
+    study.run(*targets)
     assert contents(study) == contents(finished)
+    assert study.planned() == {}
 
 
 FLIPPED = [
-    (SHARD, PROBE),
-    pytest.param(SCORES, ACTIVATIONS, marks=pytest.mark.slow),
+    (SCORES, ACTIVATIONS),
+    pytest.param(SHARD, PROBE, marks=pytest.mark.slow),
     pytest.param("results/datasets/questions/texts.parquet", SHARD, marks=pytest.mark.slow),
     pytest.param("results/datasets/questions/samples.parquet", PROBE, marks=pytest.mark.slow),
     pytest.param(PROBE, "results/studies/small/findings/findings.parquet", marks=pytest.mark.slow),
