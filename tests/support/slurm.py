@@ -54,7 +54,7 @@ SlurmdTimeout=30
 SlurmctldTimeout=30
 KillWait=3
 OverTimeLimit=0
-MinJobAge=300
+MinJobAge=7200
 InactiveLimit=0
 SchedulerType=sched/backfill
 SchedulerParameters=sched_interval=2,bf_interval=2,batch_sched_delay=0
