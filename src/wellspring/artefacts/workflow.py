@@ -35,7 +35,9 @@ def replan(workflow: Any, plan: Plan, say: Callable[[str], None]) -> set[str]:
     )
     workflow.dag.ignore_incomplete = True
     # What a failed job has finished is whole: every file is written under another name first.
-    workflow.execution_settings = replace(workflow.execution_settings, keep_incomplete=True)
+    # A report has no execution.
+    if execution := workflow.execution_settings:
+        workflow.execution_settings = replace(execution, keep_incomplete=True)
     differ = {path for each in stale for path in each.artefact.files}
     asked = [*settings.forcerun, *(settings.targets if settings.forcetargets else ())]
     names = {str(name) for name in asked}
