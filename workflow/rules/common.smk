@@ -97,8 +97,12 @@ def batches_of(kind):
 
 
 def files_of(batch):
-    """What a job of a batch leaves, by name: it keeps the files that are there and still right."""
-    return {name: update(path) for name, path in batch.outputs().items()}
+    """What a job of a batch leaves, by name: it keeps the files that are there and still right.
+
+    What is shared is shared whole: Snakemake links no file where one lies.
+    """
+    keep = str if shared else update
+    return {name: keep(path) for name, path in batch.outputs().items()}
 
 
 def inputs_of(made):

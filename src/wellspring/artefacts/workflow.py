@@ -10,7 +10,7 @@ from typing import Any
 
 from wellspring.artefacts.base import Artefact
 from wellspring.artefacts.plan import Plan, lines
-from wellspring.artefacts.registry import find
+from wellspring.artefacts.registry import beside, find
 
 
 def replan(workflow: Any, plan: Plan, say: Callable[[str], None]) -> set[str]:
@@ -58,8 +58,9 @@ def clear(workflow: Any, again: Collection[str]) -> None:
 
     for job in workflow.dag.needrun_jobs():
         for path in job.output:
-            if path in again and is_flagged(path, "update"):
-                Path(path).unlink(missing_ok=True)
+            artefact = find(path) if path in again and is_flagged(path, "update") else None
+            for each in beside(artefact) if artefact else ():
+                Path(each.main_file).unlink(missing_ok=True)
 
 
 def _share(workflow: Any) -> None:
