@@ -1,6 +1,5 @@
 """What the rules share at parse time: the checked configuration and its plan of files."""
 
-import os
 import shlex
 import sys
 from functools import cache
@@ -22,10 +21,7 @@ if workflow.deployment_settings.deployment_method:
 else:
     shell.prefix(f'export PATH="{Path(sys.executable).parent}:$PATH"; ')
 
-# A job on a cluster whose Slurm is configured elsewhere: see the file that is put first.
-if {"SLURM_CONF", "SLURM_JOB_ID"} <= os.environ.keys():
-    os.environ["WELLSPRING_SLURM_CONF"] = os.environ["SLURM_CONF"]
-    os.environ["PATH"] = f"{workflow.basedir}/slurm/bin:{os.environ['PATH']}"
+runs.carry_configuration(Path(workflow.basedir, "slurm", "bin"))
 
 try:
     # Snakemake lists the Snakefile's own file last and lets it lose against the others.

@@ -6,6 +6,7 @@ start, nor of those that a killed run left behind.
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from collections.abc import Callable
@@ -19,6 +20,16 @@ RECORDS = Path(".snakemake", "slurm_runs")
 """A file a run, named by its id, so that the next run in this folder can ask for its jobs."""
 PATIENCE = 60
 """Seconds to wait for cancelled jobs to end."""
+
+
+def carry_configuration(programs: Path) -> None:
+    """Inside a job, let the steps that it starts find a Slurm that is configured elsewhere.
+
+    programs: the folder of an `srun` that brings SLURM_CONF back, which the plugin takes away.
+    """
+    if {"SLURM_CONF", "SLURM_JOB_ID"} <= os.environ.keys():
+        os.environ["WELLSPRING_SLURM_CONF"] = os.environ["SLURM_CONF"]
+        os.environ["PATH"] = f"{programs}:{os.environ['PATH']}"
 
 
 def start(workflow: Any, warn: Callable[[str], None]) -> None:
