@@ -103,7 +103,7 @@ def test_weights_are_counted_as_soon_as_they_are_fetched(tmp_path, monkeypatch):
     with pytest.raises(FileNotFoundError, match=r"fetched\.json"):
         Model("bert").weights(config)
     (path,) = Model("bert").needs(config)["checkpoint"]
-    fetched = tmp_path / path.place
+    fetched = tmp_path / path.main_file
     fetched.parent.mkdir(parents=True)
     sizes = {"a-1.safetensors": 300, "a-2.safetensors": 200, "all.bin": 499, "config.json": 9000}
     files = {name: {"size": size, "sha256": ""} for name, size in sizes.items()}

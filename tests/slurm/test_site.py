@@ -134,7 +134,7 @@ def test_the_check_says_what_the_site_refuses(study, lab):
     study.rewrite("slurm/config.yaml", "# slurm_partition: main", "slurm_partition: short")
     study.rewrite("slurm/config.yaml", "# slurm_account: lab", "slurm_account: lab")
     study.rewrite("slurm/config.yaml", "# gpu_type: a100", "gpu_type: a100")
-    study.rewrite("workflow/rules/common.smk", "GPU_WEIGHTS = 200", "GPU_WEIGHTS = 0")
+    study.rewrite("workflow/rules/resources.smk", "GPU_WEIGHTS = 200", "GPU_WEIGHTS = 0")
     study.rewrite("slurm/config.yaml", "max-threads: 4", "max-threads: 16")
     study.rewrite("slurm/config.yaml", "slurm-status-command: squeue", "")
     done = check(study, lab)

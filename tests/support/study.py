@@ -8,6 +8,7 @@ import re
 import shutil
 import subprocess
 import sys
+from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -94,9 +95,15 @@ class Study:
 
 
 def jobs_by_rule(output: str) -> dict[str, int]:
-    """The table of jobs that Snakemake prints."""
-    found = re.findall(r"^([a-z0-9_]+)\s+(\d+)$", output, re.MULTILINE)
-    return {rule: int(count) for rule, count in found if rule not in {"all", "total"}}
+    """The table of jobs that Snakemake prints, once or twice.
+
+    `probe_2` makes the same files as `probe`, of other values.
+    """
+    counts = dict(re.findall(r"^([a-z0-9_]+)\s+(\d+)$", output, re.MULTILINE))
+    jobs: Counter[str] = Counter()
+    for rule, count in counts.items():
+        jobs[re.sub(r"_\d+$", "", rule)] += int(count)
+    return {rule: count for rule, count in jobs.items() if rule not in {"all", "total"}}
 
 
 def copy_workflow(folder: Path) -> None:

@@ -19,7 +19,7 @@ def test_eight_lines_plan_a_study_of_ones_own_model_and_nothing_else(tmp_path):
     arguments = ("--configfile", str(own / "mine.yaml"), "--config", "study={name: given}")
     plan = study.Study(tmp_path / "copy").run("-n", *arguments).stdout
     assert "minilm" not in plan and "results/studies/given/findings/findings.csv" in plan
-    # Two retrievers, three layers, four passage counts; one figure of accuracy, one of similarity.
+    # Two retrievers, three layers; one figure of accuracy, one of similarity.
     jobs = study.jobs_by_rule(plan)
-    assert (jobs["probe"], jobs["embed"], jobs["model"], jobs["figure"]) == (24, 4, 2, 2)
+    assert (jobs["probe"], jobs["embed"], jobs["model"], jobs["figure"]) == (6, 4, 2, 2)
     assert jobs.keys().isdisjoint({"attribute", "activations", "download", "fetch"})

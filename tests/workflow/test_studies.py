@@ -73,9 +73,11 @@ def plan(clone):
 
 
 def test_the_papers_grid_is_planned_exactly(plan):
-    # Layers: 13 of six retrievers and 33 of two; the probes are as many as the published points.
-    probes = (6 * 13 + 2 * 33) * 4 * 2
-    assert probes == 1152
+    # Layers: 13 of six retrievers and 33 of two; one job makes all four passage counts.
+    probes = (6 * 13 + 2 * 33) * 2
+    # The probes are as many as the published points.
+    files = set(re.findall(r"results/probes/\S+/passages-\d\.parquet", plan))
+    assert len(files) == 4 * probes == 1152
     # A dry run prints the table of jobs twice.
     assert studies.jobs_by_rule(plan) == {
         "download": 4,
@@ -86,8 +88,8 @@ def test_the_papers_grid_is_planned_exactly(plan):
         "qrels": 2,
         "lexical": 2,
         "embed": 7 * 2 * 2 * 4,
-        # Blocks of five encoders and of two, sides, datasets.
-        "attribute": (5 * 12 + 2 * 32) * 2 * 2,
+        # Four blocks a job, of five encoders and of two; sides, datasets.
+        "attribute": (5 * 3 + 2 * 8) * 2 * 2,
         "activations": 7 * 2 * 2,
         "ablate": 7 * 2 * 2,
         "agreement": 4 * 2,
@@ -128,9 +130,9 @@ def test_the_published_choices_reuse_what_they_share(clone):
     # Four of the paper's encoders, and three of their own.
     assert planned["embed"] == 7 * 2 * 2 * 4
     assert planned["model"] == 6 and planned["fetch"] == 6
-    assert planned["probe"] == 1152
+    assert planned["probe"] == 288
     # Each encoder under the one attribution that is its published one.
-    assert planned["attribute"] == (5 * 12 + 2 * 32) * 2 * 2
+    assert planned["attribute"] == (5 * 3 + 2 * 8) * 2 * 2
 
 
 def test_published_attribution_reads_texts_otherwise_than_published_probing():
@@ -156,8 +158,8 @@ def test_the_artefact_adds_probes_alone(clone):
     default = clone.planned()
     artefact = clone.planned("--configfile", "studies/artefact.yaml")
     assert artefact["embed"] == default["embed"] == 2 * 2
-    assert default["probe"] == 2 * 7 * 2 and artefact["probe"] == 4 * 7 * 2
-    assert artefact["attribute"] == default["attribute"] == 2 * 2 * 6
+    assert default["probe"] == 2 * 7 and artefact["probe"] == 4 * 7
+    assert artefact["attribute"] == default["attribute"] == 2 * 2 * 2
     assert (default["controls"], artefact["controls"]) == (1, 2)
 
 
@@ -165,15 +167,15 @@ def test_twins_multiply_the_jobs_and_leave_the_figures(clone):
     planned = clone.planned("--configfile", "studies/artefact.yaml", "studies/twins.yaml")
     # MiniLM and four twins of it; two compositions with each twin.
     assert planned["model"] == 5 and planned["embed"] == 5 * 2
-    assert planned["probe"] == (1 + 4 + 2 * 4) * 7 * 2
-    assert planned["attribute"] == 5 * 2 * 6
+    assert planned["probe"] == (1 + 4 + 2 * 4) * 7
+    assert planned["attribute"] == 5 * 2 * 2
     assert (planned["controls"], planned["heatmap"], planned["drawing"]) == (2, 4, 3)
 
 
 def test_the_methods_are_attributed_in_two_blocks_of_one_pair(clone):
     methods = clone.planned("--configfile", "studies/methods.yaml")
     # Eight of two encoders, and one of a third one, too.
-    assert methods["attribute"] == 8 * 2 * 2 * 2 + 3 * 2 * 2
+    assert methods["attribute"] == 8 * 2 * 2 + 3 * 2
     # What removal does is measured once, whatever the number of attributions.
     assert methods["remove"] == 3 * 2
     # Those with a counterpart.
@@ -184,7 +186,7 @@ def test_three_kinds_of_negatives_are_probed_in_three_layers(clone):
     planned = clone.planned("--configfile", "studies/negatives.yaml")
     assert planned["samples"] == planned["lexical"] == 3
     assert planned["embed"] == 2 * 2 * 3
-    assert planned["probe"] == 2 * 3 * 3 * 2
+    assert planned["probe"] == 2 * 3 * 3
     assert "attribute" not in planned
 
 
