@@ -192,7 +192,7 @@ def test_a_package_and_a_repository_are_described_as_their_folder_is(tmp_path):
 @pytest.mark.parametrize(
     ("source", "message"),
     [
-        ("nowhere", "nowhere: is no folder: name a folder, package:MODULE or hub:ID@REVISION"),
+        ("nowhere", "nowhere: is not a folder: name a folder, package:MODULE or hub:ID@REVISION"),
         ("package:nowhere", "package:nowhere: no such package is installed"),
         ("hub:a/b", "hub:a/b: must be hub:OWNER/NAME@REVISION"),
     ],

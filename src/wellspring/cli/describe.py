@@ -90,7 +90,7 @@ def _opened(source: str) -> Iterator[Checkpoint]:
         folder = Path(reference if scheme == "path" else source)
         if not folder.is_dir():
             raise ModelError(
-                f"{source}: is no folder: name a folder, package:MODULE or hub:ID@REVISION"
+                f"{source}: is not a folder: name a folder, package:MODULE or hub:ID@REVISION"
             )
         yield Checkpoint.at(folder)
 
