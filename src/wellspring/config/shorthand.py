@@ -52,7 +52,7 @@ class Spelled:
         )
 
     def catalogue(self, section: str) -> dict[str, Any]:
-        """A section, to add to; an empty one that is thrown away where it is no mapping."""
+        """A section, to add to; an empty one that is thrown away where it is not a mapping."""
         given = self.config.get(section, {})
         return given if isinstance(given, dict) else {}
 
