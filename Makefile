@@ -9,7 +9,7 @@ LOCKS  := requirements.lock tests/requirements.lock docs/requirements.lock
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/pytest -n $(CORES) --maxprocesses 8 --dist worksteal \
   --durations=20 --cov --cov-report=term:skip-covered
 
-.PHONY: run test test-all lint style types docs bench clean lock slurm-lab slurm-check slurm-cancel
+.PHONY: run env test test-all lint style types docs bench clean lock slurm-lab slurm-check slurm-cancel
 .DEFAULT_GOAL := run
 
 # A stamp, not the folder: a set-up that was cut off starts over.
@@ -18,6 +18,8 @@ $(READY): $(LOCKS) pyproject.toml
 	$(BIN)/pip install --quiet --disable-pip-version-check $(LOCKS:%=-r %)
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	touch $@
+
+env: $(READY)
 
 # Snakemake's own report, made from the finished study.
 run: $(READY)

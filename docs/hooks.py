@@ -1,8 +1,9 @@
 """What the site takes from the repository when it is built, so that no page is a copy.
 
 README.md is the home page. The configuration's pages are written from its JSON schema. The pages of
-the results are results/README.md, cut at its headings. A page that loads something from another
-server fails the build.
+the results are results/README.md, cut at its headings. Other pages link to these files, so that the
+links lead somewhere in the repository, too. A page that loads something from another server fails
+the build.
 """
 
 from __future__ import annotations
@@ -21,6 +22,11 @@ SCHEMA = ROOT / "workflow" / "schemas" / "config.schema.json"
 
 LINK = re.compile(r"(!?)\[([^\]]*)\]\(([^)]+)\)")
 """An image or a link: mark, text, target."""
+SOURCES = {
+    "../results/README.md": "results",
+    "../workflow/schemas/config.schema.json": "configuration",
+}
+"""A file as a page of docs/ names it → the folder of the pages that are made from it."""
 REMOTE = re.compile(
     r"<(?:script|img|iframe)\b[^>]*\bsrc=\W?(?:https?:)?//|<link\b[^>]*\bhref=\W?http"
 )
@@ -49,6 +55,11 @@ def on_files(files: Any, config: Any) -> Any:
     return files
 
 
+def on_page_markdown(markdown: str, page: Any, config: Any, files: Any) -> str:
+    """Lets links to the files of SOURCES lead to the generated pages."""
+    return linked(markdown)
+
+
 def on_post_page(output: str, page: Any, config: Any) -> str:
     """Refuses a page that loads something from another server."""
     from mkdocs.exceptions import PluginError
@@ -75,6 +86,20 @@ def home() -> str:
         return match[0] if target.startswith("http") else text
 
     return LINK.sub(adapted, README.read_text(encoding="utf-8"))
+
+
+def linked(text: str) -> str:
+    """A page's text, in which a link to a file of SOURCES leads to a page: the one that the part
+    behind # names, or the first."""
+
+    def adapted(match: re.Match[str]) -> str:
+        mark, label, target = match.groups()
+        file, _, name = target.partition("#")
+        if file not in SOURCES:
+            return match[0]
+        return f"{mark}[{label}]({SOURCES[file]}/{name or 'index'}.md)"
+
+    return LINK.sub(adapted, text)
 
 
 def results() -> dict[str, str]:

@@ -49,7 +49,7 @@ def test_every_class_is_known_with_its_sizes(tmp_path, name, named):
     found = description(folder)
     assert (found["class"], found["architecture"]) == (named, name)
     assert (found["layers"], found["hidden_size"]) == load.describe(folder, name)
-    assert found["refused"] == [] and found["unsaid"] == ["pooling"]
+    assert found["refused"] == [] and found["unsaid"] == ["pooling", "templates"]
     backbone = load.load(folder, name, 2)
     assert backbone.positions in (None, found["positions"])
     assert found["tokenizer"]["tokens"] == len(backbone.tokenizer)
@@ -136,12 +136,25 @@ def test_a_module_that_is_left_out_is_told(tmp_path):
     assert "acknowledge: [dense]" in reason and "modules behind it: 2_Dense" in found["says"]
 
 
+def test_the_path_of_a_folder_holds_in_every_file(tmp_path, monkeypatch):
+    """An entry's path is relative to the file that names it, so describe prints it in full."""
+    folder = llama(tmp_path / "models" / "base")
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    for source in ("../models/base", "path:../models/base"):
+        entries = json.loads(CliRunner().invoke(cli, ["describe", source, "--json"]).output)[
+            "entries"
+        ]
+        model = entries["retrievers"]["base"]["query"]["model"]
+        assert model["source"] == f"path:{folder.resolve()}"
+
+
 def test_the_text_ends_with_entries_that_can_be_pasted(tmp_path):
     folder = llama(tmp_path / "A Llama")
     said = CliRunner().invoke(cli, ["describe", str(folder)]).output
     head, entries = said.split("\n\n")
     assert "class          LlamaForCausalLM" in head and "nothing that these files show" in head
-    assert entries.startswith("# The files do not say: pooling.")
+    assert entries.startswith("# The files do not say: pooling, templates. Look at the model card")
     again = json.loads(CliRunner().invoke(cli, ["describe", str(folder), "--json"]).output)
     assert yaml.safe_load(entries) == again["entries"]
     assert list(again["entries"]["retrievers"]) == ["a-llama"]
@@ -192,7 +205,7 @@ def test_a_package_and_a_repository_are_described_as_their_folder_is(tmp_path):
 @pytest.mark.parametrize(
     ("source", "message"),
     [
-        ("nowhere", "nowhere: is no folder: name a folder, package:MODULE or hub:ID@REVISION"),
+        ("nowhere", "nowhere: is not a folder: name a folder, package:MODULE or hub:ID@REVISION"),
         ("package:nowhere", "package:nowhere: no such package is installed"),
         ("hub:a/b", "hub:a/b: must be hub:OWNER/NAME@REVISION"),
     ],

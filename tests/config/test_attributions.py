@@ -44,10 +44,14 @@ def test_an_editor_takes_every_form_of_ablation() -> None:
 @pytest.mark.parametrize(
     ("path", "value", "message"),
     [
-        (f"{ATTRIBUTE}/ablate", [], "study.attribute.ablate.neurons: List should have at least 1"),
+        (f"{ATTRIBUTE}/ablate", [], "study.attribute.ablate.neurons: is empty: give at least one"),
         (f"{ATTRIBUTE}/ablate", [3, 3], "study.attribute.ablate.neurons: names something twice"),
-        (f"{ATTRIBUTE}/ablate", {"by": "noise"}, "ablate.by.0: Input should be 'zero', 'mean'"),
-        (f"{ATTRIBUTE}/ablate", {"match": "x"}, "study.attribute.ablate.match: Input should be"),
+        (f"{ATTRIBUTE}/ablate", {"by": "noise"}, "ablate.by.0: 'noise' is none of zero, mean"),
+        (
+            f"{ATTRIBUTE}/ablate",
+            {"match": "x"},
+            "study.attribute.ablate.match: 'x' is none of layer, ",
+        ),
         (f"{ATTRIBUTE}/removal", {"group": 0}, "study.attribute.removal.group: Input should be"),
         (
             f"{ATTRIBUTE}/thresholds",

@@ -69,7 +69,18 @@ def test_the_default_study_is_valid_and_small():
         ("study/probe/layers", [7], "study.probe.layers: 7 is beyond 'minilm', whose last is 6"),
         ("study/probe/layers", [], "study.probe.layers: names no layer"),
         ("study/probe/layers", [0, 0], "study.probe.layers: names something twice"),
-        ("study/probe/layers", 6, "study.probe.layers: Input should be a valid list"),
+        (
+            "study/probe/layers",
+            [-1],
+            "study.probe.layers: -1 is not a layer: give all, or a list of",
+        ),
+        (
+            "datasets/pydocs/format",
+            "json",
+            "datasets.pydocs.format: 'json' is none of pydocs, jsonl",
+        ),
+        ("study/probe/seeds", [], "study.probe.seeds: is empty: give at least one value"),
+        ("study/probe/layers", 6, "study.probe.layers: 6 is not a list: write [6]"),
         ("study/probe/retrievers", ["nobody"], "no retriever is named 'nobody'"),
         ("study/probe/datasets", ["pydoc"], "no dataset is named 'pydoc'"),
         ("study/probe/datasets", ["pydoc"], "did you mean 'pydocs'? (known: pydocs)"),
@@ -85,9 +96,17 @@ def test_the_default_study_is_valid_and_small():
         ("datasets/a", {"format": "trec", "source": "x", "topics": "../y"}, "datasets.a.topics: "),
         ("datasets/a", {"format": "trec", "source": "hub:a/b@c"}, "hub: is read by format table"),
         ("datasets/a", {"format": "trec", "source": "https://x/y"}, "unpack it and name its path"),
-        ("datasets/a", TABLE | {"columns": {"query": [], "positives": "p"}}, "columns.query: List"),
+        (
+            "datasets/a",
+            TABLE | {"columns": {"query": [], "positives": "p"}},
+            "columns.query: is empty: give",
+        ),
         ("datasets/a", JSONL | {"max_negatives": 0}, "datasets.a.max_negatives: Input should be"),
-        ("datasets/pydocs/stop_words", "french", "datasets.pydocs.stop_words: Input should be"),
+        (
+            "datasets/pydocs/stop_words",
+            "french",
+            "datasets.pydocs.stop_words: 'french' is none of english",
+        ),
         ("datasets/pydocs/packages", ["a{b}"], "datasets.pydocs.packages.0: String should match"),
         ("datasets/a", JSONL | {"source": {"train": "{x}"}}, "datasets.a.source: '{x}' has braces"),
         ("models/minilm/source", "path:{x}", "models.minilm.source: 'path:{x}' has braces"),
@@ -130,7 +149,7 @@ def test_the_default_study_is_valid_and_small():
         (
             "attributions/norm/target",
             "size",
-            "attributions.norm.target: Input should be 'norm'",
+            "attributions.norm.target: 'size' is none of norm, ",
         ),
         (
             "attributions/b",
@@ -182,7 +201,7 @@ def test_the_default_study_is_valid_and_small():
         (
             "study/attribute/thresholds",
             {"max": [0.1]},
-            "study.attribute.thresholds.max: Input should be 'network-max'",
+            "study.attribute.thresholds.max: 'max' is none of network-max, ",
         ),
         (
             "study/attribute/only",
@@ -215,7 +234,7 @@ def test_the_default_study_is_valid_and_small():
         (
             "datasets/pydocs/negatives/mined",
             "bm26",
-            "datasets.pydocs.negatives.mined: Input should",
+            "datasets.pydocs.negatives.mined: 'bm26' is none of bm25",
         ),
         (
             "datasets/pydocs/splits",
@@ -454,11 +473,14 @@ def test_a_package_that_is_not_installed_is_told_before_any_job():
         check_checkpoints(config, specs.fetched)
 
 
-def test_an_empty_overlay_changes_nothing(tmp_path):
+def test_an_empty_overlay_is_refused_as_snakemake_refuses_it(tmp_path):
     own, overlay = ROOT / "config.yaml", tmp_path / "more.yaml"
     for content in ("", "null", "# nothing"):
         overlay.write_text(content)
-        assert anchor(DEFAULT, [own, overlay]) == anchor(DEFAULT, [own])
+        with pytest.raises(ConfigError, match=r"more\.yaml: is empty"):
+            anchor(DEFAULT, [own, overlay])
+    overlay.write_text("{}")
+    assert anchor(DEFAULT, [own, overlay]) == anchor(DEFAULT, [own])
 
 
 def test_a_normaliser_that_is_not_named_is_swept_all_the_same():

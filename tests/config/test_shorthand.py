@@ -111,7 +111,17 @@ def test_twins_of_two_encoders_are_partners() -> None:
             "retrievers.minilm.compared_with: needs the name 'minilm-random' among retrievers, and",
         ),
         ("retrievers/random", {"query": "minilm"}, "retrievers.random: stands for a random twin"),
-        ("retrievers/minilm/query/pooling", "max", "retrievers.minilm.query.pooling: Input should"),
+        (
+            "retrievers/minilm/query/pooling",
+            "average",
+            "retrievers.minilm.query.pooling: 'average' is none of cls, mean, eos, last-position: "
+            "did you mean 'mean'?",
+        ),
+        (
+            "retrievers/minilm/query/pooling",
+            "max",
+            "retrievers.minilm.query.pooling: 'max' is none of cls",
+        ),
         ("retrievers/minilm/query/model/layers", 0, "retrievers.minilm.query.model.layers: Input"),
         (
             "retrievers/minilm/query/model/architecture",
@@ -154,6 +164,12 @@ def test_twins_of_two_encoders_are_partners() -> None:
 def test_a_mistake_is_one_line_with_the_key_that_was_written(path, value, message) -> None:
     lines = refused(edited(path, value))
     assert any(line.startswith(message) for line in lines), lines
+
+
+def test_a_folder_that_is_not_there_is_one_line() -> None:
+    """A twin lacks what its model lacks, and is not named, too."""
+    (line,) = refused(edited("retrievers/minilm/query/model", {"source": "path:nowhere"}))
+    assert line.endswith("layers cannot be read: path:nowhere: nowhere is not a folder")
 
 
 def test_a_twin_of_fresh_weights_is_refused() -> None:

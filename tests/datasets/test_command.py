@@ -89,6 +89,13 @@ def test_too_many_lost_judgements_end_the_step_in_one_line(tmp_path: Path) -> No
     assert read_texts(tmp_path, source, out, lost_judgements=0.1).exit_code == 0
 
 
+def test_a_dataset_without_negatives_is_named(tmp_path: Path) -> None:
+    out = tmp_path / "toy"
+    read_texts(tmp_path, renamed(tmp_path / "source", 0), out)
+    result = draw_samples(out, tmp_path / "samples.log")
+    assert str(result.exception).startswith(f"{out}/samples.parquet: the source has no hard neg")
+
+
 @pytest.mark.parametrize("miner", ["bm25", "character-tfidf"])
 def test_queries_without_a_negative_are_told(tmp_path: Path, miner: str) -> None:
     texts, judgements = foreign()

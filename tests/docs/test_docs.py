@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
+from itertools import pairwise
 from pathlib import PurePosixPath
 from typing import get_args
 
+import click
 import pytest
 import yaml
 from markdown.extensions.toc import slugify
@@ -14,6 +17,8 @@ from snakemake.utils import update_config
 
 from docs import hooks
 from tests.support.paths import ROOT
+from wellspring import artefacts
+from wellspring.cli import cli
 from wellspring.config import ARCHITECTURES, Probing, anchor, parse
 from wellspring.config.datasets import Dataset
 from wellspring.config.entries import Config
@@ -27,7 +32,7 @@ FILES = [ROOT / name for name in ("README.md", "ARCHITECTURE.md", "CHANGELOG.md"
 FILES += [ROOT / "CONTRIBUTING.md"]
 FILES += [ROOT / "results" / "README.md", ROOT / "data" / "README.md"]
 SOURCES = sorted(DOCS.glob("*.md"))
-PAGES = {path.name: path.read_text("utf-8") for path in SOURCES} | hooks.generated()
+PAGES = {path.name: hooks.linked(path.read_text("utf-8")) for path in SOURCES} | hooks.generated()
 """Every page of the site: those that lie in docs/, and those that are made when it is built."""
 
 TARGET = re.compile(r"\]\((?!https?:)([^)\s]+)\)")
@@ -62,13 +67,14 @@ def test_nothing_is_left_to_fill_in(path):
     assert "@@" not in text and "TODO" not in text
 
 
-@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
+@pytest.mark.parametrize("path", [*FILES, *SOURCES], ids=lambda path: str(path.relative_to(ROOT)))
 def test_links_of_the_repository_lead_somewhere(path):
     for target in TARGET.findall(path.read_text("utf-8")):
         name, _, anchor_name = target.partition("#")
         file = (path.parent / name) if name else path
         assert file.exists(), target
-        assert not anchor_name or anchor_name in anchors(file.read_text("utf-8")), target
+        if file.suffix == ".md":
+            assert not anchor_name or anchor_name in anchors(file.read_text("utf-8")), target
 
 
 @pytest.mark.parametrize("name", PAGES)
@@ -137,6 +143,76 @@ def test_links_of_the_home_page_are_those_of_the_site(monkeypatch, tmp_path):
     assert hooks.home() == "![A](a.png) [B](b.md#c) [D](results/index.md) E [F](https://f.org)"
 
 
+def test_links_to_what_pages_are_made_from_are_those_of_the_site():
+    schema = "../workflow/schemas/config.schema.json"
+    text = f"[A](../results/README.md) [B]({schema}) [C]({schema}#models) [D](models.md#sources)"
+    assert hooks.linked(text) == (
+        "[A](results/index.md) [B](configuration/index.md) [C](configuration/models.md) "
+        "[D](models.md#sources)"
+    )
+
+
+def code_of(text: str) -> list[str]:
+    """The lines of code blocks, joined where they go on, and the code that stands in sentences."""
+    blocks = re.findall(r"^```\w*\n(.*?)^```$", text, re.DOTALL | re.MULTILINE)
+    # A line goes on behind a backslash and inside quotes.
+    lines = [line for block in blocks for line in re.findall(r"(?:'[^']*'|\\\n|[^\n'])+", block)]
+    spans = re.findall(r"`([^`]+)`", CODE.sub("", text))
+    return [" ".join(each.replace("\\\n", " ").split()) for each in (*lines, *spans)]
+
+
+COMMANDS = [
+    (str(path.relative_to(ROOT)), code)
+    for path in [*FILES, *SOURCES]
+    for code in code_of(path.read_text("utf-8"))
+    if re.match(r"wellspring [a-z]", code) and "…" not in code
+]
+"""Every command line of wellspring that the documents show, and its file."""
+
+
+@pytest.mark.parametrize(("file", "code"), COMMANDS)
+def test_commands_are_those_of_the_command_line(file, code):
+    """Each names a command. One with arguments has those that the command takes."""
+    _, name, *words = shlex.split(code, comments=True)
+    command = cli.get_command(click.Context(cli), name)
+    assert command is not None, f"{file}: {code}"
+    if words:
+        given = command.make_context(name, words).params
+        kinds = [kind for kind in artefacts.kinds() if kind.rule == name]
+        if "spec" in given:
+            kinds[0].Slice.read(given["spec"])
+
+
+def test_commands_of_all_forms_are_found():
+    block = "wellspring figure a \\\n  --spec '{\n}'\nls # b"
+    text = f"See `wellspring check a.yaml`.\n\n```\n{block}\n```\n"
+    expected = ["wellspring figure a --spec '{ }'", "ls # b", "wellspring check a.yaml"]
+    assert code_of(text) == expected
+    assert ("docs/loading-error.md", "figure") in {
+        (file, code.split()[1]) for file, code in COMMANDS
+    }
+
+
+def numbered(text: str) -> list[str]:
+    """Lines of a paragraph that begin as an item of a list does, so that Markdown makes one."""
+    lines = CODE.sub("", text).splitlines()
+    return [
+        line
+        for before, line in pairwise(lines)
+        if re.match(r"\d+\. ", line) and before.strip() and not re.match(r"\d+\. |\s", before)
+    ]
+
+
+@pytest.mark.parametrize("path", [*FILES, *SOURCES], ids=lambda path: str(path.relative_to(ROOT)))
+def test_no_number_in_a_sentence_makes_a_list(path):
+    assert not numbered(path.read_text("utf-8"))
+
+
+def test_a_number_that_makes_a_list_is_seen():
+    assert numbered("It is below it\nat\n4. At the last layer\n") == ["4. At the last layer"]
+    assert not numbered("Steps:\n\n1. One,\n   which goes on.\n2. Two.\n")
+
+
 @pytest.mark.parametrize(
     ("html", "remote"),
     [
@@ -173,7 +249,7 @@ def test_examples_are_configurations(tmp_path, name, block):
 
 def test_the_shortest_study_is_short():
     block = EXAMPLE.search((ROOT / "README.md").read_text("utf-8"))[1]
-    assert len(block.splitlines()) <= 8
+    assert len(block.splitlines()) <= 10
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from matplotlib.figure import Figure
 
-from wellspring.figures.style import Line, curve, log_ticks, noise_band, runs
+from wellspring.figures.style import Line, curve, labelled_grid, log_ticks, noise_band, note, runs
 
 LINE = Line("black", "-", "o")
 
@@ -73,6 +73,28 @@ def test_other_axes_are_not_broken_and_one_value_has_a_bar() -> None:
     ((segment,),) = [each.get_segments() for each in ax.collections[1:]]
     np.testing.assert_allclose(segment, [[10, 0.95], [10, 1.05]])
     assert ax.lines[0].get_marker() == "."
+
+
+@pytest.mark.parametrize("columns", [1, 2])
+def test_small_print_fits_the_figure(columns: int) -> None:
+    """Also in the narrowest figure, of one panel, and no word of it is lost."""
+    lines = [
+        "dataset pydocs, probe concat; 1,928 test samples of 1,928 questions (over 3 seeds)",
+        "caution: 2,337 of 2,450 test passages are candidates in training, too (splits.passages: "
+        "disjoint keeps them apart)",
+        "caution: short",
+    ]
+    figure, _ = labelled_grid(["a"], [str(number) for number in range(columns)], 2.0)
+    height = figure.get_figheight()
+    note(figure, lines)
+    figure.draw_without_rendering()
+    (small,) = [each for each in figure.texts if "caution" in each.get_text()]
+    extent = small.get_window_extent()
+    assert extent.x0 >= 0 and extent.x1 <= figure.bbox.width and extent.y0 >= 0
+    drawn = small.get_text().splitlines()
+    assert " ".join(drawn).split() == " ".join(lines).split()
+    assert len(drawn) == (5 if columns == 1 else 3) and drawn[-1] == lines[-1]
+    assert figure.get_figheight() == pytest.approx(height + 0.13 * len(drawn))
 
 
 def test_a_range_of_twins_is_broken_too() -> None:

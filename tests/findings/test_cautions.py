@@ -20,7 +20,7 @@ SOURCE = {"judgements_read": 796, "queries": 64}
 
 
 def of_samples(samples: dict | None = None, source: dict | None = None) -> dict[str, dict]:
-    rows = cautions.of_samples("cacm", SAMPLES | (samples or {}), SOURCE | (source or {}))
+    rows = cautions.of_samples("cacm", SAMPLES | (samples or {}), SOURCE | (source or {}), 4)
     return {row["caution"]: row for row in rows}
 
 
@@ -43,6 +43,13 @@ def test_what_samples_lose_or_repeat(samples, source, caution: str, value: float
     assert set(found) == {caution}
     assert found[caution]["value"] == pytest.approx(value)
     assert found[caution]["dataset"] == "cacm"
+
+
+def test_negatives_repeat_only_where_the_study_uses_more_than_there_are() -> None:
+    drawn = pl.DataFrame({"negative_ids": [["a", "a", "a"], ["a", "b", "a"], ["a", "b", "c"]]})
+    assert [cautions.repeating(drawn, count) for count in (1, 2, 3)] == [0, 1, 2]
+    sentence = of_samples({"oversampled": 150})["oversampled"]["sentence"]
+    assert sentence == "150 of 1,000 samples have fewer than 4 negatives and repeat some"
 
 
 def probed(questions: int = 800, above: float = 0.2) -> pl.DataFrame:

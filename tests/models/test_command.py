@@ -206,7 +206,7 @@ def evil_weights(folder):
         (
             None,
             {"adapter": "path:nowhere"},
-            "models.m: path:nowhere: nowhere holds no adapter_conf",
+            "models.m: path:nowhere: nowhere is not a folder",
         ),
         (break_tokenizer, {}, "models.m: .* holds no tokenizer"),
         (no_weights, {}, r"models.m: .* holds no \*\.safetensors weights"),

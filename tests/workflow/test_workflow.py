@@ -153,7 +153,7 @@ def test_a_place_that_is_not_there_stops_a_finished_study_too(study):
     done = study.run("-n", check=False)
     assert done.returncode != 0
     assert "datasets.questions.source: questions.jsonl does not exist" in done.stdout + done.stderr
-    assert "models.tiny.source: tiny holds no config.json" in done.stdout + done.stderr
+    assert "models.tiny.source: tiny is not a folder" in done.stdout + done.stderr
 
 
 def test_a_configuration_that_is_no_yaml_names_file_and_line(study):

@@ -169,7 +169,8 @@ class Artefact:
     def check(cls, path: Path, spec: Spec | str | None = None, **expected: Any) -> Provenance:
         """Compare what a file says of itself with what its reader expects.
 
-        spec: the slice, or the digest of one. Raises StaleArtefact with the command that mends it.
+        spec: the slice, or the digest of one. Raises StaleArtefact with the command that
+        repairs it.
         """
         from wellspring import shards
 

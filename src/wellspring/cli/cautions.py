@@ -34,8 +34,12 @@ def _rows(results: Path, spec: specs.CautionsSpec) -> Iterator[dict[str, object]
 
     study = spec.study
     for dataset in spec.datasets:
-        facts = dict(Samples.check(Samples(dataset).at(results)).facts)
-        yield from science.of_samples(dataset, facts, facts.pop("source"))
+        samples, negatives = Samples(dataset).at(results), spec.negatives[dataset]
+        facts = dict(Samples.check(samples).facts)
+        if facts["oversampled"]:
+            drawn = Samples.read(samples, columns=["negative_ids"])
+            facts["oversampled"] = science.repeating(drawn, negatives)
+        yield from science.of_samples(dataset, facts, facts.pop("source"), negatives)
     yield from science.of_mining(spec.miners)
     findings = Findings.read(Findings(study).at(results))
     yield from science.of_probes(findings, Training.read(Training(study).at(results)))

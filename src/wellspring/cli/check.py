@@ -10,6 +10,7 @@ import click
 from wellspring import config as configuration
 from wellspring import specs
 from wellspring.cli.step import FILE
+from wellspring.config import Attributing, Probing
 
 
 @click.command()
@@ -25,8 +26,9 @@ from wellspring.cli.step import FILE
 def check(overlays: tuple[Path, ...], own: Path) -> None:
     """Tell whether config.yaml and the OVERLAYS, in this order, can be used.
 
-    They are joined as `snakemake --configfile OVERLAYS` joins them. Of a file that is no YAML
-    Snakemake says neither name nor line; this does.
+    They are joined as `snakemake --configfile OVERLAYS` joins them. Of a file that is not valid
+    YAML Snakemake says neither name nor line; this does. It prints what the study probes and
+    attributes, and on which datasets.
     """
     from snakemake.utils import update_config
 
@@ -40,11 +42,16 @@ def check(overlays: tuple[Path, ...], own: Path) -> None:
     configuration.check_checkpoints(study, specs.fetched)
     for line in configuration.notes(study, contents):
         click.echo(f"Note: {line}.")
-    probed = study.probed()
-    parts = {
-        "retrievers": study.probed_retrievers(),
-        "datasets": study.probed_datasets(),
-        "passages": sorted({count for grid in probed for count in grid.passages}),
-    }
-    listed = "; ".join(f"{key} {', '.join(map(str, names))}" for key, names in parts.items())
-    click.echo(f"The study {study.study.name!r} can be computed: {listed}")
+    click.echo(f"The study {study.study.name!r} can be computed.")
+    for verb, blocks in (("probed", study.study.probe), ("attributed", study.study.attribute)):
+        for block in blocks:
+            click.echo(f"{verb}: {_selected(block)}")
+        if not blocks:
+            click.echo(f"{verb}: nothing")
+
+
+def _selected(block: Probing | Attributing) -> str:
+    """What a block of the study selects."""
+    names = ("attributions", "retrievers", "datasets", "passages")
+    parts = {name: getattr(block, name) for name in names if hasattr(block, name)}
+    return "; ".join(f"{name} {', '.join(map(str, each))}" for name, each in parts.items())

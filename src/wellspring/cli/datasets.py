@@ -13,7 +13,7 @@ from wellspring import specs
 from wellspring.artefacts.datasets import Judgements, Lexical, Qrels, Samples, Texts
 from wellspring.cli.step import Job, step
 from wellspring.digests import sha256
-from wellspring.errors import SourceError
+from wellspring.errors import SourceError, about
 
 
 @step(Texts, "texts", "judgements")
@@ -49,7 +49,8 @@ def samples(job: Job, texts: Path, judgements: Path, samples: Path) -> None:
     digests = Texts.check(texts).identity["texts"]
     judged = Judgements.check(judgements, texts=digests)
     sampling = Sampling(negatives=spec.negatives, splits=spec.splits, **_lexical(spec))
-    drawn = make(Texts.read(texts), Judgements.read(judgements), sampling)
+    with about(samples):
+        drawn = make(Texts.read(texts), Judgements.read(judgements), sampling)
     job.counts(drawn.counts)
     for warning in drawn.warnings:
         job.tell(warning)

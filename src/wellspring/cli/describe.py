@@ -74,7 +74,8 @@ class Checkpoint:
         """A folder of this machine."""
         files = frozenset(path.name for path in folder.iterdir() if path.is_file())
         name = (source or "").partition("package:")[2] or folder.resolve().name
-        return cls(source or f"path:{folder}", name, folder, files)
+        # An entry's path is relative to the file that names it, wherever that will lie.
+        return cls(source or f"path:{folder.resolve()}", name, folder, files)
 
 
 @contextmanager
@@ -90,7 +91,7 @@ def _opened(source: str) -> Iterator[Checkpoint]:
         folder = Path(reference if scheme == "path" else source)
         if not folder.is_dir():
             raise ModelError(
-                f"{source}: is no folder: name a folder, package:MODULE or hub:ID@REVISION"
+                f"{source}: is not a folder: name a folder, package:MODULE or hub:ID@REVISION"
             )
         yield Checkpoint.at(folder)
 
@@ -157,7 +158,10 @@ def description(checkpoint: Checkpoint) -> dict[str, Any]:
         "says": list(said.summary()),
         "refused": refused,
         "ignored": _ignored(said, encoder),
-        "unsaid": [] if said.pooling else ["pooling"],
+        "unsaid": [
+            *([] if said.pooling else ["pooling"]),
+            *([] if said.prompts else ["templates"]),
+        ],
         "entries": {"retrievers": {name: retriever}},
     }
 
@@ -282,5 +286,6 @@ def _lines(facts: Mapping[str, Any]) -> Iterator[str]:
             yield f"{'' if row else label:<14} {text}"
     yield ""
     if facts["unsaid"]:
-        yield f"# The files do not say: {', '.join(facts['unsaid'])}. What stands here is a guess."
+        unsaid = ", ".join(facts["unsaid"])
+        yield f"# The files do not say: {unsaid}. Look at the model card: the entry has a guess."
     yield yaml.safe_dump(facts["entries"], sort_keys=False, allow_unicode=True, width=100).rstrip()

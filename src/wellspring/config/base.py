@@ -16,6 +16,8 @@ Fraction = Annotated[float, Field(gt=0, lt=1)]
 
 HUB = r"hub:[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*@[A-Za-z0-9][\w./-]*"
 """A repository of a hub and one of its revisions, best a commit: `hub:ID@REVISION`."""
+PINNED = r"hub:.*@[0-9a-f]{40}"
+"""The same at a commit, the only revision that cannot move."""
 
 
 def or_short(kinds: Any) -> BeforeValidator:

@@ -31,6 +31,8 @@ def locate(source: str, holds: str = "config.json") -> Path:
     """The folder of a `package:` or `path:` source; ModelError where it does not hold that file."""
     scheme, _, reference = source.partition(":")
     folder = _package_folder(reference) if scheme == "package" else Path(reference)
+    if not folder.is_dir():
+        raise ModelError(f"{source}: {folder} is not a folder")
     if not (folder / holds).is_file():
         raise ModelError(f"{source}: {folder} holds no {holds}")
     return folder

@@ -161,7 +161,7 @@ class _FileDataset(_Dataset):
 
 class _LimitedDataset(_FileDataset):
     max_negatives: int | None = Field(default=None, ge=1)
-    """Keep so many hard negatives a query, chosen by hash: what is kept is what is embedded."""
+    """Keep this many hard negatives per query, chosen by hash: what is kept is what is embedded."""
 
 
 class Pydocs(_Dataset):

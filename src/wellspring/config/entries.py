@@ -108,6 +108,13 @@ class Config(Strict):
         """The datasets that the study probes or attributes."""
         return _once(name for block in self._blocks() for name in block.datasets)
 
+    def negatives_used(self, dataset: str) -> int:
+        """How many hard negatives of a sample the study uses at most: those of the largest N, or
+        all where the dataset is attributed alone."""
+        blocks = [block for block in self.study.probe if dataset in block.datasets]
+        counts = (count - 1 for block in blocks for count in block.passages)
+        return max(counts, default=self.datasets[dataset].negatives.count)
+
     def encoders_used(self) -> list[str]:
         """The encoders that the study probes or attributes."""
         retrievers = _once(name for block in self._blocks() for name in block.retrievers)

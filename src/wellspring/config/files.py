@@ -11,11 +11,12 @@ from wellspring.errors import ConfigError
 
 
 def read(file: Path) -> Mapping[str, Any]:
-    """The keys of a file; an empty file has none.
+    """The keys of a file.
 
     Raises ConfigError, one line with the file's name and, where YAML is wrong, the line's number:
     for what cannot be read, for a tab or an indentation that YAML refuses, for a key that stands
-    twice (YAML would take the last one without a word), and for what is no mapping.
+    twice (YAML would take the last one without a word), for what is not a mapping, and for an empty
+    file, which Snakemake refuses, too.
     """
     import yaml
 
@@ -32,9 +33,11 @@ def read(file: Path) -> Mapping[str, Any]:
         raise ConfigError(_fault(file, text, error)) from None
     except (yaml.YAMLError, ValueError) as error:
         raise ConfigError(f"{file}: not valid YAML: {' '.join(str(error).split())}") from None
-    if not isinstance(content, Mapping | None):
+    if content is None:
+        raise ConfigError(f"{file}: is empty: write a key into it, or do not name the file")
+    if not isinstance(content, Mapping):
         raise ConfigError(f"{file}: must be a mapping of keys, found {str(content)[:80]!r}")
-    return content or {}
+    return content
 
 
 def _fault(file: Path, text: str, error: Any) -> str:

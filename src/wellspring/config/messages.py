@@ -16,6 +16,9 @@ from wellspring.config.entries import Config
 LISTED = 12
 """Names of a list that are printed."""
 
+SYNONYMS = {"average": "mean", "avg": "mean"}
+"""Words of other libraries for a value."""
+
 RENAMED = {"kept": "trained_blocks", "left_out": "excluded_outliers"}
 """Keys of earlier versions."""
 
@@ -37,6 +40,17 @@ def describe(detail: Mapping[str, Any]) -> str:
         return f"{where}: unknown key{_suggestion(key, _keys(detail['loc'][:-1]))}"
     if detail["type"] == "missing":
         return f"{where}: missing"
+    if selected := re.fullmatch(r"study\.(probe|attribute)\.\d+\.layers", where):
+        return f"{where}: {_no_layer(detail['input'], 1 if selected[1] == 'attribute' else 0)}"
+    if detail["type"] == "too_short":
+        if where == "study.probe":
+            return f"{where}: names nothing: give retrievers and datasets to probe"
+        return f"{where}: is empty: give at least one value"
+    expected = detail.get("ctx", {}).get("expected", "")
+    if detail["type"] == "literal_error" and len(names := re.findall(r"'([^']*)'", expected)) > 1:
+        return f"{where}: {_none_of(detail['input'], names)}"
+    if detail["type"] == "union_tag_invalid":
+        return f"{where}.format: {_none_of(detail['ctx']['tag'], FORMATS)}"
     if detail["type"] == "string_pattern_mismatch" and SLUG in str(detail.get("ctx", {})):
         return (
             f"{where}: {detail['input']!r} cannot be a name: use lower-case letters, digits and "
@@ -100,6 +114,25 @@ def _suggestion(name: str, known: Iterable[str]) -> str:
     more = f" and {len(names) - LISTED} more" if len(names) > LISTED else ""
     listed = f"known: {', '.join(names[:LISTED])}{more}"
     return f": did you mean {close[0]!r}? ({listed})" if close else f" ({listed})"
+
+
+def _no_layer(given: Any, lowest: int) -> str:
+    """What is wrong with layers, in one sentence for all of pydantic's: it has one for each of the
+    alternatives."""
+    values = given if isinstance(given, list) else [given]
+    layers = [type(value) is int and lowest <= value <= 99 for value in values]
+    if all(layers):
+        return f"{given!r} is not a list: write [{given}]"
+    wrong = values[layers.index(False)]
+    return f"{wrong!r} is not a layer: give all, or a list of numbers from {lowest} on"
+
+
+def _none_of(given: Any, names: Sequence[str]) -> str:
+    """That a value is not one of these, and which one is probably meant."""
+    close = difflib.get_close_matches(str(given), names, n=1)
+    meant = SYNONYMS.get(str(given), close[0] if close else None)
+    hint = f": did you mean {meant!r}?" if meant in names else ""
+    return f"{given!r} is none of {', '.join(names)}{hint}"
 
 
 def unknown(kind: str, name: str, known: Iterable[str]) -> str:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from wellspring.config.base import PINNED
 from wellspring.config.entries import Config
 from wellspring.config.messages import LISTED
 
@@ -14,7 +16,28 @@ def notes(config: Config, files: Sequence[Mapping[str, Any]]) -> list[str]:
 
     files: the contents of the configuration files, the workflow's own first. Names entries of the
     last file that the study does not use, and says so where no overlay has a study of its own.
+    Names revisions of a hub that may move.
     """
+    return [*_idle(config, files), *_moving(config)]
+
+
+def _moving(config: Config) -> list[str]:
+    """A line for each source of the study that is on a hub and names no commit."""
+    models = dict.fromkeys(config.encoders[name].model for name in config.encoders_used())
+    sources = {f"models.{name}.source": config.models[name].source for name in models}
+    sources |= {f"models.{name}.adapter": config.models[name].adapter or "" for name in models}
+    for name in config.datasets_used():
+        source = getattr(config.datasets[name], "source", "")
+        sources[f"datasets.{name}.source"] = source if isinstance(source, str) else ""
+    return [
+        f"{key}: {source} names a branch or a tag, which may move: name a commit to pin it"
+        for key, source in sources.items()
+        if source.startswith("hub:") and not re.fullmatch(PINNED, source)
+    ]
+
+
+def _idle(config: Config, files: Sequence[Mapping[str, Any]]) -> list[str]:
+    """A line on the entries of the last file that the study does not use, if there are any."""
     last = files[-1] if files else {}
     retrievers = {*config.probed_retrievers(), *config.attributed_retrievers()}
     encoders = {*config.encoders_used()}

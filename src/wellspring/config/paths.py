@@ -25,7 +25,7 @@ def anchor(raw: Any, files: Iterable[Path]) -> Any:
     A study without a name has that of the last file. What should be a mapping and is none stays as
     it is, for `parse` to report.
 
-    Raises ConfigError where a file cannot be read or is no mapping.
+    Raises ConfigError where a file cannot be read or is not a mapping.
     """
     layers = [(file, read(file)) for file in files]
     if not isinstance(raw, Mapping):
@@ -129,7 +129,9 @@ def check_paths(config: Config) -> None:
             ("source", entry.scheme, entry.reference, "config.json"),
             ("adapter", adapter[0], adapter[2], "adapter_config.json"),
         ):
-            if scheme == "path" and not (Path(reference) / file).is_file():
+            if scheme == "path" and not Path(reference).is_dir():
+                problems.append(f"models.{name}.{key}: {reference} is not a folder")
+            elif scheme == "path" and not (Path(reference) / file).is_file():
                 problems.append(f"models.{name}.{key}: {reference} holds no {file}")
     published = config.study.published
     if published and not Path(published.source).is_file():

@@ -52,7 +52,7 @@ class Spelled:
         )
 
     def catalogue(self, section: str) -> dict[str, Any]:
-        """A section, to add to; an empty one that is thrown away where it is no mapping."""
+        """A section, to add to; an empty one that is thrown away where it is not a mapping."""
         given = self.config.get(section, {})
         return given if isinstance(given, dict) else {}
 
@@ -185,7 +185,9 @@ def _sizes(spelled: Spelled) -> None:
         else:
             said = _read(spelled, name, entry["source"])
         entry.update({key: said[key] for key in missing if said.get(key) is not None})
-        spelled.unread.update(f"models.{name}.{key}" for key in missing if not said)
+        # What a random model lacks, the model that it copies lacks: one line is enough.
+        if scheme == "random" or not said:
+            spelled.unread.update(f"models.{name}.{key}" for key in missing)
 
 
 def _read(spelled: Spelled, name: str, source: str) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
+from matplotlib.text import Text
 from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter, StrMethodFormatter
 
 # Inches: the text width of a two-column page, and one of its columns.
@@ -223,10 +224,25 @@ def log_ticks(axis: Axis, low: float, high: float) -> None:
 
 
 def note(figure: Figure, lines: Sequence[str]) -> None:
-    """Small print below the panels: what was measured on how much, and what to be careful of."""
-    figure.supxlabel("\n".join(lines), fontsize=6.5, color=GREY)
-    size = figure.get_figheight() + 0.13 * len(lines)
-    figure.set_figheight(size)
+    """Small print below the panels: what was measured on how much, and what to be careful of. Lines
+    that are wider than the figure are broken between words."""
+    small = figure.supxlabel("", fontsize=6.5, color=GREY)
+    broken = [part for line in lines for part in _broken(small, line, figure.bbox.width)]
+    small.set_text("\n".join(broken))
+    figure.set_figheight(figure.get_figheight() + 0.13 * len(broken))
+
+
+def _broken(text: Text, line: str, width: float) -> list[str]:
+    """The line as lines that are no wider than a figure of this width, in pixels."""
+    first, *words = line.split()
+    parts = [first]
+    for word in words:
+        text.set_text(f"{parts[-1]} {word}")
+        if text.get_window_extent().width <= 0.96 * width:
+            parts[-1] = text.get_text()
+        else:
+            parts.append(word)
+    return parts
 
 
 NOISE = {"facecolor": "none", "edgecolor": "0.6", "hatch": "/////", "linewidth": 0}

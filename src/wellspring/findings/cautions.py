@@ -39,8 +39,20 @@ def gathered(rows: Iterable[Row]) -> pl.DataFrame:
     return table.unique(maintain_order=True).sort(order, nulls_last=True)
 
 
-def of_samples(dataset: str, facts: Facts, source: Facts) -> Iterator[Row]:
-    """Cautions from the counts of a dataset and its source: what was lost, repeated or shared."""
+def repeating(samples: pl.DataFrame, negatives: int) -> int:
+    """How many samples have fewer distinct negatives than this, and so repeat one of them.
+
+    samples: `wellspring.datasets.samples.make`'s.
+    """
+    return samples.filter(pl.col("negative_ids").list.n_unique() < negatives).height
+
+
+def of_samples(dataset: str, facts: Facts, source: Facts, negatives: int) -> Iterator[Row]:
+    """Cautions from the counts of a dataset and its source: what was lost, repeated or shared.
+
+    facts: the samples' counts; `oversampled`: those that have fewer distinct negatives than
+    `negatives`, which is as many as the study uses of a sample.
+    """
     read = source.get("judgements_read", 0)
     lost = sum(count for name, count in source.items() if name.startswith("judgements_of_unknown_"))
     if lost:
@@ -65,7 +77,8 @@ def of_samples(dataset: str, facts: Facts, source: Facts) -> Iterator[Row]:
             "oversampled",
             facts["oversampled"] / samples,
             OVERSAMPLED,
-            f"{facts['oversampled']:,} of {samples:,} samples repeat a negative: they had too few",
+            f"{facts['oversampled']:,} of {samples:,} samples have fewer than {negatives} "
+            "negatives and repeat some",
             dataset=dataset,
         )
     seen, tested = facts["test_passages_seen_in_train"], facts["test_candidates"]

@@ -109,6 +109,8 @@ class CautionsSpec(Spec):
     study: str
     datasets: list[str]
     """Those that are probed or attributed."""
+    negatives: dict[str, int]
+    """Dataset to the number of a sample's negatives that the study uses at most."""
     miners: dict[str, Scorer]
     """Dataset to the lexical scorer that chose its negatives."""
     published: bool
@@ -234,6 +236,7 @@ def cautions(config: Config) -> CautionsSpec:
     return CautionsSpec(
         study=config.study.name,
         datasets=config.datasets_used(),
+        negatives={name: config.negatives_used(name) for name in config.datasets_used()},
         miners={
             name: miner
             for name in config.datasets_used()
