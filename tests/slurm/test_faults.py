@@ -44,6 +44,7 @@ def whole(study, before) -> None:
     assert study.planned() == {}
 
 
+@pytest.mark.slow
 def test_after_sigkill_no_job_runs_twice_and_the_plan_is_an_undisturbed_one(study, lab):
     before = contents(study)
     run = begin(study, lab, SAMPLES, QRELS)

@@ -69,6 +69,7 @@ def test_two_studies_share_one_computation(pair):
     assert not (two.folder / EMBEDDED).is_symlink()
 
 
+@pytest.mark.slow
 def test_a_damaged_shared_file_is_named_and_made_again(pair):
     one, two = pair
     for study in pair:

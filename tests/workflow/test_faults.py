@@ -58,7 +58,9 @@ def start(study: studies.Study, *arguments: str) -> forks.Job:
     )
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
+@pytest.mark.parametrize(
+    "number", [pytest.param(signal.SIGINT, marks=pytest.mark.slow), signal.SIGKILL]
+)
 def test_a_run_that_is_ended_in_the_middle_goes_on_as_if_it_had_not(finished, tmp_path, number):
     study = studies.make(tmp_path / "study")
     running = start(study, *TARGETS)
@@ -125,18 +127,18 @@ def test_a_full_disk_is_one_line_a_step_and_a_rerun_mends_it(study, finished):
 
 FLIPPED = [
     (SCORES, ACTIVATIONS),
-    pytest.param(SHARD, PROBE, marks=pytest.mark.slow),
-    pytest.param("results/datasets/questions/texts.parquet", SHARD, marks=pytest.mark.slow),
-    pytest.param("results/datasets/questions/samples.parquet", PROBE, marks=pytest.mark.slow),
-    pytest.param(PROBE, "results/studies/small/findings/findings.parquet", marks=pytest.mark.slow),
-    pytest.param(
+    (SHARD, PROBE),
+    ("results/datasets/questions/texts.parquet", SHARD),
+    ("results/datasets/questions/samples.parquet", PROBE),
+    (PROBE, "results/studies/small/findings/findings.parquet"),
+    (
         "results/models/fresh/model.safetensors",
         "results/embeddings/fresh/questions/query/shard-000.parquet",
-        marks=pytest.mark.slow,
     ),
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "reader"), FLIPPED)
 def test_a_flipped_bit_is_named_and_the_printed_command_mends_it(study, finished, name, reader):
     flip(study.folder / name)
