@@ -144,7 +144,7 @@ def test_the_check_says_what_the_site_refuses(study, lab):
             "slurm-status-command: Slurm has no accounting",
             "slurm_account: Slurm has no accounting",
         ),
-        *("240 minutes, short allows 10", "8 CPUs, the largest node of short has 4"),
+        *("480 minutes, short allows 10", "8 CPUs, the largest node of short has 4"),
         *("gpu_type: short has no GPU named a100", "partition short, with a GPU: a job of one"),
     ):
         assert said in done.stderr, done.stderr
