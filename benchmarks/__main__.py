@@ -6,6 +6,7 @@ from benchmarks import (
     embeddings,
     measure,
     probes,
+    slurm,
     validity,
     workflow,
 )
@@ -16,6 +17,7 @@ measure.show(
         *attributions.main(),
         *probes.main(),
         *workflow.main(whole=True),
+        *slurm.main(),
         *validity.main(),
         *calibration.main(),
     ]
