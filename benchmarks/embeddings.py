@@ -126,19 +126,7 @@ def streamed(count: int) -> None:
         shards.write(folder / "texts.parquet", texts, made)
         del texts
         model = specs.ModelSpec(source=source, architecture="bert", layers=1)
-        encoding = specs.EncodingSpec(
-            model="tiny",
-            architecture="bert",
-            layers=1,
-            side="query",
-            pooling="mean",
-            template="{text}",
-            length=32,
-            normalise=False,
-            dtype="float32",
-            storage="float16",
-        )
-        spec = specs.EmbedSpec(encoding=encoding, shard=0, shards=1)
+        spec = specs.EmbedSpec(encoding=gpu.encoding("tiny", "query", 32), shard=0, shards=1)
         described, embedded = folder / "model" / "model.json", folder / "shard.parquet"
         make = ["model", described, "--spec", model.canonical()]
         embed = ["embed", folder / "texts.parquet", described, embedded, "--spec", spec.canonical()]

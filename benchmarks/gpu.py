@@ -99,21 +99,25 @@ def _is_word(token: str) -> bool:
     return token.isascii() and token.isalpha() and token.islower() and len(token) > 2
 
 
-def as_long_as(dataset: str, side: str, count: int, characters: float, most: int) -> np.ndarray:
-    """Tokens of a dataset's texts, in a random order, by the lengths that the costs assume."""
-    encoding = specs.EncodingSpec(
-        model="fresh",
+def encoding(model: str, side: str, length: int) -> specs.EncodingSpec:
+    """One layer of a BERT in float32, mean pooled, its texts bare."""
+    return specs.EncodingSpec(
+        model=model,
         architecture="bert",
         layers=1,
         side=side,
         pooling="mean",
         template="{text}",
-        length=most,
+        length=length,
         normalise=False,
         dtype="float32",
         storage="float16",
     )
-    drawn = lengths(getattr(fact(dataset), side), characters, encoding, count)
+
+
+def as_long_as(dataset: str, side: str, count: int, characters: float, most: int) -> np.ndarray:
+    """Tokens of a dataset's texts, in a random order, by the lengths that the costs assume."""
+    drawn = lengths(getattr(fact(dataset), side), characters, encoding("fresh", side, most), count)
     return generator(0, "order of lengths").permutation(drawn)
 
 
