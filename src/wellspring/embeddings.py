@@ -267,11 +267,11 @@ def padded(
     """
     lengths = torch.tensor([len(sequence) for sequence in batch]).unsqueeze(1)
     width = max(padding.least, int(lengths.max()))
-    places = torch.arange(width)
-    held = places >= width - lengths if padding.left else places < lengths
+    positions = torch.arange(width)
+    real = positions >= width - lengths if padding.left else positions < lengths
     ids = torch.full((len(batch), width), padding.token, dtype=torch.long)
-    ids[held] = torch.from_numpy(np.fromiter(chain.from_iterable(batch), np.int64))
-    mask = held.long()
+    ids[real] = torch.from_numpy(np.fromiter(chain.from_iterable(batch), np.int64))
+    mask = real.long()
     highest, embedded = int(ids.max()), backbone.embedded
     if embedded is not None and highest >= embedded:
         token = backbone.tokenizer.convert_ids_to_tokens(highest)

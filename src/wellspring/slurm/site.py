@@ -101,14 +101,14 @@ def requests(plan: str) -> list[Request]:
 
 def partitions() -> dict[str, Partition]:
     """All of them, by name."""
-    found = {}
+    by_name = {}
     for line in queue.ask("scontrol", "show", "partition", "--oneliner").splitlines():
         values = dict(pair.split("=", 1) for pair in line.split() if "=" in pair)
         name, accounts = values["PartitionName"], values.get("AllowAccounts", "ALL")
         nodes = queue.ask(
             *("sinfo", "--noheader", "--Node", f"--partition={name}", "--format=%c|%m|%G")
         )
-        found[name] = Partition(
+        by_name[name] = Partition(
             name,
             values.get("Default") == "YES",
             values.get("State") == "UP",
@@ -116,7 +116,7 @@ def partitions() -> dict[str, Partition]:
             minutes(values.get("MaxTime", "UNLIMITED")),
             tuple(_node(line) for line in nodes.splitlines()),
         )
-    return found
+    return by_name
 
 
 def _node(line: str) -> Node:
