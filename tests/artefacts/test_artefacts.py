@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import polars as pl
 import pytest
@@ -44,6 +45,24 @@ def test_every_file_of_a_study_is_found_by_its_path():
     artefacts = list(plan.closure(plan.ends()))
     assert len({type(artefact) for artefact in artefacts}) > len(kinds()) // 2
     assert all(find(artefact.main_file) == artefact for artefact in artefacts)
+
+
+def test_a_model_is_made_from_what_is_read_of_its_folder_and_from_nothing_else(tmp_path):
+    for name in (
+        *("config.json", "model.safetensors", "tokenizer.json", "vocab.txt", "modules.json"),
+        *("1_Pooling/config.json", "pytorch_model.bin"),
+        *("trainer_state.json", "eval_results.txt", "optimizer.bin", "runs/config.json"),
+    ):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text("{}")
+    config = studies.read([])
+    entry = config.models["minilm"].model_copy(update={"source": f"path:{tmp_path}"})
+    config.models["minilm"] = entry
+    needed = Model("minilm").needs(config)["checkpoint"]
+    assert {Path(path).relative_to(tmp_path).as_posix() for path in needed} == {
+        *("config.json", "model.safetensors", "tokenizer.json", "vocab.txt", "modules.json"),
+        *("1_Pooling/config.json", "pytorch_model.bin"),
+    }
 
 
 def test_a_fetched_file_that_was_replaced_is_seen(tmp_path, monkeypatch):

@@ -12,7 +12,9 @@ from typing import Any
 from wellspring import specs
 from wellspring.artefacts.base import Artefact, Needed
 from wellspring.artefacts.sources import Digests
-from wellspring.config import Config
+from wellspring.config import Config, checkpoints
+from wellspring.errors import ModelError
+from wellspring.models import sources
 
 
 def variant(spec: specs.ModelSpec | specs.EncodingSpec) -> list[str]:
@@ -59,8 +61,7 @@ class Model(Artefact):
         return specs.model(config, self.model)
 
     def needs(self, config: Config) -> Mapping[str, Needed]:
-        paths = specs.checkpoint_files(config, self.model)
-        return {"checkpoint": [Checkpoint.find(path) or path for path in paths]}
+        return {"checkpoint": _made_from(config, self.model)}
 
     def weights(self, config: Config) -> int:
         """Bytes of the checkpoint's weights, the adapter's included, before anything is described.
@@ -68,12 +69,12 @@ class Model(Artefact):
         Raises FileNotFoundError where it is not fetched yet.
         """
         sizes: Counter[str] = Counter()
-        for path in map(Path, specs.checkpoint_files(config, self.model)):
-            if Checkpoint.find(str(path)):
-                for name, file in json.loads(path.read_bytes())["files"].items():
+        for each in _made_from(config, self.model):
+            if isinstance(each, Checkpoint):
+                for name, file in json.loads(Path(each.main_file).read_bytes())["files"].items():
                     sizes[Path(name).suffix] += file["size"]
             else:
-                sizes[path.suffix] += path.stat().st_size
+                sizes[Path(each).suffix] += Path(each).stat().st_size
         # Where a checkpoint is stored twice, one of the two is read.
         return max(sizes[".safetensors"], sizes[".bin"])
 
@@ -86,3 +87,26 @@ class Model(Artefact):
     def of_encoder(cls, config: Config, encoder: str) -> Model:
         """The model of an encoder."""
         return cls(config.encoders[encoder].model)
+
+
+def _made_from(config: Config, name: str) -> list[Checkpoint | str]:
+    """What a model is made from: a fetched checkpoint, or the files of one that lies here; none of
+    a package that is not installed."""
+    entry = config.models[name]
+    if entry.scheme == "random":
+        entry = config.models[entry.reference]
+    needed: list[Checkpoint | str] = []
+    for source in filter(None, (entry.source, entry.adapter)):
+        scheme, _, reference = source.partition(":")
+        if scheme == "hub":
+            needed.append(Checkpoint(specs.checkpoint(source)))
+            continue
+        folder = Path(reference)
+        if scheme == "package":
+            try:
+                folder = checkpoints.locate(source)
+            except ModelError:
+                continue
+        if folder.is_dir():
+            needed.extend(str(folder / file) for file in sources.read_files(folder))
+    return needed

@@ -34,6 +34,10 @@ TOKENIZER_FILES = (
 
 """What a tokenizer may be made of."""
 SINGLE, INDEX = "model.safetensors", "model.safetensors.index.json"
+PICKLED = ("pytorch_model*.bin", "adapter_model.bin")
+"""What pickled weights are called."""
+WEIGHTS = ("*.safetensors", "*.safetensors.index.json", *PICKLED, "pytorch_model.bin.index.json")
+"""What weights and their indexes are called."""
 
 
 @dataclass(frozen=True)
@@ -64,6 +68,12 @@ def small_files(folder: Path) -> list[str]:
     paths = (path.relative_to(folder).as_posix() for path in folder.glob("*/config.json"))
     names = (path.name for path in folder.iterdir() if path.is_file())
     return sorted(filter(beside, [*paths, *names]))
+
+
+def read_files(folder: Path) -> list[str]:
+    """The paths in a checkpoint's folder that a model is made from: weights and `small_files`."""
+    weights = (path.name for pattern in WEIGHTS for path in folder.glob(pattern))
+    return sorted([*weights, *small_files(folder)])
 
 
 def files(folder: Path) -> Files:

@@ -11,10 +11,9 @@ import torch
 from safetensors.torch import save_file
 
 from wellspring.errors import ModelError
-from wellspring.models.sources import small_files
+from wellspring.models.sources import PICKLED, small_files
 
 POINTER = b"version https://git-lfs"
-PATTERNS = ("pytorch_model*.bin", "adapter_model.bin")
 
 
 def convert(folder: Path, target: Path) -> None:
@@ -25,7 +24,7 @@ def convert(folder: Path, target: Path) -> None:
     tensors or cannot be read.
     """
     target.mkdir(parents=True, exist_ok=True)
-    for path in (path for pattern in PATTERNS for path in sorted(folder.glob(pattern))):
+    for path in (path for pattern in PICKLED for path in sorted(folder.glob(pattern))):
         written = target / _renamed(path.name)
         part = written.with_name(f".{written.name}.part")
         # Tied weights share memory, which safetensors refuses: each gets its own.

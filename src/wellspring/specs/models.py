@@ -6,9 +6,8 @@ import hashlib
 import re
 from pathlib import Path
 
-from wellspring.config import Architecture, Config, Encoder, Model, checkpoints
+from wellspring.config import Architecture, Config, Encoder, Model
 from wellspring.config.vocabulary import Dtype, Pooling, Side, Storage
-from wellspring.errors import ModelError
 from wellspring.specs.base import Spec
 
 
@@ -125,26 +124,3 @@ def embed(config: Config, encoder: str, dataset: str, side: Side, shard: int | s
         shard=int(shard),
         shards=config.datasets[dataset].shards,
     )
-
-
-def checkpoint_files(config: Config, name: str) -> list[str]:
-    """The files that a model is made from; none of a package that is not installed."""
-    entry = config.models[name]
-    if entry.scheme == "random":
-        entry = config.models[entry.reference]
-    patterns = ("*.safetensors", "*.json", "*.txt", "*.model", "*.bin", "[0-9]*_*/config.json")
-    files = []
-    for source in filter(None, (entry.source, entry.adapter)):
-        scheme, _, name = source.partition(":")
-        if scheme == "hub":
-            files.append(f"results/models/hub/{checkpoint(source)}/fetched.json")
-            continue
-        folder = Path(name)
-        if scheme == "package":
-            try:
-                folder = checkpoints.locate(source)
-            except ModelError:
-                continue
-        paths = (path for pattern in patterns for path in folder.glob(pattern))
-        files.extend(sorted(map(str, paths)))
-    return files
