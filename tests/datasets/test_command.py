@@ -117,3 +117,5 @@ def test_queries_without_a_negative_are_told(tmp_path: Path, miner: str) -> None
         for scorer in SCORERS:
             told = f"{scorer} is 0 for every candidate" in result.stderr
             assert told == (scorer in ("bm25", "word-tfidf"))
+        silent = shards.provenance(tmp_path / "lexical.parquet").facts["silent"]
+        assert [line.split()[0] for line in silent] == ["bm25", "word-tfidf"]

@@ -142,6 +142,12 @@ def test_random_neurons_that_are_also_those_they_are_compared_with() -> None:
     assert not list(cautions.of_attributions(table[:2], {}))
 
 
+def test_a_control_that_gives_every_candidate_0() -> None:
+    (row,) = cautions.of_lexical("toy", ["bm25 is 0 for every candidate: no query shares words"])
+    assert row["caution"] == "silent-control" and row["dataset"] == "toy"
+    assert row["sentence"].startswith("bm25 is 0") and not list(cautions.of_lexical("toy", []))
+
+
 def test_who_mined_the_negatives() -> None:
     (row,) = cautions.of_mining({"toy": "bm25"})
     assert row["caution"] == "mined-negatives" and "mined by bm25" in row["sentence"]

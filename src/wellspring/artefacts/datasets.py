@@ -164,6 +164,9 @@ class Qrels(Artefact):
 class Lexical(Artefact):
     """The lexical scores of every sample's candidates: a list a scorer."""
 
+    SILENT = "silent"
+    """The fact that holds a sentence for each scorer that gives every candidate 0."""
+
     template = "datasets/{dataset}/lexical.parquet"
     rule = "lexical"
     Slice = specs.LexicalSpec

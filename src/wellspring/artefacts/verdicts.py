@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from wellspring import specs
 from wellspring.artefacts.attributions import ActivationTexts
 from wellspring.artefacts.base import Artefact, Column, Needed
-from wellspring.artefacts.datasets import Samples
+from wellspring.artefacts.datasets import Lexical, Samples
 from wellspring.artefacts.findings import (
     ENDS,
     Decentralisation,
@@ -123,6 +123,7 @@ class Cautions(Artefact):
             "findings": Findings(self.study),
             "compared": [*published, *attributed],
             "samples": [Samples(dataset) for dataset in config.datasets_used()],
+            "lexical": [Lexical(dataset) for dataset in config.probed_datasets()],
             "activations": attributed_sides(config, ActivationTexts),
         }
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from wellspring import specs
 from wellspring.artefacts.attributions import ActivationTexts
-from wellspring.artefacts.datasets import Samples
+from wellspring.artefacts.datasets import Lexical, Samples
 from wellspring.artefacts.findings import Decentralisation, Findings, Published, Training
 from wellspring.artefacts.scores import QUIET
 from wellspring.artefacts.verdicts import Cautions
@@ -40,6 +40,9 @@ def _rows(results: Path, spec: specs.CautionsSpec) -> Iterator[dict[str, object]
             drawn = Samples.read(samples, columns=["negative_ids"])
             facts["oversampled"] = science.repeating(drawn, negatives)
         yield from science.of_samples(dataset, facts, facts.pop("source"), negatives)
+    for dataset in spec.probed:
+        silent = Lexical.check(Lexical(dataset).at(results)).facts.get(Lexical.SILENT, ())
+        yield from science.of_lexical(dataset, silent)
     yield from science.of_mining(spec.miners)
     findings = Findings.read(Findings(study).at(results))
     yield from science.of_probes(findings, Training.read(Training(study).at(results)))

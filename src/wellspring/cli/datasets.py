@@ -87,13 +87,18 @@ def lexical(job: Job, texts: Path, samples: Path, scores: Path) -> None:
     by_sample = lexical.of_samples(
         Texts.read(texts), Samples.read(samples), spec.scorers, **_lexical(spec)
     )
-    for line in lexical.silent(
-        {name: by_sample[name].explode().to_numpy() for name in spec.scorers}
-    ):
+    silent = lexical.silent({name: by_sample[name].explode().to_numpy() for name in spec.scorers})
+    for line in silent:
         job.tell(line)
     pairs = by_sample[spec.scorers[0]].list.len().sum()
     job.counts({"samples": len(by_sample), "scores": pairs * len(spec.scorers)})
-    provenance = job.provenance("polars", "scikit-learn", "scipy", samples=dict(drawn.identity))
+    provenance = job.provenance(
+        "polars",
+        "scikit-learn",
+        "scipy",
+        facts={Lexical.SILENT: silent},
+        samples=dict(drawn.identity),
+    )
     Lexical.write(scores, by_sample, provenance)
 
 

@@ -102,6 +102,15 @@ def of_samples(dataset: str, facts: Facts, source: Facts, negatives: int) -> Ite
         )
 
 
+def of_lexical(dataset: str, silent: Iterable[str]) -> Iterator[Row]:
+    """Cautions about lexical controls that say nothing.
+
+    silent: a sentence for each scorer that gives every candidate 0.
+    """
+    for sentence in silent:
+        yield _row("silent-control", 0.0, 0.0, sentence, dataset=dataset)
+
+
 def of_mining(miners: Mapping[str, str]) -> Iterator[Row]:
     """Cautions about datasets whose negatives a lexical scorer chose.
 

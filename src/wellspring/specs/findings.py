@@ -109,6 +109,7 @@ class CautionsSpec(Spec):
     study: str
     datasets: list[str]
     """Those that are probed or attributed."""
+    probed: list[str]
     negatives: dict[str, int]
     """Dataset to the number of a sample's negatives that the study uses at most."""
     miners: dict[str, Scorer]
@@ -236,6 +237,7 @@ def cautions(config: Config) -> CautionsSpec:
     return CautionsSpec(
         study=config.study.name,
         datasets=config.datasets_used(),
+        probed=config.probed_datasets(),
         negatives={name: config.negatives_used(name) for name in config.datasets_used()},
         miners={
             name: miner
