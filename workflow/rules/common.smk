@@ -52,6 +52,7 @@ onstart:
     except ClusterError as error:
         raise WorkflowError(str(error)) from None
     artefacts.clear(workflow, replanned())
+    artefacts.expect(workflow, logger.info)
 
 
 onsuccess:
@@ -61,9 +62,12 @@ onsuccess:
     if Path(folder, "figures").is_dir():
         overlays = " ".join(map(str, files[1:]))
         options = f"--configfile {overlays} " if overlays else ""
+        page = Path(folder, "index.html")
         logger.info(
-            f"Figures: {folder}/figures, findings: {folder}/findings. "
-            f"Report: snakemake {options}--report {folder}/report.html"
+            (f"The answer: {page}. " if page.exists() else "")
+            + f"Figures: {folder}/figures, findings: {folder}/findings. "
+            f"Report: snakemake {options}--report {folder}/report.html",
+            extra={"answer": True},
         )
 
 

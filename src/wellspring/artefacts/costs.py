@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -81,6 +81,26 @@ class Costs:
             if alike := self._alike.get(_key(artefact.rule, told, names)):
                 return sum(alike) / len(alike)
         return None
+
+    def left(self, jobs: Sequence[tuple[Artefact, int, float]], cores: int) -> float | None:
+        """Seconds until jobs have ended; None where the cost of most of them is unknown.
+
+        jobs: of each an artefact, its threads, and the seconds for which it has run.
+        """
+        known = [self.seconds(artefact) for artefact, _, _ in jobs]
+        told = [seconds for seconds in known if seconds is not None]
+        if not told or 2 * len(told) < len(known):
+            return None
+        mean = sum(told) / len(told)
+        rest = [
+            max((mean if seconds is None else seconds) - elapsed, 0.0)
+            for seconds, (_, _, elapsed) in zip(known, jobs, strict=True)
+        ]
+        work = sum(
+            seconds * min(threads, cores)
+            for seconds, (_, threads, _) in zip(rest, jobs, strict=True)
+        )
+        return max(work / cores, *rest)
 
 
 def seconds_of(log: Path) -> float | None:
