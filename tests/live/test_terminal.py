@@ -43,7 +43,7 @@ def test_what_jobs_and_this_process_write_is_shown_above_the_line(tmp_path):
     assert status == 0, written
     lines = left_standing(written)
     above = ["a message", "from a job", "from this process", "whole", "at the end"]
-    assert lines == [*above, "stopped", "after all", ""]
+    assert lines == [*above, "stopped", "after all"]
     said = without_codes(written)
     assert "first line" in said and "progress cannot be told: ValueError: no state" in said
     # The line is cut where the terminal ends, and the cursor is shown again.

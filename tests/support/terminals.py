@@ -50,4 +50,6 @@ def left_standing(text: str) -> list[str]:
         elif shown:
             rows[row] = rows[row][:column].ljust(column) + shown + rows[row][column + len(shown) :]
             column += len(shown)
+    while rows and not rows[-1].strip():
+        rows.pop()
     return rows

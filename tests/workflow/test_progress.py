@@ -61,7 +61,7 @@ def test_a_terminal_gets_one_live_line_with_messages_above_it(followed):
     assert "0 of 2 jobs · " in said and "\x1b[2K" in written
     assert re.search(r"0 of 2 jobs .*texts questions", said)
     assert "[1/2]" not in said and "rule texts:" not in said
-    *_, last = left_standing(written.rstrip())
+    *_, last = left_standing(written)
     assert re.match(r"2 of 2 jobs done in \d+ s\. The answer: results/studies/small/index", last)
     assert "rule texts:" in full_log(followed)
 
@@ -76,7 +76,7 @@ def test_a_failure_is_told_in_full_on_a_terminal(followed):
         status, written = on_terminal(followed, TARGET)
     finally:
         path.write_text(whole)
-    lines = left_standing(written.rstrip())
+    lines = left_standing(written)
     said = "\n".join(lines)
     assert status == 1
     for line in (

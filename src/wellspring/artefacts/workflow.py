@@ -74,7 +74,7 @@ def expect(workflow: Any, say: Callable[..., None]) -> None:
     jobs: dict[int, tuple[Artefact, int]] = {}
     for job in workflow.dag.needrun_jobs():
         # Not the job's own threads: asking for them settles its resources before its inputs exist.
-        threads = job.rule.resources.get("_cores", 1)
+        threads = job.rule.resources["_cores"].raw
         for artefact in _named(job.output[:1]):
             jobs[workflow.dag.jobid(job)] = (artefact, threads if isinstance(threads, int) else 1)
     cores = workflow._cores if workflow.local_exec else None

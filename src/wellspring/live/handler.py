@@ -1,8 +1,8 @@
 """A logger plugin of Snakemake that follows a run.
 
-Until a run's jobs are known, and in every mode but a plain run, Snakemake speaks for itself: dry
-runs, reports, graphs, `--quiet` and `--verbose` are as they are without this plugin. Snakemake
-writes its full log to its file all the same.
+Until a run's jobs are known, Snakemake speaks for itself, less what only its full log needs. Dry
+runs, `--quiet` and `--verbose` are as they are without this plugin. Snakemake writes its full log
+to its file all the same.
 """
 
 from __future__ import annotations
@@ -23,8 +23,16 @@ from wellspring import progress
 from wellspring.live.run import Job, Run, words
 from wellspring.live.terminal import Lines, Output, Terminal
 
-CHATTER = ("Select jobs to execute", "Elapsed time:")
+CHATTER = (
+    "Assuming unrestricted shared filesystem usage",
+    "Using shell:",
+    "Conda environments: ignored",
+    "Select jobs to execute",
+    "Elapsed time:",
+)
 """How messages of Snakemake begin that say nothing which is not said otherwise."""
+SILENT = {LogEvent.WORKFLOW_STARTED, LogEvent.RESOURCES_INFO, LogEvent.JOB_STARTED}
+"""Events that stand in the full log alone."""
 EXECUTORS = "snakemake_executor_plugin"
 """In the paths of code that tells of every job that it submits."""
 STYLES = {WARNING: "yellow", ERROR: "red"}
@@ -50,9 +58,11 @@ class LogHandler(LogHandlerBase):
             if self._follower is not None:
                 self._follower.tell(record)
                 return
-            self._as_snakemake(record)
+            plain = self._is_plain_run()
+            if not (plain and _is_chatter(record)):
+                self._as_snakemake(record)
             untold = None
-            if self._begins(record):
+            if plain and _event(record) == LogEvent.RUN_INFO:
                 self._follower = follow(record, self._text, self.common_settings)
         except BrokenPipeError:
             # Nobody reads any more.
@@ -70,10 +80,10 @@ class LogHandler(LogHandlerBase):
                 self._give_up(error, None)
         super().close()
 
-    def _begins(self, record: LogRecord) -> bool:
+    def _is_plain_run(self) -> bool:
         settings = self.common_settings
         apart = settings.dryrun or settings.verbose or settings.debug_dag or settings.quiet
-        return not (apart or self._broken) and _event(record) == LogEvent.RUN_INFO
+        return not (apart or self._broken)
 
     def _text(self, record: LogRecord) -> str:
         """What Snakemake would write."""
@@ -123,25 +133,21 @@ class Follower:
 
     def tell(self, record: LogRecord) -> None:
         """Note what a record says, and show what a person should see of it."""
-        told = {
-            LogEvent.JOB_STARTED: self._nothing,
+        told: dict[LogEvent | None, Callable[[Any], None]] = {
             LogEvent.JOB_INFO: self._begin,
             LogEvent.JOB_FINISHED: self._finish,
             LogEvent.JOB_ERROR: self._fail,
             LogEvent.PROGRESS: self._progress,
             LogEvent.ERROR: self._error,
         }
-        event = _event(record)
-        told.get(event, self._message)(record) if event else self._message(record)
+        tell = told.get(_event(record), self._message)
+        tell(record)
 
     def end(self) -> None:
         """Say how the run has ended."""
         self.output.stop()
         style = "red" if self.run.failed else "bold"
         self.output.say(self.run.ending(self._answer, time.time()), style)
-
-    def _nothing(self, record: LogRecord) -> None:
-        return
 
     def _begin(self, record: Any) -> None:
         log = Path(record.log[0]) if record.log else None
@@ -184,13 +190,14 @@ class Follower:
             self.run.expect(*expected)
         if getattr(record, "answer", False):
             self._answer = text
-        elif text and text != "None" and not _is_chatter(record, text):
+        elif text and text != "None" and not _is_chatter(record):
             self.output.say(text, STYLES.get(record.levelno, ""))
 
 
-def _is_chatter(record: LogRecord, text: str) -> bool:
-    apart = text.startswith(CHATTER) or EXECUTORS in record.pathname
-    return apart and record.levelno <= INFO
+def _is_chatter(record: LogRecord) -> bool:
+    """Whether a record of Snakemake tells nothing that a person has to know."""
+    apart = record.getMessage().startswith(CHATTER) or EXECUTORS in record.pathname
+    return _event(record) in SILENT or (apart and record.levelno <= INFO)
 
 
 def _event(record: LogRecord) -> LogEvent | None:
