@@ -93,6 +93,7 @@ def test_the_estimate_is_what_is_left_over_the_cores():
     run.begin(2, job("passage"))
     assert run.left(START + 10) == (20 + 2 * 80 + 60) / 2
     run.finish(1, START + 20)
+    # It took less than its log says, so nothing is added for a process to start.
     assert run.left(START + 20) == (2 * 70 + 90) / 2
     run.finish(2, START + 80)
     # Nothing is known of what is left.
@@ -125,8 +126,21 @@ def test_jobs_of_this_run_teach_what_the_others_take():
     run.begin(1, job("query"))
     assert run.left(START) is None
     log_of("query", cost(12.4))
-    assert run.finish(1, START + 14) == ("embed minilm pydocs query shard 000", 12.4)
-    assert run.left(START + 14) == 12.4
+    assert run.finish(1, START + 12.4) == ("embed minilm pydocs query shard 000", 12.4)
+    assert run.left(START + 12.4) == pytest.approx(12.4, abs=1e-5)
+
+
+def test_what_it_takes_to_start_a_process_is_learnt():
+    log_of("query", cost(30))
+    log_of("passage", cost(90))
+    run = Run(2, START)
+    run.expect({1: (QUERY, 1), 2: (PASSAGE, 1)}, 1)
+    run.begin(1, job("query"))
+    assert run.left(START) == 30 + 90
+    run.finish(1, START + 34)
+    assert run.left(START + 34) == 90 + 4
+    run.begin(2, job("passage", 34))
+    assert run.left(START + 127.5) == 0.5 and "about" not in run.line(START + 127.5)
 
 
 def test_seconds_are_those_of_the_clock_where_no_log_tells():

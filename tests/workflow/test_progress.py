@@ -97,7 +97,7 @@ def test_other_modes_are_as_without_the_plugin(followed):
     assert studies.jobs_by_rule(dry.stdout) == {"texts": 1, "qrels": 1}
     followed.run(TARGET)
     assert "Nothing to be done" in followed.run(TARGET).stderr
-    assert followed.run("--dag", TARGET).stdout.startswith("digraph snakemake_dag {")
+    assert followed.run("--dag", "dot", TARGET).stdout.startswith("digraph snakemake_dag {")
     followed.run("--unlock")
     quiet = followed.run("--quiet", "all", "--forceall", "--", TARGET)
     assert "texts" not in quiet.stdout + quiet.stderr

@@ -58,14 +58,15 @@ onstart:
 onsuccess:
     runs.end(workflow)
     folder = f"results/studies/{study.study.name}"
-    # Other targets than the whole study leave no figures.
-    if Path(folder, "figures").is_dir():
-        overlays = " ".join(map(str, files[1:]))
-        options = f"--configfile {overlays} " if overlays else ""
-        page = Path(folder, "index.html")
+    page = Path(folder, "index.html")
+    overlays = " ".join(map(str, files[1:]))
+    options = f"--configfile {overlays} " if overlays else ""
+    if page.exists():
+        logger.info(f"The answer: {page}.", extra={"answer": True})
+    elif Path(folder, "figures").is_dir():
+        # Other targets than the whole study leave none.
         logger.info(
-            (f"The answer: {page}. " if page.exists() else "")
-            + f"Figures: {folder}/figures, findings: {folder}/findings. "
+            f"Figures: {folder}/figures, findings: {folder}/findings. "
             f"Report: snakemake {options}--report {folder}/report.html",
             extra={"answer": True},
         )

@@ -50,6 +50,8 @@ class Run:
         self._expected: dict[int, tuple[Artefact, int]] = {}
         self._cores: int | None = None
         self._costs = Costs()
+        self._beyond: list[float] = []
+        """Seconds of jobs beyond those that their logs tell: to start a process takes long."""
         self._estimate: tuple[float, float | None] = (0.0, None)
 
     def expect(self, jobs: Mapping[int, tuple[Artefact, int]], cores: int | None) -> None:
@@ -71,9 +73,13 @@ class Run:
         self._expected.pop(number, None)
         self.done += 1
         seconds = seconds_of(job.log) if job.log else None
-        if job.log and job.log.is_relative_to(RESULTS):
+        if job.log is None or seconds is None:
+            return job.words, now - job.begun
+        if self._cores is not None:
+            self._beyond.append(max(now - job.begun - seconds, 0.0))
+        if job.log.is_relative_to(RESULTS):
             self._costs.add(Path(RESULTS), job.log)
-        return job.words, now - job.begun if seconds is None else seconds
+        return job.words, seconds
 
     def fail(self, number: int, now: float) -> Job:
         """Note that a job has failed."""
@@ -90,11 +96,12 @@ class Run:
         if now - worked_out > PATIENCE:
             remote = self._cores is None
             running = dict(self.running)
+            start = sum(self._beyond) / max(len(self._beyond), 1)
             jobs = [
                 (
                     artefact,
                     1 if remote else threads,
-                    now - running[number].begun if number in running else 0.0,
+                    (now - running[number].begun if number in running else 0.0) - start,
                 )
                 for number, (artefact, threads) in self._expected.items()
             ]
@@ -110,7 +117,7 @@ class Run:
         parts = [f"{self.done} of {self.total} jobs"]
         if self.failed:
             parts.append(f"{len(self.failed)} failed")
-        if left is not None:
+        if left is not None and left >= 1:
             parts.append(f"about {progress.duration(left)} left")
         parts.append(progress.duration(now - self.begun))
         for job in running[:SHOWN]:
