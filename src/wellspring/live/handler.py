@@ -91,11 +91,12 @@ class LogHandler(LogHandlerBase):
         return formatter.format(record)
 
     def _as_snakemake(self, record: LogRecord) -> None:
-        settings = self.common_settings
-        if self._native is None:
+        native, settings = self._native, self.common_settings
+        if native is None:
             stream = sys.stdout if settings.stdout else sys.stderr
-            self._native = ColorizingTextHandler(settings.nocolor, stream, self.formatter)
-        self._native.emit(record)
+            native = ColorizingTextHandler(settings.nocolor, stream, self.formatter)
+            self._native = native
+        native.emit(record)
 
     def _give_up(self, error: Exception, record: LogRecord | None) -> None:
         """A run goes on whatever happens here: from now on Snakemake speaks for itself."""
