@@ -140,6 +140,20 @@ def test_a_failed_job_tells_the_last_line_of_its_log_and_its_path(told):
     ]
 
 
+def test_a_run_that_is_stopped_has_not_failed(told):
+    stops = record(None, "Terminating processes on user request, this might take some time.")
+    incomplete = record(None, "--keep-incomplete mode is set, so", logging.WARNING)
+    final = "WorkflowError:\nAt least one job did not complete successfully."
+    said = told(
+        *(STATS, info(1, LOG), stops, failed(1, LOG), incomplete),
+        record(LogEvent.ERROR, final, logging.ERROR),
+    )
+    assert said.partition("texts 1\n")[2].splitlines() == [
+        "Terminating processes on user request, this might take some time.",
+        "Stopped: 0 of 2 jobs done in 0 s. Run the same command again: what is done is kept.",
+    ]
+
+
 @pytest.mark.parametrize(
     "settings", [{"verbose": True}, {"quiet": {"reason"}}, {"debug_dag": True}, {"dryrun": True}]
 )

@@ -79,7 +79,7 @@ def test_the_line_tells_how_far_run_and_jobs_are():
 
 def test_progress_of_an_earlier_run_is_not_told():
     log_of("query", "1,200 of 4,000 texts, 120.0 texts/s\n", -5)
-    assert job("query").work() == ""
+    assert job("query").progress() == ("", 0.0)
 
 
 def test_the_estimate_is_what_is_left_over_the_cores():
@@ -98,6 +98,17 @@ def test_the_estimate_is_what_is_left_over_the_cores():
     run.finish(2, START + 80)
     # Nothing is known of what is left.
     assert run.left(START + 80) is None and "about" not in run.line(START + 80)
+
+
+def test_a_job_that_takes_longer_than_before_is_judged_by_its_own_progress():
+    log_of("query", cost(30))
+    run = Run(1, START)
+    run.expect({1: (QUERY, 1)}, 1)
+    run.begin(1, job("query"))
+    log_of("query", "1,000 of 4,000 texts, 25.0 texts/s\n", 40)
+    assert run.left(START + 40) == 3000 / 25
+    log_of("query", "0 of 4,000 texts, 0.0 texts/s\n", 50)
+    assert run.left(START + 50) > 3600
 
 
 def test_a_single_job_is_not_shared_among_cores():
@@ -163,6 +174,8 @@ def test_the_ending_says_where_the_answer_is_or_what_failed():
         "Failed: embed minilm pydocs passage shard 000. 1 of 2 jobs done in 10 min. "
         "Mend what is named above and run the same command again: what is done is kept."
     )
+    run.stopped = True
+    assert run.ending("", START + 600).startswith("Stopped: 1 of 2 jobs done in 10 min. Run the")
     # A job that is tried again has not failed.
     run.begin(2, job("passage"))
     run.finish(2, START + 1200)

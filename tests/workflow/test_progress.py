@@ -80,7 +80,6 @@ def test_a_failure_is_told_in_full_on_a_terminal(followed):
     said = "\n".join(lines)
     assert status == 1
     for line in (
-        r"results that are not what the configuration asks for:",
         r"wellspring: questions\.jsonl:5: .*",
         r"Failed: texts questions",
         r" +error: questions\.jsonl:5: .*",

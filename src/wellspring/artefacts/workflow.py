@@ -9,7 +9,7 @@ from pathlib import Path, PurePath
 from typing import Any
 
 from wellspring.artefacts.base import RESULTS, Artefact
-from wellspring.artefacts.costs import Costs
+from wellspring.artefacts.costs import Costs, Waiting
 from wellspring.artefacts.plan import Plan, lines
 from wellspring.artefacts.registry import beside, find
 from wellspring.progress import duration
@@ -78,7 +78,7 @@ def expect(workflow: Any, say: Callable[..., None]) -> None:
         for artefact in _named(job.output[:1]):
             jobs[workflow.dag.jobid(job)] = (artefact, threads if isinstance(threads, int) else 1)
     cores = workflow._cores if workflow.local_exec else None
-    waiting = [(artefact, threads, 0.0) for artefact, threads in jobs.values()]
+    waiting = [Waiting(*job) for job in jobs.values()]
     left = Costs.read(Path(RESULTS)).left(waiting, cores or 1)
     how = {None: "one after another", 1: "on one core"}.get(cores, f"on {cores} cores")
     say(

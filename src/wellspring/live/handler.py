@@ -29,12 +29,19 @@ CHATTER = (
     "Conda environments: ignored",
     "Select jobs to execute",
     "Elapsed time:",
+    # How a run ends is told in its last line.
+    "Shutting down, this might take some time",
+    "Exiting because a job execution failed",
+    "--keep-incomplete mode is set",
+    "WorkflowError:\nAt least one job did not complete successfully",
 )
 """How messages of Snakemake begin that say nothing which is not said otherwise."""
 SILENT = {LogEvent.WORKFLOW_STARTED, LogEvent.RESOURCES_INFO, LogEvent.JOB_STARTED}
 """Events that stand in the full log alone."""
 EXECUTORS = "snakemake_executor_plugin"
 """In the paths of code that tells of every job that it submits."""
+STOPS = "Terminating processes on user request"
+"""How the message begins that follows Ctrl-C."""
 STYLES = {WARNING: "yellow", ERROR: "red"}
 
 
@@ -163,6 +170,8 @@ class Follower:
 
     def _fail(self, record: Any) -> None:
         job = self.run.fail(record.jobid, record.created)
+        if self.run.stopped:
+            return
         if self._logs:
             self._message(record)
             return
@@ -189,6 +198,7 @@ class Follower:
         text = self._text(record)
         if expected := getattr(record, "expected", None):
             self.run.expect(*expected)
+        self.run.stopped |= text.startswith(STOPS)
         if getattr(record, "answer", False):
             self._answer = text
         elif text and text != "None" and not _is_chatter(record):
@@ -197,8 +207,8 @@ class Follower:
 
 def _is_chatter(record: LogRecord) -> bool:
     """Whether a record of Snakemake tells nothing that a person has to know."""
-    apart = record.getMessage().startswith(CHATTER) or EXECUTORS in record.pathname
-    return _event(record) in SILENT or (apart and record.levelno <= INFO)
+    submits = EXECUTORS in record.pathname and record.levelno <= INFO
+    return _event(record) in SILENT or submits or record.getMessage().startswith(CHATTER)
 
 
 def _event(record: LogRecord) -> LogEvent | None:

@@ -9,13 +9,13 @@ from pathlib import Path
 
 from wellspring import progress
 from wellspring.artefacts import RESULTS, Artefact
-from wellspring.artefacts.costs import Costs, seconds_of
+from wellspring.artefacts.costs import Costs, Waiting, seconds_of
 
 SHOWN = 2
 """Running jobs that the line names, before it counts them only."""
 NUMBERED = re.compile(r"\b(layer|passages|shard)-(?=\d)")
-WORK = re.compile(r"[\d,]+ of [\d,]+ [^,]+")
-"""What a step's progress begins with."""
+WORK = re.compile(r"(?P<work>(?P<done>[\d,]+) of (?P<all>[\d,]+) [^,]+), (?P<rate>[\d,.]+) ")
+"""A step's progress in its log."""
 PATIENCE = 2.0
 """Seconds for which an estimate holds."""
 
@@ -28,15 +28,21 @@ class Job:
     log: Path | None
     begun: float
 
-    def work(self) -> str:
-        """How far it is by its own log; empty where that does not tell, or was not begun yet."""
+    def progress(self) -> tuple[str, float]:
+        """How far it is by its own log, and the seconds that are left at its rate; empty and 0
+        where the log does not tell, or was not begun yet."""
         try:
             if self.log is None or self.log.stat().st_mtime < self.begun:
-                return ""
+                return "", 0.0
         except OSError:
-            return ""
+            return "", 0.0
         match = WORK.match(progress.last_line(self.log))
-        return match[0] if match else ""
+        if match is None:
+            return "", 0.0
+        done, total, rate = (
+            float(match[name].replace(",", "")) for name in ("done", "all", "rate")
+        )
+        return match["work"], (total - done) / max(rate, 0.05)
 
 
 class Run:
@@ -47,6 +53,8 @@ class Run:
         self.done = 0
         self.running: dict[int, Job] = {}
         self.failed: dict[int, Job] = {}
+        self.stopped = False
+        """Whether the user has stopped it."""
         self._expected: dict[int, tuple[Artefact, int]] = {}
         self._cores: int | None = None
         self._costs = Costs()
@@ -97,14 +105,11 @@ class Run:
             remote = self._cores is None
             running = dict(self.running)
             start = sum(self._beyond) / max(len(self._beyond), 1)
-            jobs = [
-                (
-                    artefact,
-                    1 if remote else threads,
-                    (now - running[number].begun if number in running else 0.0) - start,
-                )
-                for number, (artefact, threads) in self._expected.items()
-            ]
+            jobs = []
+            for number, (artefact, threads) in list(self._expected.items()):
+                job, threads = running.get(number), 1 if remote else threads
+                elapsed, least = (now - job.begun, job.progress()[1]) if job else (0.0, 0.0)
+                jobs.append(Waiting(artefact, threads, elapsed - start, least))
             cores = self._cores or max(len(running), 1)
             left = self._costs.left(jobs, cores)
             self._estimate = (now, left)
@@ -121,7 +126,7 @@ class Run:
             parts.append(f"about {progress.duration(left)} left")
         parts.append(progress.duration(now - self.begun))
         for job in running[:SHOWN]:
-            work = job.work()
+            work, _ = job.progress()
             parts.append(f"{job.words}: {work}" if work else job.words)
         if len(running) > SHOWN:
             parts.append(f"and {len(running) - SHOWN} more")
@@ -130,7 +135,7 @@ class Run:
     def ending(self, answer: str, now: float) -> str:
         """How it ended, in one line; answer: where the results are."""
         far = f"{self.done} of {self.total} jobs done in {progress.duration(now - self.begun)}."
-        if self.failed:
+        if self.failed and not self.stopped:
             names = [job.words for job in self.failed.values()]
             more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
             return (

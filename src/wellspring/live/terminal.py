@@ -72,11 +72,12 @@ class Terminal:
             redirect_stdout=False,
             redirect_stderr=False,
         )
-        self._pipe.open()
+        # The first line stands there before any message could be written over it.
+        self._live.start(refresh=True)
         try:
-            self._live.start()
+            self._pipe.open()
         except BaseException:
-            self._pipe.close()
+            self._live.stop()
             raise
 
     def _render(self) -> Text:
