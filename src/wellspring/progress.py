@@ -16,6 +16,9 @@ INTERVAL = 10.0
 TERMINAL = 30.0
 """Seconds between two lines on the terminal of a step that writes to a log."""
 
+TAIL = 4096
+"""Bytes at the end of a log that are read for its last line."""
+
 
 class Progress:
     """Counts units of work done out of a total; `advance` is cheap enough for every batch.
@@ -41,7 +44,7 @@ class Progress:
         if self.terminal and now - self._shown >= TERMINAL and self.done < self.total:
             self._shown = now
             left = (now - self.started) * (self.total - self.done) / max(self.done, 1)
-            line = f"{_label(self.stream)}: {self._line()}, about {_duration(left)} left\n"
+            line = f"{label(Path(self.stream.name))}: {self._line()}, about {duration(left)} left\n"
             self.terminal.write(line)
             self.terminal.flush()
 
@@ -56,14 +59,14 @@ class Progress:
         return f"{self.done:,} of {self.total:,} {self.unit}, {rate}"
 
 
-def _label(log: TextIO) -> str:
+def label(log: Path) -> str:
     """The job that a log is of: its path below the folder of all logs, without the suffix."""
-    path = Path(str(log.name)).with_suffix("")
-    parts = path.parts
+    parts = log.with_suffix("").parts
     return "/".join(parts[parts.index("logs") + 1 :] if "logs" in parts else parts[-1:])
 
 
-def _duration(seconds: float) -> str:
+def duration(seconds: float) -> str:
+    """Seconds in the unit that a person would choose."""
     if seconds < 90:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
@@ -120,6 +123,17 @@ def peak_memory() -> float:
     except (OSError, IndexError):
         scale = 1 << 20 if sys.platform == "darwin" else 1 << 10
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / scale
+
+
+def last_line(log: Path) -> str:
+    """The last whole line of a log, however long the log is; empty where there is none."""
+    try:
+        with log.open("rb") as stream:
+            stream.seek(max(stream.seek(0, 2) - TAIL, 0))
+            tail = stream.read().decode(errors="replace")
+    except OSError:
+        return ""
+    return "".join(tail.rpartition("\n")[0].rstrip().splitlines()[-1:])
 
 
 def cost(started: float, device: str, **more: float) -> str:

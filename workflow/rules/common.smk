@@ -52,18 +52,23 @@ onstart:
     except ClusterError as error:
         raise WorkflowError(str(error)) from None
     artefacts.clear(workflow, replanned())
+    artefacts.expect(workflow, logger.info)
 
 
 onsuccess:
     runs.end(workflow)
     folder = f"results/studies/{study.study.name}"
-    # Other targets than the whole study leave no figures.
-    if Path(folder, "figures").is_dir():
-        overlays = " ".join(map(str, files[1:]))
-        options = f"--configfile {overlays} " if overlays else ""
+    page = Path(folder, "index.html")
+    overlays = " ".join(map(str, files[1:]))
+    options = f"--configfile {overlays} " if overlays else ""
+    if page.exists():
+        logger.info(f"The answer: {page}.", extra={"answer": True})
+    elif Path(folder, "figures").is_dir():
+        # Other targets than the whole study leave none.
         logger.info(
             f"Figures: {folder}/figures, findings: {folder}/findings. "
-            f"Report: snakemake {options}--report {folder}/report.html"
+            f"Report: snakemake {options}--report {folder}/report.html",
+            extra={"answer": True},
         )
 
 
