@@ -27,6 +27,7 @@ LEAVES = frozenset(
         "downloads",
         "errors",
         "fingerprint",
+        "inspection",
         "packages",
         "progress",
         "shards",
@@ -34,7 +35,8 @@ LEAVES = frozenset(
         "specs",
     }
 )
-"""Plumbing that moves numbers and never makes them: outside every fingerprint."""
+"""Plumbing that moves numbers, and what only shows them: no result depends on either, so they stand
+outside every fingerprint."""
 
 
 @cache

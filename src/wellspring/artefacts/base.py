@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from wellspring.artefacts.sources import Digests
     from wellspring.config import Config
+    from wellspring.inspection import Section
     from wellspring.shards import Provenance
 
 RESULTS = "results"
@@ -164,6 +165,12 @@ class Artefact:
     def at(self, results: Path) -> Path:
         """The path where results lie elsewhere."""
         return results / self.template.format(**vars(self))
+
+    def sections(self, results: Path) -> Iterable[Section]:
+        """What `wellspring inspect` shows of its content; results: where all results lie."""
+        from wellspring.artefacts import looking
+
+        return looking.content(self.at(results))
 
     @classmethod
     def check(cls, path: Path, spec: Spec | str | None = None, **expected: Any) -> Provenance:

@@ -12,6 +12,8 @@ from wellspring.shards import KEY, difference
 
 __all__ = ["Stored", "agrees", "difference", "read"]
 
+PARTS = ("identity", "circumstances", "facts", "key")
+
 
 @dataclass(frozen=True)
 class Stored:
@@ -59,3 +61,9 @@ def _content(path: Path) -> Mapping[str, Any]:
         return json.loads(pq.read_metadata(path).metadata[KEY])
     except (pa.ArrowException, TypeError) as error:
         raise ValueError(str(error)) from None
+
+
+def content(path: Path) -> dict[str, Any]:
+    """The parts of what a file says by name; the file is one that `read` can read."""
+    told = _content(path)
+    return {part: told[part] for part in PARTS if part in told}
