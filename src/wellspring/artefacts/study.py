@@ -166,9 +166,7 @@ class Study:
             signed: with signs, not absolute.
         """
         if layer is None and text is None:
-            raise WellspringError(
-                "scores: name a layer or a text: all scores may not fit in memory"
-            )
+            raise WellspringError("scores: name a layer or a text: all scores may fill the memory")
         where = {"attribution": attribution, "encoder": encoder, "dataset": dataset, "side": side}
         found = self._trusted(
             AttributionShard, where if layer is None else {**where, "layer": layer}
@@ -273,7 +271,7 @@ class Study:
         return Texts.check(path).identity["texts"] if path.exists() else {}
 
     def _held(self) -> Iterator[tuple[str, str, int]]:
-        """Kind, number of files and the names that stand in their paths, of kinds that are there."""
+        """Of each kind that is there: its name, what its paths name, and the number of files."""
         for kind in kinds():
             if found := self._existing(kind):
                 told = "; ".join(

@@ -34,7 +34,7 @@ def norms(block: np.ndarray) -> np.ndarray:
 
 
 def spread(lengths: np.ndarray, sample: np.ndarray) -> Spread:
-    """lengths: [N], the norms of all vectors that were read; sample: [n, H], some of the vectors."""
+    """lengths: [N], norms of all vectors that were read; sample: [n, H], some of the vectors."""
     finite = lengths[np.isfinite(lengths)]
     ends = (finite.mean(dtype=np.float64), finite.min(), finite.max()) if len(finite) else ()
     mean, low, high = map(float, ends or [np.nan] * 3)
