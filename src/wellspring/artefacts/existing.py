@@ -126,7 +126,7 @@ def trusted(results: Path, artefact: Artefact, plan: Plan | None = None) -> prov
     elif not path.exists():
         raise StaleArtefact(f"{path}: does not exist; {mend}")
     stored = provenance.read(path)
-    if stored is None:
+    if stored is None or stored.identity.get("step") != artefact.step:
         raise StaleArtefact(
             f"{path}: does not say how it was made, or cannot be read, so it was not made here; "
             f"{mend}"

@@ -60,7 +60,8 @@ class Differences:
             cosines = vectors.cosines(own, other)
             lowest = float(cosines.min())
             column.cosine_sum += float(cosines.sum())
-            column.cosine_min = min(lowest, column.cosine_min or lowest)
+            if column.cosine_min is None or lowest < column.cosine_min:
+                column.cosine_min = lowest
         elif isinstance(own, pl.Series) and isinstance(other, pl.Series):
             if own.dtype.is_numeric():
                 numbers = (each.cast(pl.Float64).fill_null(np.nan) for each in (own, other))
