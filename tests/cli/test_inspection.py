@@ -80,7 +80,7 @@ def test_of_a_large_shard_a_sample_is_shown_that_depends_on_the_ids_alone(result
     assert len(ids) == 4 and [row["text_id"] for row in whole["neighbours"]["rows"]] == ids
     monkeypatch.setattr(looking, "BYTES", 1)
     part = facts(path)
-    note = "a sample of 10 of 40 texts, drawn from 1 row groups"
+    note = "a sample of 10 of 40 texts, drawn from 1 row group"
     assert part["layers"]["note"].startswith(note)
     assert part["layers"] == facts(path)["layers"]
 

@@ -129,13 +129,15 @@ def test_columns_are_summarised_without_what_is_no_value():
             "x": [1.0, None, math.nan, 4.0],
             "n": [1, 2, 3, None],
             "word": ["b", "a", None, "a"],
+            "once": ["a", "b", None, None],
             "list": [[1], [2], [3], [4]],
         }
     )
     x, n = tables.numbers(table)
     assert x == {"column": "x", "nulls": 1, "nan": 1, "min": 1.0, "median": 2.5, "max": 4.0}
     assert n == {"column": "n", "nulls": 1, "nan": 0, "min": 1, "median": 2.0, "max": 3}
-    (word,) = tables.words(table)
+    word, once = tables.words(table)
+    assert once["most_frequent"] is None and once["times"] == 1
     assert word == {
         "column": "word",
         "nulls": 1,

@@ -11,7 +11,7 @@ from wellspring.artefacts import existing, provenance, reference
 from wellspring.artefacts.base import Artefact
 from wellspring.artefacts.looking import leaves
 from wellspring.inspection import Section
-from wellspring.inspection.sections import shortened
+from wellspring.inspection.sections import counted, shortened
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -58,14 +58,15 @@ class Inspection:
         """All of it but what stands in the headline, for a person."""
         if self.columns:
             yield Section("columns", "Columns", self.columns)
+        yield from self.sections
+        # The identity, which is long, comes last.
+        said = {name: self.said[name] for name in reversed(provenance.PARTS) if name in self.said}
         values = [
-            {"name": row["name"], "value": shortened(str(row["value"]))}
-            for row in leaves(self.said)
+            {"name": row["name"], "value": shortened(str(row["value"]))} for row in leaves(said)
         ]
         more = len(values) - VALUES
-        note = f"and {more} more values, which --json shows" if more > 0 else ""
+        note = f"{counted(more, 'more value')}: --json shows all" if more > 0 else ""
         yield Section("provenance", "Provenance", values[:VALUES], note)
-        yield from self.sections
 
 
 def inspect(results: Path, artefact: Artefact, plan: Plan | None = None) -> Inspection:

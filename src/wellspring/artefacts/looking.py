@@ -14,11 +14,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from wellspring import shards
+from wellspring.artefacts import provenance
 from wellspring.artefacts.datasets import Samples, Texts
 from wellspring.errors import StaleArtefact
 from wellspring.findings.similarity import chosen
 from wellspring.inspection import Section, neurons, outcomes, tables, vectors
-from wellspring.inspection.sections import shortened
+from wellspring.inspection.sections import counted, shortened
 from wellspring.randomness import shuffled
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
 
 ROWS = 1000
 """Rows of a sample: texts among which neighbours are looked for."""
-BYTES = 256 << 20
+BYTES = 192 << 20
 """Bytes of a file that are read; of a larger one some row groups stand for all."""
 HEAD = 5
 """Rows, texts, samples or neurons that are shown."""
@@ -67,7 +68,8 @@ class Groups:
         count = self.rows if sampled is None else sampled
         if count == self.of:
             return f"all {self.of:,} {noun}"
-        where = "" if self.rows == self.of else f", drawn from {len(self.numbers)} row groups"
+        groups = counted(len(self.numbers), "row group")
+        where = "" if self.rows == self.of else f", drawn from {groups}"
         return f"a sample of {count:,} of {self.of:,} {noun}{where}"
 
 
@@ -77,7 +79,7 @@ def content(path: Path) -> Iterator[Section]:
         yield from _table(path)
     elif path.suffix == ".json":
         told = json.loads(path.read_text(encoding="utf-8"))
-        own = {k: v for k, v in told.items() if k not in ("identity", "circumstances", "facts")}
+        own = {k: v for k, v in told.items() if k not in provenance.PARTS}
         yield Section("content", "Content", list(leaves(own)))
     else:
         from PIL import Image

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,6 +24,10 @@ LISTED = 40
 """Files that are listed, before they are counted only."""
 WIDTH = 200
 """Characters of a line where the output is no terminal."""
+WIDE = 10
+"""Columns that fit beside each other."""
+SIDE_BY_SIDE = 2
+"""Rows that are shown of a wider table."""
 UNITS = ("bytes", "kB", "MB", "GB", "TB")
 
 
@@ -103,6 +107,7 @@ def _fitting(results: Path, name: str, wildcards: Sequence[str]) -> list[Artefac
 
 def _show(results: Path, artefact: Artefact, plan: Plan | None, as_json: bool) -> None:
     from wellspring.artefacts import inspecting
+    from wellspring.inspection.sections import counted
 
     seen = inspecting.inspect(results, artefact, plan)
     if as_json:
@@ -110,7 +115,9 @@ def _show(results: Path, artefact: Artefact, plan: Plan | None, as_json: bool) -
         return
     click.echo(f"{seen.path}: {existing.name_of(type(artefact))}")
     click.echo(reference.summary(type(artefact)))
-    shape = "" if seen.rows is None else f"{seen.rows:,} rows in {seen.row_groups} row groups, "
+    shape = ""
+    if seen.rows is not None and seen.row_groups is not None:
+        shape = f"{counted(seen.rows, 'row')} in {counted(seen.row_groups, 'row group')}, "
     click.echo(f"{shape}{_bytes(seen.size)}, made by the rule {artefact.rule}")
     _print(seen.shown())
 
@@ -195,14 +202,28 @@ def _print(sections: Iterable[Section]) -> None:
         if not section.rows:
             continue
         table = Table(box=box.SIMPLE_HEAD if terminal else None, pad_edge=False)
-        for name, value in section.rows[0].items():
+        rows = _upright(section.rows)
+        told = [name for name in rows[0] if any(row[name] != "" for row in rows)]
+        for name in told:
+            value = rows[0][name]
             number = isinstance(value, (int, float)) and not isinstance(value, bool)
             table.add_column(
                 name.replace("_", " "), justify="right" if number else "left", overflow="fold"
             )
-        for row in section.rows:
-            table.add_row(*map(_cell, row.values()))
+        for row in rows:
+            table.add_row(*(_cell(row[name]) for name in told))
         console.print(table)
+
+
+def _upright(rows: Sequence[Mapping[str, object]]) -> Sequence[Mapping[str, object]]:
+    """The rows; of a wide table the first ones side by side, a line a column."""
+    if len(rows[0]) <= WIDE:
+        return rows
+    first = rows[:SIDE_BY_SIDE]
+    return [
+        {"column": name, **{f"row {n}": _cell(row[name]) for n, row in enumerate(first, 1)}}
+        for name in rows[0]
+    ]
 
 
 def _cell(value: object) -> str:

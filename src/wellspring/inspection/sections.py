@@ -22,6 +22,11 @@ class Section:
     """How much of the file stands behind it, and what a heading leaves open."""
 
 
+def counted(number: int, noun: str) -> str:
+    """How many of something."""
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+
+
 def shortened(text: str | None) -> str:
     """The beginning of a text in one line; nothing where the text is not at hand."""
     line = " ".join((text or "").split())

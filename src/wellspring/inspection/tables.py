@@ -26,16 +26,17 @@ def numbers(table: pl.DataFrame) -> Iterator[dict[str, object]]:
 
 def words(table: pl.DataFrame) -> Iterator[dict[str, object]]:
     """Of each column of text or truth values: nulls, distinct values, the most frequent of them
-    (the first of equals in order) and how often it stands."""
+    (the first of equals in order; None where all stand once) and how often it stands."""
     for column in table:
         if column.dtype in (pl.String, pl.Boolean):
             values = column.drop_nulls()
             counts = values.value_counts(sort=False)
             first = counts.sort(["count", column.name], descending=[True, False]).head(1)
+            times = first["count"].sum()
             yield {
                 "column": column.name,
                 "nulls": column.null_count(),
                 "distinct": counts.height,
-                "most_frequent": first[column.name][0] if first.height else None,
-                "times": first["count"][0] if first.height else 0,
+                "most_frequent": first[column.name][0] if times > 1 else None,
+                "times": times,
             }
