@@ -78,6 +78,8 @@ def test_a_path_says_what_lies_there(results, monkeypatch):
     monkeypatch.chdir(results / "embeddings")
     path = FIRST.at(results).relative_to(results / "embeddings")
     assert existing.located(path) == (results, FIRST)
+    with pytest.raises(WellspringError, match="is not finished: a job writes it"):
+        existing.located(results / ".shard-000.parquet.host-1-0.part")
     for name in ("notes.txt", "embeddings/tiny/x.parquet", "embeddings"):
         with pytest.raises(WellspringError, match="is not filed as a result is"):
             existing.located(results / name)

@@ -13,6 +13,7 @@ from pathlib import Path, PurePath
 from string import Formatter
 from typing import TYPE_CHECKING, Any
 
+from wellspring import atomic
 from wellspring.artefacts import provenance
 from wellspring.artefacts.base import RESULTS, WILDCARDS, Artefact
 from wellspring.artefacts.registry import beside, find, kinds, kinds_of
@@ -89,6 +90,10 @@ def located(path: Path) -> tuple[Path, Artefact]:
 
     Raises WellspringError where the path is none of a result.
     """
+    if atomic.PART.fullmatch(path.name):
+        raise WellspringError(
+            f"{path}: is not finished: a job writes it and then gives it its name, or was killed"
+        )
     whole = path if path.is_absolute() else Path.cwd() / path
     # CSV and PDF lie beside the file that says what it is.
     for suffix in (whole.suffix, ".parquet", ".png"):

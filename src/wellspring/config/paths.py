@@ -72,8 +72,13 @@ def load(files: Iterable[Path]) -> Config:
 
     Raises ConfigError where a file cannot be read or the whole cannot be used.
     """
+    return parse(anchored(files))
+
+
+def anchored(files: Iterable[Path]) -> Any:
+    """The configuration of files as `anchor` gives it, before anything is checked."""
     files = list(files)
-    return parse(anchor(_merged(map(read, files)), files))
+    return anchor(_merged(map(read, files)), files)
 
 
 Layers = list[tuple[Path, Mapping[str, Any]]]
