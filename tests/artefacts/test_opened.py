@@ -121,11 +121,11 @@ def test_what_is_not_there_is_one_line(study, ask, message):
 
 def test_a_study_that_is_not_there_is_one_line(results, tmp_path):
     assert wellspring.open(results).name == "small"
-    with pytest.raises(WellspringError, match="no study 'other'; there are: small"):
+    with pytest.raises(WellspringError, match="holds no study 'other'; there are: small"):
         wellspring.open(results, "other")
     with pytest.raises(WellspringError, match="is no folder"):
         wellspring.open(tmp_path / "nowhere")
-    with pytest.raises(WellspringError, match="no study; there are: none: start snakemake first"):
+    with pytest.raises(WellspringError, match="holds no study; start snakemake first"):
         wellspring.open(tmp_path)
 
 

@@ -16,7 +16,7 @@ from wellspring import shards
 from wellspring.artefacts import existing, kinds, looking
 from wellspring.artefacts.attributions import AttributionShard
 from wellspring.artefacts.embeddings import EmbeddingShard
-from wellspring.artefacts.probes import ProbeOutcomes
+from wellspring.artefacts.probes import ProbeMetrics, ProbeOutcomes
 from wellspring.cli import cli
 from wellspring.errors import StaleArtefact, WellspringError
 from wellspring.inspection import vectors
@@ -100,6 +100,8 @@ def test_a_probe_file_is_shown_with_its_hardest_samples(results):
 def test_other_files_of_a_probe_job_are_tables(results):
     found = facts("probe-metrics", "tiny", "toy", 2, 3, "--results", results)
     assert found["head"] == {"note": "there are none", "rows": []}
+    columns = [row["column"] for row in found["columns"]]
+    assert columns == list(ProbeMetrics.columns)
 
 
 def test_an_attribution_file_is_shown_with_the_texts_that_light_its_neurons(results):
@@ -228,6 +230,7 @@ def test_texts_that_have_changed_since_make_a_shard_stale(results):
         (["embeddings", "big"], "no embedding-shard with encoder big; there are: tiny"),
         (["texts", "toy", "query"], "toy query: texts has only these wildcards: dataset"),
         (["embeddings", "tiny", "--with", "x"], "--with compares one file, and 2 fit"),
+        (["datasets", "other"], "no texts with dataset other; there are: toy"),
         (["qrels", "toy"], "holds no qrels; the rule qrels makes it"),
     ],
 )

@@ -245,10 +245,16 @@ class Artefact:
     @classmethod
     def column(cls, name: str) -> Column | None:
         """The column of a name, if the class names one."""
-        for pattern, column in cls.columns.items():
+        named = cls.named(name)
+        return None if named is None else cls.columns[named]
+
+    @classmethod
+    def named(cls, name: str) -> str | None:
+        """How the class names a column: with a placeholder, as {layer}, or as it is."""
+        for pattern in cls.columns:
             parts = (re.escape(part) for part in re.split(r"{\w+}", pattern))
             if re.fullmatch(".+".join(parts), name):
-                return column
+                return pattern
         return None
 
     @classmethod

@@ -17,6 +17,7 @@ from wellspring import atomic
 from wellspring.artefacts import provenance
 from wellspring.artefacts.base import RESULTS, WILDCARDS, Artefact
 from wellspring.artefacts.registry import beside, find, kinds, kinds_of
+from wellspring.artefacts.sources import CACHE, Digests
 from wellspring.errors import StaleArtefact, WellspringError
 
 if TYPE_CHECKING:
@@ -149,6 +150,19 @@ def trusted(results: Path, artefact: Artefact, plan: Plan | None = None) -> prov
     if plan is not None and stored.key != plan.key(artefact):
         raise StaleArtefact(f"{path}: {_reason(artefact, stored, plan)}; {mend}")
     return stored
+
+
+def asked(results: Path, files: Sequence[Path]) -> Plan:
+    """What configuration files, config.yaml first, ask for of a folder of results.
+
+    Raises ConfigError where they cannot be used.
+    """
+    from wellspring import config as configuration
+    from wellspring.artefacts.plan import Plan
+
+    plan = Plan(configuration.load(files))
+    plan.digests = Digests(results / CACHE.name)
+    return plan
 
 
 def _reason(artefact: Artefact, stored: provenance.Stored, plan: Plan) -> str:

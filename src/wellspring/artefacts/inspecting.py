@@ -92,12 +92,10 @@ def inspect(results: Path, artefact: Artefact, plan: Plan | None = None) -> Insp
 def _columns(kind: type[Artefact], schema: pa.Schema) -> Iterator[dict[str, object]]:
     """A row for each column that the class names; those that a placeholder stands for together,
     where they have one type."""
-    groups: dict[tuple[int, str], list[str]] = {}
-    known = list(kind.columns.values())
+    groups: dict[tuple[str, str], list[str]] = {}
     for field in schema:
-        column = kind.column(field.name)
-        number = known.index(column) if column in known and column.meaning else len(groups)
-        groups.setdefault((number, str(field.type)), []).append(field.name)
+        named = kind.named(field.name) or field.name
+        groups.setdefault((named, str(field.type)), []).append(field.name)
     for (_, stored), names in groups.items():
         column = kind.column(names[0])
         yield {

@@ -107,7 +107,7 @@ def _table(path: Path) -> Iterator[Section]:
         table = _frame(file.read_row_groups(list(groups.numbers)))
     first = table.head(HEAD).iter_rows(named=True)
     shown = [{name: _cell(value) for name, value in row.items()} for row in first]
-    yield Section("head", "First rows", shown, f"{len(shown)} of {groups.of:,} rows")
+    yield Section("head", "First rows", shown, f"of {groups.of:,}")
     for name, title, rows in (
         ("numbers", "Columns of numbers", list(tables.numbers(table))),
         ("words", "Columns of words", list(tables.words(table))),

@@ -312,21 +312,17 @@ def opened(results: Path, name: str | None, config: Sequence[Path]) -> Study:
         raise WellspringError(f"{results}: is no folder: name the results folder of a checkout")
     plan = None
     if config:
-        from wellspring import config as configuration
-        from wellspring.artefacts.plan import Plan
-        from wellspring.artefacts.sources import Digests
-
-        plan = Plan(configuration.load(config))
-        plan.digests = Digests(results / ".digests.json")
-        asked = plan.config.study.name
-        if name not in (None, asked):
-            raise WellspringError(f"{config[-1]}: is of the study {asked!r}, not of {name!r}")
-        name = asked
+        plan = existing.asked(results, config)
+        own = plan.config.study.name
+        if name not in (None, own):
+            raise WellspringError(f"{config[-1]}: is of the study {own!r}, not of {name!r}")
+        name = own
     there = sorted(path.name for path in (results / "studies").glob("*") if path.is_dir())
     if name is None and len(there) == 1:
-        return Study(results, there[0], plan)
-    if name not in there:
-        asked = f"no study {name!r}" if name else "several studies: name one"
-        named = ", ".join(there) or "none: start snakemake first"
-        raise WellspringError(f"{results}: {asked if there else 'no study'}; there are: {named}")
+        name = there[0]
+    # What a configuration names may still be at work, and have no tables yet.
+    if name is None or (plan is None and name not in there):
+        lack = f"holds no study {name!r}" if name else "holds several studies: name one"
+        named = f"; there are: {', '.join(there)}" if there else "; start snakemake first"
+        raise WellspringError(f"{results}: {lack if there else 'holds no study'}{named}")
     return Study(results, name, plan)

@@ -64,7 +64,7 @@ def inspect(
         fit: Sequence[Artefact] = [artefact]
     else:
         fit = _fitting(results, target, wildcards)
-    plan = _plan(results, files)
+    plan = existing.asked(results, files) if files else None
     if other is not None:
         if len(fit) > 1:
             raise WellspringError(f"--with compares one file, and {len(fit)} fit: name one of them")
@@ -73,18 +73,6 @@ def inspect(
         _show(results, fit[0], plan, as_json)
     else:
         _list(results, fit, plan, as_json)
-
-
-def _plan(results: Path, files: Sequence[Path]) -> Plan | None:
-    from wellspring import config as configuration
-    from wellspring.artefacts import Plan
-    from wellspring.artefacts.sources import Digests
-
-    if not files:
-        return None
-    plan = Plan(configuration.load(files))
-    plan.digests = Digests(results / ".digests.json")
-    return plan
 
 
 def _fitting(results: Path, name: str, wildcards: Sequence[str]) -> list[Artefact]:
@@ -99,7 +87,8 @@ def _fitting(results: Path, name: str, wildcards: Sequence[str]) -> list[Artefac
         given = {f.name: value for f, value in zip(fields(kind), wildcards, strict=False)}
         fit += existing.existing(results, kind, **given)
     if not fit:
-        kind = able[0]
+        # Of a folder of several kinds one that lies there, whose names can be told.
+        kind = next((each for each in able if existing.existing(results, each)), able[0])
         given = {f.name: value for f, value in zip(fields(kind), wildcards, strict=False)}
         fit = existing.fitting(results, kind, **given)
     return fit
