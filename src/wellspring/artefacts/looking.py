@@ -81,7 +81,7 @@ def content(path: Path) -> Iterator[Section]:
         told = json.loads(path.read_text(encoding="utf-8"))
         own = {k: v for k, v in told.items() if k not in provenance.PARTS}
         yield Section("content", "Content", list(leaves(own)))
-    else:
+    elif path.suffix == ".png":
         from PIL import Image
 
         with Image.open(path) as image:

@@ -12,8 +12,6 @@ from wellspring.shards import KEY, difference
 
 __all__ = ["Stored", "agrees", "difference", "read"]
 
-PARTS = ("identity", "circumstances", "facts", "key")
-
 
 @dataclass(frozen=True)
 class Stored:
@@ -61,6 +59,10 @@ def _content(path: Path) -> Mapping[str, Any]:
         return json.loads(pq.read_metadata(path).metadata[KEY])
     except (pa.ArrowException, TypeError) as error:
         raise ValueError(str(error)) from None
+
+
+PARTS = ("identity", "circumstances", "facts", "key")
+"""Of what a file says."""
 
 
 def content(path: Path) -> dict[str, Any]:
