@@ -48,10 +48,10 @@ def test_scores_are_those_that_were_stored(study):
             assert own["neuron"].to_list() == list(range(width))
             np.testing.assert_allclose(own["score"], 3 * planted.shares(layer, name)[2])
     signed = study.scores("norm", "tiny", "toy", "query", layer=1, signed=True)
-    # The quiet text is quiet in layer 2 alone, which is not read.
-    assert signed["text_id"].n_unique() == 6
-    whole = study.scores("norm", "tiny", "toy", "query", layer=2)
-    assert whole["text_id"].unique(maintain_order=True).to_list() == planted.ids("query")[:5]
+    # The last text is quiet in layer 2, and is left out in all.
+    assert signed["text_id"].unique(maintain_order=True).to_list() == planted.ids("query")[:5]
+    assert signed.height == 5 * sum(planted.NEURONS.values())
+    assert signed.schema["score"] == pl.Float32 and signed.schema["neuron"] == pl.Int64
     first = signed.filter(text_id="q0", sublayer="output")["score"]
     np.testing.assert_allclose(first, -planted.shares(1, "output")[0])
 
@@ -106,7 +106,11 @@ def test_it_says_what_it_holds(study):
         (lambda s: s.table("embeddings"), "embedding-shard holds vectors: name the columns"),
         (lambda s: s.table("cautions", columns=["x"]), "has no column x; there are: caution,"),
         (lambda s: s.vectors("big", "toy", "query", 0), "with encoder big; there are: tiny"),
-        (lambda s: s.vectors("tiny", "toy", "query", 9), "has no layer_09"),
+        (lambda s: s.vectors("tiny", "toy", "query", 9), "query: has no layer 9, but 0 to 2"),
+        (
+            lambda s: s.scores("norm", "tiny", "toy", "query", layer=7),
+            "no layer 7; there are: 1, 2",
+        ),
         (lambda s: s.scores("norm", "tiny", "toy", "query"), "name a layer or a text"),
         (lambda s: s.scores("norm", "tiny", "toy", "query", text="q5"), "'q5' is not among"),
         (lambda s: s.outcomes("tiny", "toy", passages=9), "with passages 9; there are: 3"),

@@ -137,6 +137,9 @@ class Study:
         path = found[0].at(self.results)
         identity = provenance.content(path)["identity"]
         spec = specs.EmbedSpec.model_validate(identity["spec"])
+        if layer not in range(spec.encoding.layers + 1):
+            last = spec.encoding.layers
+            raise WellspringError(f"{path.parent}: has no layer {layer}, but 0 to {last}")
         # Fails where a shard is missing, of other texts or of another model.
         texts = {side: self._fingerprints(dataset).get(side, identity["texts"])}
         ids, values = EmbeddingShard.read_side(
@@ -157,8 +160,8 @@ class Study:
     ) -> pl.DataFrame:
         """Scores of neurons: columns text_id, layer, sublayer, neuron and score.
 
-        Quiet texts, whose target does not move in some layer, have none. A layer of a wide model
-        has millions of rows: then name a text.
+        A text whose target does not move in some layer is quiet and has none. A layer of a wide
+        model has millions of rows: then name a text.
 
         Args:
             layer: 1 is the first block; None: every attributed one, of one text alone.
@@ -168,15 +171,19 @@ class Study:
         if layer is None and text is None:
             raise WellspringError("scores: name a layer or a text: all scores may fill the memory")
         where = {"attribution": attribution, "encoder": encoder, "dataset": dataset, "side": side}
-        found = self._trusted(
-            AttributionShard, where if layer is None else {**where, "layer": layer}
-        )
+        found = self._trusted(AttributionShard, where)
         folder = found[0].at(self.results).parents[1]
         identity = provenance.content(found[0].at(self.results))["identity"]
         whole = specs.AttributionSpec.model_validate(identity["spec"])
         layers = sorted({vars(shard)["layer"] for shard in found})
         texts = self._fingerprints(dataset) or identity["texts"]
+        # All layers, since a text that is quiet in one of them has no scores in any.
         stored = scores.checked(folder, whole, layers, texts=texts)
+        if layer is not None:
+            if layer not in layers:
+                named = ", ".join(map(str, layers))
+                raise WellspringError(f"{folder}: has no layer {layer}; there are: {named}")
+            stored = stored.at(layer)
         frames = list(self._scores(stored, whole.sublayers, text, signed))
         if not frames:
             raise WellspringError(
@@ -190,20 +197,14 @@ class Study:
     ) -> Iterator[pl.DataFrame]:
         for ids, sets in scores.stream(stored, sublayers, "signed" if signed else "scores"):
             rows = [row for row, each in enumerate(ids) if text in (None, each)]
+            names = [ids[row] for row in rows]
             for (layer, sublayer), values in sets.items() if rows else ():
-                width = values.shape[1]
-                yield pl.DataFrame(
-                    {
-                        "text_id": np.repeat(np.array([ids[row] for row in rows], object), width),
-                        "neuron": np.tile(np.arange(width), len(rows)),
-                        "score": values[rows].reshape(-1),
-                    },
-                    {"text_id": pl.String, "neuron": pl.Int64, "score": pl.Float32},
-                ).select(
+                block = pl.DataFrame({"text_id": names, "score": values[rows]}).explode("score")
+                yield block.select(
                     "text_id",
                     pl.lit(layer, pl.Int64).alias("layer"),
                     pl.lit(sublayer).alias("sublayer"),
-                    "neuron",
+                    (pl.int_range(pl.len()) % values.shape[1]).alias("neuron"),
                     "score",
                 )
 
