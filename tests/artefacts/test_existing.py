@@ -113,12 +113,20 @@ def half_written(path: Path) -> None:
     path.rename(path.with_name(f".{path.name}.host-1-0.part"))
 
 
+def other_columns(path: Path) -> None:
+    import pyarrow.parquet as pq
+
+    table = pq.read_table(path)
+    pq.write_table(table.rename_columns(["id", *table.column_names[1:]]), path)
+
+
 BROKEN = [
     (Path.unlink, "does not exist; make it again: snakemake"),
     (cut, "cannot be read .*; make it again: snakemake"),
     (lambda path: path.write_bytes(b""), "cannot be read .*; make it again: snakemake"),
     (lambda path: path.write_text("no Parquet"), "cannot be read .*; make it again: snakemake"),
     (foreign, "holds no provenance, so it was not made here; make it again"),
+    (other_columns, r"is damaged or of another version \(EmbeddingShard\.id: "),
     (another_step, "its step is not the one asked for .*; make it again"),
     (another_place, "was made for shard 1, not 0; make it again"),
     (half_written, r"is not finished: \.shard-000\.parquet\.host-1-0\.part is what"),

@@ -310,4 +310,6 @@ def _kind(kind: pa.DataType) -> str:
         return "boolean"
     if pa.types.is_integer(kind):
         return "integer"
+    if pa.types.is_binary(kind) or pa.types.is_large_binary(kind):
+        return "binary"
     return "number" if pa.types.is_floating(kind) else "text"

@@ -115,7 +115,7 @@ def trusted(results: Path, artefact: Artefact, plan: Plan | None = None) -> prov
     plan: what it has to stand for; None: any configuration.
 
     Raises StaleArtefact, in one line, where the file is missing, unfinished, truncated, foreign,
-    of another place, not what the plan asks for, or without a file that belongs beside it.
+    of another version or place, not what the plan asks for, or lacks a file beside it.
     """
     from wellspring import shards
 
@@ -129,6 +129,13 @@ def trusted(results: Path, artefact: Artefact, plan: Plan | None = None) -> prov
         )
     if path.suffix == ".parquet":
         artefact.check(path)
+        try:
+            with shards.opened(path) as file:
+                artefact.fits(file.schema_arrow)
+        except ValueError as error:
+            raise StaleArtefact(
+                f"{path}: is damaged or of another version ({error}); {mend}"
+            ) from None
     elif not path.exists():
         raise StaleArtefact(f"{path}: does not exist; {mend}")
     stored = provenance.read(path)

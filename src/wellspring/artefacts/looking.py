@@ -187,6 +187,8 @@ def _layer(
     lengths, sampled = [], []
     for number, own in zip(groups.numbers, rows, strict=True):
         block = shards.matrix(file.read_row_group(number, [name])[name])
+        if len(block) != file.metadata.row_group(number).num_rows:
+            raise pa.ArrowInvalid(f"{name} does not have a vector for every text")
         lengths.append(vectors.norms(block))
         sampled.append(block[own])
     return np.concatenate(lengths), np.concatenate(sampled)
@@ -194,7 +196,8 @@ def _layer(
 
 def probe(job: ProbeOutcomes, results: Path) -> Iterator[Section]:
     """Accuracy by probe, and the hardest samples."""
-    table = pl.DataFrame(shards.read(job.at(results)))
+    with shards.opened(job.at(results)) as file:
+        table = _frame(file.read())
     rows = outcomes.accuracies(table).to_dicts()
     yield Section("accuracy", "Accuracy of each probe", rows, "means over seeds")
     hardest = outcomes.hardest(table, HEAD)
@@ -250,6 +253,9 @@ def scores(shard: AttributionShard, results: Path) -> Iterator[Section]:
 def _top(file: pq.ParquetFile, groups: Groups, sublayer: str) -> tuple[int, list[neurons.Neuron]]:
     """How many texts have a signal, and the neurons with the largest scores."""
     columns = ["text_id", f"{sublayer}_scale", f"{sublayer}_scores"]
+    # Arrow passes over columns that are not there.
+    if missing := set(columns) - set(file.schema_arrow.names):
+        raise pa.ArrowInvalid(f"has no {min(missing)}")
     width = file.schema_arrow.field(columns[-1]).type.list_size
     tally = neurons.Tally(width, LIT)
     rows = max(1, (16 << 20) // (4 * width))
@@ -303,9 +309,10 @@ def read_samples(results: Path, dataset: str, ids: Sequence[str]) -> dict[str, d
 
 
 def _frame(table: pa.Table) -> pl.DataFrame:
-    """The table for polars, without columns of vectors."""
+    """The table for polars, without columns of vectors; raises ArrowInvalid where it is damaged."""
+    table.validate(full=True)
     small = [field.name for field in table.schema if not pa.types.is_fixed_size_list(field.type)]
-    return pl.DataFrame(table.select(small))
+    return pl.DataFrame(table.select(small).replace_schema_metadata())
 
 
 def _cell(value: object) -> object:

@@ -248,7 +248,8 @@ class Study:
                 for name, value in vars(artefact).items()
                 if name not in leave
             ]
-            frames.append(pl.DataFrame(shards.read(path, columns)).select(*place, pl.all()))
+            table = shards.read(path, columns).replace_schema_metadata()
+            frames.append(pl.DataFrame(table).select(*place, pl.all()))
         # Some kinds have columns that not every file needs.
         return pl.concat(frames, how="diagonal")
 
