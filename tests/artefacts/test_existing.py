@@ -117,7 +117,9 @@ def other_columns(path: Path) -> None:
     import pyarrow.parquet as pq
 
     table = pq.read_table(path)
-    pq.write_table(table.rename_columns(["id", *table.column_names[1:]]), path)
+    table = table.rename_columns(["id", *table.column_names[1:]])
+    said = {shards.KEY: shards.provenance(path).encode()}
+    pq.write_table(table.replace_schema_metadata(said), path)
 
 
 BROKEN = [
