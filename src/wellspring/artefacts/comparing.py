@@ -85,11 +85,11 @@ def _tables(own: Path, other: Path) -> Iterator[Section]:
         yield Section("columns", "Columns that differ", unlike)
     counts = [pq.read_metadata(path).num_rows for path in (own, other)]
     if counts[0] != counts[1]:
-        told = f"{counts[0]:,} rows here and {counts[1]:,} there: they are not compared"
-        yield Section("differences", "Rows", [], told)
+        note = f"{counts[0]:,} rows here and {counts[1]:,} there: they are not compared"
+        yield Section("differences", "Rows", [], note)
         return
     columns = [name for name, kind in types[0].items() if types[1].get(name) == kind]
-    found, parted = _differences(own, other, columns)
+    differences, parted = _differences(own, other, columns)
     rows = [
         {
             "column": name,
@@ -97,14 +97,14 @@ def _tables(own: Path, other: Path) -> Iterator[Section]:
             "first_row": column.first,
             "largest_difference": column.largest,
             "at_row": column.at,
-            "cosine_mean": found.cosine(name),
+            "cosine_mean": differences.cosine(name),
             "cosine_min": column.cosine_min,
         }
-        for name, column in found.columns.items()
+        for name, column in differences.columns.items()
     ]
     note = f"{counts[0]:,} rows, in their order; they count from 0"
     if parted is not None:
-        first = found.columns[parted].first
+        first = differences.columns[parted].first
         note = f"from row {first:,} on {parted} differs: nothing is compared behind that"
     yield Section("differences", "Columns that both have", rows, note)
 
@@ -112,15 +112,15 @@ def _tables(own: Path, other: Path) -> Iterator[Section]:
 def _differences(own: Path, other: Path, columns: list[str]) -> tuple[Differences, str | None]:
     """The differences, and the column of ids in which rows stand for other things, where they do:
     nothing behind that is compared."""
-    found = Differences()
+    differences = Differences()
     ids = [name for name in columns if name.endswith("_id")]
     for here, there in _together(own, other, columns):
         for name in [*ids, *(name for name in columns if name not in ids)]:
-            found.add(name, _values(here.column(name)), _values(there.column(name)))
-            if name in ids and found.columns[name].differing:
-                return found, name
-        found.advance(len(here))
-    return found, None
+            differences.add(name, _values(here.column(name)), _values(there.column(name)))
+            if name in ids and differences.columns[name].differing:
+                return differences, name
+        differences.advance(len(here))
+    return differences, None
 
 
 def _together(

@@ -62,8 +62,8 @@ def existing(results: Path, kind: type[Artefact], **wildcards: Any) -> list[Arte
         for text, name, spec, _ in Formatter().parse(kind.template)
     )
     paths = sorted(results.glob(pattern))
-    found = (kind.find(f"{RESULTS}/{path.relative_to(results).as_posix()}") for path in paths)
-    return [artefact for artefact in found if artefact is not None]
+    artefacts = (kind.find(f"{RESULTS}/{path.relative_to(results).as_posix()}") for path in paths)
+    return [artefact for artefact in artefacts if artefact is not None]
 
 
 def fitting(results: Path, kind: type[Artefact], **wildcards: Any) -> list[Artefact]:
@@ -178,8 +178,8 @@ def _reason(artefact: Artefact, stored: provenance.Stored, plan: Plan) -> str:
 
     for name, value in artefact.told(plan.spec(artefact)).items():
         if stored.identity.get(name) != value:
-            told = difference(value, stored.identity.get(name))
-            return f"its {name} is not the one that the configuration asks for ({told})"
+            first = difference(value, stored.identity.get(name))
+            return f"its {name} is not the one that the configuration asks for ({first})"
     if stored.code != plan.code(artefact):
         return f"the code of {artefact.rule} has changed"
     return "it was made from other files than the configuration asks for"

@@ -78,8 +78,8 @@ def content(path: Path) -> Iterator[Section]:
     if path.suffix == ".parquet":
         yield from _table(path)
     elif path.suffix == ".json":
-        told = json.loads(path.read_text(encoding="utf-8"))
-        own = {k: v for k, v in told.items() if k not in provenance.PARTS}
+        stored = json.loads(path.read_text(encoding="utf-8"))
+        own = {k: v for k, v in stored.items() if k not in provenance.PARTS}
         yield Section("content", "Content", list(leaves(own)))
     elif path.suffix == ".png":
         from PIL import Image
@@ -284,14 +284,14 @@ def read_texts(
             f"{path}: its {side} texts are not those that the file was made from; make one of them "
             f"again: {shards.mend(path)}"
         )
-    wanted = pa.array(sorted(set(ids)))
+    asked = pa.array(sorted(set(ids)))
     texts: dict[str, str] = {}
     with shards.opened(path) as file:
         for number in range(file.num_row_groups):
-            if len(texts) == len(wanted):
+            if len(texts) == len(asked):
                 break
             keys = file.read_row_group(number, ["side", "text_id"])
-            fits = pc.and_(pc.is_in(keys["text_id"], wanted), pc.equal(keys["side"], side))
+            fits = pc.and_(pc.is_in(keys["text_id"], asked), pc.equal(keys["side"], side))
             if pc.any(fits).as_py():
                 table = file.read_row_group(number, ["text_id", "text"]).filter(fits)
                 texts.update(zip(*(column.to_pylist() for column in table.columns), strict=True))

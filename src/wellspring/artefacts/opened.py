@@ -133,8 +133,8 @@ class Study:
         """The vectors of a side's texts at a layer, of all shards; layer 0 is the output of the
         embedding table. No other layer is read."""
         where = {"encoder": encoder, "dataset": dataset, "side": side}
-        found = self._trusted(EmbeddingShard, where)
-        path = found[0].at(self.results)
+        files = self._trusted(EmbeddingShard, where)
+        path = files[0].at(self.results)
         identity = provenance.content(path)["identity"]
         spec = specs.EmbedSpec.model_validate(identity["spec"])
         if layer not in range(spec.encoding.layers + 1):
@@ -171,11 +171,11 @@ class Study:
         if layer is None and text is None:
             raise WellspringError("scores: name a layer or a text: all scores may fill the memory")
         where = {"attribution": attribution, "encoder": encoder, "dataset": dataset, "side": side}
-        found = self._trusted(AttributionShard, where)
-        folder = found[0].at(self.results).parents[1]
-        identity = provenance.content(found[0].at(self.results))["identity"]
+        files = self._trusted(AttributionShard, where)
+        folder = files[0].at(self.results).parents[1]
+        identity = provenance.content(files[0].at(self.results))["identity"]
         whole = specs.AttributionSpec.model_validate(identity["spec"])
-        layers = sorted({vars(shard)["layer"] for shard in found})
+        layers = sorted({vars(shard)["layer"] for shard in files})
         texts = self._fingerprints(dataset) or identity["texts"]
         # All layers, since a text that is quiet in one of them has no scores in any.
         stored = scores.checked(folder, whole, layers, texts=texts)
@@ -214,11 +214,11 @@ class Study:
         kind, wildcards: as of `table`; WellspringError where they fit several files.
         """
         named = existing.kinds_named(kind)[0]
-        found = self._trusted(named, wildcards)
-        if len(found) > 1:
+        files = self._trusted(named, wildcards)
+        if len(files) > 1:
             names = ", ".join(field.name for field in fields(named))
-            raise WellspringError(f"{kind}: {len(found)} files fit: say more of {names}")
-        return provenance.content(found[0].at(self.results))
+            raise WellspringError(f"{kind}: {len(files)} files fit: say more of {names}")
+        return provenance.content(files[0].at(self.results))
 
     def _own(self, kind: type[Artefact]) -> pl.DataFrame:
         return self._table(kind, None, {})
@@ -243,22 +243,22 @@ class Study:
                 raise WellspringError(
                     f"{path}: has no column {missing[0]}; there are: {', '.join(own)}"
                 )
-            place = [
+            wildcard_columns = [
                 pl.lit(value, pl.Int64 if isinstance(value, int) else pl.String).alias(name)
                 for name, value in vars(artefact).items()
                 if name not in leave
             ]
             table = shards.read(path, columns).replace_schema_metadata()
-            frames.append(pl.DataFrame(table).select(*place, pl.all()))
+            frames.append(pl.DataFrame(table).select(*wildcard_columns, pl.all()))
         # Some kinds have columns that not every file needs.
         return pl.concat(frames, how="diagonal")
 
     def _trusted(self, kind: type[Artefact], wildcards: Mapping[str, Any]) -> list[Artefact]:
         """The files of a kind with these wildcards, at least one, each one checked."""
-        found = existing.fitting(self.results, kind, **{**self._named(kind), **wildcards})
-        for artefact in found:
+        files = existing.fitting(self.results, kind, **{**self._named(kind), **wildcards})
+        for artefact in files:
             existing.trusted(self.results, artefact, self._plan)
-        return found
+        return files
 
     def _existing(self, kind: type[Artefact]) -> list[Artefact]:
         return existing.existing(self.results, kind, **self._named(kind))
@@ -272,28 +272,28 @@ class Study:
         path = Texts(dataset).at(self.results)
         return Texts.check(path).identity["texts"] if path.exists() else {}
 
-    def _held(self) -> Iterator[tuple[str, str, int]]:
+    def _contents(self) -> Iterator[tuple[str, str, int]]:
         """Of each kind that is there: its name, what its paths name, and the number of files."""
         for kind in kinds():
-            if found := self._existing(kind):
-                told = "; ".join(
-                    f"{field.name} {_listed({getattr(each, field.name) for each in found})}"
+            if files := self._existing(kind):
+                named = "; ".join(
+                    f"{field.name} {_listed({getattr(each, field.name) for each in files})}"
                     for field in fields(kind)
                     if field.name != "study"
                 )
-                yield existing.name_of(kind), told, len(found)
+                yield existing.name_of(kind), named, len(files)
 
     def __repr__(self) -> str:
         lines = [
-            f"  {name}: {count} {'file' if count == 1 else 'files'}{told and f' ({told})'}"
-            for name, told, count in self._held()
+            f"  {name}: {count} {'file' if count == 1 else 'files'}{named and f' ({named})'}"
+            for name, named, count in self._contents()
         ]
         return "\n".join([f"The study {self.name!r} in {self.results}:", *lines])
 
     def _repr_html_(self) -> str:
         rows = "".join(
-            f"<tr><td>{html.escape(name)}</td><td>{count}</td><td>{html.escape(told)}</td></tr>"
-            for name, told, count in self._held()
+            f"<tr><td>{html.escape(name)}</td><td>{count}</td><td>{html.escape(named)}</td></tr>"
+            for name, named, count in self._contents()
         )
         return (
             f"<table><caption>The study {html.escape(self.name)} in "

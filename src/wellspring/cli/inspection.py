@@ -87,7 +87,7 @@ def _fitting(results: Path, name: str, wildcards: Sequence[str]) -> list[Artefac
         given = {f.name: value for f, value in zip(fields(kind), wildcards, strict=False)}
         fit += existing.existing(results, kind, **given)
     if not fit:
-        # Of a folder of several kinds one that lies there, whose names can be told.
+        # Of a folder of several kinds, the error names the files of one that lies there.
         kind = next((each for each in able if existing.existing(results, each)), able[0])
         given = {f.name: value for f, value in zip(fields(kind), wildcards, strict=False)}
         fit = existing.fitting(results, kind, **given)
@@ -192,15 +192,15 @@ def _print(sections: Iterable[Section]) -> None:
             continue
         table = Table(box=box.SIMPLE_HEAD if terminal else None, pad_edge=False)
         rows = _upright(section.rows)
-        told = [name for name in rows[0] if any(row[name] != "" for row in rows)]
-        for name in told:
+        headings = [name for name in rows[0] if any(row[name] != "" for row in rows)]
+        for name in headings:
             value = rows[0][name]
             number = isinstance(value, (int, float)) and not isinstance(value, bool)
             table.add_column(
                 name.replace("_", " "), justify="right" if number else "left", overflow="fold"
             )
         for row in rows:
-            table.add_row(*(_cell(row[name]) for name in told))
+            table.add_row(*(_cell(row[name]) for name in headings))
         console.print(table)
 
 
