@@ -27,6 +27,7 @@ LEAVES = frozenset(
         "downloads",
         "errors",
         "fingerprint",
+        "inspection",
         "live",
         "packages",
         "progress",
@@ -35,7 +36,8 @@ LEAVES = frozenset(
         "specs",
     }
 )
-"""Plumbing that moves numbers and never makes them: outside every fingerprint."""
+"""Plumbing that moves numbers, and what only shows them: no result depends on either, so they stand
+outside every fingerprint."""
 
 
 @cache

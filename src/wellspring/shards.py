@@ -134,14 +134,14 @@ def digest(spec: Any) -> str:
 
 def batches(path: Path, columns: Sequence[str], rows: int) -> Generator[pa.RecordBatch, None, None]:
     """Stream a file in batches of at most `rows` rows."""
-    with _opened(path, columns) as file:
+    with opened(path, columns) as file:
         yield from file.iter_batches(batch_size=rows, columns=list(columns))
 
 
 def sound(path: Path, columns: Sequence[str] | None = None) -> Path:
     """The path for a reader that compares no checksums, as polars is, after comparing those of
     the columns."""
-    with _opened(path, columns) as file:
+    with opened(path, columns) as file:
         for _ in file.iter_batches(columns=list(columns) if columns is not None else None):
             pass
     return path
@@ -168,12 +168,12 @@ def read_vectors(path: Path, layer: int) -> tuple[list[str], np.ndarray]:
 
 
 def _table(path: Path, columns: Sequence[str] | None) -> pa.Table:
-    with _opened(path, columns) as file:
+    with opened(path, columns) as file:
         return file.read(columns=list(columns) if columns is not None else None)
 
 
 @contextmanager
-def _opened(path: Path, columns: Sequence[str] | None) -> Iterator[pq.ParquetFile]:
+def opened(path: Path, columns: Sequence[str] | None = None) -> Iterator[pq.ParquetFile]:
     """The file, whose pages are compared with their checksums as they are read.
 
     Not pq.read_table, which reads whole datasets and loads pandas for that: half a second a job.

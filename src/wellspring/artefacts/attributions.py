@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from wellspring import specs
 from wellspring.artefacts.base import Artefact, Column, Needed
 from wellspring.artefacts.datasets import Qrels, Samples, Texts
 from wellspring.artefacts.models import Model, variant
 from wellspring.config import Config
+
+if TYPE_CHECKING:
+    from wellspring.inspection import Section
 
 SELECTED = ("attributions.selection", "embeddings", "models.load")
 SETTING = {
@@ -114,6 +118,11 @@ class AttributionShard(Artefact):
     @classmethod
     def optional(cls) -> Sequence[str]:
         return ["partner_id", "positions"]
+
+    def sections(self, results: Path) -> Iterable[Section]:
+        from wellspring.artefacts import looking
+
+        return looking.scores(self, results)
 
 
 @dataclass(frozen=True)

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from wellspring.artefacts.sources import Digests
     from wellspring.config import Config
+    from wellspring.inspection import Section
     from wellspring.shards import Provenance
 
 RESULTS = "results"
@@ -165,6 +166,12 @@ class Artefact:
         """The path where results lie elsewhere."""
         return results / self.template.format(**vars(self))
 
+    def sections(self, results: Path) -> Iterable[Section]:
+        """What `wellspring inspect` shows of its content; results: where all results lie."""
+        from wellspring.artefacts import looking
+
+        return looking.content(self.at(results))
+
     @classmethod
     def check(cls, path: Path, spec: Spec | str | None = None, **expected: Any) -> Provenance:
         """Compare what a file says of itself with what its reader expects.
@@ -238,10 +245,16 @@ class Artefact:
     @classmethod
     def column(cls, name: str) -> Column | None:
         """The column of a name, if the class names one."""
-        for pattern, column in cls.columns.items():
+        named = cls.named(name)
+        return None if named is None else cls.columns[named]
+
+    @classmethod
+    def named(cls, name: str) -> str | None:
+        """How the class names a column: with a placeholder, as {layer}, or as it is."""
+        for pattern in cls.columns:
             parts = (re.escape(part) for part in re.split(r"{\w+}", pattern))
             if re.fullmatch(".+".join(parts), name):
-                return column
+                return pattern
         return None
 
     @classmethod
@@ -302,4 +315,6 @@ def _kind(kind: pa.DataType) -> str:
         return "boolean"
     if pa.types.is_integer(kind):
         return "integer"
+    if pa.types.is_binary(kind) or pa.types.is_large_binary(kind):
+        return "binary"
     return "number" if pa.types.is_floating(kind) else "text"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,6 +15,8 @@ from wellspring.config import Config
 
 if TYPE_CHECKING:
     import numpy as np
+
+    from wellspring.inspection import Section
 
 
 @dataclass(frozen=True)
@@ -43,6 +45,11 @@ class EmbeddingShard(Artefact):
     @classmethod
     def science(cls, spec: specs.EmbedSpec) -> Sequence[str]:
         return ["embeddings", "models.load", *variant(spec.encoding)]
+
+    def sections(self, results: Path) -> Iterable[Section]:
+        from wellspring.artefacts import looking
+
+        return looking.embeddings(self, results)
 
     @classmethod
     def side_of(cls, config: Config, retriever: str, dataset: str, side: specs.Side) -> list:

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from wellspring import specs
 from wellspring.artefacts.base import Artefact, Column, Needed
 from wellspring.artefacts.datasets import Lexical, Samples
 from wellspring.artefacts.embeddings import EmbeddingShard
 from wellspring.config import Config
+
+if TYPE_CHECKING:
+    from wellspring.inspection import Section
 
 INTERVAL = {
     "low": Column("number", "lower end of the 95 % interval of the accuracy", "share"),
@@ -64,6 +68,14 @@ class ProbeOutcomes(Artefact):
     @classmethod
     def science(cls, spec: specs.ProbeSpec) -> Sequence[str]:
         return ["probes"]
+
+    def sections(self, results: Path) -> Iterable[Section]:
+        from wellspring.artefacts import looking
+
+        # The other files of the job are subclasses.
+        if type(self) is ProbeOutcomes:
+            return looking.probe(self, results)
+        return super().sections(results)
 
     @classmethod
     def beside(cls, outcomes: Path) -> Path:

@@ -59,3 +59,13 @@ def _content(path: Path) -> Mapping[str, Any]:
         return json.loads(pq.read_metadata(path).metadata[KEY])
     except (pa.ArrowException, TypeError) as error:
         raise ValueError(str(error)) from None
+
+
+PARTS = ("identity", "circumstances", "facts", "key")
+"""Of what a file says."""
+
+
+def content(path: Path) -> dict[str, Any]:
+    """The parts of what a file says by name; the file is one that `read` can read."""
+    told = _content(path)
+    return {part: told[part] for part in PARTS if part in told}
