@@ -83,7 +83,10 @@ def heatmap(
         return every.collect() if some.is_empty() else some
 
     both = table(counts), table(counterpart)
-    texts = pl.concat(each.select("texts", side=pl.lit(spec.side)) for each in both)
+    texts = pl.concat(
+        each.select("texts", side=pl.lit(spec.side), retriever=pl.lit(name))
+        for each, name in zip(both, spec.names, strict=True)
+    )
     others = dict([spec.names])
     small = [of_attribution(texts, spec.dataset, spec.names, others, spec.attribution)]
     small += sentences(

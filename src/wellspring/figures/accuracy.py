@@ -95,7 +95,7 @@ def layer_accuracy(
     rows = [held] if len(names) <= TOGETHER else [[probe] for probe in held]
     labels, height = (held, 1.5) if len(rows) > 1 else ([""], 1.9)
     titles = [f"{count} passages" for count in counts]
-    figure, axes = labelled_grid(labels, titles, height, sharey=True, narrow=2)
+    figure, axes = labelled_grid(labels, titles, height, True, narrow=2, scale=panels.SCALE)
     most = 0
     for row, together in zip(axes, rows, strict=True):
         looks = {
@@ -107,7 +107,6 @@ def layer_accuracy(
         for ax, count in zip(row, counts, strict=True):
             _panel(ax, shown.of(count), looks, starred)
     panels.limits(axes, panels.FREE + min(ALL_ROWS, STAR_ROW * most))
-    figure.supylabel("accuracy", fontsize=8)
     counted = samples_of(shown.accuracies)
     note(figure, [about(dataset, names, pairs(first), counted, probes=held), *cautions])
     present = [name for name in names if name in set(shown.accuracies["retriever"])]

@@ -222,8 +222,8 @@ def sweep(
             ax.plot(ring["threshold"], ring["estimate"], label=MAPPED, **RING)
     for column in axes.T:
         log_axis(column, changes["threshold"], "threshold")
-    _percentages(axes, changes.select(pl.max("estimate")).item())
-    figure.supylabel("relative change in the share of active neurons", fontsize=8)
+    beyond = _percentages(axes, changes.select(pl.max("estimate")).item())
+    figure.supylabel(f"relative change in the share of active neurons{beyond}", fontsize=8)
     note(
         figure, [of_attribution(findings, dataset, names, pairs(findings), attribution), *cautions]
     )
@@ -319,13 +319,14 @@ def _sweep_keys(lines: Mapping[tuple[str, int], Line], ring: bool, twins: bool) 
     return [*keys, interval_key()]
 
 
-def _percentages(axes: np.ndarray, top: float) -> None:
-    """A scale of relative changes up to the greatest one."""
+def _percentages(axes: np.ndarray, top: float) -> str:
+    """A scale of relative changes up to the greatest one. What is to be said of it."""
     for ax in axes.flat:
         if top > 3:
             ax.set_yscale("symlog", linthresh=1)
             ax.yaxis.set_major_locator(FixedLocator([-1, -0.5, 0, 0.5, 1, 3, 10, 30, 100]))
         ax.yaxis.set_major_formatter(FuncFormatter(_percent))
+    return " (log scale beyond +100 %)" if top > 3 else ""
 
 
 def _percent(share: float, _: int) -> str:

@@ -39,9 +39,14 @@ def sentences(
             if names is not None
         ]
     )
-    # What concerns the drawn scores comes before what concerns all.
-    order = [~pl.col("caution").is_in(FIRST), pl.col("attribution").is_null()]
-    chosen = chosen.sort(order, maintain_order=True)
+    # One of each kind comes before the second of any, and what concerns the drawn scores before
+    # what concerns all.
+    chosen = chosen.sort(
+        ~pl.col("caution").is_in(FIRST),
+        pl.int_range(pl.len()).over("caution"),
+        pl.col("attribution").is_null(),
+        maintain_order=True,
+    )
     subject = pl.concat_str(
         pl.lit(None, pl.String) if retrievers and len(retrievers) == 1 else pl.col("retriever"),
         pl.format("{} side", "side"),

@@ -37,7 +37,7 @@ def controls(
     counts = panels.passages_of(own, f"retriever {retriever} on {dataset}")
     lines = {name: line for name, line in PROBES.items() if name in set(accuracies["probe"])}
     titles = [f"{count} passages" for count in counts]
-    figure, axes = labelled_grid(names, titles, 1.6, sharey=True)
+    figure, axes = labelled_grid(names, titles, 1.6, True, scale=panels.SCALE)
     for row, name in zip(axes, names, strict=True):
         for ax, count in zip(row, counts, strict=True):
             panel = rows_of(accuracies, retriever=name, passages=count)
@@ -45,7 +45,6 @@ def controls(
             for probe, line in lines.items():
                 panels.draw(ax, rows_of(panel, probe=probe, measure="accuracy"), line, probe)
     panels.limits(axes)
-    figure.supylabel("accuracy", fontsize=8)
     note(figure, [about(dataset, names, others, samples_of(accuracies)), *cautions])
     legend_above(figure, [*handles_of(lines), *panels.keys()], 4)
     return figure

@@ -9,7 +9,7 @@ import polars as pl
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
-from matplotlib.ticker import MultipleLocator
+from matplotlib.ticker import FixedLocator, MaxNLocator, MultipleLocator
 from matplotlib.transforms import Bbox
 
 from wellspring.errors import ConfigError
@@ -17,6 +17,7 @@ from wellspring.figures.style import GREY, Line, curve, interval_key, step_of
 from wellspring.figures.tables import Twins, rows_of
 
 NO_TWINS: Twins = {}
+SCALE = "accuracy"
 CHANCE = Line(GREY, (0, (1, 2)), "", linewidth=1)
 FREE = 0.08
 """The share of a panel's height that stays free at least."""
@@ -88,8 +89,11 @@ def limits(
     if at_least is not None:
         low, high = min(low, at_least[0]), max(high, at_least[1])
     span = max(high - low, 0.02) / (1 - free)
-    margin = 0.04 * max(data.width, 1)
+    # No value stands where the stars are.
+    ticks = [at for at in MaxNLocator(7).tick_values(low, high) if at <= high + 0.03 * span]
+    margin = 0.05 * max(data.width, 1)
     for ax in axes.flat:
+        ax.yaxis.set_major_locator(FixedLocator(ticks))
         ax.set_ylim(low - 0.04 * span, low + 0.96 * span)
         ax.set_xlim(data.x0 - margin, data.x1 + margin)
         ax.xaxis.set_major_locator(MultipleLocator(step_of(round(data.width))))

@@ -184,18 +184,25 @@ def labelled_grid(
     height: float,
     sharey: bool | Literal["col"] = "col",
     narrow: int = 1,
+    scale: str = "",
 ) -> tuple[Figure, np.ndarray]:
     """Panels with a label a row and a title a column, each row so many inches high.
 
-    narrow: so many columns of panels fit one column of text.
+    Args:
+        narrow: so many columns of panels fit one column of text.
+        scale: what the y axes say; the rows' labels then stand on the right.
     """
     width = SINGLE_COLUMN if len(columns) <= narrow else DOUBLE_COLUMN
     figure = Figure(figsize=(width, 0.55 + height * len(rows)), layout="constrained")
     axes = figure.subplots(len(rows), len(columns), sharex="col", sharey=sharey, squeeze=False)
     for ax, title in zip(axes[0], columns, strict=True):
         wrap(ax.set_title(title), 0.85 * width / len(columns))
-    for ax, label in zip(axes[:, 0], rows, strict=True):
-        wrap(ax.set_ylabel(label, weight="bold"), height)
+    for row, label in zip(axes, rows, strict=True):
+        name = row[0].set_ylabel(scale or label, weight="normal" if scale else "bold")
+        if scale:
+            beside = {"xycoords": "axes fraction", "rotation": -90, "va": "center"}
+            name = row[-1].annotate(label, (1.03, 0.5), weight="bold", **beside)
+        wrap(name, height)
     sns.despine(fig=figure)
     return figure, axes
 
@@ -275,9 +282,11 @@ def log_axis(axes: Sequence[Axes] | np.ndarray, values: Iterable[float], label: 
 def note(figure: Figure, lines: Sequence[str]) -> None:
     """Small print below the panels: what was measured on how much, and what to be careful of. Lines
     that are wider than the figure are broken."""
-    small = figure.supxlabel("\n".join(lines), fontsize=6.5, color=GREY)
+    text = "\n".join(lines)
+    small = figure.supxlabel(text, x=0.02, ha="left", fontsize=6.5, color=GREY)
     wrap(small, 0.96 * figure.get_figwidth())
-    figure.set_figheight(figure.get_figheight() + 0.13 * len(small.get_text().splitlines()))
+    height = small.get_window_extent().height / figure.dpi
+    figure.set_figheight(figure.get_figheight() + height)
 
 
 def wrap(text: Text, width: float) -> None:

@@ -95,7 +95,7 @@ def _listed(names: Sequence[str]) -> str:
 
 def samples_of(rows: pl.DataFrame) -> str:
     """How many samples of how many questions are behind rows of findings about probes."""
-    samples, queries = (_span(rows[column]) for column in ("samples", "queries"))
+    samples, queries = (_span(rows, column) for column in ("samples", "queries"))
     if not samples or not queries:
         return ""
     seeds = rows["seeds"].max() or 1
@@ -112,16 +112,18 @@ def of_attribution(
 ) -> str:
     """What a figure of attributions shows, and of how many texts of each side.
 
-    rows: side, texts.
+    rows: retriever, side, texts.
     """
     sides = {"query": "queries", "passage": "passages"}
-    counts = {name: _span(rows_of(rows, side=side)["texts"]) for side, name in sides.items()}
+    counts = {name: _span(rows_of(rows, side=side), "texts") for side, name in sides.items()}
     counted = " and ".join(f"{count} {name}" for name, count in counts.items() if count)
     return about(dataset, names, others, counted, attributions=attributions)
 
 
-def _span(counts: pl.Series) -> str:
-    """A count, or the least and the greatest of several; nothing where there is none."""
+def _span(rows: pl.DataFrame, column: str) -> str:
+    """The greatest count of each retriever, or the least and the greatest of them; nothing where
+    there is none."""
+    counts = rows.group_by("retriever").agg(pl.max(column))[column]
     least, most = counts.min(), counts.max()
     if most is None:
         return ""
