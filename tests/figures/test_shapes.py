@@ -8,6 +8,7 @@ import numpy as np
 import polars as pl
 import pytest
 from matplotlib.axes import Axes
+from matplotlib.collections import LineCollection
 from matplotlib.colors import to_rgba
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
@@ -41,8 +42,14 @@ def strokes(line: Line2D) -> list[list[float]]:
 
 def bars(ax: Axes) -> list[tuple[float, float, float]]:
     """The error bars of a panel: x, low and high."""
-    segments = [each for band in ax.collections for each in getattr(band, "get_segments", list)()]
-    return [(x, low, high) for (x, low), (_, high) in segments]
+    segments = [
+        segment
+        for band in ax.collections
+        if isinstance(band, LineCollection)
+        for segment in band.get_segments()
+    ]
+    # Without an interval there is no bar, and nothing in the segment.
+    return [(each[0][0], each[0][1], each[1][1]) for each in segments if len(each)]
 
 
 def over_layers(ax: Axes) -> list[Line2D]:

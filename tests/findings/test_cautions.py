@@ -155,7 +155,7 @@ def test_figures_show_the_cautions_of_their_dataset_and_those_of_all(tmp_path) -
     ]
     table = cautions.gathered(rows)
     lines = sentences(table, "2024", None)
-    assert len(lines) == 2 and "mined by bm25" in lines[0] and "(tuned): plain was" in lines[1]
+    assert len(lines) == 2 and "(tuned): plain was" in lines[0] and "mined by bm25" in lines[1]
     assert len(sentences(table, "2024", ["tuned"], ["norm"])) == 2
     assert len(sentences(table, "2024", ["other"], ["norm"])) == 1
 

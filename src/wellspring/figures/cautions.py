@@ -39,12 +39,13 @@ def sentences(
             if names is not None
         ]
     )
-    # One of each kind comes before the second of any, and what concerns the drawn scores before
-    # what concerns all.
+    # One of each kind comes before the second of any. What concerns the drawn scores and retrievers
+    # comes before what concerns the dataset.
     chosen = chosen.sort(
         ~pl.col("caution").is_in(FIRST),
         pl.int_range(pl.len()).over("caution"),
         pl.col("attribution").is_null(),
+        pl.col("retriever").is_null(),
         maintain_order=True,
     )
     subject = pl.concat_str(
@@ -56,4 +57,5 @@ def sentences(
     where = pl.when(subject == "").then(pl.lit("")).otherwise(pl.format(" ({})", subject))
     lines = chosen.select(pl.format("caution{}: {}", where, "sentence")).to_series().to_list()
     more = len(lines) - SHOWN
-    return lines[:SHOWN] + ([f"{more} more cautions: findings/cautions.csv"] if more > 0 else [])
+    rest = f"{more} more caution{'s' * (more > 1)}: findings/cautions.csv"
+    return lines[:SHOWN] + ([rest] if more > 0 else [])
