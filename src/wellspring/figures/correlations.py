@@ -37,15 +37,19 @@ NAMED: dict[str, Any] = {
 
 
 def points(
-    ax: Axes, rows: pl.DataFrame, others: Sequence[str], names: Sequence[str], before: str = ""
+    ax: Axes,
+    rows: pl.DataFrame,
+    others: Sequence[str],
+    names: Sequence[str],
+    width: float,
+    before: str = "",
 ) -> None:
     """Correlations with their intervals, the other scores' name above them.
 
     rows: with, retriever, estimate, low, high and shifted (the same with another text's; may be
     null). others: the values of `with`, one row each. names: retrievers, the first one filled.
+    width: of a name at most, in inches.
     """
-    grid = ax.get_subplotspec().get_gridspec()
-    width = 0.75 * ax.figure.get_figwidth() / grid.ncols
     for at, other in enumerate(others):
         if (mine := rows_of(rows, **{"with": other})).is_empty():
             continue

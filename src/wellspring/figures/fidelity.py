@@ -55,10 +55,11 @@ def fidelity(
     labels = [f"{side}\n{sublayer}" for side, sublayer in places]
     titles = [EFFECTS[effect] for effect in effects]
     figure, axes = labelled_grid(labels, titles, max(1.2, 0.2 + 0.3 * len(others)))
+    width = 0.75 * figure.get_figwidth() / len(effects)
     for line, (side, sublayer) in zip(axes, places, strict=True):
         for ax, effect in zip(line, effects, strict=True):
             here = rows_of(rows, side=side, sublayer=sublayer, other=effect)
-            correlations.points(ax, here, others, names)
+            correlations.points(ax, here, others, names, width)
     correlations.scales(axes, rows, others)
     for ax in axes[-1]:
         ax.set_xlabel("rank correlation")

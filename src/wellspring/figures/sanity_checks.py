@@ -86,12 +86,14 @@ def sanity_checks(
     height = max(1.4, 0.2 + 0.32 * len(others))
     labels = [f"{side}\n{sublayer}" for side, sublayer in places]
     figure, axes = labelled_grid(labels, columns, height)
+    width = 0.75 * figure.get_figwidth() / len(columns)
     for row, (side, sublayer) in zip(axes, places, strict=True):
         here = {"side": side, "sublayer": sublayer}
         for ax, effect in zip(row, effects, strict=False):
             _effect(ax, rows_of(ablations, measure=effect, **here), names)
         if others:
-            correlations.points(row[-1], rows_of(agreement, **here), others, names, "… of ")
+            mine = rows_of(agreement, **here)
+            correlations.points(row[-1], mine, others, names, width, "… of ")
     for ax, effect in zip(axes.T, effects, strict=False):
         _ablation_axes(ax, rows_of(ablations, measure=effect), effect)
     if others:

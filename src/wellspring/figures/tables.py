@@ -98,7 +98,7 @@ def samples_of(rows: pl.DataFrame) -> str:
     samples, queries = (_span(rows, column) for column in ("samples", "queries"))
     if not samples or not queries:
         return ""
-    seeds = rows["seeds"].max() or 1
+    seeds = rows.select(pl.max("seeds")).item() or 1
     spread = f" (over {seeds} seeds)" if seeds > 1 else ""
     return f"{samples} test samples of {queries} questions{spread}"
 
