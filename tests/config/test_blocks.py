@@ -73,7 +73,8 @@ def test_each_block_has_settings_of_its_own() -> None:
     assert config.probing("minilm-random", "more")[2:4] == ([6], [3])
     assert specs.probe(config, "minilm", "more").seeds == [0]
     assert specs.probe(config, "minilm", "pydocs").seeds == [0, 1, 2]
-    assert (config.drawn_probe("more"), config.drawn_probe()) == ("cosine", "concat")
+    assert config.drawn_probes("more") == ["cosine"]
+    assert config.drawn_probes() == ["concat", "interaction"]
     together = grids.together(specs.findings(config).probed)
     assert {key: [grid.retriever for grid in both] for key, both in together.items()} == {
         ("pydocs", (0, 1, 2)): ["minilm", "minilm-random"],

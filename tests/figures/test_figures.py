@@ -15,69 +15,16 @@ from matplotlib.colors import to_rgba
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from tests.support.accuracies import PROBE_LEVELS, table
 from wellspring.config import LAYERLESS
 from wellspring.config.vocabulary import ProbeKind
 from wellspring.errors import ConfigError
-from wellspring.figures import panels, style
+from wellspring.figures import style
+from wellspring.figures.accuracy import layer_accuracy
+from wellspring.figures.controls import controls
+from wellspring.figures.similarity import similarity
 from wellspring.figures.style import PROBES, lines_of
-from wellspring.findings.table import SCHEMA
 from wellspring.probes import KINDS
-
-PROBE_LEVELS = {
-    "concat": 0.1,
-    "passage-scorer": 0.15,
-    "random-label": 0.0,
-    "interaction": 0.7,
-    "bilinear": 0.65,
-    "shuffled-query": 0.12,
-    "cosine": 0.75,
-    "cosine-standardised": 0.77,
-    "bm25": 0.55,
-    "word-tfidf": 0.52,
-    "character-tfidf": 0.6,
-    "character-bm25": 0.58,
-    "lexical": 0.6,
-}
-
-
-def table(layers: int = 7, passages: tuple[int, ...] = (2, 3, 4, 5)) -> pl.DataFrame:
-    """A study of two retrievers; layer 0 is constant; the last layer differs significantly."""
-    blank = dict.fromkeys(SCHEMA) | {"dataset": "toy"}
-    rows = []
-    for retriever, lift in (("tuned", 1.0), ("plain", 0.6)):
-        blank["retriever"] = retriever
-        for count in passages:
-            for probe, level in PROBE_LEVELS.items():
-                for layer in [None] if probe in LAYERLESS else range(layers):
-                    share = 1 if layer is None else layer / max(1, layers - 1)
-                    mean = 1 / count + (1 - 1 / count) * level * lift * share
-                    cell = {"probe": probe, "layer": layer, "passages": count}
-                    cell = blank | cell | {"finding": "accuracy"}
-                    width = 0.02 if layer else 0
-                    rows.append(
-                        cell
-                        | {"measure": "accuracy", "estimate": mean}
-                        | {"low": mean - width, "high": mean + width}
-                    )
-                    rows.append(cell | {"measure": "chance", "estimate": 1 / count})
-                    if retriever == "tuned" and layer is not None:
-                        for test in ("sign-flip max-T", "t-test Bonferroni"):
-                            starred = layer == layers - 1 or test == "t-test Bonferroni"
-                            rows.append(
-                                cell
-                                | {"finding": "difference", "compared_with": "plain"}
-                                | {"measure": "difference", "test": test}
-                                | {"estimate": 0.1, "significant": starred}
-                            )
-        for side in ("query", "passage"):
-            for layer in range(layers):
-                cell = blank | {"finding": "similarity", "side": side, "layer": layer}
-                value = {"estimate": 0.3 + 0.01 * layer, "low": 0.2, "high": 0.5}
-                rows.append(cell | {"measure": "anisotropy"} | value)
-                if retriever == "tuned":
-                    cka = {"compared_with": "plain", "estimate": 0.9 if layer else None}
-                    rows.append(cell | {"measure": "cka"} | cka)
-    return pl.DataFrame(rows, SCHEMA)
 
 
 def line(ax: Axes, label: str) -> Line2D:
@@ -99,7 +46,7 @@ def saved(figure: Figure, folder: Path, name: str) -> tuple[bytes, bytes]:
 
 def test_layer_accuracy_shows_the_table() -> None:
     found = table()
-    figure = panels.layer_accuracy(found, "toy", "interaction")
+    figure = layer_accuracy(found, "toy", ["interaction"])
     assert [ax.get_title() for ax in figure.axes] == [f"{n} passages" for n in (2, 3, 4, 5)]
     for ax, count in zip(figure.axes, (2, 3, 4, 5), strict=True):
         for retriever in ("tuned", "plain"):
@@ -110,8 +57,9 @@ def test_layer_accuracy_shows_the_table() -> None:
                 measure="accuracy",
                 passages=count,
             )
-            np.testing.assert_allclose(line(ax, retriever).get_xdata(), rows["layer"])
-            np.testing.assert_allclose(line(ax, retriever).get_ydata(), rows["estimate"])
+            drawn = line(ax, f"{retriever}, interaction")
+            np.testing.assert_allclose(drawn.get_xdata(), rows["layer"])
+            np.testing.assert_allclose(drawn.get_ydata(), rows["estimate"])
         assert set(line(ax, "chance").get_ydata()) == {1 / count}
         assert len(ax.collections) == 2
         band = ax.collections[0].get_paths()[0].get_extents()
@@ -121,26 +69,28 @@ def test_layer_accuracy_shows_the_table() -> None:
 
 
 def test_stars_stand_at_the_sign_flip_test_s_layers_alone() -> None:
-    figure = panels.layer_accuracy(table(), "toy", "concat")
+    figure = layer_accuracy(table(), "toy", ["concat"])
     for ax in figure.axes:
-        stars = line(ax, "significant: tuned")
+        stars = line(ax, "significant: tuned, concat")
         assert stars.get_marker() == "*" and list(stars.get_xdata()) == [6]
-        assert to_rgba(stars.get_color()) == to_rgba(line(ax, "tuned").get_color())
+        assert to_rgba(stars.get_color()) == to_rgba(line(ax, "tuned, concat").get_color())
         # Above every band: in shares of the panel.
         top = max(band.get_paths()[0].get_extents().y1 for band in ax.collections)
         low, high = ax.get_ylim()
         assert stars.get_ydata()[0] > (top - low) / (high - low) + 0.02
     none = table().with_columns(significant=pl.lit(False))
-    figure = panels.layer_accuracy(none, "toy", "concat")
+    figure = layer_accuracy(none, "toy", ["concat"])
     assert not [line for ax in figure.axes for line in ax.lines if line.get_marker() == "*"]
     assert "differs from plain" not in legend_labels(figure)
 
 
 def test_a_selection_of_retrievers_keeps_their_looks() -> None:
-    both = panels.layer_accuracy(table(), "toy", "concat").axes[0]
-    one = panels.layer_accuracy(table(), "toy", "concat", ["plain"]).axes[0]
-    assert {line.get_label() for line in one.lines} == {"plain", "chance"}
-    assert line(one, "plain").get_color() == line(both, "plain").get_color()
+    both = layer_accuracy(table(), "toy", ["concat"]).axes[0]
+    one = layer_accuracy(table(), "toy", ["concat"], ["plain"]).axes[0]
+    assert {line.get_label() for line in one.lines} == {
+        *("plain, concat", "chance", "lexical floor")
+    }
+    assert line(one, "plain, concat").get_color() == line(both, "plain, concat").get_color()
 
 
 def published(layers: int = 7, dataset: str = "toy", passages: tuple[int, ...] = (2, 3, 4, 5)):
@@ -158,12 +108,12 @@ def published(layers: int = 7, dataset: str = "toy", passages: tuple[int, ...] =
 @pytest.mark.parametrize("layers", [3, 7, 13])
 def test_published_curves_lie_under_their_retriever_s_colour(layers: int) -> None:
     """Fewer, as many and more layers than the study's own seven."""
-    figure = panels.layer_accuracy(table(), "toy", "concat", published=published(layers))
+    figure = layer_accuracy(table(), "toy", ["concat"], published=published(layers))
     for ax, count in zip(figure.axes, (2, 3, 4, 5), strict=True):
         curve = line(ax, "published: plain")
         np.testing.assert_array_equal(curve.get_xdata(), range(layers))
         np.testing.assert_allclose(curve.get_ydata(), 1 / count + 0.03 * np.arange(layers))
-        own = line(ax, "plain")
+        own = line(ax, "plain, concat")
         assert curve.get_color() == own.get_color() and curve.get_marker() in ("", "None")
         assert curve.get_linewidth() < own.get_linewidth()
         assert curve.get_linestyle() != "-" and len(ax.collections) == 2
@@ -181,19 +131,19 @@ def test_published_curves_lie_under_their_retriever_s_colour(layers: int) -> Non
     ids=["other dataset", "other passages", "no curve"],
 )
 def test_where_nothing_is_published_the_figure_stays_as_it_was(absent, tmp_path) -> None:
-    plain = panels.layer_accuracy(table(3), "toy", "concat")
-    same = panels.layer_accuracy(table(3), "toy", "concat", published=absent)
+    plain = layer_accuracy(table(3), "toy", ["concat"])
+    same = layer_accuracy(table(3), "toy", ["concat"], published=absent)
     assert "published" not in legend_labels(same)
     assert saved(same, tmp_path, "same") == saved(plain, tmp_path, "plain")
 
 
 def test_a_published_curve_needs_its_retriever_in_the_figure() -> None:
-    figure = panels.layer_accuracy(table(), "toy", "concat", ["tuned"], published())
+    figure = layer_accuracy(table(), "toy", ["concat"], ["tuned"], published())
     assert "published" not in legend_labels(figure)
 
 
 def test_controls_show_every_probe_of_both_retrievers() -> None:
-    figure = panels.controls(table(), "toy", "tuned")
+    figure = controls(table(), "toy", "tuned")
     assert len(figure.axes) == 8
     for ax in figure.axes:
         assert {line.get_label() for line in ax.lines} == {*PROBE_LEVELS, "chance"}
@@ -205,7 +155,7 @@ def test_controls_show_every_probe_of_both_retrievers() -> None:
 
 
 def test_similarity_leaves_a_gap_where_nothing_is_defined() -> None:
-    figure = panels.similarity(table(), "toy")
+    figure = similarity(table(), "toy")
     assert len(figure.axes) == 4
     assert figure.axes[0].get_title() == "linear CKA with plain"
     assert np.isnan(line(figure.axes[0], "tuned").get_ydata()[0])
@@ -228,10 +178,10 @@ def test_every_probe_has_a_line() -> None:
 
 def all_figures(found: pl.DataFrame) -> dict[str, Figure]:
     return {
-        "accuracy": panels.layer_accuracy(found, "toy", "interaction"),
-        "published": panels.layer_accuracy(found, "toy", "concat", published=published()),
-        "controls": panels.controls(found, "toy", "tuned"),
-        "similarity": panels.similarity(found, "toy"),
+        "accuracy": layer_accuracy(found, "toy", ["concat", "interaction"]),
+        "published": layer_accuracy(found, "toy", ["concat"], published=published()),
+        "controls": controls(found, "toy", "tuned"),
+        "similarity": similarity(found, "toy"),
     }
 
 
@@ -261,28 +211,28 @@ def test_legends_cover_nothing(layers: int, passages: tuple[int, ...]) -> None:
 
 def test_no_global_state_is_left(tmp_path: Path) -> None:
     before = dict(matplotlib.rcParams)
-    saved(panels.controls(table(), "toy", "plain"), tmp_path, "controls")
+    saved(controls(table(), "toy", "plain"), tmp_path, "controls")
     assert dict(matplotlib.rcParams) == before
     assert pyplot.get_fignums() == []
 
 
 def test_a_user_s_own_settings_change_nothing(tmp_path: Path) -> None:
-    plain = saved(panels.similarity(table(), "toy"), tmp_path, "plain")
+    plain = saved(similarity(table(), "toy"), tmp_path, "plain")
     with matplotlib.rc_context({"font.size": 20, "lines.linewidth": 9, "savefig.dpi": 20}):
-        assert saved(panels.similarity(table(), "toy"), tmp_path, "mine") == plain
+        assert saved(similarity(table(), "toy"), tmp_path, "mine") == plain
 
 
 def test_what_the_table_does_not_hold_is_said() -> None:
     with pytest.raises(ConfigError, match="probe nonsense over layers on dataset toy"):
-        panels.layer_accuracy(table(), "toy", "nonsense")
+        layer_accuracy(table(), "toy", ["nonsense"])
     with pytest.raises(ConfigError, match="no retriever stranger; they hold tuned, plain"):
-        panels.layer_accuracy(table(), "toy", "concat", ["plain", "stranger"])
+        layer_accuracy(table(), "toy", ["concat"], ["plain", "stranger"])
     with pytest.raises(ConfigError, match="over layers"):
-        panels.layer_accuracy(table(), "toy", "bm25")
+        layer_accuracy(table(), "toy", ["bm25"])
     with pytest.raises(ConfigError, match="retriever stranger on toy"):
-        panels.controls(table(), "toy", "stranger")
+        controls(table(), "toy", "stranger")
     with pytest.raises(ConfigError, match="no similarity on dataset other"):
-        panels.similarity(table(), "other")
+        similarity(table(), "other")
 
 
 TWINS = {"plain": ["plain", "plain.2", "plain.3"]}
@@ -310,20 +260,23 @@ def hatched(ax: Axes) -> list[np.ndarray]:
 
 
 def test_the_range_of_random_twins_stands_behind_their_first() -> None:
-    figure = panels.layer_accuracy(with_twins(), "toy", "interaction", twins=TWINS)
-    alone = panels.layer_accuracy(table(), "toy", "interaction")
+    figure = layer_accuracy(with_twins(), "toy", ["interaction"], twins=TWINS)
+    alone = layer_accuracy(table(), "toy", ["interaction"])
     assert "range of 3 random twins" in legend_labels(figure)
     for ax, other in zip(figure.axes, alone.axes, strict=True):
-        assert {line.get_label() for line in ax.lines} >= {"tuned", "plain"}
+        assert {line.get_label() for line in ax.lines} >= {
+            "tuned, interaction",
+            "plain, interaction",
+        }
         assert not any("plain." in str(line.get_label()) for line in ax.lines)
-        estimates = line(other, "plain").get_ydata()
+        estimates = line(other, "plain, interaction").get_ydata()
         ((low, high),) = hatched(ax)
         assert low == pytest.approx(min(estimates) - 0.02)
         assert high == pytest.approx(max(estimates) + 0.03)
 
 
 def test_two_twins_say_how_alike_networks_with_nothing_in_common_are() -> None:
-    figure = panels.similarity(with_twins(), "toy", TWINS)
+    figure = similarity(with_twins(), "toy", TWINS)
     cka, anisotropy = figure.axes[:2]
     assert [tuple(ends) for ends in hatched(cka)] == [pytest.approx((0.73, 0.78))]
     assert len(hatched(anisotropy)) == 1

@@ -160,7 +160,29 @@ def test_figures_show_the_cautions_of_their_dataset_and_those_of_all(tmp_path) -
         *cautions.of_pairs({"tuned": "plain"}),
     ]
     table = cautions.gathered(rows)
-    lines = sentences(table, "2024")
-    assert len(lines) == 2 and "mined by bm25" in lines[0] and "never trained" in lines[1]
-    assert len(sentences(table, "2024", "norm", ["tuned"])) == 2
-    assert len(sentences(table, "2024", "norm", ["other"])) == 1
+    lines = sentences(table, "2024", None)
+    assert len(lines) == 2 and "(tuned): plain was" in lines[0] and "mined by bm25" in lines[1]
+    assert len(sentences(table, "2024", ["tuned"], ["norm"])) == 2
+    assert len(sentences(table, "2024", ["other"], ["norm"])) == 1
+
+
+def test_a_figure_always_says_that_questions_or_texts_are_few() -> None:
+    """Also where more cautions hold than a figure shows, and that of no other attribution."""
+    where = {"dataset": "toy", "retriever": "tuned", "attribution": "norm", "side": "query"}
+    blank = dict.fromkeys(cautions.SCHEMA) | {"dataset": "toy"}
+    names = ["a", "b", "c", "d", "few-questions"]
+    rows = [blank | {"caution": name, "sentence": f"{name}."} for name in names]
+    rows += [
+        blank | where | {"caution": "few-texts", "sentence": "few texts."},
+        blank | where | {"caution": "few-texts", "sentence": "others.", "attribution": "dot"},
+        blank | where | {"caution": "quiet", "sentence": "quiet."},
+    ]
+    table = cautions.gathered(rows)
+    assert sentences(table, "toy", ["tuned", "plain"], ["norm"], "query") == [
+        *("caution (tuned, query side): few texts.", "caution: few-questions."),
+        *("caution (tuned, query side): quiet.", "caution: a."),
+        "3 more cautions: findings/cautions.csv",
+    ]
+    lines = sentences(table, "toy", ["tuned"])
+    assert lines[0] == "caution: few-questions." and not any("texts" in line for line in lines)
+    assert lines[-1].startswith("1 more")

@@ -376,7 +376,7 @@ def test_the_figure_takes_a_group_and_published_curves(tmp_path: Path, study: Pa
     Cautions.write(warned, cautions.gathered([]), shards.Provenance({"step": "cautions"}))
 
     def draw(retrievers: list[str], curves: dict[str, str] | None, *beside: object) -> bytes:
-        given = {"dataset": "nq", "figure": "layer-accuracy", "probe": "concat", "twins": {}}
+        given = {"dataset": "nq", "figure": "layer-accuracy", "probes": ["concat"], "twins": {}}
         slice_ = specs.FigureSpec(**given, retrievers=retrievers, curves=curves)
         run("figure", study, warned, *pictures, *beside, "--spec", slice_.canonical())
         return pictures[1].read_bytes()

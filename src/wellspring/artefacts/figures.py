@@ -68,7 +68,9 @@ class Figure(Picture):
 
     @classmethod
     def science(cls, spec: specs.FigureSpec) -> Sequence[str]:
-        return ["figures.panels", "figures.cautions", "findings.published"]
+        if spec.figure == "similarity":
+            return ["figures.similarity", "figures.cautions"]
+        return ["figures.accuracy", "figures.cautions", "findings.published"]
 
 
 @dataclass(frozen=True)
@@ -96,7 +98,7 @@ class Controls(Picture):
 
     @classmethod
     def science(cls, spec: specs.ControlsSpec) -> Sequence[str]:
-        return ["figures.panels", "figures.cautions"]
+        return ["figures.controls", "figures.cautions"]
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,6 +21,8 @@ from wellspring.cli.step import FILE, Job, step
 if TYPE_CHECKING:
     from matplotlib.figure import Figure as Drawn
 
+    from wellspring.specs import DrawingSpec, FidelitySpec
+
 
 @step(Figure, "findings", "cautions", "pdf", "png")
 @click.option("--published", type=FILE, help="Published curves (CSV) to draw beside the accuracy.")
@@ -27,34 +30,35 @@ def figure(
     job: Job, findings: Path, cautions: Path, pdf: Path, png: Path, published: Path | None
 ) -> None:
     """Draw accuracy or similarity over layers from the table FINDINGS into PDF and PNG."""
-    from wellspring.figures import panels
+    from wellspring.figures.accuracy import layer_accuracy
     from wellspring.figures.cautions import sentences
+    from wellspring.figures.similarity import similarity
     from wellspring.findings.published import named
 
     spec = job.spec
     table = Findings.read(findings)
-    lines = sentences(Cautions.read(cautions), spec.dataset)
+    lines = sentences(Cautions.read(cautions), spec.dataset, spec.retrievers)
     if spec.figure == "similarity":
-        drawn = panels.similarity(table, spec.dataset, spec.twins, lines)
+        drawn = similarity(table, spec.dataset, spec.twins, lines)
     else:
         beside = None
         if spec.curves is not None and published is not None:
             beside = named(curves.read(published), spec.curves)
-        given = (table, spec.dataset, spec.probe, spec.retrievers, beside)
-        drawn = panels.layer_accuracy(*given, spec.twins, lines)
+        given = (table, spec.dataset, spec.probes, spec.retrievers, beside)
+        drawn = layer_accuracy(*given, spec.twins, lines)
     _save(job, drawn, pdf, png)
 
 
 @step(Controls, "findings", "cautions", "pdf", "png")
 def controls(job: Job, findings: Path, cautions: Path, pdf: Path, png: Path) -> None:
     """Draw a retriever's published probe against its controls into PDF and PNG."""
-    from wellspring.figures import panels
+    from wellspring.figures import controls as figures
     from wellspring.figures.cautions import sentences
 
     spec = job.spec
-    lines = sentences(Cautions.read(cautions), spec.dataset)
+    lines = sentences(Cautions.read(cautions), spec.dataset, [spec.retriever])
     table = Findings.read(findings)
-    drawn = panels.controls(table, spec.dataset, spec.retriever, spec.twins, lines)
+    drawn = figures.controls(table, spec.dataset, spec.retriever, spec.twins, lines)
     _save(job, drawn, pdf, png)
 
 
@@ -66,6 +70,7 @@ def heatmap(
     into PDF and PNG."""
     from wellspring.figures import heatmaps
     from wellspring.figures.cautions import sentences
+    from wellspring.figures.tables import of_attribution
 
     spec = job.spec
     setting = spec.setting.model_dump()
@@ -77,13 +82,19 @@ def heatmap(
         some = every.filter(**setting).collect()
         return every.collect() if some.is_empty() else some
 
-    small = [f"dataset {spec.dataset}, {spec.side} side, attribution {spec.attribution}"]
+    both = table(counts), table(counterpart)
+    texts = pl.concat(
+        each.select("texts", side=pl.lit(spec.side), retriever=pl.lit(name))
+        for each, name in zip(both, spec.names, strict=True)
+    )
+    others = dict([spec.names])
+    small = [of_attribution(texts, spec.dataset, spec.names, others, spec.attribution)]
     small += sentences(
-        Cautions.read(cautions), spec.dataset, spec.attribution, spec.names, spec.side
+        Cautions.read(cautions), spec.dataset, spec.names, [spec.attribution], spec.side
     )
     draw = heatmaps.heat_maps if spec.map == "heat" else heatmaps.change_map
     options = {**setting, "bins": spec.bins, "statistic": spec.statistic, "small": small}
-    _save(job, draw(table(counts), table(counterpart), spec.names, **options), pdf, png)
+    _save(job, draw(*both, spec.names, **options), pdf, png)
 
 
 @step(Drawing, "findings", "cautions", "pdf", "png")
@@ -95,7 +106,7 @@ def drawing(job: Job, findings: Path, cautions: Path, pdf: Path, png: Path) -> N
     spec = job.spec
     table = Decentralisation.read(findings)
     draws = spec.twins.get(spec.retriever, [])
-    lines = _cautions(cautions, table, spec.dataset, spec.attribution, spec.retriever, draws)
+    lines = _cautions(cautions, table, spec, [spec.attribution], draws)
     whose = (table, spec.dataset, spec.attribution, spec.retriever)
     if spec.drawing == "sanity-checks":
         drawn = sanity_checks(*whose, lines)
@@ -112,24 +123,23 @@ def fidelity(job: Job, findings: Path, cautions: Path, pdf: Path, png: Path) -> 
 
     spec = job.spec
     table = Decentralisation.read(findings)
-    lines = _cautions(cautions, table, spec.dataset, None, spec.retriever)
+    lines = _cautions(cautions, table, spec, None)
     _save(job, fidelity(table, spec.dataset, spec.retriever, lines), pdf, png)
 
 
 def _cautions(
     path: Path,
     table: pl.DataFrame,
-    dataset: str,
-    attribution: str | None,
-    retriever: str,
-    draws: list[str] | None = None,
+    spec: DrawingSpec | FidelitySpec,
+    attributions: list[str] | None,
+    draws: Sequence[str] = (),
 ) -> list[str]:
     """The cautions on a retriever's attributions, on its counterpart's and on those of draws."""
     from wellspring.figures.cautions import sentences
 
-    beside = table.filter(retriever=retriever)["compared_with"].drop_nulls().unique()
-    names = [retriever, *beside, *(draws or [])]
-    return sentences(Cautions.read(path), dataset, attribution, names)
+    beside = table.filter(retriever=spec.retriever)["compared_with"].drop_nulls().unique()
+    names = [spec.retriever, *beside, *draws]
+    return sentences(Cautions.read(path), spec.dataset, names, attributions)
 
 
 def _save(job: Job, drawn: Drawn, pdf: Path, png: Path) -> None:

@@ -14,7 +14,7 @@ from wellspring.config.datasets import (
     Splits,
     Trec,
 )
-from wellspring.config.entries import AttributionGrid, Config, ProbeGrid
+from wellspring.config.entries import PUBLISHED_PROBE, AttributionGrid, Config, ProbeGrid
 from wellspring.config.files import read
 from wellspring.config.fitting import check_checkpoints
 from wellspring.config.models import ARCHITECTURES, Architecture, Encoder, Model
@@ -27,6 +27,7 @@ __all__ = [
     "BM25",
     "LAYERLESS",
     "OF_WORDS",
+    "PUBLISHED_PROBE",
     "REMOTE",
     "SCORERS",
     "SIMILARITIES",

@@ -181,18 +181,17 @@ class Config(Strict):
         }
         return {group: names for group, names in groups.items() if names}
 
-    def drawn_probe(self, dataset: str | None = None) -> str:
-        """The probe that figures of accuracy show: the published one where it is among the kinds,
-        or the first that depends on the layer."""
+    def drawn_probes(self, dataset: str | None = None) -> list[str]:
+        """The probes that figures of accuracy show: the published one and one that may use the
+        query, as far as they are among the kinds, or the first that depends on the layer."""
         kinds = [
             kind
             for block in self.study.probe
             if dataset is None or dataset in block.datasets
             for kind in block.kinds
+            if kind not in LAYERLESS
         ]
-        if PUBLISHED_PROBE in kinds:
-            return PUBLISHED_PROBE
-        return next(kind for kind in kinds if kind not in LAYERLESS)
+        return [kind for kind in (PUBLISHED_PROBE, "interaction") if kind in kinds] or kinds[:1]
 
     # What is attributed.
 

@@ -16,7 +16,6 @@ from matplotlib.ticker import (
     FixedLocator,
     FuncFormatter,
     MultipleLocator,
-    NullFormatter,
 )
 
 from wellspring.errors import ConfigError
@@ -33,6 +32,7 @@ from wellspring.figures.style import (
     labelled_grid,
     legend_above,
     lines_of,
+    log_axis,
     log_ticks,
     noise_band,
     noise_key,
@@ -44,10 +44,11 @@ from wellspring.figures.tables import (
     SIDES,
     SUBLAYERS,
     Twins,
-    about,
     first_draws,
     held_of,
+    of_attribution,
     pair_of,
+    pairs,
     places_of,
     range_of,
     retrievers_of,
@@ -132,7 +133,9 @@ def concentration(
     _whole_layers(axes, levels["layer"])
     dashes = {name: Line(GREY, SUBLAYER_DASHES[name], "") for name in sublayers}
     keys = [noise_key(max(map(len, of_pair.values())))] if of_pair else []
-    note(figure, [about(dataset, attribution, findings), *cautions])
+    note(
+        figure, [of_attribution(findings, dataset, names, pairs(findings), attribution), *cautions]
+    )
     legend_above(figure, [*handles_of(lines), *handles_of(dashes), interval_key(), *keys])
     return figure
 
@@ -217,10 +220,13 @@ def sweep(
                 _sweep_line(ax, own, line, f"{scale}, {count}")
             ring = rows_of(here, **mapped)
             ax.plot(ring["threshold"], ring["estimate"], label=MAPPED, **RING)
-    _thresholds(axes, changes["threshold"])
-    _percentages(axes, changes.select(pl.max("estimate")).item())
-    figure.supylabel("relative change in the share of active neurons", fontsize=8)
-    note(figure, [about(dataset, attribution, findings), *cautions])
+    for column in axes.T:
+        log_axis(column, changes["threshold"], "threshold")
+    beyond = _percentages(axes, changes.select(pl.max("estimate")).item())
+    figure.supylabel(f"relative change in the share of active neurons{beyond}", fontsize=8)
+    note(
+        figure, [of_attribution(findings, dataset, names, pairs(findings), attribution), *cautions]
+    )
     keys = _sweep_keys(lines, not rows_of(changes, **mapped).is_empty(), not apart.is_empty())
     legend_above(figure, keys, 4)
     return figure
@@ -313,27 +319,14 @@ def _sweep_keys(lines: Mapping[tuple[str, int], Line], ring: bool, twins: bool) 
     return [*keys, interval_key()]
 
 
-def _thresholds(axes: np.ndarray, thresholds: pl.Series) -> None:
-    """A logarithmic scale; from zero where zero is a threshold."""
-    positive: list[float] = thresholds.filter(thresholds > 0).to_list()
-    for ax in axes.flat:
-        if len(positive) == len(thresholds):
-            ax.set_xscale("log")
-            log_ticks(ax.xaxis, min(positive), max(positive))
-        elif positive:
-            ax.set_xscale("symlog", linthresh=min(positive))
-            ax.xaxis.set_minor_formatter(NullFormatter())
-    for ax in axes[-1]:
-        ax.set_xlabel("threshold (log scale)" if positive else "threshold")
-
-
-def _percentages(axes: np.ndarray, top: float) -> None:
-    """A scale of relative changes up to the greatest one."""
+def _percentages(axes: np.ndarray, top: float) -> str:
+    """A scale of relative changes up to the greatest one. What is to be said of it."""
     for ax in axes.flat:
         if top > 3:
             ax.set_yscale("symlog", linthresh=1)
             ax.yaxis.set_major_locator(FixedLocator([-1, -0.5, 0, 0.5, 1, 3, 10, 30, 100]))
         ax.yaxis.set_major_formatter(FuncFormatter(_percent))
+    return " (log scale beyond +100 %)" if top > 3 else ""
 
 
 def _percent(share: float, _: int) -> str:

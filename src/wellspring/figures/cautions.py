@@ -8,37 +8,48 @@ import polars as pl
 
 SHOWN = 4
 """Cautions that stand below a figure."""
+FIRST = ("few-questions", "few-texts")
+"""Cautions that always do."""
 
 
 def sentences(
     table: pl.DataFrame,
     dataset: str,
-    attribution: str | None = None,
-    retrievers: Sequence[str] = (),
+    retrievers: Sequence[str] | None,
+    attributions: Sequence[str] | None = (),
     side: str | None = None,
 ) -> list[str]:
     """A study's cautions on a dataset, a line each, for below a figure.
 
-    table: `wellspring.findings.cautions.gathered`'s. attribution, retrievers, side: what a figure
-    of attributions shows; without an attribution, or a side, all of them.
+    Args:
+        table: `wellspring.findings.cautions.gathered`'s.
+        retrievers, attributions, side: what the figure shows; None: all of them. Cautions that name
+            no retriever, attribution or side hold for each.
     """
-    # A caution without a dataset or an attribution holds on all.
-    table = table.filter(pl.col("dataset").is_null() | (pl.col("dataset") == dataset))
-    about = pl.col("attribution")
-    if not retrievers:
-        chosen = table.filter(about.is_null())
-    else:
-        whose = pl.col("retriever")
-        chosen = table.filter(whose.is_null() | whose.is_in(list(retrievers)))
-        if attribution is not None:
-            chosen = chosen.filter(about.is_null() | (about == attribution))
-        if side is not None:
-            chosen = chosen.filter(pl.col("side").is_null() | (pl.col("side") == side))
-        # What concerns the drawn scores comes first.
-        chosen = chosen.sort(about.is_null(), maintain_order=True)
-    named = len(retrievers) > 1
+    shown = {
+        "dataset": [dataset],
+        "retriever": retrievers,
+        "attribution": attributions,
+        "side": None if side is None else [side],
+    }
+    chosen = table.filter(
+        [
+            pl.col(column).is_null() | pl.col(column).is_in(list(names))
+            for column, names in shown.items()
+            if names is not None
+        ]
+    )
+    # One of each kind comes before the second of any. What concerns the drawn scores and retrievers
+    # comes before what concerns the dataset.
+    chosen = chosen.sort(
+        ~pl.col("caution").is_in(FIRST),
+        pl.int_range(pl.len()).over("caution"),
+        pl.col("attribution").is_null(),
+        pl.col("retriever").is_null(),
+        maintain_order=True,
+    )
     subject = pl.concat_str(
-        pl.col("retriever") if named else pl.lit(None, pl.String),
+        pl.lit(None, pl.String) if retrievers and len(retrievers) == 1 else pl.col("retriever"),
         pl.format("{} side", "side"),
         separator=", ",
         ignore_nulls=True,
@@ -46,4 +57,5 @@ def sentences(
     where = pl.when(subject == "").then(pl.lit("")).otherwise(pl.format(" ({})", subject))
     lines = chosen.select(pl.format("caution{}: {}", where, "sentence")).to_series().to_list()
     more = len(lines) - SHOWN
-    return lines[:SHOWN] + ([f"{more} more cautions: findings/cautions.csv"] if more > 0 else [])
+    rest = f"{more} more caution{'s' * (more > 1)}: findings/cautions.csv"
+    return lines[:SHOWN] + ([rest] if more > 0 else [])

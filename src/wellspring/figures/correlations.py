@@ -10,7 +10,7 @@ import polars as pl
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
-from wellspring.figures.style import GREY
+from wellspring.figures.style import GREY, wrap
 from wellspring.figures.tables import rows_of
 
 POINT: dict[str, Any] = {
@@ -30,23 +30,31 @@ SHIFT: dict[str, Any] = {
 }
 NAMED: dict[str, Any] = {
     "fontsize": 6.5,
-    "va": "center",
+    "va": "bottom",
+    "linespacing": 1.0,
     "bbox": {"facecolor": "white", "edgecolor": "none", "pad": 0.5},
 }
 
 
 def points(
-    ax: Axes, rows: pl.DataFrame, others: Sequence[str], names: Sequence[str], before: str = ""
+    ax: Axes,
+    rows: pl.DataFrame,
+    others: Sequence[str],
+    names: Sequence[str],
+    width: float,
+    before: str = "",
 ) -> None:
     """Correlations with their intervals, the other scores' name above them.
 
     rows: with, retriever, estimate, low, high and shifted (the same with another text's; may be
     null). others: the values of `with`, one row each. names: retrievers, the first one filled.
+    width: of a name at most, in inches.
     """
     for at, other in enumerate(others):
         if (mine := rows_of(rows, **{"with": other})).is_empty():
             continue
-        ax.text(0.06, at - 0.3, before + other, transform=ax.get_yaxis_transform(), **NAMED)
+        name = ax.text(0.06, at - 0.16, before + other, transform=ax.get_yaxis_transform(), **NAMED)
+        wrap(name, width)
         for index, name in enumerate(names):
             for row in rows_of(mine, retriever=name).iter_rows(named=True):
                 height = at + 0.06 + 0.24 * index
@@ -58,9 +66,13 @@ def points(
 
 
 def scales(axes: np.ndarray, rows: pl.DataFrame, others: Sequence[str]) -> None:
-    """Limits that hold all correlations, one row for each of the others."""
+    """Limits that hold all correlations, one row for each of the others. Names of several lines
+    make the figure taller."""
+    lines = max(len(name.get_text().splitlines()) for ax in axes.flat for name in ax.texts)
+    figure = axes[0, 0].figure
+    figure.set_figheight(figure.get_figheight() + 0.12 * (lines - 1) * len(others) * len(axes))
     lowest = rows.select(pl.min_horizontal("low", "estimate", "shifted").min()).item()
-    for ax in axes:
+    for ax in axes.flat:
         ax.axvline(0, color=GREY, linewidth=0.9, zorder=1)
         ax.set_xlim(min(-0.05, lowest - 0.05), 1.02)
         ax.set_ylim(len(others) - 0.4, -0.65)

@@ -11,7 +11,7 @@ from matplotlib.lines import Line2D
 from wellspring.errors import ConfigError
 from wellspring.figures import correlations
 from wellspring.figures.style import interval_key, labelled_grid, legend_above, note, theme
-from wellspring.figures.tables import held_of, pairs, places_of, rows_of
+from wellspring.figures.tables import held_of, of_attribution, pairs, places_of, rows_of
 
 EFFECTS = {
     "change": "change of the vector\n(|score|)",
@@ -55,14 +55,15 @@ def fidelity(
     labels = [f"{side}\n{sublayer}" for side, sublayer in places]
     titles = [EFFECTS[effect] for effect in effects]
     figure, axes = labelled_grid(labels, titles, max(1.2, 0.2 + 0.3 * len(others)))
+    width = 0.75 * figure.get_figwidth() / len(effects)
     for line, (side, sublayer) in zip(axes, places, strict=True):
         for ax, effect in zip(line, effects, strict=True):
             here = rows_of(rows, side=side, sublayer=sublayer, other=effect)
-            correlations.points(ax, here, others, names)
-    for column in axes.T:
-        correlations.scales(column, rows, others)
-        column[-1].set_xlabel("rank correlation")
-    note(figure, [f"dataset {dataset}; {findings['texts'].max():,} texts a side", *cautions])
+            correlations.points(ax, here, others, names, width)
+    correlations.scales(axes, rows, others)
+    for ax in axes[-1]:
+        ax.set_xlabel("rank correlation")
+    note(figure, [of_attribution(findings, dataset, names, pairs(table)), *cautions])
     shown = [name for name in names if name in set(rows["retriever"])]
     keys = [correlations.key(name, number) for number, name in enumerate(shown)]
     keys.append(Line2D([], [], label=SHIFTED, **correlations.SHIFT))

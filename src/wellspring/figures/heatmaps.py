@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -17,7 +18,7 @@ from matplotlib.ticker import MaxNLocator
 
 from wellspring.config.vocabulary import Statistic
 from wellspring.figures.binning import Binned, paired
-from wellspring.figures.style import DOUBLE_COLUMN, GREY, NORMALISED, note, theme
+from wellspring.figures.style import DOUBLE_COLUMN, GREY, NORMALISED, note, theme, wrap
 
 # Dark is more in print, too; zero is the middle of the one, and no colour of the other.
 TINTS = sns.color_palette("mako_r", as_cmap=True)
@@ -27,6 +28,7 @@ ROW, TALLEST, AROUND = 0.125, 7.4, 1.35
 # Points: before a map, where the rows' labels end and how wide counts and sub-layers are; above
 # it, where the title is.
 LABELS, COUNTS, SUBLAYERS, TITLE = 3, 29, 46, 14
+SKIPPED = "dotted: blocks between were not attributed"
 
 
 @theme
@@ -50,7 +52,7 @@ def heat_maps(
         counts: the retriever's; see `binned` for these and for the options.
         counterpart: its counterpart's on the same side.
         names: the titles: the retriever's and the counterpart's.
-        small: the lines of small print, the first of which says what was attributed.
+        small: the lines of small print: what was attributed, and what to be careful of.
 
     Raises:
         ConfigError: the counts hold no such setting, or the two differ in their sub-layers.
@@ -69,12 +71,12 @@ def heat_maps(
         shown = np.ma.masked_where(each.values == 0, each.values)
         mesh = _map(ax, each.rows, shown, norm, TINTS)
         _count_rows(ax, each.active)
-        ax.set_title(name, weight="bold", pad=TITLE)
+        wrap(ax.set_title(name, weight="bold", pad=TITLE), 0.35 * DOUBLE_COLUMN)
     _name_rows(axes[0], ours.rows, LABELS + COUNTS)
     never = "; white: none" if (both == 0).any() else ""
-    label = f"percentage of texts above threshold{never}"
+    label = f"percentage of texts above threshold{never}{_skipped(ours.rows)}"
     _bar(figure, mesh, axes, f"{label}\n{_meaning(**setting, statistic=statistic)}")
-    note(figure, _counted(small, counts))
+    note(figure, small)
     return figure
 
 
@@ -114,18 +116,12 @@ def change_map(
     _mark_falls(ax, change, top)
     _name_rows(ax, ours.rows, LABELS)
     ax.set_xlabel(f"neurons in {bins} bins; a dash: fewer texts")
-    ax.set_title(f"{names[0]} − {names[1]}", weight="bold", pad=TITLE)
+    wrap(ax.set_title(f"{names[0]} − {names[1]}", weight="bold", pad=TITLE), 0.5 * DOUBLE_COLUMN)
     _bars(margin, ours.active.astype(int) - theirs.active.astype(int))
-    label = "change in the percentage of texts above threshold, in points"
+    label = f"change in the percentage of texts above threshold, in points{_skipped(ours.rows)}"
     _bar(figure, mesh, [ax, margin], f"{label}\n{_meaning(**setting, statistic=statistic)}")
-    note(figure, _counted(small, counts))
+    note(figure, small)
     return figure
-
-
-def _counted(small: Sequence[str], counts: pl.DataFrame) -> list[str]:
-    """The small print, with how many texts were counted."""
-    first, *others = small or ("",)
-    return ["; ".join(filter(None, (first, f"{counts['texts'].max():,} texts"))), *others]
 
 
 def _panels(map_: Binned, *widths: float) -> tuple[Figure, list[Axes]]:
@@ -145,7 +141,7 @@ def _panels(map_: Binned, *widths: float) -> tuple[Figure, list[Axes]]:
 def _map(
     ax: Axes, rows: Sequence[tuple[int, str]], values: np.ndarray, norm: Normalize, colors: Colormap
 ) -> ScalarMappable:
-    """The tiles, with a gap between blocks."""
+    """The tiles, with a gap between blocks, and a dotted line where blocks lie between."""
     bins = values.shape[1]
     edges = np.arange(bins + 1) + 0.5
     mesh = ax.pcolormesh(
@@ -158,14 +154,21 @@ def _map(
         linewidth=0.25 if bins <= 40 else 0,
         rasterized=bins > 100,
     )
-    for at, (row, before) in enumerate(zip(rows[1:], rows, strict=False), start=1):
-        if row[0] != before[0]:
+    for at, ((before, _), (block, _)) in enumerate(pairwise(rows), start=1):
+        if block != before:
             ax.axhline(at - 0.5, color="white", linewidth=1.6)
+        if block > before + 1:
+            ax.axhline(at - 0.5, label=SKIPPED, color="0.25", linestyle=(0, (1, 2)), linewidth=1)
     ax.set_xlim(edges[0], edges[-1])
     ax.xaxis.set_major_locator(MaxNLocator(10, integer=True, min_n_ticks=1))
     ax.tick_params(axis="x", length=0)
     ax.set_xlabel(f"neurons in {bins} bins")
     return mesh
+
+
+def _skipped(rows: Sequence[tuple[int, str]]) -> str:
+    """What the dotted lines say, where there are any."""
+    return f"; {SKIPPED}" if any(b > a + 1 for (a, _), (b, _) in pairwise(rows)) else ""
 
 
 def _size(rows: int) -> float:

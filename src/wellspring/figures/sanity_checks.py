@@ -11,7 +11,7 @@ from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import FixedLocator, NullFormatter, NullLocator, StrMethodFormatter
+from matplotlib.ticker import FixedLocator, NullLocator, StrMethodFormatter
 
 from wellspring.config.vocabulary import ReplacedBy
 from wellspring.errors import ConfigError
@@ -26,10 +26,11 @@ from wellspring.figures.style import (
     interval_key,
     labelled_grid,
     legend_above,
+    log_axis,
     note,
     theme,
 )
-from wellspring.figures.tables import about, held_of, pair_of, places_of, rows_of
+from wellspring.figures.tables import held_of, of_attribution, pair_of, pairs, places_of, rows_of
 
 # What ablation does, and how much of it the axis says.
 EFFECTS = {
@@ -85,18 +86,22 @@ def sanity_checks(
     height = max(1.4, 0.2 + 0.32 * len(others))
     labels = [f"{side}\n{sublayer}" for side, sublayer in places]
     figure, axes = labelled_grid(labels, columns, height)
+    width = 0.75 * figure.get_figwidth() / len(columns)
     for row, (side, sublayer) in zip(axes, places, strict=True):
         here = {"side": side, "sublayer": sublayer}
         for ax, effect in zip(row, effects, strict=False):
             _effect(ax, rows_of(ablations, measure=effect, **here), names)
         if others:
-            correlations.points(row[-1], rows_of(agreement, **here), others, names, "… of ")
+            mine = rows_of(agreement, **here)
+            correlations.points(row[-1], mine, others, names, width, "… of ")
     for ax, effect in zip(axes.T, effects, strict=False):
         _ablation_axes(ax, rows_of(ablations, measure=effect), effect)
     if others:
-        correlations.scales(axes[:, -1], agreement, others)
+        correlations.scales(axes[:, -1:], agreement, others)
         axes[-1, -1].set_xlabel("mean over layers")
-    note(figure, [about(dataset, attribution, findings), *cautions])
+    note(
+        figure, [of_attribution(findings, dataset, names, pairs(findings), attribution), *cautions]
+    )
     legend_above(figure, _keys(ablations, agreement, names), 3)
     return figure
 
@@ -141,14 +146,8 @@ def _effect(ax: Axes, rows: pl.DataFrame, names: Sequence[str]) -> None:
 
 def _ablation_axes(axes: np.ndarray, rows: pl.DataFrame, effect: str) -> None:
     """Scales of one column: neurons in powers; vectors' changes too, as they span many."""
-    numbers = rows["neurons"].unique().sort().to_list()
-    axes[-1].set_xlabel("ablated neurons (log scale)")
+    log_axis(axes, rows["neurons"], "ablated neurons")
     for ax in axes:
-        ax.set_xscale("log")
-        if len(numbers) <= 6:
-            ax.xaxis.set_major_locator(FixedLocator(numbers))
-            ax.xaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
-            ax.xaxis.set_minor_formatter(NullFormatter())
         if effect == "change":
             _decades(ax, max(rows.select(pl.max("estimate")).item(), 1e-9))
         else:

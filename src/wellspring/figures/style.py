@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from itertools import pairwise
 from pathlib import Path
@@ -19,7 +20,15 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.text import Text
-from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter, StrMethodFormatter
+from matplotlib.ticker import (
+    FixedLocator,
+    Locator,
+    LogLocator,
+    MaxNLocator,
+    NullFormatter,
+    NullLocator,
+    StrMethodFormatter,
+)
 
 # Inches: the text width of a two-column page, and one of its columns.
 DOUBLE_COLUMN, SINGLE_COLUMN = 7.0, 3.4
@@ -94,14 +103,20 @@ class Line:
     marker: str
     linewidth: float = 1.2
     zorder: float = 2
+    hollow: bool = False
 
     def kwargs(self) -> dict[str, Any]:
         """Arguments of `Axes.plot`."""
+        looks = asdict(self)
+        face, edge, width = (self.color, "white", 0.4)
+        if looks.pop("hollow"):
+            face, edge, width = ("white", self.color, 0.8)
         return {
-            **asdict(self),
+            **looks,
             "markersize": 3.4,
-            "markeredgecolor": "white",
-            "markeredgewidth": 0.4,
+            "markerfacecolor": face,
+            "markeredgecolor": edge,
+            "markeredgewidth": width,
         }
 
     def published(self) -> Line:
@@ -152,12 +167,15 @@ CHOICES = {
 
 
 def lines_of(names: Sequence[str]) -> dict[str, Line]:
-    """A line for each name, in this order; after eight the patterns come again."""
-    cycle = [
-        Line(_PALETTE[colour], dashes, marker)
-        for colour, dashes, marker in zip(_COLOURS, _DASHES, _MARKERS, strict=True)
-    ]
-    return {name: cycle[index % len(cycle)] for index, name in enumerate(names)}
+    """A line for each name, in this order. After eight the colours come again, and dashes and
+    markers in other pairs."""
+    lines = {}
+    for index, name in enumerate(names):
+        turn, place = divmod(index, len(_COLOURS))
+        dashes = _DASHES[(place + turn) % len(_DASHES)]
+        marker = _MARKERS[(place + 3 * turn) % len(_MARKERS)]
+        lines[name] = Line(_PALETTE[_COLOURS[place]], dashes, marker)
+    return lines
 
 
 def labelled_grid(
@@ -165,15 +183,26 @@ def labelled_grid(
     columns: Sequence[str],
     height: float,
     sharey: bool | Literal["col"] = "col",
+    narrow: int = 1,
+    scale: str = "",
 ) -> tuple[Figure, np.ndarray]:
-    """Panels with a label a row and a title a column, each row so many inches high."""
-    width = SINGLE_COLUMN if len(columns) == 1 else DOUBLE_COLUMN
+    """Panels with a label a row and a title a column, each row so many inches high.
+
+    Args:
+        narrow: so many columns of panels fit one column of text.
+        scale: what the y axes say; the rows' labels then stand on the right.
+    """
+    width = SINGLE_COLUMN if len(columns) <= narrow else DOUBLE_COLUMN
     figure = Figure(figsize=(width, 0.55 + height * len(rows)), layout="constrained")
     axes = figure.subplots(len(rows), len(columns), sharex="col", sharey=sharey, squeeze=False)
     for ax, title in zip(axes[0], columns, strict=True):
-        ax.set_title(title)
-    for ax, label in zip(axes[:, 0], rows, strict=True):
-        ax.set_ylabel(label, weight="bold")
+        wrap(ax.set_title(title), 0.85 * width / len(columns))
+    for row, label in zip(axes, rows, strict=True):
+        name = row[0].set_ylabel(scale or label, weight="normal" if scale else "bold")
+        if scale:
+            beside = {"xycoords": "axes fraction", "rotation": -90, "va": "center"}
+            name = row[-1].annotate(label, (1.03, 0.5), weight="bold", **beside)
+        wrap(name, height)
     sns.despine(fig=figure)
     return figure, axes
 
@@ -211,37 +240,86 @@ def runs(layers: np.ndarray) -> list[slice]:
 def log_ticks(axis: Axis, low: float, high: float) -> None:
     """Ticks with plain numbers on a logarithmic axis from low to high: enough of them to show that
     it is one."""
-    ratio = high / low if low > 0 else np.inf
-    if ratio < 4:
-        axis.set_major_locator(MaxNLocator(5, min_n_ticks=4))
-    else:
-        # At least three lie between any two numbers so far apart, and at most nine.
-        steps = {12: (1, 1.5, 2, 3, 4, 6), 60: (1, 2, 5), 1500: (1, 3), np.inf: (1,)}
-        subs = next(subs for most, subs in steps.items() if ratio <= most)
-        axis.set_major_locator(LogLocator(subs=subs))
+    axis.set_major_locator(_log_locator(low, high))
     axis.set_major_formatter(StrMethodFormatter("{x:g}"))
     axis.set_minor_formatter(NullFormatter())
 
 
+def _log_locator(low: float, high: float) -> Locator:
+    ratio = high / low if low > 0 else np.inf
+    if ratio < 4:
+        return MaxNLocator(5, min_n_ticks=4)
+    # At least three lie between any two numbers so far apart, and at most nine.
+    steps = {12: (1, 1.5, 2, 3, 4, 6), 60: (1, 2, 5), 1500: (1, 3), np.inf: (1,)}
+    return LogLocator(subs=next(subs for most, subs in steps.items() if ratio <= most))
+
+
+def log_axis(axes: Sequence[Axes] | np.ndarray, values: Iterable[float], label: str) -> None:
+    """The logarithmic x axis of panels that stand above each other, from zero where zero is a
+    value. Three to six values that lie apart have a tick each. One value alone shows no scale."""
+    numbers = sorted({*values})
+    positive = [number for number in numbers if number > 0]
+    logarithmic = len(positive) > 1
+    ticks = positive
+    if logarithmic:
+        low, high = positive[0], positive[-1]
+        closest = min(after / before for before, after in pairwise(positive))
+        if not 3 <= len(positive) <= 6 or closest < (high / low) ** (1 / 8):
+            ticks = [
+                at for at in _log_locator(low, high).tick_values(low, high) if low <= at <= high
+            ]
+    for ax in axes:
+        if logarithmic and numbers[0] > 0:
+            ax.set_xscale("log")
+        elif logarithmic:
+            ax.set_xscale("symlog", linthresh=positive[0])
+        ax.xaxis.set_major_locator(FixedLocator(numbers[: len(numbers) - len(positive)] + ticks))
+        ax.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+        ax.xaxis.set_minor_locator(NullLocator())
+    axes[-1].set_xlabel(f"{label} (log scale)" if logarithmic else label)
+
+
 def note(figure: Figure, lines: Sequence[str]) -> None:
     """Small print below the panels: what was measured on how much, and what to be careful of. Lines
-    that are wider than the figure are broken between words."""
-    small = figure.supxlabel("", fontsize=6.5, color=GREY)
-    broken = [part for line in lines for part in _broken(small, line, figure.bbox.width)]
-    small.set_text("\n".join(broken))
-    figure.set_figheight(figure.get_figheight() + 0.13 * len(broken))
+    that are wider than the figure are broken."""
+    text = "\n".join(lines)
+    small = figure.supxlabel(text, x=0.02, ha="left", fontsize=6.5, color=GREY)
+    wrap(small, 0.96 * figure.get_figwidth())
+    height = small.get_window_extent().height / figure.dpi
+    figure.set_figheight(figure.get_figheight() + height)
 
 
-def _broken(text: Text, line: str, width: float) -> list[str]:
-    """The line as lines that are no wider than a figure of this width, in pixels."""
-    first, *words = line.split()
-    parts = [first]
-    for word in words:
-        text.set_text(f"{parts[-1]} {word}")
-        if text.get_window_extent().width <= 0.96 * width:
-            parts[-1] = text.get_text()
-        else:
-            parts.append(word)
+def wrap(text: Text, width: float) -> None:
+    """Breaks the lines of a text that are longer than so many inches: between words, and inside
+    a word where it is too long for a line of its own."""
+    figure = text.get_figure(root=True)
+    assert figure is not None, "the text is in a figure"
+    dpi = figure.dpi
+
+    def fits(line: str) -> bool:
+        text.set_text(line)
+        # A line's greater extent is its length, also where it is written upwards.
+        return max(text.get_window_extent().size) <= width * dpi
+
+    lines = text.get_text().splitlines()
+    text.set_text("\n".join(part for line in lines for part in _parts(line, fits)))
+
+
+def _parts(line: str, fits: Callable[[str], bool]) -> list[str]:
+    """The line in as few parts as fit."""
+    parts = [""]
+    for word in line.split():
+        if fits(longer := f"{parts[-1]} {word}".lstrip()):
+            parts[-1] = longer
+            continue
+        if parts[-1]:
+            parts.append("")
+        # A name is broken after a hyphen, a dot or an underscore, if that is enough.
+        pieces = [word] if fits(word) else re.findall(r"[^-._]*[-._]*", word)
+        for piece in pieces if all(map(fits, pieces)) else word:
+            if parts[-1] and not fits(parts[-1] + piece):
+                parts.append("")
+            parts[-1] += piece
     return parts
 
 
@@ -293,10 +371,14 @@ def interval_key() -> Patch:
 
 def legend_above(figure: Figure, handles: Sequence[Artist], columns: int = 12) -> None:
     """One legend above the panels, in height of its own, as wide as the figure allows."""
+    most = 0.95 * figure.get_figwidth()
     for count in range(min(columns, len(handles)), 0, -1):
         legend = figure.legend(handles=handles, loc="outside upper center", ncols=count)
+        if count == 1:
+            for text in legend.get_texts():
+                wrap(text, most - 0.4)
         size = legend.get_window_extent()
-        if count == 1 or size.width <= 0.95 * figure.bbox.width:
+        if count == 1 or size.width <= most * figure.dpi:
             figure.set_figheight(figure.get_figheight() + size.height / figure.dpi)
             return
         legend.remove()

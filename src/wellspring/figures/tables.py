@@ -56,13 +56,78 @@ def range_of(table: pl.DataFrame, twins: Twins, *cell: str) -> pl.DataFrame:
     )
 
 
-def counted(rows: pl.DataFrame) -> str:
+def about(
+    dataset: str,
+    names: Sequence[str],
+    others: Mapping[str, str],
+    counted: str,
+    *,
+    probes: Sequence[str] = (),
+    attributions: Sequence[str] = (),
+) -> str:
+    """What a figure shows, in a line: the dataset, each retriever with its counterpart, what was
+    measured, and on how much."""
+    parts = [f"dataset {dataset}", _compared(names, others)]
+    for noun, measured in (("probe", probes), ("attribution", attributions)):
+        if measured:
+            parts.append(f"{noun}{'s' * (len(measured) > 1)} {_listed(measured)}")
+    return "; ".join(filter(None, [*parts, counted]))
+
+
+def _compared(names: Sequence[str], others: Mapping[str, str]) -> str:
+    """Retrievers by their counterpart. A retriever that is another's is not named twice."""
+    others = {name: other for name, other in others.items() if name in names}
+    groups: dict[str | None, list[str]] = {}
+    for name in names:
+        if name in others or name not in others.values():
+            groups.setdefault(others.get(name), []).append(name)
+    parts = [
+        _listed(group) + (f" (compared with {other})" if other else "")
+        for other, group in groups.items()
+    ]
+    return f"retriever{'s' * (sum(map(len, groups.values())) > 1)} {', '.join(parts)}"
+
+
+def _listed(names: Sequence[str]) -> str:
+    *first, last = names
+    return f"{', '.join(first)} and {last}" if first else last
+
+
+def samples_of(rows: pl.DataFrame) -> str:
     """How many samples of how many questions are behind rows of findings about probes."""
-    samples, queries, seeds = rows.select(pl.max("samples", "queries", "seeds")).row(0)
-    if samples is None or queries is None:
+    samples, queries = (_span(rows, column) for column in ("samples", "queries"))
+    if not samples or not queries:
         return ""
-    spread = f" (over {seeds} seeds)" if seeds and seeds > 1 else ""
-    return f"; {samples:,} test samples of {queries:,} questions{spread}"
+    seeds = rows.select(pl.max("seeds")).item() or 1
+    spread = f" (over {seeds} seeds)" if seeds > 1 else ""
+    return f"{samples} test samples of {queries} questions{spread}"
+
+
+def of_attribution(
+    rows: pl.DataFrame,
+    dataset: str,
+    names: Sequence[str],
+    others: Mapping[str, str],
+    *attributions: str,
+) -> str:
+    """What a figure of attributions shows, and of how many texts of each side.
+
+    rows: retriever, side, texts.
+    """
+    sides = {"query": "queries", "passage": "passages"}
+    counts = {name: _span(rows_of(rows, side=side), "texts") for side, name in sides.items()}
+    counted = " and ".join(f"{count} {name}" for name, count in counts.items() if count)
+    return about(dataset, names, others, counted, attributions=attributions)
+
+
+def _span(rows: pl.DataFrame, column: str) -> str:
+    """The greatest count of each retriever, or the least and the greatest of them; nothing where
+    there is none."""
+    counts = rows.group_by("retriever").agg(pl.max(column))[column]
+    least, most = counts.min(), counts.max()
+    if most is None:
+        return ""
+    return f"{most:,}" if least == most else f"{least:,} to {most:,}"
 
 
 def pair_of(
@@ -96,13 +161,3 @@ def places_of(rows: pl.DataFrame) -> list[tuple[str, str]]:
     """Each side and sub-layer that the rows hold."""
     present = set(rows.select("side", "sublayer").iter_rows())
     return [(a, b) for a in SIDES for b in SUBLAYERS if (a, b) in present]
-
-
-def about(dataset: str, attribution: str, rows: pl.DataFrame) -> str:
-    """What was attributed, and for how many texts."""
-    texts = [
-        f"{rows_of(rows, side=side)['texts'].max():,} {name}"
-        for side, name in (("query", "queries"), ("passage", "passages"))
-        if side in set(rows["side"])
-    ]
-    return f"dataset {dataset}, attribution {attribution}; {' and '.join(texts)}"

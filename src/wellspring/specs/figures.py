@@ -22,7 +22,7 @@ class FigureSpec(Spec):
     dataset: str
     figure: str
     """layer-accuracy or similarity."""
-    probe: str
+    probes: list[str]
     retrievers: list[str] | None
     """Whose accuracy; None: of all."""
     curves: dict[str, str] | None
@@ -80,7 +80,7 @@ def figure(config: Config, dataset: str, name: str) -> FigureSpec:
     return FigureSpec(
         dataset=dataset,
         figure=kind,
-        probe=config.drawn_probe(dataset),
+        probes=config.drawn_probes(dataset),
         retrievers=config.groups(dataset)[group] if group else None,
         curves=config.curves() if drawn else None,
         twins=config.twins(),

@@ -260,5 +260,5 @@ def published(config: Config) -> PublishedSpec:
         study=config.study.name,
         curves=config.curves(),
         pairs=config.pairs(),
-        probe=config.drawn_probe(),
+        probe=config.drawn_probes()[0],
     )
