@@ -44,7 +44,7 @@ class Progress:
         if self.terminal and now - self._shown >= TERMINAL and self.done < self.total:
             self._shown = now
             left = (now - self.started) * (self.total - self.done) / max(self.done, 1)
-            line = f"{_label(self.stream)}: {self._line()}, about {_duration(left)} left\n"
+            line = f"{_label(self.stream)}: {self._line()}, about {duration(left)} left\n"
             self.terminal.write(line)
             self.terminal.flush()
 
@@ -66,7 +66,8 @@ def _label(log: TextIO) -> str:
     return "/".join(parts[parts.index("logs") + 1 :] if "logs" in parts else parts[-1:])
 
 
-def _duration(seconds: float) -> str:
+def duration(seconds: float) -> str:
+    """Seconds in the unit that suits them: s, min or h."""
     if seconds < 90:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

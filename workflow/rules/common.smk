@@ -27,7 +27,8 @@ try:
     # Snakemake lists the Snakefile's own file last and lets it lose against the others.
     own = Path(workflow.basedir) / "config.yaml"
     files = [own, *(path for path in map(Path, workflow.configfiles) if path != own)]
-    study = configuration.parse(configuration.anchor(config, files))
+    anchored = configuration.anchor(config, files)
+    study = configuration.parse(anchored)
     configuration.check_paths(study)
     configuration.check_checkpoints(study, specs.fetched)
 except ConfigError as error:
@@ -52,6 +53,7 @@ onstart:
     except ClusterError as error:
         raise WorkflowError(str(error)) from None
     artefacts.clear(workflow, replanned())
+    artefacts.record(study.study.name, anchored, files)
 
 
 onsuccess:

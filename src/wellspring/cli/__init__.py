@@ -41,6 +41,8 @@ COMMANDS = {
     "fidelity": "figures",
     "artefacts": "artefacts",
     "check": "check",
+    "status": "status",
+    "clean": "clean",
     "cluster-check": "slurm",
     "schema": "schema",
 }
@@ -75,6 +77,8 @@ SUMMARIES = {
     "fidelity": "Draw which attributions predict removal.",
     "artefacts": "List the kinds of result files. No step.",
     "check": "Tell whether configuration files can be used. No step.",
+    "status": "Tell what of a study is there, and what the rest costs. No step.",
+    "clean": "Remove results that no study needs any more. No step.",
     "cluster-check": "Tell what a site's Slurm would refuse. No step.",
     "schema": "Write the JSON schema of config.yaml.",
 }

@@ -19,7 +19,7 @@ from wellspring.config.files import read
 from wellspring.config.fitting import check_checkpoints
 from wellspring.config.models import ARCHITECTURES, Architecture, Encoder, Model
 from wellspring.config.notes import notes
-from wellspring.config.paths import anchor, check_paths, local_paths
+from wellspring.config.paths import anchor, anchored, check_paths, load, local_paths
 from wellspring.config.study import LAYERLESS, Findings, Probing
 
 __all__ = [
@@ -48,8 +48,10 @@ __all__ = [
     "Splits",
     "Trec",
     "anchor",
+    "anchored",
     "check_checkpoints",
     "check_paths",
+    "load",
     "local_paths",
     "notes",
     "parse",

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from wellspring import packages
+from wellspring.config.checks import parse
 from wellspring.config.datasets import REMOTE, Pydocs
 from wellspring.config.entries import Config
 from wellspring.config.files import read
@@ -64,6 +65,20 @@ def anchor(raw: Any, files: Iterable[Path]) -> Any:
             source = _join(base("study", "published", "source"), published["source"])
             study["published"] = {**published, "source": source}
     return config
+
+
+def load(files: Iterable[Path]) -> Config:
+    """The checked configuration of files, the first one first, joined as Snakemake joins them.
+
+    Raises ConfigError where a file cannot be read or the whole cannot be used.
+    """
+    return parse(anchored(files))
+
+
+def anchored(files: Iterable[Path]) -> Any:
+    """The configuration of files as `anchor` gives it, before anything is checked."""
+    files = list(files)
+    return anchor(_merged(map(read, files)), files)
 
 
 Layers = list[tuple[Path, Mapping[str, Any]]]
