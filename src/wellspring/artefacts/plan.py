@@ -159,7 +159,7 @@ class Plan:
                 if there and len(there) < len(paths):
                     lacking = next(path for path in paths if path not in there)
                     reason = f"{lacking} is missing beside it"
-                    stale[artefact] = Stale(artefact, artefact.main_file, reason)
+                    stale[artefact] = Stale(artefact, str(there[0]), reason)
         self.digests.save()
         return list(stale.values())
 
@@ -205,11 +205,15 @@ class Plan:
 def lines(stale: Iterable[Stale]) -> Iterator[str]:
     """What a user is told of files that are made again: equal reasons of a rule in one line."""
     stale = list(stale)
-    roots: dict[tuple[str, str], list[str]] = {}
+    # By path: files that one job writes beside each other differ together.
+    roots: dict[tuple[str, str], dict[str, None]] = {}
+    follow: dict[tuple[Any, ...], str] = {}
     for each in stale:
-        if each.reason is not None:
-            roots.setdefault((each.artefact.rule, each.reason), []).append(each.path)
-    follow = Counter(each.artefact.rule for each in stale if each.reason is None)
+        rule = each.artefact.rule
+        if each.reason is None:
+            follow[rule, *vars(each.artefact).values()] = rule
+        else:
+            roots.setdefault((rule, each.reason), {})[each.path] = None
     if stale:
         yield "results that are not what the configuration asks for:"
     for index, ((_, reason), paths) in enumerate(roots.items()):
@@ -217,9 +221,9 @@ def lines(stale: Iterable[Stale]) -> Iterator[str]:
             yield f"  … and {len(roots) - SHOWN} more differences"
             break
         more = f" (and {len(paths) - 1} more)" if len(paths) > 1 else ""
-        yield f"  {paths[0]}{more}: {reason}"
+        yield f"  {next(iter(paths))}{more}: {reason}"
     if follow:
-        counts = ", ".join(f"{count} of {rule}" for rule, count in follow.items())
+        counts = ", ".join(f"{n} of {rule}" for rule, n in Counter(follow.values()).items())
         yield f"  and what is made from them: {counts}"
 
 

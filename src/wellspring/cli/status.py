@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
 from collections.abc import Iterator
 from dataclasses import asdict
@@ -36,9 +35,11 @@ def status(overlays: tuple[Path, ...], own: Path, cores: int | None, as_json: bo
     It says which results are there, which are not what the configuration asks for and why, which
     are missing, and how long the rest will take here, by what earlier jobs took.
     """
+    from snakemake.utils import available_cpu_count
+
     plan = Plan(usable([own, *overlays]))
     current = state.state(plan, Costs.read(Path(RESULTS)))
-    cores = cores or len(os.sched_getaffinity(0))
+    cores = cores or available_cpu_count()
     if as_json:
         click.echo(json.dumps(_facts(current, cores), indent=2, ensure_ascii=False))
         return
