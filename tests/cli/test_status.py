@@ -113,7 +113,7 @@ def test_reasons_name_values_modules_and_files(study):
     ):
         assert line in output.splitlines(), output
     assert output.splitlines()[-1].startswith("Left: ")
-    assert " hours of one core, about " in output.splitlines()[-1]
+    assert " of one core, about " in output.splitlines()[-1]
 
 
 def test_only_a_configuration_that_cannot_be_used_is_an_error(study, tmp_path):

@@ -179,7 +179,7 @@ class Plan:
         said, field = stored.identity, artefact.batched_by
         if said.get("step") not in {each.step for each in beside(artefact)}:
             return f"is a file of another kind: {said.get('step')}"
-        if field in said and said[field] != getattr(artefact, field):
+        if field and field in said and said[field] != getattr(artefact, field):
             return f"belongs elsewhere: it stands for {field} {said[field]}"
         for name, value in artefact.told(self.spec(artefact)).items():
             if said.get(name) != value:

@@ -95,22 +95,18 @@ def _told(current: State, cores: int) -> Iterator[str]:
         yield "Nothing is left to do."
         return
     unknown = current.unknown()
-    left = f"Left: {_count(len(current.jobs))}"
+    left = f"Left: {len(current.jobs):,} {'jobs' if len(current.jobs) > 1 else 'job'}"
     if sum(unknown.values()) < len(current.jobs):
         least = "at least " if unknown else ""
         left += (
-            f", {least}{current.core_seconds(cores) / 3600:.2f} hours of one core, "
+            f", {least}{duration(current.core_seconds(cores))} of one core, "
             f"{least or 'about '}{duration(current.wall_seconds(cores))} on {cores} "
             f"{'cores' if cores > 1 else 'core'}"
         )
     if unknown:
-        rules = ", ".join(f"{_count(count)} of {rule}" for rule, count in unknown.items())
+        rules = ", ".join(f"{count:,} of {rule}" for rule, count in unknown.items())
         left += f"; not known, since no such job has run here: {rules}"
     yield f"{left}."
-
-
-def _count(jobs: int) -> str:
-    return f"{jobs:,} {'jobs' if jobs > 1 else 'job'}"
 
 
 def _facts(current: State, cores: int) -> dict[str, Any]:
