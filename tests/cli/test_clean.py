@@ -95,7 +95,7 @@ def test_a_study_whose_file_is_gone_is_known_by_its_last_run(study):
     (study.folder / "results/studies/other/configuration.json").unlink()
     named, output = offered(study)
     assert not named and output.splitlines()[-1] == "Nothing is left over."
-    assert "Kept: the results of other, whose configuration is not known, and 10 files" in output, (
+    assert "Kept: the results of other, whose configuration is not known, and 7 files" in output, (
         output
     )
     assert "drop it with --without other." in output
@@ -164,10 +164,17 @@ def test_what_cannot_be_known_is_refused(study):
     done = study.wellspring("clean", "--without", "unheard", check=False)
     assert done.returncode == 1
     assert "--without unheard: there is no such study, known are other, small" in done.stderr
-    (study.folder / "studies/wrong.yaml").write_text("study: {probe: {layers: [9]}}")
-    done = study.wellspring("clean", "--yes", check=False)
-    assert done.returncode == 1
-    assert "studies/wrong.yaml: cannot be used, so nobody knows which results it" in done.stderr
+    wrong = study.folder / "studies/wrong.yaml"
+    wrong.write_text("study: {probe: {layers: [9]}}")
+    done = study.wellspring("clean", "studies/wrong.yaml", "--yes", check=False)
+    assert done.returncode == 1 and "study.probe.layers: 9 is beyond" in done.stderr
+    named, output = offered(study)
+    line = "Not asked: studies/wrong.yaml: is no study alone, with config.yaml: study.probe.layers"
+    assert not named and line in output
+    # A study that ran here and whose file is broken now is known by its last run.
+    wrong.rename(study.folder / "studies/other.yaml")
+    named, output = offered(study)
+    assert not named and "other (results/studies/other/configuration.json)" in output
 
 
 def test_every_result_of_a_study_is_known_and_says_what_it_is(study, monkeypatch):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from pathlib import Path
 
@@ -65,6 +66,7 @@ def test_the_jobs_that_are_left_are_those_that_snakemake_plans(study, edit):
     edit(study)
     said = status(study)
     assert left(said) == study.planned() != {}
+    assert all(each["reason"] for each in said["stale"][:1])
     assert not said["left"]["unknown"] and said["left"]["wall_seconds"] > 0
     cores = said["left"]["cores"]
     assert said["left"]["core_seconds"] <= said["left"]["wall_seconds"] * cores + 0.2
@@ -85,15 +87,14 @@ def test_reasons_name_values_modules_and_files(study):
     study.rewrite(
         "src/wellspring/probes/training.py", "import torch\n", "import torch\n\nREAL_CHANGE = 1\n"
     )
-    truncate(study)
+    shard = "results/attributions/norm/fresh/questions/query/layer-01/shard-000.parquet"
+    (study.folder / shard).write_bytes((study.folder / shard).read_bytes()[:-9])
     shutil.copyfile(
         study.folder / "questions.jsonl", study.folder / "results/datasets/questions/qrels.parquet"
     )
     folder = study.folder / "results/embeddings/fresh/questions/query"
     part = folder / ".shard-000.parquet.elsewhere-1-2-0.part"
     part.touch()
-    import os
-
     os.utime(part, (0, 0))
     (study.folder / ".snakemake/locks").mkdir(exist_ok=True)
     (study.folder / ".snakemake/locks/0.input.lock").touch()
@@ -101,10 +102,7 @@ def test_reasons_name_values_modules_and_files(study):
     for line in (
         "  results/embeddings/tiny/questions/passage/shard-000.parquet (and 1 more): "
         'encoding.pooling changed from "mean" to "cls"',
-        f"  {PROBES}/layer-00/passages-2.curves.parquet: cannot be read: it is cut off, damaged, "
-        "or something else",
-        "  results/probes/fresh/questions/layer-00/passages-2.parquet (and 3 more): the code of "
-        "probe changed: probes.training",
+        f"  {shard}: cannot be read: it is cut off, damaged, or something else",
         "  results/datasets/questions/qrels.parquet: cannot be read: it is cut off, damaged, or "
         "something else",
         "half-made, left by killed jobs: results/embeddings/fresh/questions/query/"
@@ -112,6 +110,7 @@ def test_reasons_name_values_modules_and_files(study):
         "Snakemake works in this folder now, or was killed here (then: snakemake --unlock).",
     ):
         assert line in output.splitlines(), output
+    assert ".parquet (and 3 more): the code of probe changed: probes.training\n" in output
     assert output.splitlines()[-1].startswith("Left: ")
     assert " of one core, about " in output.splitlines()[-1]
 

@@ -109,8 +109,9 @@ def state(plan: Plan, costs: Costs) -> State:
     """Where the study of a plan stands in the working directory."""
     order = list(plan.closure(plan.ends()))
     differing = plan.stale(plan.ends())
+    left = remaining(plan, order, {each.artefact for each in differing})
+    differing += _following(plan, left, differing)
     stale = {each.artefact for each in differing}
-    left = remaining(plan, order, stale)
     missing = [each for each in left if each not in stale]
     jobs = _jobs(plan, left, costs)
     stages = list(_stages(order, stale, set(missing), jobs.values()))
@@ -147,20 +148,40 @@ def _stages(
 
 
 def remaining(plan: Plan, order: Sequence[Artefact], stale: Collection[Artefact]) -> list[Artefact]:
-    """What a run would make: what is stale, what is missing of the study's ends, and what is
-    missing of all that these are made from.
+    """What a run would make, as Snakemake works it out: what is stale, what is missing of the
+    study's ends or of what is read, and what reads a stale or missing file that is made again.
 
     order: what is needed comes first, there and in what is given.
     """
-    read = set(plan.ends())
-    left = []
-    for artefact in reversed(order):
-        lacking = artefact in read and not all(map(os.path.exists, artefact.files))
-        if lacking or artefact in stale:
-            left.append(artefact)
-            needed = (each for some in plan.needs(artefact).values() for each in some)
-            read.update(each for each in needed if isinstance(each, Artefact))
-    return left[::-1]
+    missing = {each for each in order if not all(map(os.path.exists, each.files))}
+    readers: dict[Artefact, list[Artefact]] = defaultdict(list)
+    for artefact in order:
+        for needed in _needed(plan, artefact):
+            readers[needed].append(artefact)
+    left = {*stale, *(each for each in plan.ends() if each in missing)}
+    waiting = list(left)
+    while waiting:
+        artefact = waiting.pop()
+        lacking = [each for each in _needed(plan, artefact) if each in missing]
+        # A file that is there and right does not count as new where its job runs for another one.
+        new = readers[artefact] if artefact in stale or artefact in missing else []
+        further = {*lacking, *new} - left
+        left |= further
+        waiting.extend(further)
+    return [each for each in order if each in left]
+
+
+def _following(plan: Plan, left: Sequence[Artefact], differing: Sequence[Stale]) -> Iterator[Stale]:
+    """What is there and says the right thing, and is made again for what it is made from."""
+    stale = {each.artefact for each in differing}
+    for artefact in left:
+        if artefact in stale or not Path(artefact.main_file).exists():
+            continue
+        needed = [each for each in _needed(plan, artefact) if each not in stale]
+        lacking = next((e.main_file for e in needed if not Path(e.main_file).exists()), None)
+        follows = len(needed) < len(_needed(plan, artefact)) or lacking is None
+        reason = None if follows else f"{lacking}, which it is made from, is missing"
+        yield Stale(artefact, artefact.main_file, reason)
 
 
 def _jobs(plan: Plan, left: Sequence[Artefact], costs: Costs) -> dict[tuple[Any, ...], Job]:
@@ -172,10 +193,15 @@ def _jobs(plan: Plan, left: Sequence[Artefact], costs: Costs) -> dict[tuple[Any,
         if name not in work:
             seconds = costs.seconds(artefact)
             work[name] = Job(artefact.rule, artefact.threads, seconds, set())
-        needed = (each for some in plan.needs(artefact).values() for each in some)
-        own = {names[each] for each in needed if isinstance(each, Artefact) and each in names}
+        own = {names[each] for each in _needed(plan, artefact) if each in names}
         work[name].needs.update(own - {name})
     return work
+
+
+def _needed(plan: Plan, artefact: Artefact) -> list[Artefact]:
+    """The artefacts that one is made from."""
+    needed = (each for some in plan.needs(artefact).values() for each in some)
+    return [each for each in needed if isinstance(each, Artefact)]
 
 
 def half_made(results: Path = Path(RESULTS)) -> Iterator[Path]:

@@ -51,40 +51,45 @@ def record(name: str, anchored: Mapping[str, Any], files: Sequence[Path]) -> Non
     write_json(folder(name) / RECORD, {"files": names, "configuration": anchored})
 
 
-def known(own: Path, overlays: Sequence[Path], results: Path = Path(RESULTS)) -> list[Study]:
+def known(
+    own: Path, overlays: Sequence[Path], results: Path = Path(RESULTS)
+) -> tuple[list[Study], list[str]]:
     """Every study that files or records tell of: that of the workflow's own file, alone and with
     the overlays; one for each file of the folder studies/ beside it; and those that ran here.
 
-    Raises ConfigError where one of the files cannot be used.
+    Gives a line, too, for each file of studies/ that is none alone. Raises ConfigError where the
+    own file cannot be used, alone or with the overlays.
     """
-    beside = sorted((own.parent / "studies").glob("*.yaml"))
-    sets = [(own,), (own, *overlays), *((own, file) for file in beside)]
-    studies = {
-        tuple(file.resolve() for file in files): _loaded(files) for files in dict.fromkeys(sets)
-    }
+    studies: dict[tuple[Path, ...], Study] = {_resolved([own]): _loaded([own])}
+    files = (own, *overlays)
+    studies[_resolved(files)] = _loaded(files)
+    unusable = []
+    for file in sorted((own.parent / "studies").glob("*.yaml")):
+        try:
+            studies.setdefault(_resolved((own, file)), _loaded((own, file)))
+        except ConfigError as error:
+            first = str(error).splitlines()[0]
+            unusable.append(f"{file}: is no study alone, with {own}: {first}")
     for path in sorted(results.glob(f"studies/*/{RECORD}")):
-        files, study = _recorded(path)
+        recorded, study = _recorded(path)
         if study is not None:
-            studies.setdefault(files, study)
-    return list(studies.values())
+            studies.setdefault(recorded, study)
+    return list(studies.values()), unusable
 
 
 def _loaded(files: Sequence[Path]) -> Study:
-    origin = ", ".join(map(str, files))
-    try:
-        return Study(configuration.load(files), origin)
-    except ConfigError as error:
-        raise ConfigError(
-            f"{files[-1]}: cannot be used, so nobody knows which results it needs; mend it or "
-            f"move it away:\n{error}"
-        ) from None
+    return Study(configuration.load(files), ", ".join(map(str, files)))
+
+
+def _resolved(files: Sequence[Path]) -> tuple[Path, ...]:
+    return tuple(file.resolve() for file in files)
 
 
 def _recorded(path: Path) -> tuple[tuple[Path, ...], Study | None]:
     """The files and the study that a run left word of; no study where it cannot be read."""
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-        files = tuple(Path(file).resolve() for file in content["files"])
+        files = _resolved([Path(file) for file in content["files"]])
     except (OSError, ValueError, KeyError, TypeError):
         return (path,), None
     name = path.parent.name

@@ -42,7 +42,7 @@ def clean(
     """
     if not dry_run:
         _refuse_beside_a_run()
-    known = studies.known(own, overlays)
+    known, unusable = studies.known(own, overlays)
     for name in dropped:
         if name not in {study.name for study in known} and not studies.folder(name).is_dir():
             names = ", ".join(sorted({study.name for study in known}))
@@ -50,6 +50,8 @@ def clean(
     leftovers = unneeded.leftovers(known, dropped)
     origins = (f"{study.name} ({study.origin})" for study in known if study.name not in dropped)
     click.echo(f"Needed: {'; '.join(origins) or 'nothing'}")
+    for line in unusable:
+        click.echo(f"Not asked: {line}")
     for line in _kept(leftovers):
         click.echo(line)
     files = leftovers.files

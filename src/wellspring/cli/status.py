@@ -84,7 +84,8 @@ def _time(jobs: int, unknown: int, seconds: float) -> str:
 def _told(current: State, cores: int) -> Iterator[str]:
     """What differs, then what is left, a line each."""
     if spare := sum(stage.spare for stage in current.stages):
-        yield f"{spare:,} results are not there, and nothing that is left to do reads them."
+        what = "1 result is" if spare == 1 else f"{spare:,} results are"
+        yield f"{what} not there, and no job that is left reads what is missing."
     yield from lines(current.stale)
     if parts := list(state.half_made()):
         more = f" and {len(parts) - 1:,} more" if len(parts) > 1 else ""
