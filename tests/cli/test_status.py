@@ -49,18 +49,30 @@ def truncate(study):
     path.write_bytes(path.read_bytes()[:-9])
 
 
+def edit_code(study):
+    study.rewrite(
+        "src/wellspring/activations.py", "import numpy as np\n", "import numpy as np\nX = 1\n"
+    )
+
+
+EDITS = {
+    "pooling": lambda study: study.configure(set_pooling),
+    "missing": remove_some,
+    "truncated": truncate,
+}
+SLOW_EDITS = {
+    "split": lambda study: study.configure(set_split),
+    "passages": lambda study: study.configure(add_passages),
+    "code": edit_code,
+}
+
+
 @pytest.mark.parametrize(
     "edit",
     [
-        *(lambda study, each=each: study.configure(each) for each in (set_pooling, set_split)),
-        lambda study: study.configure(add_passages),
-        lambda study: study.rewrite(
-            "src/wellspring/activations.py", "import numpy as np\n", "import numpy as np\nX = 1\n"
-        ),
-        remove_some,
-        truncate,
+        *(pytest.param(edit, id=name) for name, edit in EDITS.items()),
+        *(pytest.param(edit, id=name, marks=pytest.mark.slow) for name, edit in SLOW_EDITS.items()),
     ],
-    ids=["pooling", "split", "passages", "code", "missing", "truncated"],
 )
 def test_the_jobs_that_are_left_are_those_that_snakemake_plans(study, edit):
     edit(study)
