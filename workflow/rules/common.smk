@@ -27,8 +27,7 @@ try:
     # Snakemake lists the Snakefile's own file last and lets it lose against the others.
     own = Path(workflow.basedir) / "config.yaml"
     files = [own, *(path for path in map(Path, workflow.configfiles) if path != own)]
-    anchored = configuration.anchor(config, files)
-    study = configuration.parse(anchored)
+    study = configuration.parse(configuration.anchor(config, files))
     configuration.check_paths(study)
     configuration.check_checkpoints(study, specs.fetched)
 except ConfigError as error:
@@ -53,19 +52,24 @@ onstart:
     except ClusterError as error:
         raise WorkflowError(str(error)) from None
     artefacts.clear(workflow, replanned())
-    artefacts.record(study.study.name, anchored, files)
+    artefacts.record(study.study.name, configuration.anchor(config, files), files)
+    artefacts.expect(workflow, logger.info)
 
 
 onsuccess:
     runs.end(workflow)
     folder = f"results/studies/{study.study.name}"
-    # Other targets than the whole study leave no figures.
-    if Path(folder, "figures").is_dir():
-        overlays = " ".join(map(str, files[1:]))
-        options = f"--configfile {overlays} " if overlays else ""
+    page = Path(folder, "index.html")
+    overlays = " ".join(map(str, files[1:]))
+    options = f"--configfile {overlays} " if overlays else ""
+    if page.exists():
+        logger.info(f"The answer: {page}.", extra={"answer": True})
+    elif Path(folder, "figures").is_dir():
+        # Other targets than the whole study leave none.
         logger.info(
             f"Figures: {folder}/figures, findings: {folder}/findings. "
-            f"Report: snakemake {options}--report {folder}/report.html"
+            f"Report: snakemake {options}--report {folder}/report.html",
+            extra={"answer": True},
         )
 
 
