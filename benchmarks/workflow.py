@@ -13,14 +13,17 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
+from contextlib import chdir
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 import yaml
 
 from benchmarks import measure, studies
-from wellspring import shards
-from wellspring.artefacts import Plan
+from wellspring import fingerprint, shards
+from wellspring.artefacts import Artefact, Plan
 from wellspring.artefacts.findings import probes_of
 from wellspring.artefacts.registry import beside
 
@@ -40,9 +43,10 @@ def snakemake(folder: Path, *arguments: str) -> tuple[float, str]:
     return time.perf_counter() - started, done.stdout + done.stderr
 
 
-def wide_study(folder: Path) -> Path:
-    """An overlay with about 5,000 probe files: 20 retrievers × 9 datasets × 7 layers × 4 counts."""
-    names = [f"minilm-{number}" for number in range(20)]
+def wide_study(folder: Path, retrievers: int = 20, passages: Sequence[int] = (2, 3, 4, 5)) -> Path:
+    """An overlay of so many retrievers × 9 datasets × 7 layers × these passage counts: about 5,000
+    probe files in 1,880 jobs, unless told."""
+    names = [f"minilm-{number}" for number in range(retrievers)]
     overlay = {
         "encoders": {
             name: {"model": "minilm", "pooling": "mean", "passage_length": 128 + number}
@@ -58,7 +62,7 @@ def wide_study(folder: Path) -> Path:
             "probe": {
                 "retrievers": names,
                 "datasets": [f"pydocs-{n}" for n in range(9)],
-                "passages": [2, 3, 4, 5],
+                "passages": list(passages),
             },
         },
     }
@@ -79,6 +83,8 @@ def main(whole: bool = False, repeats: int = 3) -> list[dict[str, object]]:
         seconds = measure.seconds(lambda: snakemake(folder, *arguments), repeats)
         rows.append(measure.row("workflow", f"dry run of {total:,} jobs", seconds, "s", "≤ 20"))
         rows.append(checking(folder, Path(overlay), repeats))
+    with tempfile.TemporaryDirectory() as name:
+        rows.append(standing(Path(name), repeats))
     if whole:
         with tempfile.TemporaryDirectory() as name:
             folder = Path(name)
@@ -108,27 +114,55 @@ def beyond(folder: Path) -> dict[str, object]:
 
 def checking(folder: Path, overlay: Path, repeats: int, jobs: int = 1000) -> dict[str, object]:
     """Comparing what is there with what is asked for: the five files of each of some probe jobs."""
-    config, here = studies.read([overlay]), Path.cwd()
-    plan = Plan(config)
+    config = studies.read([overlay])
     asked = probes_of(config)[:jobs]
-    table = pl.DataFrame({"probe": ["concat"]}).to_arrow()
-    try:
-        os.chdir(folder)
-        for artefact in asked:
-            identity = {"step": artefact.step, **artefact.told(plan.spec(artefact))}
-            made = shards.Provenance(
-                identity, {"code": plan.code(artefact)}, {}, plan.key(artefact)
-            )
-            for each in beside(artefact):
-                shards.write(Path(each.main_file), table, made)
 
-        def check() -> None:
-            assert not [each for each in Plan(config).stale(asked) if each.artefact in asked]
+    def check() -> None:
+        assert not [each for each in Plan(config).stale(asked) if each.artefact in asked]
 
+    with chdir(folder):
+        _finish(Plan(config), asked)
         seconds = measure.seconds(check, repeats)
-    finally:
-        os.chdir(here)
     return measure.row("workflow", f"checking {5 * len(asked):,} files", seconds, "s", "≤ 10")
+
+
+def standing(folder: Path, repeats: int) -> dict[str, object]:
+    """`wellspring status` of about 5,000 jobs, start to exit: the probes have run, with the five
+    files and the log of each, and the rest has not."""
+    overlay = wide_study(folder, retrievers=55, passages=[2])
+    config = studies.read([overlay])
+    command = [sys.executable, "-m", "wellspring", "status", str(overlay), "--json"]
+    command += ["--config", str(ROOT / "config.yaml")]
+
+    def ask() -> dict[str, Any]:
+        return json.loads(subprocess.run(command, capture_output=True, check=True).stdout)
+
+    with chdir(folder):
+        asked = probes_of(config)
+        _finish(Plan(config), asked)
+        seconds = measure.seconds(ask, repeats)
+        said = ask()
+    (done,) = (step["done"] for step in said["steps"] if step["rule"] == "probe")
+    assert done == len(asked)
+    counts = ("done", "stale", "missing", "spare")
+    results = sum(step[count] for step in said["steps"] for count in counts)
+    of_all = f"status of {results:,} results, {done:,} of them there"
+    return measure.row("workflow", of_all, seconds, "s", "≤ 10")
+
+
+def _finish(plan: Plan, asked: Sequence[Artefact]) -> None:
+    """Write small files in the places of artefacts and of those beside them, and logs."""
+    table = pl.DataFrame({"probe": ["concat"]}).to_arrow()
+    for artefact in asked:
+        identity = {"step": artefact.step, **artefact.told(plan.spec(artefact))}
+        science = tuple(artefact.science(plan.spec(artefact)))
+        circumstances = {"code": plan.code(artefact), "modules": fingerprint.modules(science)}
+        made = shards.Provenance(identity, circumstances, {}, plan.key(artefact))
+        for each in beside(artefact):
+            shards.write(Path(each.main_file), table, made)
+        path = Path(artefact.main_file)
+        log = Path("results", "logs", artefact.rule, *path.with_suffix(".log").parts[2:])
+        shards.write_text(log, '{"seconds": 5.4, "peak_memory_mb": 500.0, "device": "cpu"}\n')
 
 
 def _start_up(folder: Path) -> list[dict[str, object]]:

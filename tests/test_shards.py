@@ -38,7 +38,7 @@ def test_provenance_comes_back_and_identity_is_checked(tmp_path):
     shards.write(path, table(), MADE)
     assert shards.provenance(path) == MADE
     assert shards.read(path, step="texts", spec=IDENTITY["spec"]).equals(table())
-    with pytest.raises(StaleArtefact, match=r"b: c: expected 9, found 2.*--forcerun \S*x.parquet"):
+    with pytest.raises(StaleArtefact, match=r"b\.c: expected 9, found 2.*--forcerun \S*x.parquet"):
         shards.read(path, spec={"a": 1, "b": {"c": 9}})
 
 

@@ -67,14 +67,25 @@ def refusal(error: OSError) -> str:
 
 
 def sweep(folder: Path) -> None:
-    """Remove the parts of a folder that nobody writes any more: those of dead processes of this
-    machine, and of other machines those that are old."""
-    for path in folder.glob(".*.part"):
-        named = PART.fullmatch(path.name)
+    """Remove the parts of a folder that nobody writes any more."""
+    for path in abandoned(folder):
         # Another process may remove it first.
         with suppress(OSError):
-            if named and not _written(path, named["host"], int(named["pid"])):
-                path.unlink()
+            path.unlink()
+
+
+def abandoned(folder: Path) -> Iterator[Path]:
+    """The parts of a folder that nobody writes any more: those of dead processes of this machine,
+    and of other machines those that are old."""
+    for path in folder.glob(".*.part"):
+        named = PART.fullmatch(path.name)
+        try:
+            if named is None or _written(path, named["host"], int(named["pid"])):
+                continue
+        except OSError:
+            # Another process has removed or finished it.
+            continue
+        yield path
 
 
 @contextmanager

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import platform
 import re
+from functools import cache
 from importlib import metadata
 
 LIBRARY = "python"
@@ -23,6 +24,7 @@ def find(name: str) -> metadata.Distribution | None:
         return None
 
 
+@cache
 def version(name: str) -> str | None:
     """The version that is installed, of Python for `LIBRARY`; None where there is none.
 

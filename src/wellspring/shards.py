@@ -324,13 +324,21 @@ def mend(path: Path) -> str:
 
 def difference(expected: Any, stored: Any) -> str:
     """The first leaf at which two values part, in words."""
+    key, ours, theirs = next(differences(expected, stored))
+    return f"{f'{key}: ' if key else ''}expected {short(ours)}, found {short(theirs)}"
+
+
+def differences(expected: Any, stored: Any, key: str = "") -> Iterator[tuple[str, Any, Any]]:
+    """The leaves at which two values part: the key with dots, what is expected, what is stored."""
     if isinstance(expected, Mapping) and isinstance(stored, Mapping):
-        for key in sorted({*expected, *stored}):
-            if expected.get(key) != stored.get(key):
-                return f"{key}: {difference(expected.get(key), stored.get(key))}"
-    return f"expected {_short(expected)}, found {_short(stored)}"
+        for name in sorted({*expected, *stored}):
+            inner = f"{key}.{name}" if key else str(name)
+            yield from differences(expected.get(name), stored.get(name), inner)
+    elif expected != stored:
+        yield key, expected, stored
 
 
-def _short(value: Any) -> str:
+def short(value: Any) -> str:
+    """A value as JSON, cut where it is long."""
     text = json.dumps(value, sort_keys=True)
     return text if len(text) <= 80 else text[:77] + "…"

@@ -54,8 +54,7 @@ class Study:
         fork: Snakemake and its jobs are forks of a process that has their libraries loaded, in
         place of processes that load them.
         """
-        own = {"PYTHONPATH": str(self.folder / "src"), "OMP_NUM_THREADS": "1"}
-        environment = {**os.environ, **own, **self.variables}
+        environment = self.environment()
         # Results lie in the copy: nothing of this checkout is read or written.
         command = ("snakemake", "--cores", "2", *arguments)
         if fork:
@@ -72,6 +71,20 @@ class Study:
             )
         if check and done.returncode:
             raise AssertionError(done.stdout[-3000:] + done.stderr[-6000:])
+        return done
+
+    def environment(self) -> dict[str, str]:
+        """Variables under which commands run the copy's package."""
+        own = {"PYTHONPATH": str(self.folder / "src"), "OMP_NUM_THREADS": "1"}
+        return {**os.environ, **own, **self.variables}
+
+    def wellspring(self, *arguments: str, check: bool = True) -> subprocess.CompletedProcess:
+        """Call a command of the copy's package in the copy."""
+        done = forks.run(
+            "wellspring", *arguments, folder=self.folder, environment=self.environment()
+        )
+        if check and done.returncode:
+            raise AssertionError(done.stdout[-3000:] + done.stderr[-3000:])
         return done
 
     def planned(self, *arguments: str) -> dict[str, int]:

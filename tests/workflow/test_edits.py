@@ -206,7 +206,7 @@ def test_an_upgrade_plans_the_texts_of_its_package_alone(tmp_path):
     install(study, "planted", "2.0")
     done = study.run(target, "-n")
     assert studies.jobs_by_rule(done.stdout + done.stderr) == {"texts": 1, "qrels": 1}
-    difference = 'options: packages: planted: expected "2.0", found "1.0"'
+    difference = 'options.packages.planted changed from "1.0" to "2.0"'
     assert difference in done.stdout + done.stderr
 
 

@@ -104,7 +104,7 @@ def test_what_differs_is_named_with_the_first_difference(study):
     assert "results that are not what the configuration asks for:" in output
     assert (
         "results/embeddings/tiny/questions/passage/shard-000.parquet (and 1 more): "
-        'encoding: pooling: expected "cls", found "mean"'
+        'encoding.pooling changed from "mean" to "cls"'
     ) in output
     assert "and what is made from them: " in output and "4 of probe" in output
 

@@ -52,6 +52,7 @@ onstart:
     except ClusterError as error:
         raise WorkflowError(str(error)) from None
     artefacts.clear(workflow, replanned())
+    artefacts.record(study.study.name, configuration.anchor(config, files), files)
     artefacts.expect(workflow, logger.info)
 
 

@@ -12,7 +12,7 @@ rule embed:
     cache: shared
     conda:
         "../../envs/wellspring.yaml"
-    threads: 8
+    threads: kinds.EmbeddingShard.threads
     resources:
         **ON_GPU,
         mem_mb=growing(model_memory),

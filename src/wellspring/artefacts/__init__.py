@@ -4,6 +4,7 @@ from wellspring.artefacts.base import RESULTS, WILDCARDS, Artefact, Column
 from wellspring.artefacts.batches import Batch, batches
 from wellspring.artefacts.plan import Plan, lines
 from wellspring.artefacts.registry import find, kinds, kinds_of
+from wellspring.artefacts.studies import record
 from wellspring.artefacts.workflow import clear, expect, replan
 
 __all__ = [
@@ -20,5 +21,6 @@ __all__ = [
     "kinds",
     "kinds_of",
     "lines",
+    "record",
     "replan",
 ]

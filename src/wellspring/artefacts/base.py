@@ -80,6 +80,9 @@ class Artefact:
     """The last integer of the path, of which one job takes several values, a file each; None: a
     file a job."""
 
+    threads: ClassVar[int] = 1
+    """Cores that its job asks for."""
+
     def spec(self, config: Config) -> Spec:
         """The narrow slice of the configuration that the file depends on."""
         raise NotImplementedError
@@ -157,6 +160,17 @@ class Artefact:
     def files(self) -> Sequence[str]:
         """All that the step leaves and later steps read; the first one says what it is."""
         return [self.main_file]
+
+    @property
+    def whole(self) -> Sequence[str]:
+        """All that the step leaves of it under names that follow from its own."""
+        path = PurePosixPath(self.main_file)
+        others = (str(path.with_suffix(f".{suffix}")) for suffix in self.also)
+        return list(dict.fromkeys([*self.files, *others]))
+
+    def companions(self) -> Sequence[Path]:
+        """What the step left beside the file, under names that it says itself."""
+        return []
 
     def harmed(self, facts: Mapping[str, Any], digests: Digests) -> str | None:
         """What is wrong with a file beside the one that says what it is; None: nothing."""

@@ -15,7 +15,8 @@ from typing import Any
 from wellspring.artefacts import provenance
 from wellspring.artefacts.base import WILDCARDS, Artefact
 from wellspring.artefacts.plan import Plan
-from wellspring.artefacts.registry import kinds_of
+from wellspring.artefacts.registry import kinds, kinds_of
+from wellspring.config import Config
 
 
 @dataclass(frozen=True)
@@ -76,6 +77,32 @@ def batches(plan: Plan, kind: type[Artefact]) -> Iterator[Batch]:
         yield Batch(
             plan, kind, kind.rule if number == 1 else f"{kind.rule}_{number}", values, alike
         )
+
+
+class Jobs:
+    """Which files one job makes."""
+
+    def __init__(self, config: Config) -> None:
+        self._parts: dict[tuple[Any, ...], int] = {}
+        """Rule, first fields of the path and value of the field that it is batched by, to the
+        number of the job among those of these first fields."""
+        self._widths: dict[str, int] = {}
+        """Of rules whose jobs make several files: how many fields these are."""
+        for kind in {kinds_of(kind.rule)[0] for kind in kinds() if kind.batched_by}:
+            for lead, parts in kind.batches(config).items():
+                self._widths[kind.rule] = len(lead)
+                for number, values in enumerate(parts):
+                    self._parts |= {(kind.rule, *lead, value): number for value in values}
+
+    def of(self, artefact: Artefact) -> tuple[Any, ...]:
+        """What is equal for two artefacts that one job makes, and differs for others."""
+        told, rule = dict(vars(artefact)), artefact.rule
+        if artefact.batched_by and rule in self._widths:
+            value = told.pop(artefact.batched_by)
+            lead = list(told.values())[: self._widths[rule]]
+            # A value that the study asks for in no batch has a job of its own.
+            told[artefact.batched_by] = self._parts.get((rule, *lead, value), f"alone {value}")
+        return rule, *told.values()
 
 
 def kept(kind: type[Artefact], path: Path, key: str) -> bool:

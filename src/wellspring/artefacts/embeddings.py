@@ -27,6 +27,7 @@ class EmbeddingShard(Artefact):
     rule = "embed"
     Slice = specs.EmbedSpec
     step = "embeddings"
+    threads = 8
     columns = {
         "text_id": Column("text"),
         "layer_{layer}": Column("vector", "vector at each layer, 0 = embedding output"),

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from wellspring import specs
+from wellspring.artefacts import checkpoints
 from wellspring.artefacts.base import Artefact, Needed
 from wellspring.artefacts.sources import Digests
 from wellspring.config import Config, checkpoints
@@ -20,6 +21,12 @@ from wellspring.models import sources
 def variant(spec: specs.ModelSpec | specs.EncodingSpec) -> list[str]:
     """The architecture's module; none where the slice itself holds its definition."""
     return [] if spec.definition else [f"models.{spec.architecture}"]
+
+
+def _inside(folder: Path, names: Iterable[str]) -> list[Path]:
+    """The files of these names that lie in a folder or below it."""
+    paths = (folder / name for name in names)
+    return [path for path in paths if ".." not in path.parts and path.is_file()]
 
 
 @dataclass(frozen=True)
@@ -45,6 +52,10 @@ class Checkpoint(Artefact):
                 return f"{path} has not the size that was fetched"
         return None
 
+    def companions(self) -> Sequence[Path]:
+        fetched = Path(self.main_file)
+        return _inside(fetched.parent, json.loads(fetched.read_text(encoding="utf-8"))["files"])
+
 
 @dataclass(frozen=True)
 class Model(Artefact):
@@ -62,6 +73,13 @@ class Model(Artefact):
 
     def needs(self, config: Config) -> Mapping[str, Needed]:
         return {"checkpoint": _made_from(config, self.model)}
+
+    def companions(self) -> Sequence[Path]:
+        path = Path(self.main_file)
+        described = checkpoints.Description.model_validate_json(path.read_bytes())
+        own = (name for kind in checkpoints.KINDS for name in getattr(described, kind))
+        adapter = path.parent / checkpoints.ADAPTER
+        return [*_inside(path.parent, own), *_inside(adapter, described.adapter)]
 
     def weights(self, config: Config) -> int:
         """Bytes of the checkpoint's weights, the adapter's included, before anything is described.

@@ -35,8 +35,10 @@ class Stale:
     """A file that is not what the configuration asks for."""
 
     artefact: Artefact
+    path: str
+    """Of the file that differs: the artefact's own, or one beside it."""
     reason: str | None
-    """The first difference; None where what it is made from differs already."""
+    """What differs; None where what it is made from differs already."""
 
 
 class Plan:
@@ -135,7 +137,7 @@ class Plan:
         for artefact in self.closure(artefacts):
             # Worked out for missing files, too: their jobs find the digests of sources known.
             key = self.key(artefact)
-            paths = [Path(path) for each in beside(artefact) for path in _whole(each)]
+            paths = [Path(path) for each in beside(artefact) for path in each.whole]
             there = [path for path in paths if path.exists()]
             needed = [each for some in self.needs(artefact).values() for each in some]
             follows = any(each in stale for each in needed if isinstance(each, Artefact))
@@ -145,18 +147,19 @@ class Plan:
                 stored = provenance.read(path)
                 if stored is None and path.is_symlink():
                     reason = f"the shared file {path.resolve()} is damaged: remove it"
-                    stale[artefact] = Stale(artefact, reason)
-                    break
-                if stored is None or stored.key != key:
-                    stale[artefact] = Stale(artefact, self._reason(artefact, stored, follows))
-                    break
-                if reason := artefact.harmed(stored.facts, self.digests):
-                    stale[artefact] = Stale(artefact, reason)
-                    break
+                elif stored is None:
+                    reason = provenance.flaw(path)
+                elif stored.key != key:
+                    reason = None if follows else self._reason(artefact, stored)
+                elif not (reason := artefact.harmed(stored.facts, self.digests)):
+                    continue
+                stale[artefact] = Stale(artefact, str(path), reason)
+                break
             else:
                 if there and len(there) < len(paths):
                     lacking = next(path for path in paths if path not in there)
-                    stale[artefact] = Stale(artefact, f"{lacking} is missing beside it")
+                    reason = f"{lacking} is missing beside it"
+                    stale[artefact] = Stale(artefact, str(there[0]), reason)
         self.digests.save()
         return list(stale.values())
 
@@ -172,33 +175,45 @@ class Plan:
                 again[artefact] = None
         return list(again)
 
-    def _reason(
-        self, artefact: Artefact, stored: provenance.Stored | None, follows: bool
-    ) -> str | None:
-        if stored is None:
-            return "does not say how it was made"
-        if follows:
-            return None
-        told = artefact.told(self.spec(artefact))
-        for name, value in told.items():
-            if stored.identity.get(name) != value:
-                return provenance.difference(value, stored.identity.get(name))
+    def _reason(self, artefact: Artefact, stored: provenance.Stored) -> str:
+        said, field = stored.identity, artefact.batched_by
+        if said.get("step") not in {each.step for each in beside(artefact)}:
+            return f"is a file of another kind: {said.get('step')}"
+        if field and field in said and said[field] != getattr(artefact, field):
+            return f"belongs elsewhere: it stands for {field} {said[field]}"
+        for name, value in artefact.told(self.spec(artefact)).items():
+            if said.get(name) != value:
+                return provenance.changes(name, value, said.get(name))
         if stored.code != self.code(artefact):
-            return f"the code of {artefact.rule} has changed"
+            return f"the code of {artefact.rule} changed: {self._edited(artefact, stored)}"
         sources = [e for some in self.needs(artefact).values() for e in some if isinstance(e, str)]
         if sources:
             return f"other contents of {', '.join(sources[:2])}{', …' if sources[2:] else ''}"
         return "it was made from other files" if stored.key else "it does not say from what"
 
+    def _edited(self, artefact: Artefact, stored: provenance.Stored) -> str:
+        """The modules that an edit touched since a file was made."""
+        science = tuple(artefact.science(self.spec(artefact)))
+        now = fingerprint.modules(science)
+        if not stored.modules:
+            # Files of earlier versions.
+            return f"{', '.join(science)} or one of the {len(now)} modules behind it"
+        names = sorted({*now, *stored.modules})
+        return ", ".join(name for name in names if now.get(name) != stored.modules.get(name))
+
 
 def lines(stale: Iterable[Stale]) -> Iterator[str]:
     """What a user is told of files that are made again: equal reasons of a rule in one line."""
     stale = list(stale)
-    roots: dict[tuple[str, str], list[str]] = {}
+    # By path: files that one job writes beside each other differ together.
+    roots: dict[tuple[str, str], dict[str, None]] = {}
+    follow: dict[tuple[Any, ...], str] = {}
     for each in stale:
-        if each.reason is not None:
-            roots.setdefault((each.artefact.rule, each.reason), []).append(each.artefact.main_file)
-    follow = Counter(each.artefact.rule for each in stale if each.reason is None)
+        rule = each.artefact.rule
+        if each.reason is None:
+            follow[rule, *vars(each.artefact).values()] = rule
+        else:
+            roots.setdefault((rule, each.reason), {})[each.path] = None
     if stale:
         yield "results that are not what the configuration asks for:"
     for index, ((_, reason), paths) in enumerate(roots.items()):
@@ -206,18 +221,10 @@ def lines(stale: Iterable[Stale]) -> Iterator[str]:
             yield f"  … and {len(roots) - SHOWN} more differences"
             break
         more = f" (and {len(paths) - 1} more)" if len(paths) > 1 else ""
-        yield f"  {paths[0]}{more}: {reason}"
+        yield f"  {next(iter(paths))}{more}: {reason}"
     if follow:
-        counts = ", ".join(f"{count} of {rule}" for rule, count in follow.items())
+        counts = ", ".join(f"{n} of {rule}" for rule, n in Counter(follow.values()).items())
         yield f"  and what is made from them: {counts}"
-
-
-def _whole(artefact: Artefact) -> Iterable[str]:
-    """All files of a kind that a step leaves."""
-    beside = (f".{suffix}" for suffix in artefact.also)
-    return dict.fromkeys(
-        [*artefact.files, *(str(Path(artefact.main_file).with_suffix(suffix)) for suffix in beside)]
-    )
 
 
 def _listed(needed: Needed) -> list[Artefact | str]:

@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from wellspring.shards import KEY, difference
+from wellspring.shards import KEY, differences, short
 
-__all__ = ["Stored", "agrees", "difference", "read"]
+SHOWN = 3
+"""Values that changed, before they are counted only."""
 
 
 @dataclass(frozen=True)
@@ -20,6 +21,8 @@ class Stored:
     key: str | None
     identity: Mapping[str, Any]
     code: str | None
+    modules: Mapping[str, str]
+    """Module to a hash of it; empty where the file does not say."""
     facts: Mapping[str, Any]
 
 
@@ -32,10 +35,36 @@ def read(path: Path) -> Stored | None:
     except (OSError, ValueError, KeyError, SyntaxError):
         return None
     parts = [content.get(name, {}) for name in ("identity", "circumstances", "facts")]
-    if not all(isinstance(part, Mapping) for part in parts):
+    if not all(isinstance(part, Mapping) for part in parts) or not parts[0]:
         return None
     identity, circumstances, facts = parts
-    return Stored(content.get("key"), identity, circumstances.get("code"), facts)
+    code, modules = circumstances.get("code"), circumstances.get("modules", {})
+    told = modules if isinstance(modules, Mapping) else {}
+    return Stored(content.get("key"), identity, code, told, facts)
+
+
+def flaw(path: Path) -> str:
+    """Why `read` gets nothing from a file that is there."""
+    try:
+        _content(path)
+    except KeyError:
+        pass
+    except (OSError, ValueError, SyntaxError):
+        return "cannot be read: it is cut off, damaged, or something else"
+    return "was not made here: it does not say how it was made"
+
+
+def changes(name: str, asked: Any, stored: Any) -> str:
+    """The values in which what is asked for differs from what a file stands for, in words.
+
+    name: of the value as a whole.
+    """
+    parts = [
+        f"{key or name} changed from {short(old)} to {short(new)}"
+        for key, new, old in differences(asked, stored)
+    ]
+    more = [f"and {len(parts) - SHOWN} more"] if len(parts) > SHOWN else []
+    return "; ".join([*parts[:SHOWN], *more])
 
 
 def agrees(path: Path, key: str) -> bool:
@@ -56,8 +85,8 @@ def _content(path: Path) -> Mapping[str, Any]:
     import pyarrow.parquet as pq
 
     try:
-        return json.loads(pq.read_metadata(path).metadata[KEY])
-    except (pa.ArrowException, TypeError) as error:
+        return json.loads((pq.read_metadata(path).metadata or {})[KEY])
+    except pa.ArrowException as error:
         raise ValueError(str(error)) from None
 
 

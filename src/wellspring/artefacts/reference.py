@@ -21,6 +21,8 @@ TAIL = """
 ## Other files
 
 - `studies/{study}/report.html`: Snakemake's report.
+- `studies/{study}/configuration.json`: the files and the configuration of the last run, which
+  `wellspring clean` reads.
 - `logs/{rule}/…log`: a job's messages, then one JSON line: seconds, peak_memory_mb, device.
 """
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from functools import cache
+from pathlib import PurePath
 
 from wellspring.artefacts import (
     attributions,
@@ -49,6 +50,17 @@ def kinds() -> Sequence[type[Artefact]]:
 def find(path: str) -> Artefact | None:
     """The artefact at a path that begins with results/, if it is one."""
     return next((artefact for kind in kinds() if (artefact := kind.find(path)) is not None), None)
+
+
+def owner(path: PurePath) -> Artefact | None:
+    """The artefact that a file below results/ belongs to, by any of its names."""
+    for suffix in dict.fromkeys((path.suffix, ".parquet", ".png")):
+        if not path.suffix:
+            break
+        artefact = find(str(path.with_suffix(suffix)))
+        if artefact is not None and str(path) in artefact.whole:
+            return artefact
+    return None
 
 
 @cache

@@ -11,7 +11,7 @@ from typing import Any
 from wellspring.artefacts.base import RESULTS, Artefact
 from wellspring.artefacts.costs import Costs, Waiting
 from wellspring.artefacts.plan import Plan, lines
-from wellspring.artefacts.registry import beside, find
+from wellspring.artefacts.registry import beside, find, owner
 from wellspring.progress import duration
 
 
@@ -115,12 +115,5 @@ def _share(workflow: Any) -> None:
 
 def _named(names: Iterable[Any]) -> list[Artefact]:
     """The artefacts that paths lead to, by any of their files."""
-    artefacts = []
-    for name in names:
-        path = PurePath(os.path.relpath(str(name)))
-        # CSV and PDF lie beside the file that says what it is.
-        for suffix in (path.suffix, ".parquet", ".png"):
-            if path.suffix and (artefact := find(str(path.with_suffix(suffix)))) is not None:
-                artefacts.append(artefact)
-                break
-    return artefacts
+    owners = (owner(PurePath(os.path.relpath(str(name)))) for name in names)
+    return [artefact for artefact in owners if artefact is not None]

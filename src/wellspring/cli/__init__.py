@@ -42,6 +42,8 @@ COMMANDS = {
     "artefacts": "artefacts",
     "inspect": "inspection",
     "check": "check",
+    "status": "status",
+    "clean": "clean",
     "cluster-check": "slurm",
     "schema": "schema",
 }
@@ -77,6 +79,8 @@ SUMMARIES = {
     "artefacts": "List the kinds of result files. No step.",
     "inspect": "Tell what a result file is and holds, or how two differ. No step.",
     "check": "Tell whether configuration files can be used. No step.",
+    "status": "Tell what of a study is there, and what the rest costs. No step.",
+    "clean": "Remove results that no study needs any more. No step.",
     "cluster-check": "Tell what a site's Slurm would refuse. No step.",
     "schema": "Write the JSON schema of config.yaml.",
 }

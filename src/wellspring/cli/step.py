@@ -22,6 +22,7 @@ from wellspring.errors import WellspringError
 
 if TYPE_CHECKING:
     from wellspring.artefacts import Artefact
+    from wellspring.config import Config
     from wellspring.shards import Provenance
 
 FILE = click.Path(path_type=Path, dir_okay=False)
@@ -48,6 +49,33 @@ def gathering(command: Callable) -> Callable:
     return click.option(
         "--results", type=FOLDER, default=Path(RESULTS), show_default=True, help="All results."
     )(command)
+
+
+def configured(command: Callable) -> Callable:
+    """OVERLAYS and --config of a command that reads configuration files as Snakemake does."""
+    command = click.option(
+        "--config",
+        "own",
+        type=FILE,
+        default="config.yaml",
+        show_default=True,
+        help="The workflow's own file, which the overlays add to.",
+    )(command)
+    return click.argument("overlays", type=FILE, nargs=-1)(command)
+
+
+def usable(files: Sequence[Path]) -> Config:
+    """The configuration of files, after all checks that come before a run.
+
+    Raises ConfigError where it cannot be used.
+    """
+    from wellspring import config as configuration
+    from wellspring import specs
+
+    study = configuration.load(files)
+    configuration.check_paths(study)
+    configuration.check_checkpoints(study, specs.fetched)
+    return study
 
 
 class _File(io.FileIO):
@@ -172,7 +200,11 @@ class Job:
         """
         from wellspring.shards import Provenance, versions
 
-        under = {"code": fingerprint.code(self.science), "versions": versions(*packages)}
+        under = {
+            "code": fingerprint.code(self.science),
+            "modules": fingerprint.modules(self.science),
+            "versions": versions(*packages),
+        }
         own: dict[str, Any] = {"step": self.kind.step, **self.kind.told(self.spec)}
         if part is not None and self.kind.batched_by:
             own[self.kind.batched_by] = part.value

@@ -1,0 +1,124 @@
+"""Results that no study of the folder asks for any more."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Collection, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from wellspring import atomic, specs
+from wellspring.artefacts import provenance, studies
+from wellspring.artefacts.base import RESULTS, Artefact
+from wellspring.artefacts.plan import Plan
+from wellspring.artefacts.registry import beside, owner
+from wellspring.artefacts.state import half_made
+from wellspring.errors import WellspringError
+
+FOLDERS = (Path(RESULTS), Path(specs.DOWNLOADS))
+"""Where steps write."""
+
+
+@dataclass(frozen=True)
+class Leftovers:
+    """What can go, and what looks like it and stays."""
+
+    files: Sequence[Path]
+    """To be removed in this order: what says what the others are comes last."""
+    doubtful: Sequence[str]
+    """A line for each file in a result's place that does not say it is that result: it stays."""
+    unknown: Sequence[str]
+    """Studies that have results here, and whose configuration is not known."""
+    withheld: Sequence[Path]
+    """What these may need, and no other study does: it stays."""
+
+
+def leftovers(known: Sequence[studies.Study], dropped: Collection[str] = ()) -> Leftovers:
+    """What no known study asks for, of all that steps have left in the working directory.
+
+    dropped: names of studies that are not needed any more. What the package does not know is no
+    leftover, nor are logs.
+    """
+    needed = _needed([study for study in known if study.name not in dropped])
+    names = {*dropped, *(study.name for study in known)}
+    present = _present()
+    unknown = sorted({vars(each).get("study", "") for each in present} - {*names, ""})
+    files: dict[Path, None] = {}
+    withheld: dict[Path, None] = {}
+    doubtful: list[str] = []
+    for artefact in present:
+        if artefact.main_file in needed:
+            continue
+        paths = [path for path in map(Path, artefact.whole) if path.is_file()]
+        if doubt := _doubt(artefact):
+            doubtful.append(doubt)
+        elif vars(artefact).get("study") not in unknown:
+            # Studies share all but what stands below their own name.
+            place = withheld if unknown and not hasattr(artefact, "study") else files
+            place.update(dict.fromkeys([*artefact.companions(), *reversed(paths)]))
+    files.update(dict.fromkeys(part for folder in FOLDERS for part in half_made(folder)))
+    records = (studies.folder(name) / studies.RECORD for name in dropped)
+    files.update(dict.fromkeys(path for path in records if path.is_file()))
+    return Leftovers(list(files), doubtful, unknown, list(withheld))
+
+
+def remove(files: Sequence[Path]) -> int:
+    """Remove files, and the folders that are empty then; gives the bytes that are free now.
+
+    Raises WellspringError where the disk refuses.
+    """
+    freed = 0
+    for path in files:
+        try:
+            size = path.lstat().st_size
+            path.unlink()
+        except FileNotFoundError:
+            continue
+        except OSError as error:
+            raise WellspringError(f"{path}: cannot be removed: {atomic.refusal(error)}") from error
+        freed += size
+    for path in files:
+        for parent in path.parents:
+            if parent in FOLDERS or parent == Path():
+                break
+            with suppress(OSError):
+                parent.rmdir()
+    return freed
+
+
+def size(files: Sequence[Path]) -> int:
+    """Bytes of files; a link counts as itself."""
+    return sum(path.lstat().st_size for path in files)
+
+
+def _needed(known: Sequence[studies.Study]) -> set[str]:
+    """The paths of all that studies ask for, and of what it is made from."""
+    plans = [Plan(study.config) for study in known]
+    return {
+        each.main_file
+        for plan in plans
+        for artefact in plan.closure(plan.ends())
+        for each in beside(artefact)
+    }
+
+
+def _present() -> list[Artefact]:
+    """The artefacts of which a file is there, each once."""
+    paths = (Path(at, name) for at, _, names in os.walk(RESULTS) for name in sorted(names))
+    owners = (owner(path) for path in paths)
+    return list(dict.fromkeys(each for each in owners if each is not None))
+
+
+def _doubt(artefact: Artefact) -> str | None:
+    """Why a file is perhaps not what its name says; None where it is."""
+    path = Path(artefact.main_file)
+    if not path.is_file():
+        other = next(each for each in artefact.whole if Path(each).is_file())
+        return f"{other}: {path.name} is missing beside it"
+    stored = provenance.read(path)
+    if stored is None:
+        return f"{path}: {provenance.flaw(path)}"
+    if stored.identity.get("step") != artefact.step:
+        return f"{path}: is a file of another kind: {stored.identity.get('step')}"
+    return None
