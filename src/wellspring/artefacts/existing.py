@@ -155,7 +155,7 @@ def trusted(results: Path, artefact: Artefact, plan: Plan | None = None) -> prov
         if not (results / other).exists():
             raise StaleArtefact(f"{path}: {results / other} is missing beside it; {mend}")
     if plan is not None and stored.key != plan.key(artefact):
-        raise StaleArtefact(f"{path}: {_reason(artefact, stored, plan)}; {mend}")
+        raise StaleArtefact(f"{path}: {plan.reason(artefact, stored)}; {mend}")
     return stored
 
 
@@ -172,29 +172,9 @@ def asked(results: Path, files: Sequence[Path]) -> Plan:
     return plan
 
 
-def _reason(artefact: Artefact, stored: provenance.Stored, plan: Plan) -> str:
-    """Why a file is not what the configuration asks for."""
-    from wellspring.shards import difference
-
-    for name, value in artefact.told(plan.spec(artefact)).items():
-        if stored.identity.get(name) != value:
-            first = difference(value, stored.identity.get(name))
-            return f"its {name} is not the one that the configuration asks for ({first})"
-    if stored.code != plan.code(artefact):
-        return f"the code of {artefact.rule} has changed"
-    return "it was made from other files than the configuration asks for"
-
-
 def _beside(artefact: Artefact) -> list[str]:
     """The files that its job leaves, below the folder of results."""
-    paths = [
-        path
-        for each in beside(artefact)
-        for path in (
-            *each.files,
-            *(str(Path(each.main_file).with_suffix(f".{suffix}")) for suffix in each.also),
-        )
-    ]
+    paths = [path for each in beside(artefact) for path in each.whole]
     return [path.removeprefix(f"{RESULTS}/") for path in paths if path.startswith(f"{RESULTS}/")]
 
 

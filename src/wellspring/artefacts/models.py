@@ -13,7 +13,7 @@ from wellspring import specs
 from wellspring.artefacts import checkpoints
 from wellspring.artefacts.base import Artefact, Needed
 from wellspring.artefacts.sources import Digests
-from wellspring.config import Config, checkpoints
+from wellspring.config import Config
 from wellspring.errors import ModelError
 from wellspring.models import sources
 
@@ -122,7 +122,7 @@ def _made_from(config: Config, name: str) -> list[Checkpoint | str]:
         folder = Path(reference)
         if scheme == "package":
             try:
-                folder = checkpoints.locate(source)
+                folder = sources.locate(source)
             except ModelError:
                 continue
         if folder.is_dir():

@@ -150,7 +150,7 @@ class Plan:
                 elif stored is None:
                     reason = provenance.flaw(path)
                 elif stored.key != key:
-                    reason = None if follows else self._reason(artefact, stored)
+                    reason = None if follows else self.reason(artefact, stored)
                 elif not (reason := artefact.harmed(stored.facts, self.digests)):
                     continue
                 stale[artefact] = Stale(artefact, str(path), reason)
@@ -175,7 +175,8 @@ class Plan:
                 again[artefact] = None
         return list(again)
 
-    def _reason(self, artefact: Artefact, stored: provenance.Stored) -> str:
+    def reason(self, artefact: Artefact, stored: provenance.Stored) -> str:
+        """Why a file is not what the configuration asks for."""
         said, field = stored.identity, artefact.batched_by
         if said.get("step") not in {each.step for each in beside(artefact)}:
             return f"is a file of another kind: {said.get('step')}"
