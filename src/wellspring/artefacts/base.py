@@ -79,6 +79,9 @@ class Artefact:
     """The last integer of the path, of which one job takes several values, a file each; None: a
     file a job."""
 
+    panels: ClassVar[Sequence[str]] = ()
+    """The modules, below `wellspring`, that draw the kind on a study's page."""
+
     def spec(self, config: Config) -> Spec:
         """The narrow slice of the configuration that the file depends on."""
         raise NotImplementedError
@@ -87,6 +90,11 @@ class Artefact:
     def asked(cls, config: Config) -> Iterable[Artefact]:
         """Those that a study ends with, not counting what these are made from."""
         return ()
+
+    @classmethod
+    def shown(cls, config: Config) -> Iterable[Artefact]:
+        """Those that the panels of the study's page show."""
+        return cls.asked(config)
 
     @classmethod
     def batches(cls, config: Config) -> Mapping[Sequence[str], Sequence[Sequence[int]]]:
