@@ -215,8 +215,9 @@ def test_full_and_hollow_points_are_those_of_the_test():
     rows = shown(panel)
     assert rows.filter(significant="yes")["layer"].to_list() == [0, 1]
     svg = vl_convert.vegalite_to_svg(inlined(panel))
-    hollow = re.findall(r'<path aria-label[^>]*fill="transparent"', svg)
-    assert len(hollow) == rows.height - 2
+    points = re.findall(r'<path [^>]*aria-roledescription="point"[^>]*>', svg)
+    assert len(points) == rows.height
+    assert len([point for point in points if " fill=" in point]) == 2
 
 
 def test_tiles_are_the_bins_of_the_heat_maps():

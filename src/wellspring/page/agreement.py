@@ -28,7 +28,7 @@ HEADINGS = {
     "shifted": "with another text's",
     "texts": "texts",
 }
-ROW = {"step": 44}
+ROW = {"step": 44, "for": "position"}
 """Pixels of a row."""
 
 

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 RETRIEVER, COUNTERPART, TWINS = "retriever", "counterpart", "random twins"
 LEXICAL, CHANCE, PUBLISHED = "lexical floor", "chance", "published"
 UNINFORMED = "knowing nothing"
+DASHED = "dashed"
+"""A copy of the column in a chart that draws dashes."""
 LINE = 48
 """Letters of a line of a legend."""
 Channel = Literal["color", "shape", "strokeDash"]
@@ -37,7 +39,7 @@ class Series:
     labels: str = ""
     """A Vega expression for the label of an entry of the legend; empty: its value."""
     level: tuple[str, ...] = ()
-    """Those that are level lines, without points."""
+    """Those that are lines without points."""
 
     @classmethod
     def of(cls, data: pl.DataFrame, column: str, names: Sequence[str] = (), **more: Any) -> Series:
@@ -57,9 +59,14 @@ class Series:
         if name in RANGES:
             scale["range"] = [self._look(name, at) for at in range(len(self.names))]
         channel = {"color": alt.Color, "shape": alt.Shape, "strokeDash": alt.StrokeDash}[name]
-        # Dashes would cut the symbols of the legend into pieces.
-        legend = None if name == "strokeDash" else self._legend()
-        return channel(f"{self.column}:N", scale=alt.Scale(**scale), legend=legend, title=None)
+        # Dashes would cut the symbols of the legend into pieces: they have a column of their own.
+        dashed = name == "strokeDash"
+        return channel(
+            f"{DASHED if dashed else self.column}:N",
+            scale=alt.Scale(**scale),
+            legend=None if dashed else self._legend(),
+            title=None,
+        )
 
     def _legend(self) -> alt.Legend:
         """As many columns as fit on a phone."""
@@ -93,4 +100,4 @@ def of_pair(data: pl.DataFrame, pairs: Mapping[str, str]) -> Series:
         f"datum.label === '{RETRIEVER}' ? retriever : "
         f"datum.label === '{COUNTERPART}' ? {other} : datum.label"
     )
-    return Series.of(data, "line", names, labels=labels, level=(LEXICAL, CHANCE, UNINFORMED))
+    return Series.of(data, "line", names, labels=labels, level=(LEXICAL, CHANCE, UNINFORMED, TWINS))
