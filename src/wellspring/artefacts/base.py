@@ -81,6 +81,9 @@ class Artefact:
 
     panels: ClassVar[Sequence[str]] = ()
     """The modules, below `wellspring`, that draw the kind on a study's page."""
+    condensed: ClassVar[str] = ""
+    """The function, `module:name` below `wellspring`, that makes of a file's lazy table the small
+    one that panels get; empty: they get all of it."""
 
     def spec(self, config: Config) -> Spec:
         """The narrow slice of the configuration that the file depends on."""

@@ -1,16 +1,22 @@
-"""What a file of any kind says of how it was made: Parquet, JSON and PNG."""
+"""What a file of any kind says of how it was made: Parquet, JSON, PNG and HTML."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from wellspring.shards import KEY, difference
 
 __all__ = ["Stored", "agrees", "difference", "read"]
+
+ELEMENT = '<script type="application/json" id="provenance">'
+"""How the line of an HTML page begins that holds what it says of itself, as JSON."""
+HEAD = 20
+"""That line is among so many first ones."""
 
 
 @dataclass(frozen=True)
@@ -52,6 +58,14 @@ def _content(path: Path) -> Mapping[str, Any]:
 
         with Image.open(path) as image:
             return json.loads(image.info[KEY.decode()])
+    if path.suffix == ".html":
+        with path.open(encoding="utf-8") as page:
+            # Near the top, on a line of its own: a page is large.
+            lines = (line for line in islice(page, HEAD) if line.startswith(ELEMENT))
+            line = next(lines, None)
+        if line is None:
+            raise ValueError(f"{path}: no {ELEMENT}")
+        return json.loads(line.removeprefix(ELEMENT).rpartition("</script>")[0])
     import pyarrow as pa
     import pyarrow.parquet as pq
 
