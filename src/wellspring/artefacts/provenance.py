@@ -15,6 +15,8 @@ __all__ = ["Stored", "agrees", "difference", "read"]
 
 ELEMENT = '<script type="application/json" id="provenance">'
 """How the line of an HTML page begins that holds what it says of itself, as JSON."""
+END = b"</html>\n"
+"""How a whole page ends."""
 HEAD = 20
 """That line is among so many first ones."""
 
@@ -59,12 +61,13 @@ def _content(path: Path) -> Mapping[str, Any]:
         with Image.open(path) as image:
             return json.loads(image.info[KEY.decode()])
     if path.suffix == ".html":
-        with path.open(encoding="utf-8") as page:
-            # Near the top, on a line of its own: a page is large.
-            lines = (line for line in islice(page, HEAD) if line.startswith(ELEMENT))
-            line = next(lines, None)
-        if line is None:
-            raise ValueError(f"{path}: no {ELEMENT}")
+        with path.open("rb") as page:
+            # A page is large: only its head and its end are read.
+            lines = (line.decode() for line in islice(page, HEAD))
+            line = next((line for line in lines if line.startswith(ELEMENT)), "")
+            page.seek(max(page.seek(0, 2) - len(END), 0))
+            if page.read() != END:
+                raise ValueError(f"{path}: is cut off")
         return json.loads(line.removeprefix(ELEMENT).rpartition("</script>")[0])
     import pyarrow as pa
     import pyarrow.parquet as pq

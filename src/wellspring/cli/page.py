@@ -19,8 +19,8 @@ from wellspring.artefacts.findings import Findings
 from wellspring.artefacts.models import Model
 from wellspring.artefacts.page import Page, builders
 from wellspring.artefacts.verdicts import Cautions, Claims
-from wellspring.config.vocabulary import Side
 from wellspring.cli.step import FILE, Job, gathering, step
+from wellspring.config.vocabulary import Side
 
 if TYPE_CHECKING:
     from wellspring.page.panels import Panel, Settings, Tables

@@ -152,7 +152,8 @@ def _compared(row: Row, rows: pl.DataFrame, settings: Settings) -> Statement:
     )
     more = ""
     if not row["significant"] and row["detectable"] is not None:
-        more = f"A single interval would show a difference of {number(row['detectable'])} at 80 % power."
+        visible = number(row["detectable"])
+        more = f"A single interval would show a difference of {visible} at 80 % power."
     columns = ("estimate", "low", "high", "p_adjusted", "significant", "detectable")
     sources = settings.sources("findings", *columns)
     return Statement(verdict, tone, sentence, tuple(filter(None, [more])), sources)

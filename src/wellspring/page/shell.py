@@ -51,7 +51,7 @@ def render(page: Page, provenance: str, bundle: str) -> str:
 
     Args:
         provenance: what the file says of itself, as one line of JSON.
-        bundle: JavaScript that defines `vegaEmbed`; it stands in the page once, if there are panels.
+        bundle: JavaScript that defines `vegaEmbed`; it stands once in a page with panels.
     """
     environment = Environment(
         autoescape=True,

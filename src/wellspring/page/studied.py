@@ -176,8 +176,8 @@ def _splits(given: Facts) -> str:
         else "one split for all seeds of the probes"
     )
     return (
-        f"by {given['by']}; test {given['test']:g}, validation {given['validation']:g} of the rest, "
-        f"where the source publishes none; passages {given['passages']}; {redrawn} "
+        f"by {given['by']}; test {given['test']:g}, validation {given['validation']:g} of the "
+        f"rest, where the source publishes none; passages {given['passages']}; {redrawn} "
         f"(seed {given['seed']})"
     )
 
@@ -255,8 +255,8 @@ def cost(jobs: pl.DataFrame) -> Listing:
     )
     note = (
         "Seconds are those of each job by itself, added up: jobs run side by side. They come from "
-        "the last lines of results/logs on this machine when the page was made, and another run has "
-        "others."
+        "the last lines of results/logs on this machine when the page was made. Another run has "
+        "other seconds."
     )
     headings = ("rule", "jobs", "seconds", "peak memory (MB)", "device")
     return Listing("What it cost", headings, (*rows, total) if rows else (), note)
