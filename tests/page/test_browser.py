@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
+import sys
 import time
 from collections.abc import Iterator
 from itertools import product
@@ -59,7 +60,7 @@ def opened(browser, address):
         page.on("request", asked)
         started = time.perf_counter()
         page.goto(address)
-        print(f"opened in {time.perf_counter() - started:.2f} s")
+        sys.stdout.write(f"opened in {time.perf_counter() - started:.2f} s\n")
         return page
 
     yield open_

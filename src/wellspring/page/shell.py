@@ -55,6 +55,7 @@ def render(page: Page, provenance: str, bundle: str) -> str:
     """
     environment = Environment(
         autoescape=True,
+        keep_trailing_newline=True,
         loader=DictLoader({"page.html": _asset("page.html")}),
         lstrip_blocks=True,
         trim_blocks=True,
