@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -120,6 +120,7 @@ class AttributionShard(Artefact):
 class ActivationCounts(Artefact):
     """For how many texts each neuron is active."""
 
+    panels = ("page.heat",)
     template = "activations/{attribution}/{encoder}/{dataset}/{side}.parquet"
     rule = "activations"
     Slice = specs.ActivationsSpec
@@ -142,6 +143,15 @@ class ActivationCounts(Artefact):
         return {"scores": scores_of(config, **vars(self))}
 
     @classmethod
+    def shown(cls, config: Config) -> Iterable[ActivationCounts]:
+        sides = (
+            cls(grid.attribution, encoder, grid.dataset, side)
+            for grid in config.attributed()
+            for side, encoder in config.retrievers[grid.retriever].encoders.items()
+        )
+        return dict.fromkeys(sides)
+
+    @classmethod
     def science(cls, spec: specs.ActivationsSpec) -> Sequence[str]:
         return ["activations"]
 
@@ -150,6 +160,7 @@ class ActivationCounts(Artefact):
 class ActivationTexts(ActivationCounts):
     """How every text's scores are spread over neurons, and how far they can be trusted."""
 
+    panels = ()
     template = "activations/{attribution}/{encoder}/{dataset}/{side}.texts.parquet"
     columns = {
         "text_id": Column("text"),
@@ -170,6 +181,7 @@ class ActivationTexts(ActivationCounts):
 class TopNeurons(ActivationCounts):
     """Which neurons have a text's largest score."""
 
+    panels = ()
     template = "activations/{attribution}/{encoder}/{dataset}/{side}.top_neurons.parquet"
     columns = {
         "scope": Column("text", "the largest score of the `network` or of the `sublayer`"),

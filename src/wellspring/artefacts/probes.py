@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -144,6 +144,7 @@ class ProbeCodes(ProbeOutcomes):
 class ProbeSizes(ProbeOutcomes):
     """Accuracy over the size of the first seed's training split, on the test split."""
 
+    panels = ("page.sizes",)
     template = ProbeOutcomes.template.replace(".parquet", ".sizes.parquet")
     columns = {
         "probe": Column("text"),
@@ -156,3 +157,13 @@ class ProbeSizes(ProbeOutcomes):
         "above_chance": Column("number", "(accuracy − chance) / (1 − chance)"),
         **INTERVAL,
     }
+
+    @classmethod
+    def shown(cls, config: Config) -> Iterable[ProbeSizes]:
+        return [
+            cls(grid.retriever, grid.dataset, layer, passages)
+            for grid in config.probed()
+            if grid.block.portions
+            for layer in grid.layers
+            for passages in grid.passages
+        ]

@@ -1,0 +1,77 @@
+"""What tells the lines and points of a chart apart: colour, dashes and shape at once."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+import polars as pl
+
+from wellspring.page.theme import DASHES, SHAPES
+
+if TYPE_CHECKING:
+    import altair as alt
+
+RETRIEVER, COUNTERPART, TWINS = "retriever", "counterpart", "random twins"
+LEXICAL, CHANCE, PUBLISHED = "lexical floor", "chance", "published"
+Channel = Literal["color", "shape", "strokeDash"]
+RANGES: Mapping[str, Sequence[Any]] = {"shape": SHAPES, "strokeDash": DASHES}
+
+
+@dataclass(frozen=True)
+class Series:
+    """Lines or points of a chart, by the value of a column of its data.
+
+    A value has the look of its place in `names`, whichever of them the data holds. The legend has
+    those that it holds.
+    """
+
+    column: str
+    names: tuple[str, ...]
+    shown: tuple[str, ...]
+    labels: str = ""
+    """A Vega expression for the label of an entry of the legend; empty: its value."""
+
+    @classmethod
+    def of(cls, data: pl.DataFrame, column: str, names: Sequence[str] = (), **more: Any) -> Series:
+        """Those of a column, with the looks of their place in `names` or in the data."""
+        held = data[column].unique(maintain_order=True).to_list()
+        every = (*names, *(name for name in held if name not in names))
+        return cls(column, every, tuple(name for name in every if name in held), **more)
+
+    def looks(self, *channels: Channel) -> dict[str, Any]:
+        """The channels that tell them apart. The page's theme gives the colours."""
+        return {name: self._channel(name) for name in channels} if self.column else {}
+
+    def _channel(self, name: Channel) -> alt.Color | alt.Shape | alt.StrokeDash:
+        import altair as alt
+
+        named: dict[str, Any] = {"labelExpr": self.labels} if self.labels else {}
+        legend = alt.Legend(values=list(self.shown), **named)
+        scale: dict[str, Any] = {"domain": list(self.names)}
+        if name in RANGES:
+            values = RANGES[name]
+            scale["range"] = [values[at % len(values)] for at in range(len(self.names))]
+        channel = {"color": alt.Color, "shape": alt.Shape, "strokeDash": alt.StrokeDash}[name]
+        return channel(f"{self.column}:N", scale=alt.Scale(**scale), legend=legend, title=None)
+
+
+ONE = Series("", ("all",), ())
+"""All points alike, without a legend."""
+
+
+def of_pair(data: pl.DataFrame, pairs: Mapping[str, str]) -> Series:
+    """The lines of a chosen retriever and of what it is set against.
+
+    data: `line` is one of the names above. pairs: retriever to its counterpart; the legend names
+    both as the choice `retriever` has them.
+    """
+    names = (RETRIEVER, COUNTERPART, PUBLISHED, LEXICAL, CHANCE, TWINS)
+    other = f"({json.dumps(dict(pairs))})[retriever] || 'no counterpart'"
+    labels = (
+        f"datum.label === '{RETRIEVER}' ? retriever : "
+        f"datum.label === '{COUNTERPART}' ? {other} : datum.label"
+    )
+    return Series.of(data, "line", names, labels=labels)

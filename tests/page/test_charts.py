@@ -1,0 +1,311 @@
+"""Charts of the study's page: they draw what their tables hold, and fit on the page."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import re
+from collections.abc import Iterator, Sequence
+
+import polars as pl
+import pytest
+import vl_convert
+
+from benchmarks import studies
+from tests.support import decentralising, paging
+from wellspring.artefacts import kinds
+from wellspring.figures.binning import binned
+from wellspring.page import ablation, drawing, heat, pairs, probing, published, theme
+from wellspring.page.data import outermost, short, thinned, weight
+from wellspring.page.panels import Panel, Settings
+from wellspring.page.series import COUNTERPART, RETRIEVER, TWINS, Series
+
+MODULES = sorted({module for kind in kinds() for module in kind.panels})
+
+
+def build(tables, settings: Settings) -> list[Panel]:
+    """The panels of all kinds of artefacts."""
+    modules = [importlib.import_module(f"wellspring.{name}") for name in MODULES]
+    return [panel for module in modules for panel in module.build(tables, settings)]
+
+
+@pytest.fixture(scope="module")
+def panels() -> list[Panel]:
+    """Those of a study of the default's size, with a second attribution's agreement beside."""
+    config = studies.read([])
+    tables = paging.tables(config)
+    more = decentralising.findings().with_columns(
+        retriever=pl.col("retriever").replace({"tuned": "minilm", "plain": "minilm-random"}),
+        compared_with=pl.col("compared_with").replace({"plain": "minilm-random"}),
+        other=pl.col("other").replace({"plain": "minilm-random"}),
+    )
+    fidelity = more.filter(pl.col("finding").is_in(["agreement", "fidelity"]))
+    tables["decentralisation"] = pl.concat([tables["decentralisation"], fidelity])
+    tables["curves"] = paging.curves(config)
+    return build(tables, paging.settings(config))
+
+
+def inlined(panel: Panel, config: dict | None = None) -> dict:
+    """The chart with its data inside."""
+    data = {"name": "panel", "values": panel.data.to_dicts()}
+    return {**panel.chart, "data": data, "width": 500, "config": config or theme.LIGHT}
+
+
+def shown(panel: Panel, **choices: str) -> pl.DataFrame:
+    """The rows that the choices leave: the initial ones where no others are given."""
+    values = {choice.column: choice.initial for choice in panel.choices} | choices
+    return panel.data.filter(pl.col(column) == value for column, value in values.items())
+
+
+def paths(svg: str, mark: str) -> list[str]:
+    """The paths of all marks of a kind that draw something."""
+    groups = re.findall(rf'<g class="mark-{mark} [^>]*>(.*?)</g>', svg, re.DOTALL)
+    return [path for group in groups for path in re.findall(r'<path[^>]* d="(M[^"]+)"', group)]
+
+
+def encoded(data: pl.DataFrame) -> int:
+    """Bytes of the rows as JSON by columns, texts as numbers: an independent count."""
+    columns = {}
+    for column in data.iter_columns():
+        values = column.to_list()
+        if column.dtype == pl.String:
+            texts = list(dict.fromkeys(values))
+            numbers = {text: number for number, text in enumerate(texts)}
+            columns[column.name] = [texts, [numbers[value] for value in values]]
+        else:
+            columns[column.name] = values
+    return len(json.dumps(columns, separators=(",", ":")))
+
+
+def test_every_module_draws_a_panel(panels):
+    anchors = [panel.anchor for panel in panels]
+    assert len(set(anchors)) == len(anchors)
+    assert set(anchors) == {
+        *("accuracy", "probes", "differences", "code-length", "fits", "sizes", "power"),
+        *("similarity", "published", "active-neurons", "concentration", "sweep", "heat"),
+        *("ablation", "contrasts", "agreement", "fidelity"),
+    }
+
+
+def test_a_study_without_tables_has_no_panels():
+    assert build({}, Settings("empty")) == []
+
+
+def test_charts_compile_in_both_themes_and_hold_no_colour_of_their_own(panels):
+    for panel in panels:
+        for config in (theme.LIGHT, theme.DARK):
+            vega = vl_convert.vegalite_to_vega(inlined(panel, config))
+            names = {signal["name"] for signal in vega["signals"]}
+            assert {choice.column for choice in panel.choices} <= names
+        assert not re.search("#[0-9a-f]{6}", json.dumps(panel.chart)), panel.anchor
+
+
+def test_parameters_are_the_choices_and_begin_with_rows(panels):
+    for panel in panels:
+        params = {param["name"]: param["value"] for param in panel.chart["params"]}
+        assert params == {choice.column: choice.initial for choice in panel.choices}
+        for choice in panel.choices:
+            assert choice.initial in choice.options
+            assert set(choice.options) == set(panel.data[choice.column])
+        assert not shown(panel).is_empty(), panel.anchor
+        assert panel.chart["data"] == {"name": "panel"}
+
+
+def test_tables_have_headings_for_columns_that_exist_and_sources(panels):
+    for panel in panels:
+        assert set(panel.headings) <= set(panel.data.columns)
+        choices = {choice.column for choice in panel.choices}
+        assert set(panel.data.columns) == {*panel.headings, *choices}
+        assert panel.caption.endswith(".") and panel.title
+
+
+def test_every_chart_draws_its_first_choice(panels):
+    for panel in panels:
+        svg = vl_convert.vegalite_to_svg(inlined(panel))
+        drawn = paths(svg, "symbol") + paths(svg, "rect")
+        assert len(drawn) >= len(shown(panel).drop_nulls(_number(panel))) > 0, panel.anchor
+
+
+def _number(panel: Panel) -> str:
+    return "own" if panel.anchor == "heat" else "estimate"
+
+
+def curve(layers: Sequence[int], **more) -> Panel:
+    """A panel of one line over layers."""
+    columns = {"line": "a", "layer": list(layers), "estimate": 0.5, "low": 0.4, "high": 0.6}
+    data = pl.DataFrame({"choice": "x", **columns, **more})
+    layers_ = drawing.curves(
+        drawing.along("layer", "layer"), drawing.up("estimate"), Series.of(data, "line")
+    )
+    headings = {name: name for name in data.columns[1:]}
+    return drawing.made("a", "A", "A.", data, {"choice": "Choice"}, {}, layers_, headings, ())
+
+
+@pytest.mark.parametrize(
+    ("layers", "runs", "bars"),
+    [((0, 1, 2), 1, 0), ((0, 1, 4, 5), 2, 0), ((0, 1, 4), 2, 1), ((3,), 1, 1), ((0, 3, 6), 3, 3)],
+)
+def test_lines_break_where_layers_were_not_measured(layers, runs, bars):
+    svg = vl_convert.vegalite_to_svg(inlined(curve(layers)))
+    lines = [path for path in paths(svg, "line") if "L" in path]
+    assert len(lines) == runs - bars
+    assert len(paths(svg, "symbol")) >= len(layers)
+    rules = re.findall(r'<line [^>]*y2="(-?[1-9][0-9.]*)"[^>]*stroke-width="1.5"', svg)
+    assert len(rules) == bars
+
+
+def test_a_range_without_an_estimate_is_drawn_between_two_thin_lines():
+    svg = vl_convert.vegalite_to_svg(inlined(curve((0, 1, 2), estimate=None)))
+    assert len([path for path in paths(svg, "line") if "L" in path]) == 2
+
+
+def planted() -> pl.DataFrame:
+    """Accuracies of `a`, its counterpart `b` and two further draws of it."""
+    frame = paging.cross(
+        {"retriever": ["a", "b", "b-1", "b-2"], "layer": [0, 1], "measure": ["accuracy"]}
+    )
+    return frame.with_columns(
+        dataset=pl.lit("d"),
+        estimate=pl.Series([0.7, 0.8, 0.5, 0.5, 0.4, 0.6, 0.45, 0.52]),
+        low=pl.lit(0.3),
+        high=pl.lit(0.9),
+    )
+
+
+def test_a_chosen_retriever_has_its_counterpart_and_the_range_of_its_twins():
+    settings = Settings("s", pairs={"a": "b", "b-1": "b"}, twins={"b": ["b", "b-1", "b-2"]})
+    rows = pairs.paired(planted(), settings, "layer")
+    assert set(rows["retriever"]) == {"a"}
+    lines = {line: rows.filter(line=line).sort("layer") for line in set(rows["line"])}
+    assert lines[RETRIEVER]["estimate"].to_list() == [0.7, 0.8]
+    assert lines[COUNTERPART]["name"].to_list() == ["b", "b"]
+    assert lines[TWINS]["low"].to_list() == [0.4, 0.5]
+    assert lines[TWINS]["high"].to_list() == [0.5, 0.6]
+    assert lines[TWINS]["estimate"].null_count() == 2
+
+
+def test_accuracy_shows_the_planted_numbers_the_floor_and_chance():
+    config = studies.read([])
+    tables = paging.tables(config)
+    findings = tables["findings"]
+    (panel, *_) = probing.build(tables, paging.settings(config))
+    where = {"retriever": "minilm", "passages": "5", "probe": "interaction"}
+    rows = shown(panel, **where)
+    cell = {"finding": "accuracy", "passages": 5, "retriever": "minilm"}
+    for line, own in (
+        (RETRIEVER, {"probe": "interaction", "measure": "accuracy"}),
+        (COUNTERPART, {"probe": "interaction", "retriever": "minilm-random"}),
+        ("lexical floor", {"probe": "lexical"}),
+    ):
+        expected = findings.filter(**{**cell, "measure": "accuracy", **own}).sort("layer")
+        drawn = rows.filter(line=line)
+        assert drawn["layer"].to_list() == expected["layer"].to_list()
+        assert drawn["estimate"].to_list() == pytest.approx(expected["estimate"], rel=1e-3)
+        assert drawn["low"].to_list() == pytest.approx(expected["low"], rel=1e-3)
+    chance = findings.filter(**cell, measure="chance", probe="interaction")["estimate"].mean()
+    assert rows.filter(line="chance")["estimate"].item() == pytest.approx(chance, rel=1e-3)
+
+
+def test_full_and_hollow_points_are_those_of_the_test():
+    config = studies.read([])
+    tables = paging.tables(config)
+    first = pl.col("layer") < 2
+    tables["findings"] = tables["findings"].with_columns(significant=first)
+    panel = next(p for p in probing.build(tables, paging.settings(config)) if "tests" in p.title)
+    rows = shown(panel)
+    assert rows.filter(significant="yes")["layer"].to_list() == [0, 1]
+    svg = vl_convert.vegalite_to_svg(inlined(panel))
+    hollow = re.findall(r'<path aria-label[^>]*fill="transparent"', svg)
+    assert len(hollow) == rows.height - 2
+
+
+def test_tiles_are_the_bins_of_the_heat_maps():
+    counts = [decentralising.counts(2, (30, 20), tuned=tuned) for tuned in (True, False)]
+    frames = [
+        table.with_columns(
+            attribution=pl.lit("norm"),
+            encoder=pl.lit(name),
+            dataset=pl.lit("d"),
+            side=pl.lit("query"),
+        )
+        for name, table in zip(("a", "b"), counts, strict=True)
+    ]
+    encoders = {name: dict.fromkeys(("query", "passage"), name) for name in ("a", "b")}
+    settings = Settings("s", pairs={"a": "b"}, encoders=encoders)
+    for table in (pl.concat(frames), pl.concat(frames).lazy()):
+        (panel,) = heat.build({"activation_counts": table}, settings)
+        own, other = (binned(table).values.ravel() for table in counts)
+        assert panel.data["own"].to_list() == pytest.approx(own.tolist(), rel=1e-3)
+        assert panel.data["other"].to_list() == pytest.approx(other.tolist(), rel=1e-3)
+        change = (own - other).tolist()
+        assert panel.data["change"].to_list() == pytest.approx(change, rel=1e-3)
+
+
+def test_marks_of_one_number_of_neurons_stand_apart():
+    table = decentralising.findings().filter(
+        (pl.col("finding") != "ablation") | (pl.col("neurons") == 64)
+    )
+    (panel,) = ablation.build({"decentralisation": table}, Settings("s", pairs={"tuned": "plain"}))
+    svg = vl_convert.vegalite_to_svg(inlined(panel))
+    places = re.findall(r'aria-roledescription="point" transform="translate\(([0-9.]+),', svg)
+    assert len(set(places)) == len(shown(panel)) == 4
+
+
+def test_published_curves_stand_beside_those_of_the_same_cells():
+    config = studies.read([studies.ROOT / "studies" / "paper.yaml"])
+    tables = paging.tables(config)
+    (panel,) = published.build(tables, paging.settings(config))
+    points = tables["curves"]
+    for choice in ("bert-cls", "repllama"):
+        rows = shown(panel, retriever=choice, passages="3", dataset="nq").filter(line="published")
+        expected = points.filter(retriever=choice, passages=3, dataset="nq").sort("layer")
+        assert rows["estimate"].to_list() == pytest.approx(expected["accuracy"], rel=1e-3)
+
+
+def test_thinning_goes_no_further_than_it_must():
+    data = paging.drawn(paging.cross({"probe": ["a", "b"], "passages": [2, 3, 4, 5]}), "thin")
+    steps = [("First.", outermost("passages")), ("Second.", pl.col("probe") == "a")]
+    assert thinned(data, steps) == (data, "")
+    fewer, said = thinned(data, steps, weight(data) - 1)
+    assert said == "First." and set(fewer["passages"]) == {2, 5} and fewer.height == 4
+    fewest, said = thinned(data, steps, 10)
+    assert said == "First. Second." and fewest.height == 2
+
+
+def test_numbers_keep_four_digits():
+    assert short(pl.DataFrame({"estimate": [0.123456]}))["estimate"].item() == 0.1235
+
+
+def luminance(colour: str) -> float:
+    """Relative luminance, as WCAG 2 defines it."""
+    parts = [int(colour[at : at + 2], 16) / 255 for at in (1, 3, 5)]
+    linear = [
+        part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts
+    ]
+    return sum(weight * part for weight, part in zip((0.2126, 0.7152, 0.0722), linear, strict=True))
+
+
+@pytest.mark.parametrize(("config", "page"), [(theme.LIGHT, "#ffffff"), (theme.DARK, "#14181c")])
+def test_lines_can_be_told_from_the_page(config, page):
+    behind = luminance(page)
+    for colour in (*config["range"]["category"], config["axis"]["labelColor"]):
+        high, low = sorted((luminance(colour), behind), reverse=True)
+        assert (high + 0.05) / (low + 0.05) >= 3, colour
+
+
+def sized(names: Sequence[str]) -> Iterator[tuple[str, int, str]]:
+    """Each panel of a made-up study, its bytes, and what it leaves out."""
+    config = studies.read([studies.ROOT / "studies" / name for name in names])
+    for panel in build(paging.tables(config), paging.settings(config)):
+        yield panel.anchor, encoded(panel.data) + len(json.dumps(panel.chart)), panel.left_out
+
+
+def test_the_default_study_fits():
+    assert sum(size for _, size, _ in sized([])) < 2_000_000
+
+
+def test_the_papers_grid_fits_and_says_what_it_leaves_out():
+    rows = list(sized(["paper.yaml"]))
+    assert sum(size for _, size, _ in rows) < 10_000_000
+    left_out = {anchor: sentence for anchor, _, sentence in rows if sentence}
+    assert {"sizes", "heat"} <= set(left_out)
