@@ -335,12 +335,12 @@ def test_no_text_of_a_study_ends_a_script_or_becomes_an_element():
         examples=[texts.Examples(EVIL, EVIL, (example,))],
     )
     elements = Elements(html)
-    # Of what it is made, the panel's data, the bundle, the page's own.
-    assert len(elements.scripts) == 4
+    # What it says of itself, the panel's data, the themes, the bundle, the page's own.
+    assert len(elements.scripts) == 5
     data = json.loads(elements.scripts[1])
     assert data["data"]["columns"]["dataset"]["values"] == [EVIL, "b"]
     assert data["data"]["columns"]["value"]["values"] == [0.5, None]
-    assert "alert(1)" not in elements.scripts[2] + elements.scripts[3]
+    assert "alert(1)" not in "".join(elements.scripts[2:])
     options = [attributes["value"] for tag, attributes in elements.tags if tag == "option"]
     assert options == [EVIL, "b"]
 

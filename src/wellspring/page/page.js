@@ -73,21 +73,8 @@
     const digits = size >= 100 ? 1 : size >= 0.001 ? 3 : 6;
     return value.toFixed(digits).replace("-", "−");
   };
-  const colours = () => {
-    const style = getComputedStyle(root);
-    const of = (name) => style.getPropertyValue(`--${name}`).trim();
-    const axis = { labelColor: of("soft"), titleColor: of("soft"), domainColor: of("soft"), tickColor: of("line"), gridColor: of("line"), titleFontWeight: "normal" };
-    return {
-      background: "transparent", aria: false, font: of("sans"),
-      view: { stroke: "transparent" }, axis, header: { labelColor: of("ink"), titleColor: of("soft"), titleFontWeight: "normal" },
-      legend: { labelColor: of("ink"), titleColor: of("soft"), titleFontWeight: "normal", labelLimit: 260 },
-      title: { color: of("ink"), fontWeight: 600 }, rule: { color: of("soft") }, text: { color: of("ink") },
-      range: { category: [1, 2, 3, 4, 5, 6, 7, 8].map((number) => of(`series-${number}`)) },
-    };
-  };
-  const single = (chart) => !["facet", "hconcat", "vconcat", "concat", "repeat"].some((key) => key in chart)
-    && !["row", "column", "facet"].some((key) => key in (chart.encoding ?? {}));
-
+  const themes = JSON.parse(document.getElementById("themes")?.textContent ?? "{}");
+  const look = () => ({ ...themes[root.dataset.theme], aria: false, font: getComputedStyle(document.body).fontFamily });
   const views = window.wellspring = { views: {} };
   const built = new Set();
   const build = (panel) => {
@@ -115,18 +102,17 @@
       panel.querySelector(".count").textContent = kept.length ? `${kept.length} rows${more}` : "No rows for this choice.";
     };
     const draw = async () => {
-      const spec = { ...chart, datasets: { panel: rows }, config: { ...chart.config, ...colours() } };
-      if (single(chart) && !("width" in chart)) spec.width = "container";
+      const params = chart.params?.map((param) => ({ ...param, value: Object.fromEntries(chosen())[param.name] ?? param.value }));
+      const spec = { ...chart, params, datasets: { panel: rows }, config: look() };
       const embedded = await vegaEmbed(place, spec, { actions: false, renderer: "svg" });
       view?.finalize();
       view = views.views[panel.id] = embedded.view;
-      await choose();
+      panel.dataset.ready = "true";
     };
     const choose = async () => {
       if (!view) return;
       for (const [column, value] of chosen()) view.signal(column, value);
       await view.runAsync();
-      panel.dataset.ready = "true";
     };
     selects.forEach((select) => select.addEventListener("change", () => { tabulate(); choose(); }));
     tabulate();

@@ -14,6 +14,7 @@ import polars as pl
 from jinja2 import DictLoader, Environment, StrictUndefined
 from markupsafe import Markup
 
+from wellspring.page import theme
 from wellspring.page.panels import Panel
 from wellspring.page.summary import Summary
 from wellspring.page.texts import Examples
@@ -72,6 +73,7 @@ def render(page: Page, provenance: str, bundle: str) -> str:
         js=Markup(_asset("page.js")),
         bundle=Markup(bundle.replace("</script", r"<\/script")),
         sections=list(_sections(page)),
+        themes=inert(json.dumps({"light": theme.LIGHT, "dark": theme.DARK})),
         marks=MARKS,
         names=NAMES,
         href=href,

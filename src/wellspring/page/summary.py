@@ -18,6 +18,9 @@ MOST_ROWS = 2_500
 """More would make the page slow: layers are left out, and the page says which are kept."""
 FLOOR = "lexical"
 
+NAMES = {"passages": "N (passages)"}
+"""Columns that are labelled otherwise."""
+
 Row = Mapping[str, Any]
 
 
@@ -56,6 +59,7 @@ class Summary:
 
     lines: tuple[Line, ...]
     choices: tuple[Choice, ...]
+    datasets: tuple[str, ...]
     has_twins: bool
     left_out: str
     sources: tuple[Source, ...]
@@ -83,7 +87,8 @@ def build(tables: Tables, settings: Settings) -> Summary | None:
     columns = ("estimate", "low", "high", "test", "significant")
     return Summary(
         tuple(lines),
-        _choices(lines),
+        _choices(lines, settings),
+        tuple(dict.fromkeys(line.dataset for line in lines)),
         bool(twins),
         left_out,
         settings.sources("findings", *columns),
@@ -205,12 +210,20 @@ def _depth(line: Line) -> int:
     return -1 if line.layer == "any" else int(line.layer)
 
 
-def _choices(lines: Sequence[Line]) -> tuple[Choice, ...]:
-    """Controls that hide rows: empty stands for all, `last` for each retriever's last layer."""
+def _choices(lines: Sequence[Line], settings: Settings) -> tuple[Choice, ...]:
+    """Controls that hide rows: empty stands for all, `last` for each retriever's last layer.
+
+    The table begins with the retriever that is compared, at its last layer.
+    """
     choices = []
-    for column in ("dataset", "retriever", "probe", "passages"):
+    for column in ("dataset", "retriever", "probe", "layer", "passages"):
         values = list(dict.fromkeys(getattr(line, column) for line in lines))
-        choices.append(Choice(column, column, ("", *values), ""))
-    layers = sorted({int(line.layer) for line in lines if line.layer != "any"})
-    choices.insert(3, Choice("layer", "layer", ("last", "", *map(str, layers)), "last"))
+        initial = ""
+        if column == "retriever":
+            initial = next((name for name in values if name in settings.pairs), "")
+        if column == "layer":
+            layers = sorted(int(value) for value in values if value != "any")
+            values, initial = ["last", *map(str, layers)], "last"
+        if len(values) > 1:
+            choices.append(Choice(column, NAMES.get(column, column), ("", *values), initial))
     return tuple(choices)
