@@ -59,14 +59,20 @@ class Page(Artefact):
 
 def _shown(config: Config) -> list[Artefact]:
     """The files that some panel shows."""
-    # Imported late: the registry lists this module, too.
-    from wellspring.artefacts.registry import kinds
-
-    return [each for kind in kinds() if kind.panels for each in kind.shown(config)]
+    return [each for kind in _drawn() for each in kind.shown(config)]
 
 
 def builders() -> list[str]:
-    """The modules that make panels, each once."""
+    """The modules that make panels, each once, in the order of the page."""
+    return list(dict.fromkeys(name for kind in _drawn() for name in kind.panels))
+
+
+def _drawn() -> list[type[Artefact]]:
+    """The kinds with panels; first those that a study has one file of."""
+    # Imported late: the registry lists this module, too.
     from wellspring.artefacts.registry import kinds
 
-    return list(dict.fromkeys(name for kind in kinds() for name in kind.panels))
+    return sorted(
+        (kind for kind in kinds() if kind.panels),
+        key=lambda kind: not kind.template.startswith("studies/"),
+    )

@@ -15,8 +15,8 @@ from wellspring.config.entries import Config
 Change = tuple[str, str, str]
 """Key, value and default, the last two as JSON."""
 
-OF_RUNS = ("inherit", "layers_per_job")
-"""Keys that change no result."""
+SILENT = ("compared_with", "layers_per_job", "name")
+"""Keys that change no number, and those that the page tells elsewhere."""
 FOLDERS = re.compile(r"(?<![\w.])/(?:[^/\s\"]+/)+")
 """Of absolute paths: they say nothing of a study, and differ from machine to machine."""
 
@@ -48,7 +48,7 @@ def changed(config: Config) -> list[Change]:
 def _of(entry: BaseModel, key: str) -> Iterator[Change]:
     """The values of an entry that differ from the defaults of its class."""
     for name, field in type(entry).model_fields.items():
-        if name in OF_RUNS:
+        if name in SILENT:
             continue
         value = getattr(entry, name)
         if field.is_required():

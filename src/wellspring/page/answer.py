@@ -260,14 +260,16 @@ def cautions(tables: Tables, settings: Settings) -> list[Statement]:
     if "cautions" not in tables:
         return []
     table, statements = tables["cautions"], []
+    # A name is written as it is.
+    named = tuple(settings.encoders)
     keys = ["caution", "sentence"]
-    for (caution, sentence), rows in table.group_by(keys, maintain_order=True):
-        where = "; ".join(_where(rows))
+    for (caution, told), rows in table.group_by(keys, maintain_order=True):
+        where, sentence = "; ".join(_where(rows)), str(told)
         statements.append(
             Statement(
                 str(caution).replace("-", " "),
                 "mixed",
-                stop(str(sentence)),
+                sentence if sentence.startswith(named) else stop(sentence),
                 (f"About: {where}.",) if where else (),
                 settings.sources("cautions", "value", "limit", "sentence"),
             )

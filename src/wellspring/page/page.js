@@ -104,7 +104,7 @@
     const draw = async () => {
       const params = chart.params?.map((param) => ({ ...param, value: Object.fromEntries(chosen())[param.name] ?? param.value }));
       const spec = { ...chart, params, datasets: { panel: rows }, config: look() };
-      const embedded = await vegaEmbed(place, spec, { actions: false, renderer: "svg" });
+      const embedded = await vegaEmbed(place, spec, { actions: false, defaultStyle: false, renderer: "svg" });
       view?.finalize();
       view = views.views[panel.id] = embedded.view;
       panel.dataset.ready = "true";

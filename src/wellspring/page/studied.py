@@ -17,6 +17,7 @@ COUNTS = (
     "positives",
     "hard_negatives",
     "judgements_read",
+    "files_parsed",
     "samples",
     "train",
     "validation",
@@ -138,7 +139,10 @@ def datasets(
 
 def _tested(dataset: str, findings: pl.DataFrame | None) -> list[tuple[str, str]]:
     """How many samples are tested over all seeds."""
-    if findings is None or (rows := findings.filter(dataset=dataset)).is_empty():
+    if (
+        findings is None
+        or (rows := findings.filter(finding="accuracy", dataset=dataset)).is_empty()
+    ):
         return []
     samples, queries, seeds = rows.select(pl.max("samples", "queries", "seeds")).row(0)
     if samples is None or queries is None:
