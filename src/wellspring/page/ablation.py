@@ -21,9 +21,9 @@ EFFECTS = {
 }
 CHOICES = {
     "top": "highest",
-    "random-as-top": "random, matched to the highest",
+    "random-as-top": "random as highest",
     "bottom": "lowest",
-    "random-as-bottom": "random, matched to the lowest",
+    "random-as-bottom": "random as lowest",
 }
 CONTRASTS = {"top": "highest − random", "bottom": "lowest − random"}
 LABELS = {**PLACE, "measure": "Effect", "by": "Replaced by"}
@@ -105,7 +105,8 @@ def _panel(
 
     data, left_out = thinned(short(rows), [])
     series = Series.of(data, "choice", names)
-    x = alt.X("neurons:O", title="neurons replaced", axis=alt.Axis(labelAngle=0, grid=False))
+    axis, scale = alt.Axis(labelAngle=0, grid=False), alt.Scale(paddingInner=0.4, paddingOuter=0.2)
+    x = alt.X("neurons:O", title="neurons replaced", axis=axis, scale=scale)
     offset: dict[str, Any] = {"xOffset": alt.XOffset("choice:N", sort=list(names))}
     y = up("effect")
     return made(

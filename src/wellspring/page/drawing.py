@@ -6,14 +6,14 @@ chart is made, so that nothing that only names panels loads it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
 from wellspring.page.panels import Choice, Panel, Source
 from wellspring.page.series import Series
-from wellspring.page.theme import BAND, LEVEL
+from wellspring.page.theme import BAND, LEVEL, NAMED
 
 if TYPE_CHECKING:
     import altair as alt
@@ -58,12 +58,18 @@ def made(
     spec.pop("config", None)
     spec["params"] = [{"name": choice.column, "value": choice.initial} for choice in choices]
     tooltip = [{"field": name, "title": heading} for name, heading in headings.items()]
-    for layer in spec["layer"]:
-        if layer["mark"]["type"] in POINTED:
-            layer["encoding"]["tooltip"] = tooltip
+    for mark in _marks(spec):
+        if mark["mark"]["type"] in POINTED:
+            mark["encoding"]["tooltip"] = tooltip
     return Panel(
         anchor, title, caption, choices, data, spec, dict(headings), tuple(sources), left_out
     )
+
+
+def _marks(spec: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """The layers of a chart that are marks, and those of its layers."""
+    for layer in spec.get("layer", ()):
+        yield from _marks(layer) if "layer" in layer else [layer]
 
 
 def along(column: str, title: str, **options: Any) -> alt.X:
@@ -86,7 +92,7 @@ def powers(column: str, title: str, values: pl.Series, format: str = "~g") -> al
     return alt.X(f"{column}:Q", title=title, axis=axis, scale=scale)
 
 
-def up(title: str, format: str = "~g", ticks: Sequence[float] = (), **scale: Any) -> alt.Y:
+def up(title: str, format: str = ",~r", ticks: Sequence[float] = (), **scale: Any) -> alt.Y:
     """A vertical axis of estimates. Intervals share it."""
     import altair as alt
 
@@ -95,7 +101,7 @@ def up(title: str, format: str = "~g", ticks: Sequence[float] = (), **scale: Any
         "estimate:Q",
         title=title,
         axis=alt.Axis(format=format, **where),
-        scale=alt.Scale(**{"zero": False, **scale}),
+        scale=alt.Scale(**{"zero": False, "padding": 8, **scale}),
     )
 
 
@@ -144,12 +150,16 @@ def curves(
     ]
 
 
-def levels(column: str, y: alt.Y, series: Series) -> alt.Chart:
-    """A level line for each row without a value in the column."""
+def levels(column: str, y: alt.Y, series: Series, named: bool = True) -> list[alt.Chart]:
+    """A level line for each row without a value in the column, with its name at the right end."""
     import altair as alt
 
-    marks = alt.Chart().transform_filter(f"!isValid(datum['{column}'])").mark_rule(strokeWidth=1.6)
-    return marks.encode(y=y, **series.looks("color", "strokeDash"))
+    rows = alt.Chart().transform_filter(f"!isValid(datum['{column}'])")
+    lines = rows.mark_rule(strokeWidth=1.6).encode(y=y, **series.looks("color", "strokeDash"))
+    names = rows.mark_text(style=NAMED).encode(
+        x=alt.value("width"), y=y, text=f"{series.column}:N", **series.looks("color")
+    )
+    return [lines, names] if named else [lines]
 
 
 def judged(x: alt.X, y: alt.Y, series: Series, sure: str = "", **offset: Any) -> list[alt.Chart]:
@@ -165,12 +175,15 @@ def judged(x: alt.X, y: alt.Y, series: Series, sure: str = "", **offset: Any) ->
     ]
 
 
-def correlations(by: str, series: Series) -> list[alt.Chart]:
+def correlations(data: pl.DataFrame, by: str, series: Series) -> list[alt.Chart]:
     """Correlations with their intervals, a row for each value of the column `by`; a tick is what
-    another text's scores give (`shifted`)."""
+    another text's scores give (`shifted`). All of the data fits on the axis."""
     import altair as alt
 
-    x = alt.X("estimate:Q", title="rank correlation", axis=alt.Axis(format="~g", tickCount=6))
+    least = data.select(pl.min_horizontal("estimate", "low", "shifted").min()).item()
+    scale = alt.Scale(domain=[min(0, least) - 0.05, 1], nice=False)
+    axis = alt.Axis(format=",~r", tickCount=6)
+    x = alt.X("estimate:Q", title="rank correlation", axis=axis, scale=scale)
     y = alt.Y(f"{by}:N", title=None, sort=None, axis=alt.Axis(grid=True))
     low, shifted = x.copy(deep=True), x.copy(deep=True)
     low.shorthand, shifted.shorthand = "low:Q", "shifted:Q"
@@ -196,10 +209,10 @@ def level_at(value: float) -> alt.Chart:
 
 
 def _thin() -> alt.Chart:
-    """A thin line, without data."""
+    """One thin line, whatever the number of rows."""
     import altair as alt
 
-    return alt.Chart(alt.InlineData([{}])).mark_rule(style=LEVEL)
+    return alt.Chart().transform_aggregate(rows="count()").mark_rule(style=LEVEL)
 
 
 def _ends(y: alt.Y) -> tuple[alt.Y, alt.Y2]:

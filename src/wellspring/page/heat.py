@@ -156,7 +156,7 @@ def _tiles(own: Binned, other: Binned | None) -> pl.DataFrame:
     return tiles.with_columns(pl.col(pl.Float64).fill_nan(None))
 
 
-def _layers(settings: Settings) -> list[alt.Chart]:
+def _layers(settings: Settings) -> list[alt.LayerChart]:
     """Three maps side by side on one axis, with a name above each."""
     import altair as alt
 
@@ -173,7 +173,7 @@ def _layers(settings: Settings) -> list[alt.Chart]:
     )
     scale = alt.Scale(domain=[0.5, 3 * width - GAP + 0.5], nice=False, zero=False)
     shares = alt.Scale(type="sqrt", domain=[0, 100])
-    points = alt.Scale(type="symlog", constant=5, domain=[-100, 0, 100], domainMid=0)
+    points = alt.Scale(type="symlog", constant=5, domain=[-100, 100], domainMid=0)
     layers = []
     for number, name in enumerate(("own", "other", "change")):
         colours = alt.Color(
@@ -187,4 +187,5 @@ def _layers(settings: Settings) -> list[alt.Chart]:
         tiles = tiles.transform_calculate(left=left, right=f"{left} + 1")
         x = alt.X("left:Q", title=None, axis=axis, scale=scale)
         layers.append(tiles.mark_rect().encode(x=x, x2="right:Q", y=y, color=colours))
-    return layers
+    # Shares and changes have colours of their own.
+    return [alt.layer(*layers).resolve_scale(color="independent")]

@@ -14,7 +14,7 @@ from wellspring.page.data import INTERVAL, as_text, ordered, outermost, short, t
 from wellspring.page.drawing import LAYERS, along, curves, judged, level_at, levels, made, up
 from wellspring.page.pairs import chosen, paired
 from wellspring.page.panels import Panel, Settings, Tables
-from wellspring.page.series import CHANCE, LEXICAL, ONE, Series, of_pair
+from wellspring.page.series import CHANCE, LEXICAL, ONE, UNINFORMED, Series, of_pair
 
 CELL = ("probe", "passages", "layer")
 CHOICES = {
@@ -86,7 +86,7 @@ def _accuracy(findings: pl.DataFrame, settings: Settings) -> list[Panel]:
             data,
             CHOICES,
             {"probe": settings.probe},
-            [*curves(along("layer", LAYERS), y, series), levels("layer", y, series)],
+            [*curves(along("layer", LAYERS), y, series), *levels("layer", y, series)],
             HEADINGS,
             settings.sources("findings", *INTERVAL),
             left_out,
@@ -122,7 +122,8 @@ def _probes(findings: pl.DataFrame, settings: Settings) -> list[Panel]:
         .agg(mean)
         .with_columns(probe=pl.lit(CHANCE))
     )
-    every = (*PROBES, *sorted({*accuracies["probe"]} - {*PROBES}), CHANCE)
+    accuracies = accuracies.filter(pl.col("probe").is_in(PROBES))
+    every = (*PROBES, CHANCE)
     rows = pl.concat([accuracies.drop("measure"), chance], how="diagonal").sort(
         *ordered("retriever", [*first, *(name for name in names if name not in first)]),
         *ordered("probe", every),
@@ -132,18 +133,19 @@ def _probes(findings: pl.DataFrame, settings: Settings) -> list[Panel]:
     )
     data, left_out = thinned(short(rows), [BETWEEN_N])
     data = data.with_columns(as_text("passages"))
-    series, y = Series.of(data, "probe", every), up("accuracy")
+    series, y = Series.of(data, "probe", every, level=(*LAYERLESS, CHANCE)), up("accuracy")
     headings = {"probe": "probe", **HEADINGS}
     return [
         made(
             "probes",
             "Every probe on one scale",
-            "All probes and controls of one retriever. Bands are 95 % intervals over queries. "
-            "Scorers of words and chance have no layers and are level lines.",
+            "The probes and controls of one retriever; those on random targets of other probes are "
+            "left to the chart above. Bands are 95 % intervals over queries. Scorers of words and "
+            "chance have no layers and are level lines.",
             data,
             {name: CHOICES[name] for name in where},
             {},
-            [*curves(along("layer", LAYERS), y, series), levels("layer", y, series)],
+            [*curves(along("layer", LAYERS), y, series), *levels("layer", y, series, named=False)],
             {name: title for name, title in headings.items() if name in data.columns},
             settings.sources("findings", *INTERVAL),
             left_out,
@@ -180,7 +182,7 @@ def _differences(findings: pl.DataFrame, settings: Settings) -> list[Panel]:
     )
     data, left_out = thinned(short(rows), [BETWEEN_N])
     data = data.with_columns(as_text("passages"))
-    x, y = along("layer", LAYERS), up("difference of accuracy − chance", "+~g")
+    x, y = along("layer", LAYERS), up("difference of accuracy − chance", "+,~r")
     named = {**CHOICES, "comparison": "Difference"}
     named.pop("probe")
     return [
@@ -224,7 +226,7 @@ def _codes(findings: pl.DataFrame, settings: Settings) -> list[Panel]:
         lines.select("dataset", "retriever", "passages", "probe")
         .unique(maintain_order=True)
         .with_columns(
-            estimate=pl.col("passages").log(2), line=pl.lit(CHANCE), name=pl.lit("knowing nothing")
+            estimate=pl.col("passages").log(2), line=pl.lit(UNINFORMED), name=pl.lit("log2 N")
         )
     )
     rows = pl.concat([lines, uniform], how="diagonal")
@@ -242,7 +244,7 @@ def _codes(findings: pl.DataFrame, settings: Settings) -> list[Panel]:
             data,
             CHOICES,
             {"probe": settings.probe},
-            [*curves(along("layer", LAYERS), y, series), levels("layer", y, series)],
+            [*curves(along("layer", LAYERS), y, series), *levels("layer", y, series)],
             {**HEADINGS, "estimate": "bits"},
             settings.sources("findings", *INTERVAL),
             left_out,

@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 
 RETRIEVER, COUNTERPART, TWINS = "retriever", "counterpart", "random twins"
 LEXICAL, CHANCE, PUBLISHED = "lexical floor", "chance", "published"
+UNINFORMED = "knowing nothing"
+LINE = 48
+"""Letters of a line of a legend."""
 Channel = Literal["color", "shape", "strokeDash"]
 RANGES: Mapping[str, Sequence[Any]] = {"shape": SHAPES, "strokeDash": DASHES}
 
@@ -33,6 +36,8 @@ class Series:
     shown: tuple[str, ...]
     labels: str = ""
     """A Vega expression for the label of an entry of the legend; empty: its value."""
+    level: tuple[str, ...] = ()
+    """Those that are level lines, without points."""
 
     @classmethod
     def of(cls, data: pl.DataFrame, column: str, names: Sequence[str] = (), **more: Any) -> Series:
@@ -48,14 +53,28 @@ class Series:
     def _channel(self, name: Channel) -> alt.Color | alt.Shape | alt.StrokeDash:
         import altair as alt
 
-        named: dict[str, Any] = {"labelExpr": self.labels} if self.labels else {}
-        legend = alt.Legend(values=list(self.shown), **named)
         scale: dict[str, Any] = {"domain": list(self.names)}
         if name in RANGES:
-            values = RANGES[name]
-            scale["range"] = [values[at % len(values)] for at in range(len(self.names))]
+            scale["range"] = [self._look(name, at) for at in range(len(self.names))]
         channel = {"color": alt.Color, "shape": alt.Shape, "strokeDash": alt.StrokeDash}[name]
+        # Dashes would cut the symbols of the legend into pieces.
+        legend = None if name == "strokeDash" else self._legend()
         return channel(f"{self.column}:N", scale=alt.Scale(**scale), legend=legend, title=None)
+
+    def _legend(self) -> alt.Legend:
+        """As many columns as fit on a phone."""
+        import altair as alt
+
+        columns = max(1, LINE // (max(map(len, self.shown), default=0) + 3))
+        named: dict[str, Any] = {"labelExpr": self.labels} if self.labels else {}
+        return alt.Legend(values=list(self.shown), columns=columns, **named)
+
+    def _look(self, channel: Channel, at: int) -> Any:
+        """Where the looks begin again they are paired with other colours."""
+        if channel == "shape" and self.names[at] in self.level:
+            return "stroke"
+        values = RANGES[channel]
+        return values[(at + at // len(values)) % len(values)]
 
 
 ONE = Series("", ("all",), ())
@@ -68,10 +87,10 @@ def of_pair(data: pl.DataFrame, pairs: Mapping[str, str]) -> Series:
     data: `line` is one of the names above. pairs: retriever to its counterpart; the legend names
     both as the choice `retriever` has them.
     """
-    names = (RETRIEVER, COUNTERPART, PUBLISHED, LEXICAL, CHANCE, TWINS)
+    names = (RETRIEVER, COUNTERPART, PUBLISHED, LEXICAL, CHANCE, TWINS, UNINFORMED)
     other = f"({json.dumps(dict(pairs))})[retriever] || 'no counterpart'"
     labels = (
         f"datum.label === '{RETRIEVER}' ? retriever : "
         f"datum.label === '{COUNTERPART}' ? {other} : datum.label"
     )
-    return Series.of(data, "line", names, labels=labels)
+    return Series.of(data, "line", names, labels=labels, level=(LEXICAL, CHANCE, UNINFORMED))

@@ -49,7 +49,7 @@ def build(tables: Tables, settings: Settings) -> Sequence[Panel]:
     last = data["layer"].max()
     data = data.with_columns(as_text("passages", "layer"))
     series, y = of_pair(data, settings.pairs), up("accuracy")
-    x = powers("portion", "share of the training split (log scale)", data["portion"], ".0%")
+    x = powers("portion", "share of the training split (log scale)", data["portion"], "~%")
     labels = {**CHOICES, "layer": "Layer"}
     return [
         made(
@@ -61,7 +61,7 @@ def build(tables: Tables, settings: Settings) -> Sequence[Panel]:
             data,
             labels,
             {"probe": settings.probe, "layer": f"{last}"},
-            [*curves(x, y, series, whole=False), levels("portion", y, series)],
+            [*curves(x, y, series, whole=False), *levels("portion", y, series)],
             {
                 "line": "line",
                 "name": "of",

@@ -29,11 +29,13 @@ SHAPES = (
     "triangle-down",
     "cross",
     "triangle-right",
-    "stroke",
+    "triangle-left",
 )
 """Of the points of a chart, in the order of its series."""
 LEVEL = "level"
 """The style of thin level lines."""
+NAMED = "named"
+"""The style of the names beside level lines."""
 BAND = 0.16
 """Opacity of the bands."""
 
@@ -41,10 +43,12 @@ BAND = 0.16
 _LIGHT = (
     *("#0063a3", "#b84a00", "#00745a", "#8b3f83"),
     *("#7a5a00", "#555f6b", "#2b8fc9", "#a6324a"),
+    *("#0e8a92", "#b0568f", "#6b6bd0", "#1f2933"),
 )
 _DARK = (
     *("#5bb8f5", "#ff9d57", "#3fcf9f", "#e295d4"),
     *("#e3c04b", "#aab4c0", "#9ad8ff", "#ff8fa3"),
+    *("#56d3dc", "#ffb3e0", "#b3b3ff", "#f2f5f8"),
 )
 _RAMP = ("#eef3f6", "#a9d3d6", "#57a8b8", "#2f7397", "#2d4373", "#1b1c3d")
 _FALLS, _RISES = ("#1d4f91", "#7fa6d6"), ("#e59a78", "#a5321f")
@@ -64,11 +68,22 @@ def config(
         "background": "transparent",
         "font": "system-ui, sans-serif",
         "axis": {**text, **lines, "titleFontWeight": "normal", "labelLimit": 260},
-        "legend": {**text, "orient": "top", "columns": 3, "labelLimit": 260, "symbolSize": 90},
+        "legend": {
+            **text,
+            "orient": "top",
+            "labelLimit": 260,
+            "symbolSize": 110,
+            "symbolOpacity": 1,
+            "symbolStrokeWidth": 2,
+        },
         "title": {"color": ink, "fontSize": 13, "fontWeight": "normal", "anchor": "start"},
         "view": {"stroke": None},
         "mark": {"color": series[0]},
-        "style": {LEVEL: {"stroke": ink, "strokeWidth": 1, "strokeOpacity": 0.6}},
+        "rule": {"color": series[0]},
+        "style": {
+            LEVEL: {"color": ink, "strokeWidth": 1, "opacity": 0.6},
+            NAMED: {"fontSize": 11, "align": "right", "baseline": "bottom", "dx": -4, "dy": -3},
+        },
         "range": {
             "category": list(series),
             "heatmap": list(ramp),
