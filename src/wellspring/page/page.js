@@ -82,7 +82,7 @@
     built.add(panel);
     const { chart, columns, data } = JSON.parse(panel.querySelector("script.data").textContent);
     const rows = decode(data);
-    const place = panel.querySelector(".chart");
+    const place = panel.querySelector(".chart > div");
     const selects = all("select", panel);
     const fixed = all("[data-fixed]", panel);
     const chosen = () => [...selects, ...fixed].map((each) => [each.dataset.column, each.value ?? each.dataset.fixed]);
@@ -99,7 +99,7 @@
         return line;
       }));
       const more = kept.length > MOST ? `, the first ${MOST} of them here; the file has all` : "";
-      panel.querySelector(".count").textContent = kept.length ? `${kept.length} rows${more}` : "No rows for this choice.";
+      panel.querySelector(".count").textContent = kept.length ? `${kept.length} rows${more}` : "no rows for this choice";
     };
     const draw = async () => {
       const params = chart.params?.map((param) => ({ ...param, value: Object.fromEntries(chosen())[param.name] ?? param.value }));
@@ -124,5 +124,8 @@
   }, { rootMargin: "600px 0px" });
   const panels = all(".panel");
   panels.forEach((panel) => near.observe(panel));
-  window.addEventListener("beforeprint", () => panels.forEach(build));
+  window.addEventListener("beforeprint", () => {
+    panels.forEach(build);
+    all("details.numbers").forEach((each) => { each.open = true; });
+  });
 })();
