@@ -14,7 +14,7 @@ from wellspring.findings import cautions, claims, table
 from wellspring.findings.verdicts import CONTRADICTED, DEPENDS, NO_EVIDENCE, NOT_TESTABLE, SUPPORTED
 from wellspring.page import answer, shell, studied, summary, texts
 from wellspring.page.panels import Choice, Panel, Settings
-from wellspring.page.words import Listing, Statement, difference, estimate, number, signed
+from wellspring.page.words import Statement, difference, estimate, number, signed
 
 EVIL = "</script><script>alert(1)</script><!-- & \" '"
 FILES = {name: [f"studies/toy/findings/{name}.csv"] for name in ("findings", "claims", "cautions")}
@@ -106,8 +106,7 @@ def content(**parts) -> shell.Page:
         "summary": None,
         "panels": [],
         "examples": [],
-        "origins": Listing("Files", ("file",), ()),
-        "cost": studied.cost(pl.DataFrame(schema=JOBS)),
+        "origins": [],
     }
     return shell.Page(**{**blank, **parts})
 
@@ -320,10 +319,15 @@ def test_the_texts_that_light_a_neuron_come_first():
         }
     )
     assert [row["neuron"] for row in texts.top(neurons)] == [8, 7]
-    lit = texts.Lit(2, "output", 8, 5, 10, {"a": 0.2, "b": 1.0, "c": 0.5, "d": 0.1})
+    scores = [(0.2, 1.0), (3.0, 1.0), (1.5, 0.5), (0.1, 0.25)]
+    lit = texts.Lit(2, "output", 8, 5, 10, dict(zip("abcd", scores, strict=True)))
     words = dict.fromkeys("abcd", "text")
     shown = texts.of_neurons("here", [lit], words, ())
-    assert shown and [each.role for each in shown.examples[0].passages] == ["1.00", "0.50", "0.20"]
+    assert shown and [each.role for each in shown.examples[0].passages] == [
+        "score 3, 100% of the text's largest",
+        "score 1.5, 50% of the text's largest",
+        "score 0.2, 100% of the text's largest",
+    ]
     assert texts.of_neurons("here", [], words, ()) is None
 
 

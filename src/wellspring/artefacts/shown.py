@@ -97,17 +97,20 @@ def top_neurons(results: Path, side: specs.StudiedSide) -> tuple[TopNeurons, pl.
 
 def scores_of_neuron(
     results: Path, side: specs.StudiedSide, layer: int, sublayer: str, neuron: int
-) -> dict[str, float]:
-    """Text to a neuron's score, as a share of the text's largest one in the sub-layer."""
+) -> dict[str, tuple[float, float]]:
+    """Text to a neuron's score, and to the same as a share of the text's largest one in the
+    sub-layer."""
     folder = Path(side.attribution, side.encoder, side.dataset, side.side)
     stored = scores.checked(results / "attributions" / folder, side.summary, [layer])
-    shares: dict[str, float] = {}
-    name = f"{sublayer}_scores"
+    found: dict[str, tuple[float, float]] = {}
+    columns = ["text_id", f"{sublayer}_scale", f"{sublayer}_scores"]
     for path in stored.files[layer]:
-        for batch in shards.batches(path, ["text_id", name], ROWS):
-            values = shards.matrix(batch.column(name))[:, neuron].astype(np.float64)
-            shares.update(zip(batch.column("text_id").to_pylist(), values.tolist(), strict=True))
-    return {each: value for each, value in shares.items() if each not in stored.quiet}
+        for batch in shards.batches(path, columns, ROWS):
+            ids, scales, vectors = (batch.column(name) for name in columns)
+            shares = shards.matrix(vectors)[:, neuron].astype(np.float64)
+            values = zip((shares * scales.to_numpy()).tolist(), shares.tolist(), strict=True)
+            found.update(zip(ids.to_pylist(), values, strict=True))
+    return {each: value for each, value in found.items() if each not in stored.quiet}
 
 
 def costs(results: Path, study: str, names: Collection[str]) -> pl.DataFrame:

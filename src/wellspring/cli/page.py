@@ -24,12 +24,10 @@ from wellspring.config.vocabulary import Side
 
 if TYPE_CHECKING:
     from wellspring.page.panels import Panel, Settings, Tables
+    from wellspring.page.shell import Origin
     from wellspring.page.shell import Page as Content
     from wellspring.page.texts import Examples
-    from wellspring.page.words import Listing
 
-LISTED = 12
-"""Files of a kind that are listed."""
 PLACES = 12
 """Retrievers and datasets, and sides, whose texts the page shows."""
 
@@ -83,14 +81,14 @@ def _content(
         claims=answer.claims(tables, settings),
         untestable=answer.untestable(tables, settings),
         cautions=answer.cautions(tables, settings),
-        studied=studied.build(
-            spec, _models(results, spec), _facts(results, spec), tables, settings
-        ),
+        studied=[
+            *studied.build(spec, _models(results, spec), _facts(results, spec), tables, settings),
+            studied.cost(shown.costs(results, study, _names(spec))),
+        ],
         summary=summary.build(tables, settings),
         panels=_panels(tables, settings),
         examples=[*_samples(results, spec, settings), *_neurons(results, spec, settings)],
         origins=_origins(files, settings),
-        cost=studied.cost(shown.costs(results, study, _names(spec))),
     )
 
 
@@ -145,20 +143,16 @@ def _names(spec: specs.PageSpec) -> list[str]:
     return [*names, *get_args(Side)]
 
 
-def _origins(files: list[Artefact], settings: Settings) -> Listing:
-    """The files that the page was made from, and the command that makes each again."""
-    from wellspring.page.words import Listing
+def _origins(files: list[Artefact], settings: Settings) -> list[Origin]:
+    """The kinds of files that the page was made from, with the command that makes one again."""
+    from wellspring.page.panels import Source
+    from wellspring.page.shell import Origin
 
-    kinds = {shown.named(type(each)): reference.summary(type(each)) for each in files}
-    rows = tuple(
-        (path, kinds[name], settings.command(path))
+    meanings = {shown.named(type(each)): reference.summary(type(each)) for each in files}
+    return [
+        Origin(Source(paths[0], (), settings.command(paths[0])), meanings[name], len(paths) - 1)
         for name, paths in settings.files.items()
-        for path in paths[:LISTED]
-    )
-    more = sum(max(len(paths) - LISTED, 0) for paths in settings.files.values())
-    note = f"{more} more files of these kinds are not listed." if more else ""
-    headings = ("file below results/", "what it is", "made again by")
-    return Listing("Files", headings, rows, note)
+    ]
 
 
 def _samples(results: Path, spec: specs.PageSpec, settings: Settings) -> Iterator[Examples]:

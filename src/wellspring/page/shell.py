@@ -15,7 +15,7 @@ from jinja2 import DictLoader, Environment, StrictUndefined
 from markupsafe import Markup
 
 from wellspring.page import theme
-from wellspring.page.panels import Panel
+from wellspring.page.panels import Panel, Source
 from wellspring.page.summary import Summary
 from wellspring.page.texts import Examples
 from wellspring.page.words import Group, Listing, Statement
@@ -26,6 +26,15 @@ NAMES = {"": "all", "last": "the last"}
 """Options that stand for more than themselves."""
 DIGITS = 5
 """Significant ones of numbers in charts."""
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Files of a kind: the first of them, what they are, and how many more there are."""
+
+    source: Source
+    meaning: str
+    more: int
 
 
 @dataclass(frozen=True)
@@ -43,8 +52,7 @@ class Page:
     summary: Summary | None
     panels: Sequence[Panel]
     examples: Sequence[Examples]
-    origins: Listing
-    cost: Listing
+    origins: Sequence[Origin]
 
 
 def render(page: Page, provenance: str, bundle: str) -> str:

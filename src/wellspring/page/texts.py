@@ -59,8 +59,9 @@ class Lit:
     neuron: int
     texts: int
     of: int
-    scores: Mapping[str, float]
-    """Text to the neuron's score, as a share of the text's largest score in the sub-layer."""
+    scores: Mapping[str, tuple[float, float]]
+    """Text to the neuron's score, and to the same as a share of the text's largest score in the
+    sub-layer."""
 
 
 @dataclass(frozen=True)
@@ -200,8 +201,11 @@ def of_neurons(
     """Neurons with the texts that light them most; texts: id to text of the side."""
     examples = []
     for lit in neurons:
-        top = sorted(lit.scores.items(), key=lambda item: (-item[1], item[0]))[:SHOWN]
-        passages = tuple(Passage(f"{number(score, 2)}", cut(texts[each])) for each, score in top)
+        most = sorted(lit.scores.items(), key=lambda item: (-item[1][0], item[0]))[:SHOWN]
+        passages = tuple(
+            Passage(f"score {score:.3g}, {share:.0%} of the text's largest", cut(texts[each]))
+            for each, (score, share) in most
+        )
         heading = f"Block {lit.layer}, {lit.sublayer}, neuron {lit.neuron}"
         note = f"has the largest score in the network of {lit.texts:,} of {lit.of:,} texts"
         examples.append(Example(heading, note, passages))
@@ -209,8 +213,7 @@ def of_neurons(
         return None
     caption = (
         "The neurons that most often have a text's largest score, and the texts that light each "
-        "most. A number is the neuron's score as a share of the largest one that the text has in "
-        "the sub-layer."
+        "most. The largest score of a text is the largest one in the sub-layer."
     )
     return Examples(f"Texts that light a neuron: {where}", caption, tuple(examples), sources)
 
