@@ -16,6 +16,9 @@ INTERVAL = 10.0
 TERMINAL = 30.0
 """Seconds between two lines on the terminal of a step that writes to a log."""
 
+TAIL = 4096
+"""Bytes at the end of a log that are read for its last line."""
+
 
 class Progress:
     """Counts units of work done out of a total; `advance` is cheap enough for every batch.
@@ -120,6 +123,17 @@ def peak_memory() -> float:
     except (OSError, IndexError):
         scale = 1 << 20 if sys.platform == "darwin" else 1 << 10
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / scale
+
+
+def last_line(log: Path) -> str:
+    """The last whole line of a log, however long the log is; empty where there is none."""
+    try:
+        with log.open("rb") as stream:
+            stream.seek(max(stream.seek(0, 2) - TAIL, 0))
+            tail = stream.read().decode(errors="replace")
+    except OSError:
+        return ""
+    return "".join(tail.rpartition("\n")[0].rstrip().splitlines()[-1:])
 
 
 def cost(started: float, device: str, **more: float) -> str:

@@ -81,6 +81,9 @@ class Artefact:
 
     panels: ClassVar[Sequence[str]] = ()
     """The modules, below `wellspring`, that draw the kind on a study's page."""
+    condensed: ClassVar[str] = ""
+    """The function, `module:name` below `wellspring`, that makes of a file's lazy table the small
+    one that panels get; empty: they get all of it."""
 
     def spec(self, config: Config) -> Spec:
         """The narrow slice of the configuration that the file depends on."""
@@ -152,7 +155,7 @@ class Artefact:
     @classmethod
     def find(cls, path: str) -> Self | None:
         """The artefact at a path that begins with results/, if it is one of this kind."""
-        match = _pattern(cls).fullmatch(path)
+        match = pattern(cls.path()).fullmatch(path)
         return cls.of(_Match(match.groupdict())) if match else None
 
     @property
@@ -276,14 +279,19 @@ class _Match:
 
 
 @cache
-def _pattern(kind: type[Artefact]) -> re.Pattern[str]:
-    """What paths of a kind look like."""
-    parts = re.split(r"{(\w+)}", kind.path())
+def pattern(path: str, **special: str) -> re.Pattern[str]:
+    """What a path with wildcards stands for, a group for each of them.
+
+    special: wildcard to what stands in its place.
+    """
+    parts = re.split(r"{(\w+)}", path)
     seen: set[str] = set()
     text = ""
     for index, part in enumerate(parts):
         if index % 2 == 0:
             text += re.escape(part)
+        elif part in special:
+            text += special[part]
         elif part in seen:
             text += f"(?P={part})"
         else:

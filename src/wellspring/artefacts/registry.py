@@ -12,6 +12,7 @@ from wellspring.artefacts import (
     figures,
     findings,
     models,
+    page,
     probes,
     tables,
     verdicts,
@@ -28,6 +29,7 @@ MODULES = (
     tables,
     verdicts,
     figures,
+    page,
 )
 
 

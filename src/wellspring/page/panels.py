@@ -17,7 +17,8 @@ import polars as pl
 Tables = Mapping[str, pl.DataFrame]
 """The tables of a study by the name of their kind in lower case: `findings`, `training`,
 `decentralisation`, `activation_counts`, … Where a kind has several files, they are one table with
-the wildcards of their paths as first columns. A table that the study does not have is missing.
+the wildcards of their paths as first columns, condensed by the function that the kind names, if it
+does. A table that the study does not have is missing.
 `curves` holds published points, `retriever` under the study's own names."""
 
 LISTED = 3
@@ -91,7 +92,8 @@ class Settings:
 
     def command(self, file: str) -> str:
         """The command that makes a file again."""
-        return f"{self.begin} --forcerun results/{file}"
+        made = file.removesuffix(".csv") + ".parquet" if file.endswith(".csv") else file
+        return f"{self.begin} --forcerun results/{made}"
 
     def sources(self, table: str, *columns: str) -> tuple[Source, ...]:
         """Where columns of a table stand: its first few files."""

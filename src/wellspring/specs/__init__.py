@@ -84,6 +84,7 @@ from wellspring.specs.models import (
     fetched,
     model,
 )
+from wellspring.specs.page import PageSpec, StudiedSide, page
 
 __all__ = [
     "DOWNLOADS",
@@ -112,6 +113,7 @@ __all__ = [
     "HeatMapSpec",
     "LexicalSpec",
     "ModelSpec",
+    "PageSpec",
     "ProbeSpec",
     "ProbedGrid",
     "PublishedSpec",
@@ -122,6 +124,7 @@ __all__ = [
     "Side",
     "SimilaritySpec",
     "Spec",
+    "StudiedSide",
     "TextsSpec",
     "ablate",
     "activations",
@@ -146,6 +149,7 @@ __all__ = [
     "heatmap",
     "lexical",
     "model",
+    "page",
     "probe",
     "published",
     "qrels",

@@ -1,0 +1,97 @@
+"""What jobs have cost on this machine: the last lines of their logs."""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Mapping
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+from wellspring import progress
+from wellspring.artefacts.base import RESULTS, Artefact, pattern
+from wellspring.artefacts.registry import kinds_of
+
+LOGS = "logs"
+"""The folder of all logs below that of all results."""
+RANGE = r"(?P<low>\d+)(?:-(?P<high>\d+))?"
+"""In the log's path of a job of several files: the smallest and the largest value."""
+ALIKE = (
+    ("model", "encoder", "retriever", "dataset", "side"),
+    ("model", "encoder", "retriever", "side"),
+    ("side",),
+    (),
+)
+"""Jobs of a rule that agree in these fields cost about the same, the most alike first."""
+
+Alike = tuple[str, tuple[tuple[str, object], ...]]
+
+
+class Costs:
+    """Seconds of jobs that have ended, by what they made."""
+
+    def __init__(self) -> None:
+        self._own: dict[Alike, list[tuple[int, int, float]]] = defaultdict(list)
+        """Without the value of several files of a job, whose smallest and largest come first."""
+        self._alike: dict[Alike, list[float]] = defaultdict(list)
+
+    @classmethod
+    def read(cls, results: Path) -> Costs:
+        """Those of every log of the results, the latest where several tell of one file."""
+        costs = cls()
+        logs = [log for log in (results / LOGS).rglob("*.log") if log.is_file()]
+        for log in sorted(logs, key=lambda log: log.stat().st_mtime_ns):
+            costs.add(results, log)
+        return costs
+
+    def add(self, results: Path, log: Path) -> None:
+        """Note what a job has cost, if its log tells."""
+        seconds = seconds_of(log)
+        path = log.relative_to(results)
+        kinds = kinds_of(path.parts[1])
+        if seconds is None or not kinds:
+            return
+        kind = kinds[0]
+        special = {kind.batched_by: RANGE} if kind.batched_by else {}
+        match = pattern(kind.log(), **special).fullmatch(f"{RESULTS}/{path.as_posix()}")
+        if match is None:
+            return
+        groups = match.groupdict()
+        low = int(groups.pop("low", None) or 0)
+        high = int(groups.pop("high", None) or low)
+        types = {field.name: field.type for field in fields(kind)}
+        told = {n: int(text) if types[n] == "int" else text for n, text in groups.items()}
+        self._own[_key(kind.rule, told)].append((low, high, seconds))
+        for names in ALIKE:
+            self._alike[_key(kind.rule, told, names)].append(seconds)
+
+    def seconds(self, artefact: Artefact) -> float | None:
+        """What the job of an artefact will take: as long as it took, if it ran here, else the mean
+        of the jobs of its rule that are most like it; None where none has run.
+
+        A job that makes several files is the answer for each of them.
+        """
+        told = dict(vars(artefact))
+        value = told.pop(artefact.batched_by, 0) if artefact.batched_by else 0
+        for low, high, seconds in reversed(self._own.get(_key(artefact.rule, told), [])):
+            if low <= value <= high:
+                return seconds
+        for names in ALIKE:
+            if alike := self._alike.get(_key(artefact.rule, told, names)):
+                return sum(alike) / len(alike)
+        return None
+
+
+def seconds_of(log: Path) -> float | None:
+    """The seconds that the last line of a log tells; None where the job failed or has not ended."""
+    try:
+        told = json.loads(progress.last_line(log))
+        return float(told["seconds"])
+    except (ValueError, TypeError, KeyError):
+        return None
+
+
+def _key(rule: str, told: Mapping[str, Any], names: tuple[str, ...] | None = None) -> Alike:
+    """Of jobs that agree in fields; None: in all."""
+    return rule, tuple(sorted((n, v) for n, v in told.items() if names is None or n in names))
