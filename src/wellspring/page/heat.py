@@ -93,6 +93,24 @@ def build(tables: Tables, settings: Settings) -> Sequence[Panel]:
     ]
 
 
+def condensed(counts: pl.LazyFrame) -> pl.DataFrame:
+    """One row for each bin in place of one for each neuron: all that the maps need.
+
+    The bins are those of `wellspring.figures.binning.binned`, which gives the same of these rows.
+    """
+    sublayer = ["layer", "sublayer"]
+    sizes = counts.group_by(sublayer).agg(size=pl.col("neuron").max() + 1)
+    least, larger = pl.col("size") // BINS, pl.col("size") % BINS
+    # The first bins hold one more.
+    edge = larger * (least + 1)
+    beyond = larger + (pl.col("neuron") - edge) // pl.max_horizontal(least, 1)
+    bin_ = pl.when(pl.col("neuron") < edge).then(pl.col("neuron") // (least + 1)).otherwise(beyond)
+    keys = [name for name in counts.collect_schema().names() if name not in ("texts", "active")]
+    rows = counts.join(sizes, on=sublayer).with_columns(neuron=bin_)
+    bins = rows.group_by(keys).agg(pl.max("texts", "active"))
+    return bins.sort(keys).collect(engine="streaming")
+
+
 def _encoders(settings: Settings, retriever: str, side: str) -> list[str]:
     """The encoders of a side: the retriever's, and its counterpart's if it has one."""
     names = [retriever, *filter(None, [settings.pairs.get(retriever)])]
