@@ -121,6 +121,7 @@ class ActivationCounts(Artefact):
     """For how many texts each neuron is active."""
 
     panels = ("page.heat",)
+    condensed = "page.heat:condensed"
     template = "activations/{attribution}/{encoder}/{dataset}/{side}.parquet"
     rule = "activations"
     Slice = specs.ActivationsSpec
