@@ -233,13 +233,15 @@ def test_tiles_are_the_bins_of_the_heat_maps():
     ]
     encoders = {name: dict.fromkeys(("query", "passage"), name) for name in ("a", "b")}
     settings = Settings("s", pairs={"a": "b"}, encoders=encoders)
-    for table in (pl.concat(frames), pl.concat(frames).lazy()):
-        (panel,) = heat.build({"activation_counts": table}, settings)
-        own, other = (binned(table).values.ravel() for table in counts)
-        assert panel.data["own"].to_list() == pytest.approx(own.tolist(), rel=1e-3)
-        assert panel.data["other"].to_list() == pytest.approx(other.tolist(), rel=1e-3)
-        change = (own - other).tolist()
-        assert panel.data["change"].to_list() == pytest.approx(change, rel=1e-3)
+    (panel,) = heat.build({"activation_counts": paging.tiles(pl.concat(frames))}, settings)
+    own, other = (binned(table).values.ravel() for table in counts)
+    assert panel.data["own"].to_list() == pytest.approx(own.tolist(), rel=1e-3)
+    assert panel.data["other"].to_list() == pytest.approx(other.tolist(), rel=1e-3)
+    change = (own - other).tolist()
+    assert panel.data["change"].to_list() == pytest.approx(change, rel=1e-3)
+    assert panel.data["row"].unique(maintain_order=True).to_list() == [
+        *("1 intermediate", "1 output", "2 intermediate", "2 output")
+    ]
 
 
 def test_marks_of_one_number_of_neurons_stand_apart():

@@ -6,15 +6,13 @@ import json
 import re
 from html.parser import HTMLParser
 
-import numpy as np
 import polars as pl
 import pytest
 
 from wellspring.artefacts import provenance
-from wellspring.figures.binning import binned
 from wellspring.findings import cautions, claims, table
 from wellspring.findings.verdicts import CONTRADICTED, DEPENDS, NO_EVIDENCE, NOT_TESTABLE, SUPPORTED
-from wellspring.page import answer, heat, shell, studied, summary, texts
+from wellspring.page import answer, shell, studied, summary, texts
 from wellspring.page.panels import Choice, Panel, Settings
 from wellspring.page.words import Statement, difference, estimate, number, signed
 
@@ -415,27 +413,3 @@ def test_costs_are_added_up_by_rule():
         ("probe", "2", "3.5", "200", "cpu"),
         ("all", "3", "8.5", "900", ""),
     )
-
-
-@pytest.mark.parametrize("neurons", [4, 10, 37, 384])
-def test_condensed_counts_give_the_same_heat_map(neurons):
-    rng = np.random.default_rng(0)
-    rows = [
-        {
-            **{"encoder": "mini", "layer": layer, "sublayer": sublayer, "neuron": neuron},
-            **{"normaliser": "network-max", "excluded_outliers": 0, "threshold": threshold},
-            **{"texts": 20, "active": int(rng.integers(0, 20))},
-        }
-        for layer in (1, 2)
-        for sublayer in ("intermediate", "output")
-        for threshold in (0.1, 0.5)
-        for neuron in range(neurons)
-    ]
-    counts = pl.DataFrame(rows)
-    few = heat.condensed(counts.lazy())
-    assert set(few.columns) == set(counts.columns)
-    assert few.height == 8 * min(neurons, heat.BINS)
-    for threshold in (0.1, 0.5):
-        whole, small = (binned(each, threshold=threshold, bins=heat.BINS) for each in (counts, few))
-        assert whole.rows == small.rows
-        np.testing.assert_array_equal(whole.values, small.values)

@@ -10,6 +10,7 @@ from wellspring.activations import COUNTS
 from wellspring.config import LAYERLESS, Config
 from wellspring.config.attributions import MATCHED
 from wellspring.findings import decentralisation, table
+from wellspring.page import heat
 from wellspring.page.panels import Settings
 from wellspring.probes.data import TRAINED
 from wellspring.randomness import generator
@@ -41,7 +42,7 @@ def tables(config: Config) -> dict[str, pl.DataFrame]:
     }
     if config.attributed():
         made["decentralisation"] = _decentralisation(config)
-        made["activation_counts"] = _counts(config)
+        made["activation_counts"] = tiles(_counts(config))
     if config.study.published:
         made["curves"] = curves(config)
     return made
@@ -240,6 +241,12 @@ def _decentralisation(config: Config) -> pl.DataFrame:
     rows = drawn(pl.concat(frames, how="diagonal_relaxed"), "decentralisation")
     rows = rows.with_columns(texts=pl.lit(500), detectable=pl.col("high") - pl.col("low"))
     return schemed(rows, decentralisation.SCHEMA)
+
+
+def tiles(counts: pl.DataFrame) -> pl.DataFrame:
+    """What the page keeps of the counts of several files."""
+    files = counts.partition_by(heat.PLACE)
+    return pl.concat([heat.condensed(file.lazy()) for file in files])
 
 
 def _counts(config: Config) -> pl.DataFrame:

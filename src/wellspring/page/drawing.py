@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 
 from wellspring.page.panels import Choice, Panel, Source
-from wellspring.page.series import DASHED, Series
+from wellspring.page.series import Series
 from wellspring.page.theme import BAND, LEVEL, NAMED
 
 if TYPE_CHECKING:
@@ -131,7 +131,6 @@ def curves(
     rows = rows.transform_window(run="sum(gap)", frame=[None, 0], sort=before, groupby=by)
     rows = rows.transform_joinaggregate(points="count()", groupby=[*by, "run"])
     measured = rows.transform_filter("isValid(datum.estimate)")
-    dashed = measured.transform_calculate(**{DASHED: f"datum['{series.column}']"})
     bounded = rows.transform_filter("isValid(datum.low)")
     ranges = bounded.transform_filter("!isValid(datum.estimate)")
     low, high = _ends(y)
@@ -143,7 +142,7 @@ def curves(
         bounded.mark_area(opacity=BAND).encode(y=low, y2=high, **line),
         ranges.mark_line(**edge).encode(y=low, **line),
         ranges.mark_line(**edge).encode(y=upper, **line),
-        dashed.mark_line(strokeWidth=2).encode(y=y, **line, **series.looks("strokeDash")),
+        measured.mark_line(strokeWidth=2).encode(y=y, **line, **series.looks("strokeDash")),
         bounded.transform_filter("datum.points === 1")
         .mark_rule(strokeWidth=1.5)
         .encode(x=x, y=low, y2=high, **series.looks("color")),
@@ -156,8 +155,7 @@ def levels(column: str, y: alt.Y, series: Series, named: bool = True) -> list[al
     import altair as alt
 
     rows = alt.Chart().transform_filter(f"!isValid(datum['{column}'])")
-    dashed = rows.transform_calculate(**{DASHED: f"datum['{series.column}']"})
-    lines = dashed.mark_rule(strokeWidth=1.6).encode(y=y, **series.looks("color", "strokeDash"))
+    lines = rows.mark_rule(strokeWidth=1.6).encode(y=y, **series.looks("color", "strokeDash"))
     names = rows.mark_text(style=NAMED).encode(
         x=alt.value("width"), y=y, text=f"{series.column}:N", **series.looks("color")
     )

@@ -17,8 +17,6 @@ if TYPE_CHECKING:
 RETRIEVER, COUNTERPART, TWINS = "retriever", "counterpart", "random twins"
 LEXICAL, CHANCE, PUBLISHED = "lexical floor", "chance", "published"
 UNINFORMED = "knowing nothing"
-DASHED = "dashed"
-"""A copy of the column in a chart that draws dashes."""
 LINE = 48
 """Letters of a line of a legend."""
 Channel = Literal["color", "shape", "strokeDash"]
@@ -59,14 +57,13 @@ class Series:
         if name in RANGES:
             scale["range"] = [self._look(name, at) for at in range(len(self.names))]
         channel = {"color": alt.Color, "shape": alt.Shape, "strokeDash": alt.StrokeDash}[name]
-        # Dashes would cut the symbols of the legend into pieces: they have a column of their own.
-        dashed = name == "strokeDash"
-        return channel(
-            f"{DASHED if dashed else self.column}:N",
-            scale=alt.Scale(**scale),
-            legend=None if dashed else self._legend(),
-            title=None,
-        )
+        legend = self._legend()
+        if name == "strokeDash":
+            # In a legend dashes would cut the symbols into pieces. Vega-Lite puts scales with one
+            # domain into one legend, so that a domain of their own keeps them out.
+            scale = {key: [*values, values[0]] for key, values in scale.items()}
+            scale["domain"][-1], legend = "", None
+        return channel(f"{self.column}:N", scale=alt.Scale(**scale), legend=legend, title=None)
 
     def _legend(self) -> alt.Legend:
         """As many columns as fit on a phone."""
