@@ -16,7 +16,7 @@ from benchmarks import studies
 from tests.support import decentralising, paging
 from wellspring.artefacts import kinds
 from wellspring.figures.binning import binned
-from wellspring.page import ablation, drawing, heat, pairs, probing, published, theme
+from wellspring.page import ablation, agreement, drawing, heat, pairs, probing, published, theme
 from wellspring.page.data import outermost, short, thinned, weight
 from wellspring.page.panels import Panel, Settings
 from wellspring.page.series import COUNTERPART, RETRIEVER, TWINS, Series
@@ -196,6 +196,22 @@ def test_a_chosen_retriever_has_its_counterpart_and_the_range_of_its_twins():
     assert lines[TWINS]["low"].to_list() == [0.4, 0.5]
     assert lines[TWINS]["high"].to_list() == [0.5, 0.6]
     assert lines[TWINS]["estimate"].null_count() == 2
+
+
+def test_fidelity_shows_how_far_twins_differ():
+    table = decentralising.findings()
+    more = table.filter(retriever="plain").with_columns(
+        pl.col("estimate", "low", "high") + 0.1, retriever=pl.lit("plain.2")
+    )
+    twins = {"plain": ["plain", "plain.2"]}
+    settings = Settings("s", pairs={"tuned": "plain", "plain.2": "plain"}, twins=twins)
+    drawn = agreement.build({"decentralisation": pl.concat([table, more])}, settings)
+    (panel,) = (panel for panel in drawn if panel.anchor == "fidelity")
+    rows = shown(panel, side="passage").filter(attribution="norm")
+    (own,) = rows.filter(line=COUNTERPART)["estimate"]
+    (low, high), *_ = rows.filter(line=TWINS).select("low", "high").iter_rows()
+    assert (low, high) == pytest.approx((own, own + 0.1))
+    vl_convert.vegalite_to_vega(inlined(panel))
 
 
 def test_accuracy_shows_the_planted_numbers_the_floor_and_chance(default):

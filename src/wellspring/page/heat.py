@@ -144,7 +144,7 @@ def _layers(settings: Settings) -> list[alt.LayerChart]:
             f"{name}:Q",
             scale=points if name == "change" else shares,
             title={"own": "% of texts", "change": "change, points"}.get(name),
-            legend=None if name == "other" else alt.Legend(gradientLength=160),
+            legend=None if name == "other" else alt.Legend(gradientLength=100),
         )
         tiles = alt.Chart().transform_filter(f"isValid(datum.{name})")
         left = f"datum.bin - 0.5 + {number * width}"
