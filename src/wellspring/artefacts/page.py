@@ -9,7 +9,7 @@ from wellspring import specs
 from wellspring.artefacts.attributions import ActivationCounts, scores_of
 from wellspring.artefacts.base import RESULTS, Artefact, Needed
 from wellspring.artefacts.datasets import Samples, Texts
-from wellspring.artefacts.findings import Findings, attributed_sides, curves_of, probes_of
+from wellspring.artefacts.findings import Findings, curves_of, probes_of
 from wellspring.artefacts.models import Model
 from wellspring.artefacts.verdicts import Cautions, Claims
 from wellspring.config import Config
@@ -35,7 +35,7 @@ class Page(Artefact):
         )
 
     def needs(self, config: Config) -> Mapping[str, Needed]:
-        sides = attributed_sides(config, ActivationCounts)
+        sides = list(ActivationCounts.shown(config))
         datasets = config.datasets_used()
         models = dict.fromkeys(Model.of_encoder(config, name) for name in config.encoders_used())
         return {

@@ -54,7 +54,7 @@ def _bundle() -> str:
     import vl_convert
     from altair.vegalite import SCHEMA_VERSION
 
-    return vl_convert.javascript_bundle(vl_version="_".join(SCHEMA_VERSION.split(".")[:2]))
+    return vl_convert.javascript_bundle(None, vl_version="_".join(SCHEMA_VERSION.split(".")[:2]))
 
 
 def _content(
@@ -114,7 +114,7 @@ def _settings(spec: specs.PageSpec, files: list[Artefact], configfile: tuple[str
         probe=spec.probe,
         pairs=spec.pairs,
         twins=spec.twins,
-        encoders={name: dict(sides) for name, sides in spec.retrievers.items()},
+        encoders={name: {**sides} for name, sides in spec.retrievers.items()},
         activity=spec.activity.model_dump() if spec.activity else {},
         files=shown.listed(files),
         begin=begin,

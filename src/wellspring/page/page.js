@@ -74,7 +74,7 @@
     return value.toFixed(digits).replace("-", "−");
   };
   const themes = JSON.parse(document.getElementById("themes")?.textContent ?? "{}");
-  const look = () => ({ ...themes[root.dataset.theme], aria: false, font: getComputedStyle(document.body).fontFamily });
+  const look = () => ({ ...themes[root.dataset.theme], font: getComputedStyle(document.body).fontFamily });
   const views = window.wellspring = { views: {} };
   const built = new Set();
   const build = (panel) => {
@@ -105,6 +105,8 @@
       const params = chart.params?.map((param) => ({ ...param, value: Object.fromEntries(chosen())[param.name] ?? param.value }));
       const spec = { ...chart, params, datasets: { panel: rows }, config: look() };
       const embedded = await vegaEmbed(place, spec, { actions: false, defaultStyle: false, renderer: "svg" });
+      // The place has a name, and the table has the numbers.
+      place.querySelector("svg").setAttribute("aria-hidden", "true");
       view?.finalize();
       view = views.views[panel.id] = embedded.view;
       panel.dataset.ready = "true";
