@@ -5,17 +5,18 @@ from __future__ import annotations
 import importlib
 import json
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import polars as pl
 import pytest
 import vl_convert
+import yaml
 
 from benchmarks import studies
 from tests.support import decentralising, paging
 from wellspring.artefacts import kinds
 from wellspring.figures.binning import binned
-from wellspring.page import ablation, drawing, heat, pairs, probing, published, theme
+from wellspring.page import ablation, agreement, drawing, heat, pairs, probing, published, theme
 from wellspring.page.data import outermost, short, thinned, weight
 from wellspring.page.panels import Panel, Settings
 from wellspring.page.series import COUNTERPART, RETRIEVER, TWINS, Series
@@ -30,19 +31,32 @@ def build(tables, settings: Settings) -> list[Panel]:
 
 
 @pytest.fixture(scope="module")
-def panels() -> list[Panel]:
-    """Those of a study of the default's size, with a second attribution's agreement beside."""
+def default() -> tuple[Settings, dict[str, pl.DataFrame]]:
+    """What the page knows of the default study, and tables of its size."""
     config = studies.read([])
     tables = paging.tables(config)
+    return paging.settings(config), {**tables, "curves": paging.curves(config)}
+
+
+@pytest.fixture(scope="module")
+def panels(default) -> list[Panel]:
+    """Those of the default study, with other attributions' agreement and fidelity beside."""
+    settings, tables = default
     more = decentralising.findings().with_columns(
         retriever=pl.col("retriever").replace({"tuned": "minilm", "plain": "minilm-random"}),
         compared_with=pl.col("compared_with").replace({"plain": "minilm-random"}),
         other=pl.col("other").replace({"plain": "minilm-random"}),
     )
     fidelity = more.filter(pl.col("finding").is_in(["agreement", "fidelity"]))
-    tables["decentralisation"] = pl.concat([tables["decentralisation"], fidelity])
-    tables["curves"] = paging.curves(config)
-    return build(tables, paging.settings(config))
+    both = pl.concat([tables["decentralisation"], fidelity])
+    return build({**tables, "decentralisation": both}, settings)
+
+
+@pytest.fixture(scope="module")
+def paper() -> tuple[Settings, dict[str, pl.DataFrame]]:
+    """What the page knows of the paper's study, and tables of its size."""
+    config = studies.read([studies.ROOT / "studies" / "paper.yaml"])
+    return paging.settings(config), paging.tables(config)
 
 
 def inlined(panel: Panel, config: dict | None = None) -> dict:
@@ -184,11 +198,26 @@ def test_a_chosen_retriever_has_its_counterpart_and_the_range_of_its_twins():
     assert lines[TWINS]["estimate"].null_count() == 2
 
 
-def test_accuracy_shows_the_planted_numbers_the_floor_and_chance():
-    config = studies.read([])
-    tables = paging.tables(config)
+def test_fidelity_shows_how_far_twins_differ():
+    table = decentralising.findings()
+    more = table.filter(retriever="plain").with_columns(
+        pl.col("estimate", "low", "high") + 0.1, retriever=pl.lit("plain.2")
+    )
+    twins = {"plain": ["plain", "plain.2"]}
+    settings = Settings("s", pairs={"tuned": "plain", "plain.2": "plain"}, twins=twins)
+    drawn = agreement.build({"decentralisation": pl.concat([table, more])}, settings)
+    (panel,) = (panel for panel in drawn if panel.anchor == "fidelity")
+    rows = shown(panel, side="passage").filter(attribution="norm")
+    (own,) = rows.filter(line=COUNTERPART)["estimate"]
+    (low, high), *_ = rows.filter(line=TWINS).select("low", "high").iter_rows()
+    assert (low, high) == pytest.approx((own, own + 0.1))
+    vl_convert.vegalite_to_vega(inlined(panel))
+
+
+def test_accuracy_shows_the_planted_numbers_the_floor_and_chance(default):
+    settings, tables = default
     findings = tables["findings"]
-    (panel, *_) = probing.build(tables, paging.settings(config))
+    (panel, *_) = probing.build(tables, settings)
     where = {"retriever": "minilm", "passages": "5", "probe": "interaction"}
     rows = shown(panel, **where)
     cell = {"finding": "accuracy", "passages": 5, "retriever": "minilm"}
@@ -206,12 +235,11 @@ def test_accuracy_shows_the_planted_numbers_the_floor_and_chance():
     assert rows.filter(line="chance")["estimate"].item() == pytest.approx(chance, rel=1e-3)
 
 
-def test_full_and_hollow_points_are_those_of_the_test():
-    config = studies.read([])
-    tables = paging.tables(config)
-    first = pl.col("layer") < 2
-    tables["findings"] = tables["findings"].with_columns(significant=first)
-    panel = next(p for p in probing.build(tables, paging.settings(config)) if "tests" in p.title)
+def test_full_and_hollow_points_are_those_of_the_test(default):
+    settings, tables = default
+    findings = tables["findings"].with_columns(significant=pl.col("layer") < 2)
+    drawn = probing.build({"findings": findings}, settings)
+    (panel,) = (panel for panel in drawn if panel.anchor == "differences")
     rows = shown(panel)
     assert rows.filter(significant="yes")["layer"].to_list() == [0, 1]
     svg = vl_convert.vegalite_to_svg(inlined(panel))
@@ -254,10 +282,9 @@ def test_marks_of_one_number_of_neurons_stand_apart():
     assert len(set(places)) == len(shown(panel)) == 4
 
 
-def test_published_curves_stand_beside_those_of_the_same_cells():
-    config = studies.read([studies.ROOT / "studies" / "paper.yaml"])
-    tables = paging.tables(config)
-    (panel,) = published.build(tables, paging.settings(config))
+def test_published_curves_stand_beside_those_of_the_same_cells(paper):
+    settings, tables = paper
+    (panel,) = published.build(tables, settings)
     points = tables["curves"]
     for choice in ("bert-cls", "repllama"):
         rows = shown(panel, retriever=choice, passages="3", dataset="nq").filter(line="published")
@@ -296,19 +323,42 @@ def test_lines_can_be_told_from_the_page(config, page):
         assert (high + 0.05) / (low + 0.05) >= 3, colour
 
 
-def sized(names: Sequence[str]) -> Iterator[tuple[str, int, str]]:
-    """Each panel of a made-up study, its bytes, and what it leaves out."""
-    config = studies.read([studies.ROOT / "studies" / name for name in names])
-    for panel in build(paging.tables(config), paging.settings(config)):
-        yield panel.anchor, encoded(panel.data) + len(json.dumps(panel.chart)), panel.left_out
+def size(panels: Sequence[Panel]) -> int:
+    """Bytes of panels: their rows and their charts."""
+    return sum(encoded(panel.data) + len(json.dumps(panel.chart)) for panel in panels)
 
 
-def test_the_default_study_fits():
-    assert sum(size for _, size, _ in sized([])) < 2_000_000
+def left_out(panels: Sequence[Panel]) -> dict[str, str]:
+    """Panel to what it leaves out, where that is something."""
+    return {panel.anchor: panel.left_out for panel in panels if panel.left_out}
 
 
-def test_the_papers_grid_fits_and_says_what_it_leaves_out():
-    rows = list(sized(["paper.yaml"]))
-    assert sum(size for _, size, _ in rows) < 10_000_000
-    left_out = {anchor: sentence for anchor, _, sentence in rows if sentence}
-    assert {"sizes", "heat"} <= set(left_out)
+def test_the_default_study_fits_whole(panels):
+    assert size(panels) < 2_000_000
+    assert set(left_out(panels)) == {"heat"}
+
+
+def test_the_papers_grid_fits_and_says_what_it_leaves_out(paper):
+    settings, tables = paper
+    panels = build(tables, settings)
+    assert size(panels) < 10_000_000
+    assert "Of the normalisers only the text's largest is shown." in left_out(panels)["heat"]
+    (accuracy,) = (panel for panel in panels if panel.anchor == "accuracy")
+    assert accuracy.choices[2].options == ("2", "3", "4", "5")
+
+
+@pytest.mark.slow
+def test_a_grid_ten_times_as_large_fits(tmp_path):
+    source = {"train": "https://example.org/a.json", "dev": "https://example.org/b.json"}
+    entry = {"format": "dpr", "source": source, "negatives": {"count": 9}}
+    names = [f"set-{number}" for number in range(9)]
+    paper_ = yaml.safe_load((studies.ROOT / "studies" / "paper.yaml").read_text())["study"]
+    probe = {**paper_["probe"], "datasets": names, "passages": list(range(2, 11))}
+    attribute = [{**block, "datasets": names} for block in paper_["attribute"]]
+    study = {"probe": probe, "attribute": attribute}
+    overlay = tmp_path / "large.yaml"
+    overlay.write_text(yaml.safe_dump({"datasets": dict.fromkeys(names, entry), "study": study}))
+    config = studies.read([studies.ROOT / "studies" / "paper.yaml", overlay])
+    panels = build(paging.tables(config), paging.settings(config))
+    assert size(panels) < 12_000_000
+    assert {"accuracy", "probes", "sizes", "fits", "heat"} <= set(left_out(panels))

@@ -15,7 +15,7 @@ from wellspring.page.panels import Settings
 from wellspring.probes.data import TRAINED
 from wellspring.randomness import generator
 
-WIDTH = 20
+WIDTH = 12
 """Neurons of a made-up sub-layer."""
 
 

@@ -78,12 +78,13 @@ def _agreement(rows: pl.DataFrame, settings: Settings) -> Panel:
 
 def _fidelity(rows: pl.DataFrame, settings: Settings) -> Panel:
     """Every attribution against what removal does."""
-    columns = paired(with_shifted(rows, INDEX), settings)
-    columns = columns.sort(
+    rows = with_shifted(rows, INDEX).with_columns(measure=pl.lit("correlation"))
+    rows = paired(rows, settings, "side", "sublayer", "region", "attribution", "other")
+    rows = rows.sort(
         *in_place(*ordered("region", [*REGIONS]), *ordered("other", [*REMOVED]), "attribution"),
         maintain_order=True,
     )
-    data, left_out = thinned(short(columns), [])
+    data, left_out = thinned(short(rows), [])
     data = data.with_columns(pl.col("region").replace(REGIONS), pl.col("other").replace(REMOVED))
     places = {name: label for name, label in PLACE.items() if name != "attribution"}
     return made(

@@ -176,9 +176,7 @@ def _sweep(changes: pl.DataFrame, settings: Settings) -> Panel:
         pl.col("excluded_outliers").cast(pl.String),
     )
     series = Series.of(data, "normaliser", [*NORMALISED.values()])
-    x = powers(
-        "threshold", "threshold, a multiple of what the legend names (log scale)", data["threshold"]
-    )
+    x = powers("threshold", "threshold (log scale; in units of the legend)", data["threshold"])
     ticks = [-1, -0.5, 0, 0.5, 1, 3, 10, 30, 100, 300]
     y = up("relative change", "+~%", ticks, type="symlog", constant=1)
     return made(

@@ -8,7 +8,7 @@ import polars as pl
 
 DIGITS = 4
 """Significant digits of a number on the page."""
-ROOM = 900_000
+ROOM = 1_500_000
 """Bytes that the rows of a panel may take, as `weight` counts them."""
 NUMBER = 7
 """Bytes of a number of so many digits, with what separates it from the next."""

@@ -106,11 +106,11 @@ def _maps(tiles: pl.DataFrame, settings: Settings, retriever: str, side: str) ->
     """The tiles of one side of a retriever, those of its counterpart, and the change."""
     keys = [name for name in PLACE if name != "encoder"] + ACTIVE + TILE
 
-    def of(name: str | None, column: str) -> pl.DataFrame:
-        encoder = settings.encoders.get(name or "", {}).get(side)
+    def of(name: str, column: str) -> pl.DataFrame:
+        encoder = settings.encoders.get(name, {}).get(side, "")
         return tiles.filter(encoder=encoder).select(*keys, pl.col("share").alias(column))
 
-    own, other = of(retriever, "own"), of(settings.pairs.get(retriever), "other")
+    own, other = of(retriever, "own"), of(settings.pairs.get(retriever, ""), "other")
     return own.join(other, on=keys, how="left", maintain_order="left").with_columns(
         retriever=pl.lit(retriever),
         row=pl.format("{} {}", "layer", "sublayer"),
@@ -144,7 +144,7 @@ def _layers(settings: Settings) -> list[alt.LayerChart]:
             f"{name}:Q",
             scale=points if name == "change" else shares,
             title={"own": "% of texts", "change": "change, points"}.get(name),
-            legend=None if name == "other" else alt.Legend(gradientLength=160),
+            legend=None if name == "other" else alt.Legend(gradientLength=100),
         )
         tiles = alt.Chart().transform_filter(f"isValid(datum.{name})")
         left = f"datum.bin - 0.5 + {number * width}"

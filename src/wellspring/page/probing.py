@@ -123,7 +123,8 @@ def _probes(findings: pl.DataFrame, settings: Settings) -> list[Panel]:
         .with_columns(probe=pl.lit(CHANCE))
     )
     accuracies = accuracies.filter(pl.col("probe").is_in(PROBES))
-    every = (*PROBES, CHANCE)
+    level = ("lexical", CHANCE, *LAYERLESS)
+    every = tuple(dict.fromkeys([*(name for name in PROBES if name not in level), *level]))
     rows = pl.concat([accuracies.drop("measure"), chance], how="diagonal").sort(
         *ordered("retriever", [*first, *(name for name in names if name not in first)]),
         *ordered("probe", every),
@@ -133,7 +134,7 @@ def _probes(findings: pl.DataFrame, settings: Settings) -> list[Panel]:
     )
     data, left_out = thinned(short(rows), [BETWEEN_N])
     data = data.with_columns(as_text("passages"))
-    series, y = Series.of(data, "probe", every, level=(*LAYERLESS, CHANCE)), up("accuracy")
+    series, y = Series.of(data, "probe", every, level=level), up("accuracy")
     headings = {"probe": "probe", **HEADINGS}
     return [
         made(
