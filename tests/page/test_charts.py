@@ -7,6 +7,7 @@ import json
 import re
 from collections.abc import Sequence
 
+import altair as alt
 import polars as pl
 import pytest
 import vl_convert
@@ -63,6 +64,12 @@ def inlined(panel: Panel, config: dict | None = None) -> dict:
     """The chart with its data inside."""
     data = {"name": "panel", "values": panel.data.to_dicts()}
     return {**panel.chart, "data": data, "width": 500, "config": config or theme.LIGHT}
+
+
+def test_every_chart_is_valid_vega_lite(panels):
+    """The page makes charts without this check, which takes seconds."""
+    for panel in panels:
+        alt.Chart.from_dict(dict(panel.chart), validate=True)
 
 
 def shown(panel: Panel, **choices: str) -> pl.DataFrame:
