@@ -57,4 +57,4 @@ def test_what_is_no_terminal_gets_nothing(tmp_path: Path, monkeypatch: pytest.Mo
     ("seconds", "text"), [(3, "3 s"), (89, "89 s"), (600, "10 min"), (9000, "2.5 h")]
 )
 def test_durations(seconds: float, text: str) -> None:
-    assert progress._duration(seconds) == text
+    assert progress.duration(seconds) == text

@@ -27,6 +27,7 @@ LEAVES = frozenset(
         "downloads",
         "errors",
         "fingerprint",
+        "live",
         "packages",
         "progress",
         "shards",

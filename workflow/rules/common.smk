@@ -55,17 +55,20 @@ onstart:
     except ClusterError as error:
         raise WorkflowError(str(error)) from None
     artefacts.clear(workflow, replanned())
+    artefacts.expect(workflow, logger.info)
 
 
 onsuccess:
     runs.end(workflow)
     folder = f"results/studies/{study.study.name}"
-    # Other targets than the whole study leave no figures.
-    if Path(folder, "figures").is_dir():
+    page = Path(folder, "index.html")
+    # Other targets than the whole study leave none.
+    if page.exists():
         options = f"--configfile {shlex.join(map(str, files[1:]))} " if files[1:] else ""
         logger.info(
-            f"Answer: {folder}/index.html. Figures: {folder}/figures, findings: {folder}/findings. "
-            f"Report: snakemake {options}--report {folder}/report.html"
+            f"The answer: {page}. Figures: {folder}/figures, findings: {folder}/findings. "
+            f"Report: snakemake {options}--report {folder}/report.html",
+            extra={"answer": True},
         )
 
 

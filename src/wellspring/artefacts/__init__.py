@@ -4,7 +4,7 @@ from wellspring.artefacts.base import RESULTS, WILDCARDS, Artefact, Column
 from wellspring.artefacts.batches import Batch, batches
 from wellspring.artefacts.plan import Plan, lines
 from wellspring.artefacts.registry import find, kinds, kinds_of
-from wellspring.artefacts.workflow import clear, replan
+from wellspring.artefacts.workflow import clear, expect, replan
 
 __all__ = [
     "RESULTS",
@@ -15,6 +15,7 @@ __all__ = [
     "Plan",
     "batches",
     "clear",
+    "expect",
     "find",
     "kinds",
     "kinds_of",

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Mapping
-from dataclasses import fields
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,18 @@ ALIKE = (
 """Jobs of a rule that agree in these fields cost about the same, the most alike first."""
 
 Alike = tuple[str, tuple[tuple[str, object], ...]]
+
+
+@dataclass(frozen=True)
+class Waiting:
+    """A job that has not ended."""
+
+    artefact: Artefact
+    threads: int
+    elapsed: float = 0.0
+    """Seconds for which it has run."""
+    least: float = 0.0
+    """Seconds that it still takes by its own progress."""
 
 
 class Costs:
@@ -81,6 +93,21 @@ class Costs:
             if alike := self._alike.get(_key(artefact.rule, told, names)):
                 return sum(alike) / len(alike)
         return None
+
+    def left(self, jobs: Sequence[Waiting], cores: int) -> float | None:
+        """Seconds until jobs have ended; None where the cost of most of them is unknown."""
+        known = [self.seconds(job.artefact) for job in jobs]
+        told = [seconds for seconds in known if seconds is not None]
+        if not told or 2 * len(told) < len(known):
+            return None
+        mean = sum(told) / len(told)
+        rest = [
+            max((mean if seconds is None else seconds) - job.elapsed, job.least, 0.0)
+            for seconds, job in zip(known, jobs, strict=True)
+        ]
+        threads = (min(job.threads, cores) for job in jobs)
+        work = sum(seconds * count for seconds, count in zip(rest, threads, strict=True))
+        return max(work / cores, *rest)
 
 
 def seconds_of(log: Path) -> float | None:

@@ -8,9 +8,11 @@ from dataclasses import replace
 from pathlib import Path, PurePath
 from typing import Any
 
-from wellspring.artefacts.base import Artefact
+from wellspring.artefacts.base import RESULTS, Artefact
+from wellspring.artefacts.costs import Costs, Waiting
 from wellspring.artefacts.plan import Plan, lines
 from wellspring.artefacts.registry import beside, find
+from wellspring.progress import duration
 
 
 def replan(workflow: Any, plan: Plan, say: Callable[[str], None]) -> set[str]:
@@ -61,6 +63,30 @@ def clear(workflow: Any, again: Collection[str]) -> None:
             artefact = find(path) if path in again and is_flagged(path, "update") else None
             for each in beside(artefact) if artefact else ():
                 Path(each.main_file).unlink(missing_ok=True)
+
+
+def expect(workflow: Any, say: Callable[..., None]) -> None:
+    """Say how long a run will take by what such jobs have cost here, and which jobs it has.
+
+    The record carries the jobs as `expected`: number to artefact and threads, and the cores, which
+    are None where jobs run on other machines.
+    """
+    jobs: dict[int, tuple[Artefact, int]] = {}
+    for job in workflow.dag.needrun_jobs():
+        # Not the job's own threads: asking for them settles its resources before its inputs exist.
+        threads = job.rule.resources["_cores"].raw
+        for artefact in _named(job.output[:1]):
+            jobs[workflow.dag.jobid(job)] = (artefact, threads if isinstance(threads, int) else 1)
+    cores = workflow._cores if workflow.local_exec else None
+    waiting = [Waiting(*job) for job in jobs.values()]
+    left = Costs.read(Path(RESULTS)).left(waiting, cores or 1)
+    how = {None: "one after another", 1: "on one core"}.get(cores, f"on {cores} cores")
+    say(
+        "How long this takes is not known: too few jobs like these have run here."
+        if left is None
+        else f"This takes about {duration(left)} {how}, by what jobs like these took here.",
+        extra={"expected": (jobs, cores)},
+    )
 
 
 def _share(workflow: Any) -> None:

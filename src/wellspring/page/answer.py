@@ -66,8 +66,13 @@ def probed(tables: Tables, settings: Settings) -> list[Group]:
     further = [name for names in settings.twins.values() for name in names[1:]]
     compared = [name for name in settings.pairs if name not in further]
     accuracies = findings.filter(finding="accuracy", measure="accuracy")
-    own = accuracies.filter(pl.col("retriever").is_in(compared)) if compared else accuracies
-    places = own.select("dataset", "retriever").unique().sort("dataset", "retriever")
+    own = accuracies.filter(pl.col("retriever").is_in(compared))
+    places = (
+        (accuracies if own.is_empty() else own)
+        .select("dataset", "retriever")
+        .unique()
+        .sort("dataset", "retriever")
+    )
     groups = []
     for dataset, retriever in places.head(TOLD).iter_rows():
         for probe in dict.fromkeys((settings.probe, BEST)):
