@@ -307,6 +307,7 @@ def test_thinning_goes_no_further_than_it_must():
     assert said == "First." and set(fewer["passages"]) == {2, 5} and fewer.height == 4
     fewest, said = thinned(data, steps, 10)
     assert said == "First. Second." and fewest.height == 2
+    assert thinned(data, [("None.", pl.col("probe") == "c")], 10) == (data, "")
 
 
 def test_numbers_keep_four_digits():

@@ -85,17 +85,14 @@ def in_place(*further: pl.Expr | str) -> list[pl.Expr | str]:
 
 def fewer_settings(settings: Settings) -> list[tuple[str, pl.Expr]]:
     """What is left out of many settings, first to last."""
-    normaliser = settings.activity.get("normaliser", "network-max")
+    normaliser = str(settings.activity.get("normaliser", "network-max"))
     threshold = settings.activity.get("threshold", 0.1)
     least = pl.col("excluded_outliers") == pl.col("excluded_outliers").min()
-    own = (pl.col("normaliser") == normaliser) & (pl.col("threshold") == threshold)
+    same = pl.col("normaliser") == normaliser
     return [
         ("Only the smallest number of outlier units that are left out is shown.", least),
-        (
-            f"Of the normalisers only {NORMALISED[str(normaliser)]} is shown.",
-            pl.col("normaliser") == normaliser,
-        ),
-        (f"Of the thresholds only {threshold} is shown.", own),
+        (f"Of the normalisers only {NORMALISED[normaliser]} is shown.", same),
+        (f"Of the thresholds only {threshold} is shown.", same & pl.col("threshold").eq(threshold)),
     ]
 
 

@@ -53,14 +53,15 @@ def thinned(
 ) -> tuple[pl.DataFrame, str]:
     """As many of the rows as there is room for, and what was left out, in sentences.
 
-    thinnings: what goes first, second, …; each is used only where the rows still take too much.
+    thinnings: what goes first, second, …; each is used only where the rows still take too much, and
+    where it leaves some.
     """
     sentences = []
     for sentence, stays in thinnings:
         if weight(data) <= room:
             break
         fewer = data.filter(stays)
-        if fewer.height < data.height:
+        if 0 < fewer.height < data.height:
             data = fewer
             sentences.append(sentence)
     return data, " ".join(sentences)

@@ -124,7 +124,7 @@ def curves(
     import altair as alt
 
     column, by = x.shorthand.partition(":")[0], [series.column]
-    before = [alt.SortField(column)]
+    before: list[alt.SortField | dict[str, str]] = [alt.SortField(column)]
     rows = alt.Chart().transform_filter(f"isValid(datum['{column}'])")
     rows = rows.transform_window(before=f"lag({column})", sort=before, groupby=by)
     step = f"datum['{column}'] - datum.before > 1" if whole else "false"

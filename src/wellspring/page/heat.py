@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -16,9 +16,6 @@ from wellspring.page.data import short, thinned
 from wellspring.page.drawing import made
 from wellspring.page.pairs import chosen
 from wellspring.page.panels import Panel, Settings, Tables
-
-if TYPE_CHECKING:
-    import altair as alt
 
 BINS = 10
 """Of a sub-layer's neurons."""
@@ -118,7 +115,7 @@ def _maps(tiles: pl.DataFrame, settings: Settings, retriever: str, side: str) ->
     )
 
 
-def _layers(settings: Settings) -> list[alt.LayerChart]:
+def _layers(settings: Settings) -> list[Any]:
     """Three maps side by side on one axis, with a name above each."""
     import altair as alt
 
