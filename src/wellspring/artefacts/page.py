@@ -54,7 +54,7 @@ class Page(Artefact):
 
     @classmethod
     def science(cls, spec: specs.PageSpec) -> Sequence[str]:
-        return ["page.shell", *builders()]
+        return ["page.shell", "page.studied", *builders()]
 
 
 def _shown(config: Config) -> list[Artefact]:
