@@ -21,11 +21,14 @@ $(READY): $(LOCKS) pyproject.toml
 
 env: $(READY)
 
-# Snakemake's own report, made from the finished study.
+STUDY := results/studies/$$($(BIN)/python -c \
+  "import yaml; print(yaml.safe_load(open('config.yaml'))['study']['name'])")
+
+# The study with its page, and Snakemake's own report of it.
 run: $(READY)
 	$(BIN)/snakemake --cores $(CORES)
-	$(BIN)/snakemake --report results/studies/$$($(BIN)/python -c \
-	  "import yaml; print(yaml.safe_load(open('config.yaml'))['study']['name'])")/report.html
+	$(BIN)/snakemake --report $(STUDY)/report.html
+	@echo "The answer is in $(CURDIR)/$(STUDY)/index.html"
 
 test: $(READY) lint docs
 	$(PYTEST) -m "not slow"

@@ -117,7 +117,7 @@ def test_a_job_refuses_code_that_changed_while_it_waited():
 def test_imports_point_down():
     """A module imports only from stages below its own."""
     order = ["leaf", "datasets", "models", "embeddings", "probes", "attributions"]
-    order += ["findings", "figures", "inspection", "artefacts", "live", "cli"]
+    order += ["findings", "figures", "page", "inspection", "artefacts", "live", "cli"]
     for name, path in modules().items():
         stage = name.partition(".")[0]
         level = order.index(stage) if stage in order else 0

@@ -70,6 +70,8 @@ def code(entries: tuple[str, ...]) -> str:
     digest = hashlib.sha256()
     for name in closure(entries):
         digest.update(f"{name}\0{_meaning(_file(name))}\0".encode())
+    for path in _beside(closure(entries)):
+        digest.update(f"{path.name}\0".encode() + path.read_bytes() + b"\0")
     return digest.hexdigest()[:16]
 
 
@@ -89,6 +91,16 @@ def check(step: str, entries: tuple[str, ...], given: str | None) -> None:
             f"{step}: the code changed after this job was planned "
             f"(planned {given}, now {code(entries)}): start snakemake again"
         )
+
+
+def _beside(names: tuple[str, ...]) -> list[Path]:
+    """The files of these modules' packages that are templates and no code, sorted."""
+    folders = {_file(name).parent for name in names} - {PACKAGE}
+    return sorted(path for folder in folders for path in folder.glob("*.*") if _is_data(path))
+
+
+def _is_data(path: Path) -> bool:
+    return path.suffix in (".html", ".css", ".js")
 
 
 @cache

@@ -56,7 +56,7 @@ def test_the_small_study_ends_as_a_local_run_does(finished, tmp_path, lab):
     assert run.end(1800) == 0, run.said()
     assert contents(study) == contents(finished)
     assert study.planned() == {}
-    local = {"figure", "controls", "heatmap", "drawing", "power", "cautions"}
+    local = {"figure", "controls", "heatmap", "drawing", "power", "cautions", "page"}
     rules = set(lab.submitted())
     assert not rules & local and {"embed", "probe", "attribute", "claims"} <= rules
 

@@ -36,6 +36,7 @@ transformers.models.auto.tokenization_auto transformers.models.bert.modeling_ber
 transformers.models.llama.modeling_llama
 matplotlib.pyplot matplotlib.backends.backend_pdf PIL.JpegImagePlugin seaborn
 polars pyarrow.parquet pydantic rich.progress scipy.stats sklearn.linear_model bm25s
+altair vl_convert jinja2
 """.split()
 """What commands load, as far as it takes long."""
 

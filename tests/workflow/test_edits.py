@@ -10,8 +10,8 @@ from tests.support import study as studies
 
 PROBES = 2 * 2
 """Retrievers × layers of the small study: one job makes all passage counts."""
-CAUTIONED = {"cautions": 1, "figure": 2, "controls": 1, "drawing": 3, "heatmap": 4}
-"""The cautions, and every figure that they stand below."""
+CAUTIONED = {"cautions": 1, "page": 1, "figure": 2, "controls": 1, "drawing": 3, "heatmap": 4}
+"""The cautions, the page, and every figure that they stand below."""
 REPORTED = {"findings": 1, "power": 1, **CAUTIONED}
 PROBED = {"claims": 1, **REPORTED}
 DECENTRALISED = {"decentralisation": 1, **CAUTIONED}
@@ -166,7 +166,8 @@ EDITS_OF_CONFIG = [
         },
     ),
     (set_thresholds, COUNTED),
-    (set_bins, {"heatmap": 4}),
+    # The page lists settings.
+    (set_bins, {"heatmap": 4, "page": 1}),
     (set_ablated, ABLATED),
     (set_replacement, ABLATED),
     (set_removal, {"remove": 4, "agreement": 2, **DECENTRALISED, "fidelity": 1}),
@@ -302,7 +303,7 @@ EDITS_OF_CODE = [
         f"{PACKAGE}/findings/claims.py",
         "import polars as pl\n",
         "import polars as pl\n\nREAL_CHANGE = 1\n",
-        {"claims": 1},
+        {"claims": 1, "page": 1},
     ),
     (
         f"{PACKAGE}/findings/cautions.py",
@@ -310,6 +311,13 @@ EDITS_OF_CODE = [
         "import polars as pl\n\nREAL_CHANGE = 1\n",
         CAUTIONED,
     ),
+    (
+        f"{PACKAGE}/page/summary.py",
+        "import polars as pl\n",
+        "import polars as pl\n\nREAL_CHANGE = 1\n",
+        {"page": 1},
+    ),
+    (f"{PACKAGE}/page/page.css", "body {", "body { margin: 1px;", {"page": 1}),
     (
         f"{PACKAGE}/datasets/samples.py",
         "import polars as pl\n",

@@ -96,6 +96,7 @@ def test_the_papers_grid_is_planned_exactly(plan):
         "decentralisation": 1,
         "claims": 1,
         "cautions": 1,
+        "page": 1,
         "heatmap": 4 * 2 * 2 * 2,
         "drawing": 4 * 2 * 3,
         "probe": probes,

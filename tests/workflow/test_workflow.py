@@ -27,6 +27,7 @@ def test_the_study_ends_with_figures_and_a_report(study):
     for name in ("layer-accuracy", "similarity", "controls/tiny"):
         for kind in ("png", "pdf"):
             assert (folder / "figures" / "questions" / f"{name}.{kind}").stat().st_size > 5000
+    assert (folder / "index.html").stat().st_size > 100_000
     study.run("--report", str(folder / "report.html"))
     assert (folder / "report.html").stat().st_size > 100_000
 

@@ -33,6 +33,9 @@ try:
 except ConfigError as error:
     raise WorkflowError(f"the configuration cannot be used:\n{error}") from None
 
+# The configuration files that are read over config.yaml, as options of a command.
+overlays = " ".join(shlex.join(["--configfile", str(path)]) for path in files[1:])
+
 # What `--cache` shares between studies: steps whose files are all outputs, and filed under no study.
 # Where it is off, Snakemake would warn of every such rule.
 shared = "omit-software" if workflow.enable_cache else False
@@ -60,14 +63,11 @@ onsuccess:
     runs.end(workflow)
     folder = f"results/studies/{study.study.name}"
     page = Path(folder, "index.html")
-    overlays = " ".join(map(str, files[1:]))
-    options = f"--configfile {overlays} " if overlays else ""
+    # Other targets than the whole study leave none.
     if page.exists():
-        logger.info(f"The answer: {page}.", extra={"answer": True})
-    elif Path(folder, "figures").is_dir():
-        # Other targets than the whole study leave none.
+        options = f"--configfile {shlex.join(map(str, files[1:]))} " if files[1:] else ""
         logger.info(
-            f"Figures: {folder}/figures, findings: {folder}/findings. "
+            f"The answer: {page}. Figures: {folder}/figures, findings: {folder}/findings. "
             f"Report: snakemake {options}--report {folder}/report.html",
             extra={"answer": True},
         )

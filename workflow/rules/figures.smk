@@ -1,4 +1,32 @@
-"""From the study's tables to its pictures."""
+"""From the study's tables to its page and its pictures."""
+
+
+rule page:
+    """Tell what the study found: sentences, a table, charts and texts, in one file."""
+    input:
+        inputs_of(kinds.Page),
+    output:
+        report(
+            kinds.Page.path(),
+            caption="../report/page.rst",
+            category="Answer",
+            labels={"page": "the study's page"},
+        ),
+    log:
+        kinds.Page.log(),
+    localrule: True
+    conda:
+        "../../envs/wellspring.yaml"
+    resources:
+        mem_mb=4000,
+        runtime=30,
+    params:
+        **params_of(kinds.Page),
+        published=option_of("published"),
+        overlays=overlays,
+    shell:
+        "wellspring page {output} {params.published} {params.overlays}"
+        " --spec {params.spec:q} --code {params.code} --key {params.key} --log {log}"
 
 
 rule figure:

@@ -129,6 +129,8 @@ class AttributionShard(Artefact):
 class ActivationCounts(Artefact):
     """For how many texts each neuron is active."""
 
+    panels = ("page.heat",)
+    condensed = "page.heat:condensed"
     template = "activations/{attribution}/{encoder}/{dataset}/{side}.parquet"
     rule = "activations"
     Slice = specs.ActivationsSpec
@@ -151,6 +153,15 @@ class ActivationCounts(Artefact):
         return {"scores": scores_of(config, **vars(self))}
 
     @classmethod
+    def shown(cls, config: Config) -> Iterable[ActivationCounts]:
+        sides = (
+            cls(grid.attribution, encoder, grid.dataset, side)
+            for grid in config.attributed()
+            for side, encoder in config.retrievers[grid.retriever].encoders.items()
+        )
+        return dict.fromkeys(sides)
+
+    @classmethod
     def science(cls, spec: specs.ActivationsSpec) -> Sequence[str]:
         return ["activations"]
 
@@ -159,6 +170,7 @@ class ActivationCounts(Artefact):
 class ActivationTexts(ActivationCounts):
     """How every text's scores are spread over neurons, and how far they can be trusted."""
 
+    panels = ()
     template = "activations/{attribution}/{encoder}/{dataset}/{side}.texts.parquet"
     columns = {
         "text_id": Column("text"),
@@ -179,6 +191,7 @@ class ActivationTexts(ActivationCounts):
 class TopNeurons(ActivationCounts):
     """Which neurons have a text's largest score."""
 
+    panels = ()
     template = "activations/{attribution}/{encoder}/{dataset}/{side}.top_neurons.parquet"
     columns = {
         "scope": Column("text", "the largest score of the `network` or of the `sublayer`"),

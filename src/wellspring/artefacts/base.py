@@ -82,6 +82,11 @@ class Artefact:
 
     threads: ClassVar[int] = 1
     """Cores that its job asks for."""
+    panels: ClassVar[Sequence[str]] = ()
+    """The modules, below `wellspring`, that draw the kind on a study's page."""
+    condensed: ClassVar[str] = ""
+    """The function, `module:name` below `wellspring`, that makes of a file's lazy table the small
+    one that panels get; empty: they get all of it."""
 
     def spec(self, config: Config) -> Spec:
         """The narrow slice of the configuration that the file depends on."""
@@ -91,6 +96,11 @@ class Artefact:
     def asked(cls, config: Config) -> Iterable[Artefact]:
         """Those that a study ends with, not counting what these are made from."""
         return ()
+
+    @classmethod
+    def shown(cls, config: Config) -> Iterable[Artefact]:
+        """Those that the panels of the study's page show."""
+        return cls.asked(config)
 
     @classmethod
     def batches(cls, config: Config) -> Mapping[Sequence[str], Sequence[Sequence[int]]]:

@@ -91,6 +91,7 @@ class Similarity(Artefact):
 class Findings(Artefact):
     """Everything that a study's probes found, with intervals and tests."""
 
+    panels = ("page.probing", "page.similarity")
     template = "studies/{study}/findings/findings.parquet"
     rule = "findings"
     Slice = specs.FindingsSpec
@@ -160,6 +161,7 @@ class Findings(Artefact):
 class Training(Findings):
     """What became of every fit: the probes' metrics in one table."""
 
+    panels = ("page.fits",)
     template = "studies/{study}/findings/training.parquet"
     columns = {
         "retriever": Column("text"),
@@ -169,11 +171,16 @@ class Training(Findings):
         **ProbeMetrics.columns,
     }
 
+    @classmethod
+    def shown(cls, config: Config) -> Iterable[Artefact]:
+        return [cls(config.study.name)]
+
 
 @dataclass(frozen=True)
 class Published(Artefact):
     """The study's curves beside published ones: a row for each curve that both have."""
 
+    panels = ("page.published",)
     template = "studies/{study}/findings/published.parquet"
     rule = "published"
     Slice = specs.PublishedSpec
@@ -294,6 +301,7 @@ class Agreement(Artefact):
 class Decentralisation(Artefact):
     """Over how many neurons texts are spread, and how that changes."""
 
+    panels = ("page.attribution", "page.ablation", "page.agreement")
     template = "studies/{study}/findings/decentralisation.parquet"
     rule = "decentralisation"
     Slice = specs.DecentralisationSpec

@@ -156,6 +156,7 @@ class ProbeCodes(ProbeOutcomes):
 class ProbeSizes(ProbeOutcomes):
     """Accuracy over the size of the first seed's training split, on the test split."""
 
+    panels = ("page.sizes",)
     template = ProbeOutcomes.template.replace(".parquet", ".sizes.parquet")
     columns = {
         "probe": Column("text"),
@@ -168,3 +169,13 @@ class ProbeSizes(ProbeOutcomes):
         "above_chance": Column("number", "(accuracy − chance) / (1 − chance)"),
         **INTERVAL,
     }
+
+    @classmethod
+    def shown(cls, config: Config) -> Iterable[ProbeSizes]:
+        return [
+            cls(grid.retriever, grid.dataset, layer, passages)
+            for grid in config.probed()
+            if grid.block.portions
+            for layer in grid.layers
+            for passages in grid.passages
+        ]

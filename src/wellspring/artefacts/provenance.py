@@ -1,10 +1,11 @@
-"""What a file of any kind says of how it was made: Parquet, JSON and PNG."""
+"""What a file of any kind says of how it was made: Parquet, JSON, PNG and HTML."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,13 @@ from wellspring.shards import KEY, differences, short
 
 SHOWN = 3
 """Values that changed, before they are counted only."""
+
+ELEMENT = '<script type="application/json" id="provenance">'
+"""How the line of an HTML page begins that holds what it says of itself, as JSON."""
+END = b"</html>\n"
+"""How a whole page ends."""
+HEAD = 20
+"""That line is among so many first ones."""
 
 
 @dataclass(frozen=True)
@@ -81,6 +89,15 @@ def _content(path: Path) -> Mapping[str, Any]:
 
         with Image.open(path) as image:
             return json.loads(image.info[KEY.decode()])
+    if path.suffix == ".html":
+        with path.open("rb") as page:
+            # A page is large: only its head and its end are read.
+            lines = (line.decode() for line in islice(page, HEAD))
+            line = next((line for line in lines if line.startswith(ELEMENT)), "")
+            page.seek(max(page.seek(0, 2) - len(END), 0))
+            if page.read() != END:
+                raise ValueError(f"{path}: is cut off")
+        return json.loads(line.removeprefix(ELEMENT).rpartition("</script>")[0])
     import pyarrow as pa
     import pyarrow.parquet as pq
 

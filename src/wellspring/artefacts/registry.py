@@ -13,6 +13,7 @@ from wellspring.artefacts import (
     figures,
     findings,
     models,
+    page,
     probes,
     tables,
     verdicts,
@@ -29,6 +30,7 @@ MODULES = (
     tables,
     verdicts,
     figures,
+    page,
 )
 
 

@@ -45,6 +45,7 @@ class PowerSpec(Spec):
 class Power(Table):
     """How likely the study was to see true differences of some sizes."""
 
+    panels = ("page.power",)
     template = "studies/{study}/findings/power.parquet"
     rule = "power"
     Slice = PowerSpec

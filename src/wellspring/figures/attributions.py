@@ -21,7 +21,6 @@ from matplotlib.ticker import (
 from wellspring.errors import ConfigError
 from wellspring.figures.style import (
     GREY,
-    NORMALISED,
     NORMALISERS,
     SUBLAYER_DASHES,
     Line,
@@ -41,6 +40,7 @@ from wellspring.figures.style import (
     theme,
 )
 from wellspring.figures.tables import (
+    NORMALISED,
     SIDES,
     SUBLAYERS,
     Twins,

@@ -89,10 +89,3 @@ def key(name: str, index: int) -> Line2D:
 def _point(index: int) -> dict[str, Any]:
     """The look of the points of the retriever with this index: those of the first are filled."""
     return POINT | {"markerfacecolor": "white" if index else POINT["color"]}
-
-
-def paired(rows: pl.DataFrame, index: Sequence[str]) -> pl.DataFrame:
-    """Rows of findings about correlations with their `shifted` beside them, by the index."""
-    shifted = rows_of(rows, measure="correlation_shifted").select(*index, shifted="estimate")
-    plain = rows_of(rows, measure="correlation").select(*index, "estimate", "low", "high")
-    return plain.join(shifted, on=list(index), how="left")

@@ -11,7 +11,14 @@ from matplotlib.lines import Line2D
 from wellspring.errors import ConfigError
 from wellspring.figures import correlations
 from wellspring.figures.style import interval_key, labelled_grid, legend_above, note, theme
-from wellspring.figures.tables import held_of, of_attribution, pairs, places_of, rows_of
+from wellspring.figures.tables import (
+    held_of,
+    of_attribution,
+    pairs,
+    places_of,
+    rows_of,
+    with_shifted,
+)
 
 EFFECTS = {
     "change": "change of the vector\n(|score|)",
@@ -49,7 +56,7 @@ def fidelity(
             "set study.attribute.removal"
         )
     index = ["retriever", "side", "sublayer", "other", "attribution"]
-    rows = correlations.paired(findings, index).rename({"attribution": "with"})
+    rows = with_shifted(findings, index).rename({"attribution": "with"})
     effects, places = held_of(rows, "other", list(EFFECTS)), places_of(rows)
     others = rows["with"].unique().sort().to_list()
     labels = [f"{side}\n{sublayer}" for side, sublayer in places]

@@ -18,7 +18,8 @@ from matplotlib.ticker import MaxNLocator
 
 from wellspring.config.vocabulary import Statistic
 from wellspring.figures.binning import Binned, paired
-from wellspring.figures.style import DOUBLE_COLUMN, GREY, NORMALISED, note, theme, wrap
+from wellspring.figures.style import DOUBLE_COLUMN, GREY, note, theme, wrap
+from wellspring.figures.tables import NORMALISED
 
 # Dark is more in print, too; zero is the middle of the one, and no colour of the other.
 TINTS = sns.color_palette("mako_r", as_cmap=True)

@@ -30,7 +30,15 @@ from wellspring.figures.style import (
     note,
     theme,
 )
-from wellspring.figures.tables import held_of, of_attribution, pair_of, pairs, places_of, rows_of
+from wellspring.figures.tables import (
+    held_of,
+    of_attribution,
+    pair_of,
+    pairs,
+    places_of,
+    rows_of,
+    with_shifted,
+)
 
 # What ablation does, and how much of it the axis says.
 EFFECTS = {
@@ -133,7 +141,7 @@ def _agreement(
     rows = rows.with_columns(attributions=attributions).rename({"other": "with"})
     index = ["retriever", "side", "sublayer", "with", "attributions"]
     rows = rows.unique([*index, "measure"], keep="first", maintain_order=True)
-    return correlations.paired(rows, index).sort("attributions", "with", descending=[True, False])
+    return with_shifted(rows, index).sort("attributions", "with", descending=[True, False])
 
 
 def _effect(ax: Axes, rows: pl.DataFrame, names: Sequence[str]) -> None:

@@ -150,13 +150,6 @@ NORMALISERS = {
     "sublayer-mean": Line(_PALETTE["sky"], "-", "^"),
     "share-of-sum": Line(_PALETTE["green"], "-", "D"),
 }
-# What a threshold is a share of, in words.
-NORMALISED = {
-    "network-max": "the text's largest",
-    "sublayer-max": "the sub-layer's largest",
-    "sublayer-mean": "the sub-layer's mean",
-    "share-of-sum": "the sub-layer's sum",
-}
 # Which neurons are ablated; what a choice is compared with has its colour, paler and dotted.
 CHOICES = {
     "top": Line(_PALETTE["vermilion"], "-", "o", zorder=3),

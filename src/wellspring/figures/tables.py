@@ -11,11 +11,25 @@ from wellspring.errors import ConfigError
 SIDES = ("query", "passage")
 # The sub-layers of a block, in the order in which a text passes them.
 SUBLAYERS = ("intermediate", "up", "output")
+# What a threshold is a share of, in words.
+NORMALISED = {
+    "network-max": "the text's largest",
+    "sublayer-max": "the sub-layer's largest",
+    "sublayer-mean": "the sub-layer's mean",
+    "share-of-sum": "the sub-layer's sum",
+}
 
 
 def rows_of(table: pl.DataFrame, **where: object) -> pl.DataFrame:
     """The rows whose columns have these values."""
     return table.filter([pl.col(column) == value for column, value in where.items()])
+
+
+def with_shifted(rows: pl.DataFrame, index: Sequence[str]) -> pl.DataFrame:
+    """Rows of findings about correlations with their `shifted` beside them, by the index."""
+    shifted = rows_of(rows, measure="correlation_shifted").select(*index, shifted="estimate")
+    plain = rows_of(rows, measure="correlation").select(*index, "estimate", "low", "high")
+    return plain.join(shifted, on=list(index), how="left")
 
 
 def pairs(table: pl.DataFrame) -> dict[str, str]:

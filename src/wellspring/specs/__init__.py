@@ -83,6 +83,7 @@ from wellspring.specs.models import (
     fetched,
     model,
 )
+from wellspring.specs.page import PageSpec, StudiedSide, page
 
 __all__ = [
     "DOWNLOADS",
@@ -111,6 +112,7 @@ __all__ = [
     "HeatMapSpec",
     "LexicalSpec",
     "ModelSpec",
+    "PageSpec",
     "ProbeSpec",
     "ProbedGrid",
     "PublishedSpec",
@@ -121,6 +123,7 @@ __all__ = [
     "Side",
     "SimilaritySpec",
     "Spec",
+    "StudiedSide",
     "TextsSpec",
     "ablate",
     "activations",
@@ -144,6 +147,7 @@ __all__ = [
     "heatmap",
     "lexical",
     "model",
+    "page",
     "probe",
     "published",
     "qrels",

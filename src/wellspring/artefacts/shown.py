@@ -1,0 +1,146 @@
+"""What a study's page reads: the tables of its panels, the texts that it shows, and the logs."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import re
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from wellspring import progress, shards, specs
+from wellspring.artefacts import grids, scores
+from wellspring.artefacts.attributions import TopNeurons
+from wellspring.artefacts.base import RESULTS, Artefact
+from wellspring.artefacts.datasets import Samples, Texts
+from wellspring.artefacts.probes import ProbeOutcomes
+from wellspring.artefacts.registry import find
+
+NUMBERED = re.compile(r"(layer|shard|passages)-[\d-]+")
+"""Parts of a log's path that name no entry of the configuration."""
+ROWS = 256
+"""Texts whose scores are read at once."""
+
+
+def named(kind: type[Artefact]) -> str:
+    """The name of a kind's table: that of its class, in lower case."""
+    return re.sub(r"(?<!^)(?=[A-Z])", "_", kind.__name__).lower()
+
+
+def artefacts(paths: Iterable[str]) -> list[Artefact]:
+    """The artefacts at paths below results/."""
+    return [each for path in paths if (each := find(f"{RESULTS}/{path}")) is not None]
+
+
+def tables(results: Path, files: Iterable[Artefact]) -> dict[str, pl.DataFrame]:
+    """One table a kind, by its name; the wildcards of its paths, the study aside, come first."""
+    parts: dict[str, list[pl.DataFrame]] = {}
+    for artefact in files:
+        kind = type(artefact)
+        kind.check(artefact.at(results))
+        lazy = grids.located(artefact, results, "study")
+        if kind.condensed:
+            module, _, function = kind.condensed.partition(":")
+            table = getattr(importlib.import_module(f"wellspring.{module}"), function)(lazy)
+        else:
+            table = lazy.collect()
+        parts.setdefault(named(kind), []).append(table)
+    return {name: pl.concat(some, how="vertical_relaxed") for name, some in parts.items()}
+
+
+def listed(files: Iterable[Artefact]) -> dict[str, list[str]]:
+    """The files of each table below results/; as CSV where there is one."""
+    paths: dict[str, list[str]] = {}
+    for artefact in files:
+        path = Path(artefact.main_file).relative_to(RESULTS)
+        shown = path.with_suffix(".csv") if "csv" in artefact.also else path
+        paths.setdefault(named(type(artefact)), []).append(shown.as_posix())
+    return paths
+
+
+def outcomes(
+    results: Path, grid: specs.ProbedGrid, layer: int, passages: int
+) -> tuple[ProbeOutcomes, pl.DataFrame]:
+    """How test samples came out at one cell of a grid, and the file that says it."""
+    artefact = ProbeOutcomes(grid.retriever, grid.dataset, layer, passages)
+    where = {"layer": layer, "passages": passages}
+    columns = ["probe", "seed", "sample_id", "correct"]
+    return artefact, ProbeOutcomes.read(artefact.at(results), grid.probe, columns, **where)
+
+
+def samples(results: Path, dataset: str, ids: Collection[str]) -> pl.DataFrame:
+    """The samples of these ids."""
+    path = Samples(dataset).at(results)
+    Samples.check(path)
+    rows = pl.scan_parquet(shards.sound(path)).filter(pl.col("sample_id").is_in(list(ids)))
+    return rows.collect()
+
+
+def texts(results: Path, dataset: str, ids: Collection[str]) -> dict[tuple[str, str], str]:
+    """Side and id to text, of these ids."""
+    path = Texts(dataset).at(results)
+    Texts.check(path)
+    rows = pl.scan_parquet(shards.sound(path)).filter(pl.col("text_id").is_in(list(ids)))
+    chosen = rows.select("side", "text_id", "text").collect()
+    return {(side, each): text for side, each, text in chosen.iter_rows()}
+
+
+def top_neurons(results: Path, side: specs.StudiedSide) -> tuple[TopNeurons, pl.DataFrame]:
+    """Which neurons of a side have the largest scores, and the file that says it."""
+    artefact = TopNeurons(side.attribution, side.encoder, side.dataset, side.side)
+    return artefact, TopNeurons.read(artefact.at(results))
+
+
+def scores_of_neuron(
+    results: Path, side: specs.StudiedSide, layer: int, sublayer: str, neuron: int
+) -> dict[str, tuple[float, float]]:
+    """Text to a neuron's score, and to the same as a share of the text's largest one in the
+    sub-layer."""
+    folder = Path(side.attribution, side.encoder, side.dataset, side.side)
+    stored = scores.checked(results / "attributions" / folder, side.summary, [layer])
+    found: dict[str, tuple[float, float]] = {}
+    columns = ["text_id", f"{sublayer}_scale", f"{sublayer}_scores"]
+    for path in stored.files[layer]:
+        for batch in shards.batches(path, columns, ROWS):
+            ids, scales, vectors = (batch.column(name) for name in columns)
+            shares = shards.matrix(vectors)[:, neuron].astype(np.float64)
+            values = zip((shares * scales.to_numpy()).tolist(), shares.tolist(), strict=True)
+            found.update(zip(ids.to_pylist(), values, strict=True))
+    return {each: value for each, value in found.items() if each not in stored.quiet}
+
+
+def costs(results: Path, study: str, names: Collection[str]) -> pl.DataFrame:
+    """What the jobs of a study have cost here: rule, seconds, peak_memory_mb, device.
+
+    names: of the entries that the study uses; logs of other studies name others.
+    """
+    schema = {
+        "rule": pl.String,
+        "seconds": pl.Float64,
+        "peak_memory_mb": pl.Float64,
+        "device": pl.String,
+    }
+    return pl.DataFrame(list(_costs(results / "logs", study, set(names))), schema)
+
+
+def _costs(logs: Path, study: str, names: set[str]) -> Iterator[Mapping[str, Any]]:
+    for log in sorted(logs.rglob("*.log")):
+        rule, *parts = log.relative_to(logs).with_suffix("").parts
+        of_study = parts[:1] == [study]
+        if not of_study and not all(part in names or NUMBERED.fullmatch(part) for part in parts):
+            continue
+        try:
+            told = json.loads(progress.last_line(log))
+            yield {
+                "rule": rule,
+                "seconds": float(told["seconds"]),
+                "peak_memory_mb": float(told["peak_memory_mb"]),
+                "device": str(told["device"]),
+            }
+        except (ValueError, TypeError, KeyError):
+            # The job failed, has not ended, or is the one that reads this.
+            continue

@@ -1,0 +1,236 @@
+"""Texts that show what numbers mean: won samples, hard ones, and those that light a neuron."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import polars as pl
+
+from wellspring.config import LAYERLESS
+from wellspring.page.answer import BEST
+from wellspring.page.panels import Source
+from wellspring.page.words import number
+from wellspring.randomness import key
+
+SHOWN = 3
+"""Samples, neurons or texts of a kind."""
+LONGEST = 320
+"""Characters of a text; the rest is cut."""
+NEGATIVES = 2
+"""Of a sample, are shown."""
+CONTROLS = ("shuffled-query", "random-label")
+"""Probes, or how their names begin, that are not asked how hard a sample is."""
+
+
+@dataclass(frozen=True)
+class Passage:
+    """A text with what it is to the others."""
+
+    role: str
+    text: str
+
+
+@dataclass(frozen=True)
+class Example:
+    """A sample or a neuron, with its texts."""
+
+    heading: str
+    note: str
+    passages: tuple[Passage, ...]
+
+
+@dataclass(frozen=True)
+class Examples:
+    """Examples of one kind."""
+
+    heading: str
+    caption: str
+    examples: tuple[Example, ...]
+    sources: tuple[Source, ...] = ()
+
+
+@dataclass(frozen=True)
+class Lit:
+    """A neuron that has the largest score of some texts, and the scores of all of them."""
+
+    layer: int
+    sublayer: str
+    neuron: int
+    texts: int
+    of: int
+    scores: Mapping[str, tuple[float, float]]
+    """Text to the neuron's score, and to the same as a share of the text's largest score in the
+    sub-layer."""
+
+
+@dataclass(frozen=True)
+class Outcomes:
+    """How the test samples of a dataset came out at one cell.
+
+    Attributes:
+        names: the retriever, and its counterpart where it has one.
+        own: probe, seed, sample_id, correct; of the retriever.
+        other: the same of its counterpart.
+    """
+
+    dataset: str
+    names: tuple[str, str | None]
+    layer: int
+    passages: int
+    own: pl.DataFrame
+    other: pl.DataFrame | None
+
+
+def won(outcomes: Outcomes, probe: str, seed: int = 0) -> list[str]:
+    """Samples that the retriever always gets right and its counterpart never, in a random order."""
+    if outcomes.other is None:
+        return []
+    shares = [
+        table.filter(probe=probe).group_by("sample_id").agg(pl.col("correct").mean())
+        for table in (outcomes.own, outcomes.other)
+    ]
+    both = shares[0].join(shares[1], on="sample_id", suffix="_other")
+    ids = both.filter(pl.col("correct") == 1, pl.col("correct_other") == 0)["sample_id"]
+    return sorted(ids, key=lambda each: (key(seed, outcomes.dataset, each), each))
+
+
+def hardest(outcomes: Outcomes, seed: int = 0) -> list[tuple[str, float]]:
+    """Samples and the credit that the retriever's probes earn on them, the least first; ties in a
+    random order."""
+    asked = [
+        probe
+        for probe in outcomes.own["probe"].unique()
+        if probe not in LAYERLESS and not probe.startswith(CONTROLS)
+    ]
+    shares = (
+        outcomes.own.filter(pl.col("probe").is_in(asked))
+        .group_by("sample_id", "probe")
+        .agg(pl.col("correct").mean())
+        .group_by("sample_id")
+        .agg(pl.col("correct").mean())
+    )
+    ordered = sorted(
+        shares.iter_rows(), key=lambda row: (row[1], key(seed, outcomes.dataset, row[0]), row[0])
+    )
+    return [(str(sample), float(share)) for sample, share in ordered]
+
+
+def chosen_probe(outcomes: Outcomes, drawn: str) -> str:
+    """The probe that can use the query, where there is one; else the drawn one."""
+    return BEST if BEST in outcomes.own["probe"].unique().to_list() else drawn
+
+
+def of_samples(
+    outcomes: Outcomes,
+    drawn: str,
+    samples: pl.DataFrame,
+    texts: Mapping[tuple[str, str], str],
+    sources: tuple[Source, ...],
+) -> list[Examples]:
+    """Won and hard samples, with their texts.
+
+    Args:
+        samples: `wellspring.datasets.samples.make`'s.
+        texts: side and id to text.
+    """
+    by_id = {row["sample_id"]: row for row in samples.iter_rows(named=True)}
+    name, other = outcomes.names
+    probe = chosen_probe(outcomes, drawn)
+    cell = f"layer {outcomes.layer}, {outcomes.passages} passages"
+    groups = []
+    ids = won(outcomes, probe)
+    if ids:
+        examples = tuple(
+            Example(
+                f"Sample {each}", f"{name}: right; {other}: wrong", _passages(by_id[each], texts)
+            )
+            for each in ids[:SHOWN]
+        )
+        caption = (
+            f"{len(ids):,} samples of {outcomes.dataset} are ranked right by the probe {probe} of "
+            f"{name} in every seed that tests them, and wrong by that of {other} ({cell}). "
+            f"{len(examples)} of them, drawn at random:"
+        )
+        heading = f"{name} gets right what {other} does not ({outcomes.dataset})"
+        groups.append(Examples(heading, caption, examples, sources))
+    ranked = hardest(outcomes)[:SHOWN]
+    if ranked:
+        examples = tuple(
+            Example(
+                f"Sample {each}",
+                f"mean credit over probes: {number(share, 2)}",
+                _passages(by_id[each], texts),
+            )
+            for each, share in ranked
+        )
+        caption = (
+            f"The samples on which the probes of {name} earn the least credit ({cell}), mean over "
+            "probes and seeds:"
+        )
+        heading = f"The hardest samples for {name} ({outcomes.dataset})"
+        groups.append(Examples(heading, caption, examples, sources))
+    return groups
+
+
+def wanted(outcomes: Outcomes, drawn: str) -> list[str]:
+    """The ids of the samples that `of_samples` shows."""
+    ids = won(outcomes, chosen_probe(outcomes, drawn))[:SHOWN]
+    return [*ids, *(each for each, _ in hardest(outcomes)[:SHOWN])]
+
+
+def _passages(sample: Mapping, texts: Mapping[tuple[str, str], str]) -> tuple[Passage, ...]:
+    negatives = list(dict.fromkeys(sample["negative_ids"]))
+    more = len(negatives) - NEGATIVES
+    passages = [
+        Passage("query", cut(texts["query", sample["query_id"]])),
+        Passage("positive", cut(texts["passage", sample["positive_id"]])),
+        *(Passage("negative", cut(texts["passage", each])) for each in negatives[:NEGATIVES]),
+    ]
+    if more > 0:
+        passages.append(Passage("", f"and {more} more negatives"))
+    return tuple(passages)
+
+
+def of_neurons(
+    where: str,
+    neurons: Sequence[Lit],
+    texts: Mapping[str, str],
+    sources: tuple[Source, ...],
+) -> Examples | None:
+    """Neurons with the texts that light them most; texts: id to text of the side."""
+    examples = []
+    for lit in neurons:
+        most = sorted(lit.scores.items(), key=lambda item: (-item[1][0], item[0]))[:SHOWN]
+        passages = tuple(
+            Passage(f"score {score:.3g}, {share:.0%} of the text's largest", cut(texts[each]))
+            for each, (score, share) in most
+        )
+        heading = f"Block {lit.layer}, {lit.sublayer}, neuron {lit.neuron}"
+        note = f"has the largest score in the network of {lit.texts:,} of {lit.of:,} texts"
+        examples.append(Example(heading, note, passages))
+    if not examples:
+        return None
+    caption = (
+        "The neurons that most often have a text's largest score, and the texts that light each "
+        "most. The largest score of a text is the largest one in the sub-layer."
+    )
+    return Examples(f"Texts that light a neuron: {where}", caption, tuple(examples), sources)
+
+
+def top(neurons: pl.DataFrame) -> list[dict]:
+    """The rows of the neurons that have the largest score of the most texts.
+
+    neurons: scope, layer, sublayer, neuron, texts, of.
+    """
+    network = neurons.filter(scope="network")
+    ordered = network.sort(
+        ["texts", "layer", "sublayer", "neuron"], descending=[True, False, False, False]
+    )
+    return ordered.head(SHOWN).to_dicts()
+
+
+def cut(text: str) -> str:
+    """The first characters of a text, with an ellipsis where more were there."""
+    text = " ".join(text.split())
+    return text if len(text) <= LONGEST else text[: LONGEST - 1].rstrip() + "…"
