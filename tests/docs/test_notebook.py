@@ -75,7 +75,7 @@ def test_a_configuration_that_asks_for_something_else_is_noticed(study, monkeypa
     ids, _ = opened.vectors("tiny", "questions", "query", 1)
     study.configure(lambda config: config["encoders"]["tiny"].update(pooling="cls"))
     changed = wellspring.open("results", config="config.yaml")
-    with pytest.raises(StaleArtefact, match='pooling: expected "cls", found "mean"'):
+    with pytest.raises(StaleArtefact, match='pooling changed from "mean" to "cls"'):
         changed.vectors("tiny", "questions", "query", 1)
     # The twin's vectors stay what they were, until the texts are others.
     assert changed.vectors("fresh", "questions", "query", 1).ids == ids
