@@ -9,7 +9,7 @@ from types import SimpleNamespace
 import pytest
 
 from benchmarks import studies
-from wellspring.artefacts import WILDCARDS, Plan, batches
+from wellspring.artefacts import WILDCARDS, Plan, batches, equipped
 from wellspring.artefacts.attributions import AttributionShard
 from wellspring.artefacts.probes import ProbeOutcomes
 from wellspring.config import parse
@@ -119,3 +119,25 @@ def test_all_files_of_a_job_have_the_inputs_slice_and_code_of_its_first():
                 assert len({plan.spec_text(each) for each in files}) == 1
                 assert len({plan.code(each) for each in files}) == 1
                 assert all(plan.inputs(each) == plan.inputs(files[0]) for each in files)
+
+
+def test_what_the_user_sets_for_a_rule_holds_for_the_further_ones_of_its_kind():
+    from snakemake.resources import Resources
+    from snakemake.settings.types import ResourceSettings
+
+    given = {
+        "probe": Resources.from_mapping({"tokens": 7, "runtime": 5}),
+        "probe_2": Resources.from_mapping({"runtime": 9}),
+    }
+    settings = ResourceSettings(overwrite_resources=given, overwrite_threads={"probe": 3})
+    workflow = SimpleNamespace(resource_settings=settings)
+    rules = list(batches(Plan(parse(RAW)), ProbeOutcomes))
+    assert equipped(workflow, rules) == rules and len(rules) > 2
+    parsed = workflow.resource_settings._parsed_overwrite_resources
+    told = {
+        name: {key: resource.value for key, resource in parsed[name].items()} for name in parsed
+    }
+    assert told["probe"] == told["probe_3"] == {"tokens": 7, "runtime": 5}
+    assert told["probe_2"] == {"tokens": 7, "runtime": 9}
+    assert set(workflow.resource_settings.overwrite_threads) == {batch.name for batch in rules}
+    assert equipped(workflow, []) == []

@@ -35,9 +35,22 @@ KNOWN = {"small": SMALL, "cards": CARDS}
 def test_requests_are_those_of_the_dry_run():
     embed, probe = site.requests(PLAN)
     assert embed == site.Request("embed", None, None, 4, 2512, 240, 1, "a100")
-    assert probe == site.Request("probe", "main", "lab")
+    assert probe == site.Request("probe", "main", "lab", sized=False)
     assert embed.options() == ["--mem=2512", "--time=240", "--gpus=a100:1"]
     assert probe.options() == ["--partition=main", "--account=lab", "--ntasks=1"]
+
+
+def test_a_partition_that_is_not_known_yet_is_the_profile_s_own():
+    plan = "rule attribute_2:\n    resources: slurm_partition=<TBD>, mem_mb=1, runtime=1, gpu=<TBD>"
+    (job,) = site.requests(plan, "main")
+    assert job.rule == "attribute" and job.partition == "main" and not job.sized
+
+
+def test_every_rule_that_asks_for_too_much_is_named():
+    jobs = [site.Request(rule, minutes=240) for rule in ("embed", "probe", "probe")]
+    lines = list(site.refusals([*jobs, site.Request("model", minutes=5)], KNOWN))
+    assert len(lines) == 2 and all("small allows 60" in line for line in lines)
+    assert any("--set-resources probe:runtime=60" in line for line in lines)
 
 
 @pytest.mark.parametrize(
@@ -124,7 +137,7 @@ def test_the_check_of_a_cluster_that_fits(study, lab):
     slurm.adapt(study)
     done = check(study, lab)
     assert done.returncode == 0, done.stderr
-    assert "partition main: a job of one minute has run" in done.stdout
+    assert "partition main: a test job has run" in done.stdout
     # The check leaves no job.
     assert not lab.jobs()
 

@@ -62,12 +62,11 @@ onstart:
 onsuccess:
     runs.end(workflow)
     folder = f"results/studies/{study.study.name}"
-    page = Path(folder, "index.html")
     # Other targets than the whole study leave none.
-    if page.exists():
+    if Path(folder, "index.html").exists():
         options = f"--configfile {shlex.join(map(str, files[1:]))} " if files[1:] else ""
         logger.info(
-            f"The answer: {page}. Figures: {folder}/figures, findings: {folder}/findings. "
+            f"The answer: {folder}/index.html. Figures: {folder}/figures, findings: {folder}/findings. "
             f"Report: snakemake {options}--report {folder}/report.html",
             extra={"answer": True},
         )
@@ -95,7 +94,7 @@ def everything(wildcards):
 
 def batches_of(kind):
     """A kind's files by the rule that makes them, several a job."""
-    return list(artefacts.batches(plan, kind))
+    return artefacts.equipped(workflow, list(artefacts.batches(plan, kind)))
 
 
 def files_of(batch):

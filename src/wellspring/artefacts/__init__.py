@@ -5,7 +5,7 @@ from wellspring.artefacts.batches import Batch, batches
 from wellspring.artefacts.plan import Plan, lines
 from wellspring.artefacts.registry import find, kinds, kinds_of
 from wellspring.artefacts.studies import record
-from wellspring.artefacts.workflow import clear, expect, replan
+from wellspring.artefacts.workflow import clear, equipped, expect, replan
 
 __all__ = [
     "RESULTS",
@@ -16,6 +16,7 @@ __all__ = [
     "Plan",
     "batches",
     "clear",
+    "equipped",
     "expect",
     "find",
     "kinds",

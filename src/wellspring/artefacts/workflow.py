@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path, PurePath
 from typing import Any
 
 from wellspring.artefacts.base import RESULTS, Artefact
+from wellspring.artefacts.batches import Batch
 from wellspring.artefacts.costs import Costs, Waiting
 from wellspring.artefacts.plan import Plan, lines
 from wellspring.artefacts.registry import beside, find, owner
@@ -87,6 +88,27 @@ def expect(workflow: Any, say: Callable[..., None]) -> None:
         else f"This takes about {duration(left)} {how}, by what jobs like these took here.",
         extra={"expected": (jobs, cores)},
     )
+
+
+def equipped(workflow: Any, batches: Sequence[Batch]) -> Sequence[Batch]:
+    """The batches of a kind, before their rules are defined: the further ones get what the user
+    sets for the first (--set-resources, --set-threads)."""
+    from snakemake.resources import Resources
+
+    names = [batch.name for batch in batches]
+    settings = workflow.resource_settings
+    resources, threads = dict(settings.overwrite_resources), dict(settings.overwrite_threads)
+    for name in names[1:]:
+        if names[0] in resources:
+            own = Resources.from_mapping(resources.get(name, {}))
+            resources[name] = Resources.from_mapping(resources[names[0]]).copy()
+            resources[name].update(own)
+        if names[0] in threads:
+            threads.setdefault(name, threads[names[0]])
+    workflow.resource_settings = replace(
+        settings, overwrite_resources=resources, overwrite_threads=threads
+    )
+    return batches
 
 
 def _share(workflow: Any) -> None:

@@ -34,10 +34,11 @@ def cluster_check(profile: Path, seconds: int, options: tuple[str, ...]) -> None
 
     OPTIONS are Snakemake's, as --configfile studies/mine.yaml.
     """
-    jobs = site.requests(_plan(profile, options))
+    settings = yaml.safe_load((profile / "config.yaml").read_text(encoding="utf-8"))
+    defaults = settings.get("default-resources") or {}
+    jobs = site.requests(_plan(profile, options), defaults.get("slurm_partition"))
     if not jobs:
         raise ClusterError("the study has no jobs for a cluster")
-    settings = yaml.safe_load((profile / "config.yaml").read_text(encoding="utf-8"))
     account = next((job.account for job in jobs if job.account), None)
     status_command = settings.get("slurm-status-command")
     refused = [
@@ -51,15 +52,18 @@ def cluster_check(profile: Path, seconds: int, options: tuple[str, ...]) -> None
             click.echo(f"{where}: {said}")
         else:
             refused.append(f"{where}: {said}")
-    if unknown := sorted({job.rule for job in jobs if not (job.megabytes and job.minutes)}):
-        click.echo(
-            f"not known before their inputs are made: memory or time of {', '.join(unknown)}"
-        )
+    unknown = sorted({job.rule for job in jobs if not job.sized})
     for line in refused:
         click.echo(f"refused: {line}", err=True)
     if refused:
         click.get_current_context().exit(1)
-    click.echo("Slurm can run the jobs of the study.")
+    if unknown:
+        click.echo(
+            f"Slurm can run the jobs of the study that are known in size. Memory, time or GPUs of "
+            f"{', '.join(unknown)} follow from files that are made first: check again then."
+        )
+    else:
+        click.echo("Slurm can run the jobs of the study.")
 
 
 def _plan(profile: Path, options: tuple[str, ...]) -> str:
@@ -77,5 +81,5 @@ def _plan(profile: Path, options: tuple[str, ...]) -> str:
 
 def _tiny(jobs: list[site.Request]) -> list[site.Request]:
     """A job of one minute for each partition and kind of GPU that the study's jobs name."""
-    small = {"rule": "", "cpus": 1, "megabytes": 200, "minutes": 1}
+    small = {"rule": "", "cpus": 1, "megabytes": 200, "minutes": 1, "sized": True}
     return list(dict.fromkeys(replace(job, **small) for job in jobs))

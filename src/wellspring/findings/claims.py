@@ -152,7 +152,7 @@ CLAIMS = (
     ),
     Claim(
         number=3,
-        statement="the retriever is below its counterpart (published of dpr-context)",
+        statement="the retriever is below its counterpart (published for dpr-context)",
         parts=(Accuracy("difference", Below()),),
         pooling="cls",
         pair=("dpr-context", "bert-cls"),
@@ -168,14 +168,14 @@ CLAIMS = (
     ),
     Claim(
         number=5,
-        statement="the retriever is comparable to its counterpart (published of mean pooling)",
+        statement="the retriever is comparable to its counterpart (published for mean pooling)",
         parts=(Accuracy("difference", Comparable()),),
         pooling="mean",
         pair=("contriever", "bert-mean"),
     ),
     Claim(
         number=6,
-        statement="the retriever exceeds its counterpart in deeper layers (published of decoders)",
+        statement="the retriever exceeds its counterpart in deeper layers (published for decoders)",
         parts=(Accuracy("difference", Above(), layers="deep"),),
         pooling="eos",
         pair=("repllama", "llama"),
@@ -206,7 +206,7 @@ CLAIMS = (
     Claim(
         number=9,
         statement="the retriever activates fewer intermediate neurons than its counterpart "
-        "(published of mean pooling)",
+        "(published for mean pooling)",
         parts=(Activity("intermediate", "all", Below()),),
         pooling="mean",
         pair=("contriever", "bert-mean"),
@@ -215,7 +215,7 @@ CLAIMS = (
     Claim(
         number=10,
         statement="the retriever activates fewer intermediate neurons than its counterpart "
-        "(published of decoders)",
+        "(published for decoders)",
         parts=(Activity("intermediate", "all", Below()),),
         pooling="eos",
         pair=("repllama", "llama"),

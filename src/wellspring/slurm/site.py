@@ -28,6 +28,8 @@ class Request:
     """0: not known yet."""
     gpus: int = 0
     gpu_model: str | None = None
+    sized: bool = True
+    """Whether memory, time and GPUs are all known."""
 
     def options(self) -> list[str]:
         """As the plugin hands them to sbatch."""
@@ -70,10 +72,11 @@ class Partition:
     nodes: tuple[Node, ...]
 
 
-def requests(plan: str) -> list[Request]:
+def requests(plan: str, partition: str | None = None) -> list[Request]:
     """The jobs that Snakemake's dry run lists.
 
-    It does not say which of them are local. Those ask for little.
+    partition: that of jobs whose own is not known yet. The plan does not say which jobs are local.
+    Those ask for little.
     """
     jobs = []
     for block in re.split(r"(?m)^(?=rule \w+:$)", plan):
@@ -83,17 +86,21 @@ def requests(plan: str) -> list[Request]:
         threads = re.search(r"(?m)^ +threads: (\d+)", block)
         listed = re.search(r"(?m)^ +resources: (.+)", block)
         pairs = (pair.split("=", 1) for pair in listed[1].split(", ")) if listed else ()
-        asked = {name: value for name, value in pairs if value != UNKNOWN}
+        given = dict(pairs)
+        asked = {name: value for name, value in given.items() if value != UNKNOWN}
+        own = partition if given.get("slurm_partition") == UNKNOWN else None
         jobs.append(
             Request(
-                rule[1],
-                asked.get("slurm_partition"),
+                # Further rules of several files a job, as probe_2, take what is set for the first.
+                re.sub(r"_\d+$", "", rule[1]),
+                asked.get("slurm_partition", own),
                 asked.get("slurm_account"),
                 int(threads[1]) if threads else 1,
                 int(asked.get("mem_mb", 0)),
                 int(asked.get("runtime", 0)),
                 int(asked.get("gpu", 0)),
                 asked.get("gpu_model"),
+                UNKNOWN not in (given.get(name) for name in ("mem_mb", "runtime", "gpu")),
             )
         )
     return jobs
@@ -138,7 +145,7 @@ def minutes(limit: str) -> float:
 
 
 def refusals(jobs: Sequence[Request], known: dict[str, Partition]) -> Iterator[str]:
-    """What no node will run: one line a partition and limit, for the largest job."""
+    """What no node will run: one line a partition, limit and rule, for its largest job."""
     for name in dict.fromkeys(job.partition for job in jobs):
         own = [job for job in jobs if job.partition == name]
         if name is None:
@@ -161,28 +168,29 @@ def _limits(jobs: Sequence[Request], partition: Partition) -> Iterator[str]:
     account = jobs[0].account
     if partition.accounts is not None and account not in partition.accounts:
         yield f"slurm_account: {name} is for {', '.join(partition.accounts)}, not for {account}"
-    longest = max(jobs, key=lambda job: job.minutes)
-    if longest.minutes > partition.minutes:
-        yield (
-            f"{longest.rule} asks for {longest.minutes} minutes, {name} allows "
-            f"{partition.minutes:.0f}: set-resources: {longest.rule}: runtime"
-        )
+    for job in _largest(jobs, "minutes"):
+        if job.minutes > partition.minutes:
+            yield (
+                f"{job.rule} asks for {job.minutes} minutes, {name} allows "
+                f"{partition.minutes:.0f}: use a partition that allows more, or, if that is "
+                f"enough, --set-resources {job.rule}:runtime={partition.minutes:.0f}"
+            )
     nodes = partition.nodes
     cpus, megabytes = (
         max((getattr(n, k) for n in nodes), default=0) for k in ("cpus", "megabytes")
     )
-    widest = max(jobs, key=lambda job: job.cpus)
+    widest = _largest(jobs, "cpus")[0]
     if widest.cpus > cpus:
         yield (
             f"{widest.rule} asks for {widest.cpus} CPUs, the largest node of {name} has {cpus}: "
             f"max-threads: {cpus}"
         )
-    largest = max(jobs, key=lambda job: job.megabytes)
-    if largest.megabytes > megabytes:
-        yield (
-            f"{largest.rule} asks for {largest.megabytes} MB, the largest node of {name} has "
-            f"{megabytes}: use a partition with larger nodes"
-        )
+    for job in _largest(jobs, "megabytes"):
+        if job.megabytes > megabytes:
+            yield (
+                f"{job.rule} asks for {job.megabytes} MB, the largest node of {name} has "
+                f"{megabytes}: use a partition with larger nodes"
+            )
     models = sorted({model for node in nodes for model in node.gpus})
     for job in {job.gpu_model: job for job in jobs if job.gpus}.values():
         if not any(node.count(None) for node in nodes):
@@ -195,6 +203,12 @@ def _limits(jobs: Sequence[Request], partition: Partition) -> Iterator[str]:
             yield f"gpu_type: {name} has no GPU named {job.gpu_model}; Slurm names {named} there"
         elif not any(_fits(job, node) for node in nodes):
             yield f"no node of {name} has the CPUs, the memory and the GPU of {job.rule} at once"
+
+
+def _largest(jobs: Sequence[Request], resource: str) -> list[Request]:
+    """The job of each rule that asks for most of a resource, those that ask for most first."""
+    ordered = sorted(jobs, key=lambda job: getattr(job, resource))
+    return list({job.rule: job for job in ordered}.values())[::-1]
 
 
 def _fits(job: Request, node: Node) -> bool:
@@ -245,7 +259,7 @@ def attempt(request: Request, seconds: float) -> tuple[bool, str]:
     try:
         answer = queue.ask(*command, *request.options(), f"--wrap={step}")
     except ClusterError as error:
-        return False, f"a job of one minute: {error}"
+        return False, f"a test job: {error}"
     number = answer.strip().split(";")[0]
     end = time.monotonic() + seconds
     try:
@@ -255,13 +269,13 @@ def attempt(request: Request, seconds: float) -> tuple[bool, str]:
             )
             state, reason = (listed.strip() or "COMPLETED|None").split("|", 1)
             if state == "COMPLETED":
-                return True, "a job of one minute has run"
+                return True, "a test job has run"
             if why := queue.lasting(reason, alone=True) if state == "PENDING" else None:
-                return False, f"a job of one minute will not start ({reason}): {why}"
+                return False, f"a test job will not start ({reason}): {why}"
             if state not in queue.ALIVE:
-                return False, f"a job of one minute has ended as {state} ({reason})"
+                return False, f"a test job has ended as {state} ({reason})"
             if time.monotonic() > end:
-                return True, f"a job of one minute still waits after {seconds:.0f} s ({reason})"
+                return True, f"a test job still waits after {seconds:.0f} s ({reason})"
             time.sleep(1)
     finally:
         queue.ask("scancel", number)
