@@ -14,6 +14,7 @@ import pytest
 
 WIDTHS = (360, 768, 1280)
 THEMES = ("light", "dark")
+ENDS = ((360, "dark"), (1280, "light"))
 SERIOUS = {"serious", "critical"}
 NAMES = ("chromium", "chromium-browser", "google-chrome", "chrome")
 LAYERS = "rows => rows.map(row => row.dataset.layer)"
@@ -187,7 +188,14 @@ def test_the_keyboard_reaches_the_answer_first(opened):
     assert page.evaluate("location.hash") == "#main"
 
 
-@pytest.mark.parametrize(("width", "theme"), [*product(WIDTHS, THEMES)])
+@pytest.mark.parametrize(
+    ("width", "theme"),
+    [
+        # The two ends are looked at in every run.
+        pytest.param(*each, marks=() if each in ENDS else pytest.mark.slow)
+        for each in product(WIDTHS, THEMES)
+    ],
+)
 def test_nothing_is_out_of_reach(opened, width, theme):
     """No sideways scrolling of the page, and nothing serious that axe-core finds."""
     axe = pytest.importorskip("axe_playwright_python.sync_playwright").Axe()

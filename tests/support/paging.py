@@ -23,7 +23,7 @@ def settings(config: Config) -> Settings:
     """What the page knows of a study beside its tables."""
     return Settings(
         study=config.study.name,
-        probe=config.drawn_probe(),
+        probe=config.drawn_probes()[0],
         pairs={**config.pairs(), **config.attributed_pairs()},
         twins=config.twins(),
         encoders={name: config.retrievers[name].encoders for name in config.retrievers},

@@ -323,6 +323,7 @@ def check_attributions(results, pairs: set[str], claims: set[int]) -> None:
         assert (figures / f"{name}.pdf").stat().st_size > 5000
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("grid", ["part", pytest.param("whole", marks=pytest.mark.slow)])
 def test_the_papers_grid_runs_end_to_end(clone, tmp_path, grid):
     """Real classes, file formats and downloads; tiny weights and slices of made-up text."""
