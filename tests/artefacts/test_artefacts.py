@@ -146,7 +146,7 @@ def test_only_files_below_its_own_folder_lie_beside_a_model(tmp_path, monkeypatc
         names = ["1_Pooling/config.json", "link.txt", "linked/mine.txt", "absent.txt"]
         names += [str(elsewhere / "mine.txt"), "../../../elsewhere/mine.txt", ""]
         names += [str(elsewhere / "mine.txt").replace("/", "//", 1)]
-        said = {"files": dict.fromkeys(names, {"size": 0, "sha256": ""})}
+        said = {"files": {name: {"size": 0, "sha256": ""} for name in names}}
         if isinstance(artefact, Model):
             said = {"identity": {"step": "model", "spec": spec}, "digest": "d"}
             said |= {"weights": dict.fromkeys(names, ""), "adapter": {"mine.txt": ""}}

@@ -42,17 +42,20 @@ def clean(
     """
     if not dry_run:
         _refuse_beside_a_run()
-    known, unusable = studies.known(own, overlays)
+    survey = studies.survey(own, overlays)
+    names = {study.name for study in survey.known}
     for name in dropped:
-        if name not in {study.name for study in known} and not studies.folder(name).is_dir():
-            names = ", ".join(sorted({study.name for study in known}))
-            raise ConfigError(f"--without {name}: there is no such study, known are {names}")
-    leftovers = unneeded.leftovers(known, dropped)
-    origins = (f"{study.name} ({study.origin})" for study in known if study.name not in dropped)
+        if name not in names and not studies.folder(name).is_dir():
+            raise ConfigError(
+                f"--without {name}: there is no such study, known are {', '.join(sorted(names))}"
+            )
+    leftovers = unneeded.leftovers(survey, dropped)
+    needed = [study for study in survey.known if study.name not in dropped]
+    origins = (f"{study.name} ({study.origin})" for study in needed)
     click.echo(f"Needed: {'; '.join(origins) or 'nothing'}")
-    for line in unusable:
-        click.echo(f"Not asked: {line}")
-    for line in _kept(leftovers):
+    for line in _unknown(leftovers, survey.unusable):
+        click.echo(line)
+    for line in _doubtful(leftovers):
         click.echo(line)
     files = leftovers.files
     if not files:
@@ -79,16 +82,21 @@ def _refuse_beside_a_run() -> None:
         )
 
 
-def _kept(leftovers: Leftovers) -> Iterator[str]:
-    """What stays though no known study needs it, a line each."""
-    if leftovers.unknown:
-        names = ", ".join(leftovers.unknown)
-        options = " ".join(f"--without {name}" for name in leftovers.unknown)
+def _unknown(leftovers: Leftovers, unusable: Sequence[str]) -> Iterator[str]:
+    """What says too little of what a study needs, a line each, and what stays for that."""
+    for line in unusable:
+        yield f"Not known: {line}. Mend the file, or move it out of the folder."
+    for name, reason in leftovers.unknown.items():
         yield (
-            f"Kept: the results of {names}, whose configuration is not known, and "
-            f"{_amount(leftovers.withheld)} that no other study needs. Name its file, or drop it "
-            f"with {options}."
+            f"Not known: {reason}. The results of {name} stay. Name its file, or drop it with "
+            f"--without {name}."
         )
+    if leftovers.withheld:
+        yield f"Kept: {_amount(leftovers.withheld)} that no known study needs, but these may."
+
+
+def _doubtful(leftovers: Leftovers) -> Iterator[str]:
+    """Files that perhaps are not results, and stay, a line each."""
     for line in leftovers.doubtful[:SHOWN]:
         yield f"Kept: {line}"
     if (more := len(leftovers.doubtful) - SHOWN) > 0:
