@@ -179,7 +179,10 @@ class Artefact:
         return list(dict.fromkeys([*self.files, *others]))
 
     def companions(self) -> Sequence[Path]:
-        """What the step left beside the file, under names that it says itself."""
+        """What the step left beside the file, under names that it says itself.
+
+        Raises ValueError, in one line, where it does not say them.
+        """
         return []
 
     def harmed(self, facts: Mapping[str, Any], digests: Digests) -> str | None:

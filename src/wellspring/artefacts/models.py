@@ -64,7 +64,10 @@ class Checkpoint(Artefact):
 
     def companions(self) -> Sequence[Path]:
         fetched = Path(self.main_file)
-        return _inside(fetched.parent, json.loads(fetched.read_text(encoding="utf-8"))["files"])
+        named = json.loads(fetched.read_text(encoding="utf-8")).get("files")
+        if not isinstance(named, dict):
+            raise ValueError("does not name its files")
+        return _inside(fetched.parent, named)
 
 
 @dataclass(frozen=True)
@@ -86,7 +89,7 @@ class Model(Artefact):
 
     def companions(self) -> Sequence[Path]:
         path = Path(self.main_file)
-        described = checkpoints.Description.model_validate_json(path.read_bytes())
+        described = checkpoints.Description.read(path)
         own = (name for kind in checkpoints.KINDS for name in getattr(described, kind))
         adapter = (f"{checkpoints.ADAPTER}/{name}" for name in described.adapter)
         return _inside(path.parent, [*own, *adapter])

@@ -113,12 +113,18 @@ def _present() -> list[Artefact]:
 def _doubt(artefact: Artefact) -> str | None:
     """Why a file is perhaps not what its name says; None where it is."""
     path = Path(artefact.main_file)
-    if not path.is_file():
-        other = next(each for each in artefact.whole if Path(each).is_file())
-        return f"{other}: {path.name} is missing beside it"
+    there = [each for each in map(Path, artefact.whole) if os.path.lexists(each)]
+    if path not in there:
+        return f"{there[0]}: {path.name} is missing beside it"
     stored = provenance.read(path)
     if stored is None:
         return f"{path}: {provenance.flaw(path)}"
     if stored.identity.get("step") != artefact.step:
         return f"{path}: is a file of another kind: {stored.identity.get('step')}"
+    if broken := next(filter(None, map(provenance.broken_link, there)), None):
+        return f"{path}: a file beside it {broken}"
+    try:
+        artefact.companions()
+    except ValueError as error:
+        return f"{path}: does not say what lies beside it: {error}"
     return None
