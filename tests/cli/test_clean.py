@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 
@@ -192,6 +193,27 @@ def test_foreign_damaged_and_half_made_files_are_one_line_each(study):
     ) in output
     study.wellspring("clean", "--yes")
     assert not part.exists() and fresh.exists() and cut.exists() and foreign.exists()
+
+
+def test_broken_links_and_models_of_an_older_version_stay(study):
+    results = study.folder / "results"
+    shard = results / "embeddings/first/questions/query/shard-000.parquet"
+    shard.unlink()
+    shard.symlink_to("cleaned")
+    described = results / "models/fresh/model.json"
+    said = json.loads(described.read_text())
+    del said["digest"]
+    described.write_text(json.dumps(said))
+    named, output = offered(study, "--without", "other", "--without", "small")
+    assert f"Kept: {shard.relative_to(study.folder)}: is a broken link: cleaned" in output
+    line = "results/models/fresh/model.json: does not say what lies beside it: digest: Field req"
+    assert f"Kept: {line}" in output and named
+    assert not any("models/fresh" in name for name in named)
+    for wildcards in ((), ("first", "questions", "query", "0")):
+        done = study.wellspring("inspect", "embeddings", *wildcards, check=False)
+        assert (
+            done.returncode == 1 and "shard-000.parquet: is a broken link: cleaned" in done.stderr
+        )
 
 
 def test_nothing_is_removed_unasked_or_beside_a_run(study):

@@ -13,6 +13,7 @@ from wellspring.artefacts import state, studies, unneeded
 from wellspring.artefacts.unneeded import Leftovers
 from wellspring.cli.step import configured
 from wellspring.errors import ConfigError, WellspringError
+from wellspring.inspection.sections import counted, in_bytes
 
 DEPTH = 4
 """Parts of a path by which files are counted together."""
@@ -69,7 +70,7 @@ def clean(
         # Somebody may have started a run since.
         _refuse_beside_a_run()
         freed = unneeded.remove(files)
-        click.echo(f"Removed {_count(files)}: {_bytes(freed)} are free again.")
+        click.echo(f"Removed {counted(len(files), 'file')}: {in_bytes(freed)} are free again.")
     else:
         click.echo("Nothing was removed.")
 
@@ -120,19 +121,9 @@ def _show(files: Sequence[Path]) -> None:
     table.add_column("files", justify="right")
     table.add_column("size", justify="right")
     for folder in sorted(counts):
-        table.add_row(folder, f"{counts[folder]:,}", _bytes(sizes[folder]))
+        table.add_row(folder, f"{counts[folder]:,}", in_bytes(sizes[folder]))
     Console(highlight=False, markup=False).print(table)
 
 
 def _amount(files: Sequence[Path]) -> str:
-    return f"{_count(files)} ({_bytes(unneeded.size(files))})"
-
-
-def _count(files: Sequence[Path]) -> str:
-    return f"{len(files):,} {'file' if len(files) == 1 else 'files'}"
-
-
-def _bytes(count: int) -> str:
-    from rich.filesize import decimal
-
-    return decimal(count)
+    return f"{counted(len(files), 'file')} ({in_bytes(unneeded.size(files))})"

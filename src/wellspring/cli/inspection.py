@@ -28,7 +28,6 @@ WIDE = 10
 """Columns that fit beside each other."""
 SIDE_BY_SIDE = 2
 """Rows that are shown of a wider table."""
-UNITS = ("bytes", "kB", "MB", "GB", "TB")
 
 
 @click.command()
@@ -96,7 +95,7 @@ def _fitting(results: Path, name: str, wildcards: Sequence[str]) -> list[Artefac
 
 def _show(results: Path, artefact: Artefact, plan: Plan | None, as_json: bool) -> None:
     from wellspring.artefacts import inspecting
-    from wellspring.inspection.sections import counted
+    from wellspring.inspection.sections import counted, in_bytes
 
     seen = inspecting.inspect(results, artefact, plan)
     if as_json:
@@ -107,7 +106,7 @@ def _show(results: Path, artefact: Artefact, plan: Plan | None, as_json: bool) -
     shape = ""
     if seen.rows is not None and seen.row_groups is not None:
         shape = f"{counted(seen.rows, 'row')} in {counted(seen.row_groups, 'row group')}, "
-    click.echo(f"{shape}{_bytes(seen.size)}, made by the rule {artefact.rule}")
+    click.echo(f"{shape}{in_bytes(seen.size)}, made by the rule {artefact.rule}")
     _print(seen.shown())
 
 
@@ -130,6 +129,7 @@ def _compare(
 def _list(results: Path, fit: Sequence[Artefact], plan: Plan | None, as_json: bool) -> None:
     """A row for each file; the error of the first that cannot be trusted ends the command."""
     from wellspring.inspection import Section
+    from wellspring.inspection.sections import in_bytes
 
     rows, faults = [], []
     for artefact in fit:
@@ -143,7 +143,7 @@ def _list(results: Path, fit: Sequence[Artefact], plan: Plan | None, as_json: bo
             {
                 "kind": existing.name_of(type(artefact)),
                 "path": str(path),
-                "bytes": path.stat().st_size,
+                "bytes": (path.stat() if path.exists() else path.lstat()).st_size,
                 "fault": fault,
             }
         )
@@ -152,11 +152,11 @@ def _list(results: Path, fit: Sequence[Artefact], plan: Plan | None, as_json: bo
         _dump({"files": rows, "bytes": size})
     else:
         shown = [
-            {"kind": row["kind"], "path": row["path"], "size": _bytes(row["bytes"])}
+            {"kind": row["kind"], "path": row["path"], "size": in_bytes(row["bytes"])}
             for row in rows[:LISTED]
         ]
         more = f"; {len(rows) - LISTED} more are not shown" if len(rows) > LISTED else ""
-        note = f"{_bytes(size)} in all{more}; name one to look into it"
+        note = f"{in_bytes(size)} in all{more}; name one to look into it"
         _print([Section("files", f"{len(rows)} files", shown, note)])
     if faults:
         more = f" (and {len(faults) - 1} more files)" if len(faults) > 1 else ""
@@ -223,9 +223,3 @@ def _cell(value: object) -> str:
     if isinstance(value, int):
         return f"{value:,}"
     return f"{value:.4g}" if isinstance(value, float) else str(value)
-
-
-def _bytes(size: int) -> str:
-    """A size with four digits."""
-    power = min(len(UNITS) - 1, int(math.log10(max(size, 1)) // 3))
-    return f"{size / 1000**power:.4g} {UNITS[power]}"
