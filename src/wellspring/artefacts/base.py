@@ -195,9 +195,9 @@ class Artefact:
 
     def sections(self, results: Path) -> Iterable[Section]:
         """What `wellspring inspect` shows of its content; results: where all results lie."""
-        from wellspring.artefacts import looking
+        from wellspring.artefacts import contents
 
-        return looking.content(self.at(results))
+        return contents.content(self.at(results))
 
     @classmethod
     def check(cls, path: Path, spec: Spec | str | None = None, **expected: Any) -> Provenance:
