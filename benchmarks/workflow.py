@@ -129,7 +129,7 @@ def checking(folder: Path, overlay: Path, repeats: int, jobs: int = 1000) -> dic
 
 def standing(folder: Path, repeats: int) -> dict[str, object]:
     """`wellspring status` of about 5,000 jobs, start to exit: the probes have run, with the five
-    files and the log of each, and the rest has not."""
+    files and the log of each, and so has what they are made from; the rest has not."""
     overlay = wide_study(folder, retrievers=55, passages=[2])
     config = studies.read([overlay])
     command = [sys.executable, "-m", "wellspring", "status", str(overlay), "--json"]
@@ -140,8 +140,10 @@ def standing(folder: Path, repeats: int) -> dict[str, object]:
 
     with chdir(folder):
         asked = probes_of(config)
-        # The cautions read the lexical scores, too: new ones would be read by every probe.
-        _finish(Plan(config), [*asked, *map(Lexical, config.probed_datasets())])
+        plan = Plan(config)
+        # What is left reads these, too: new ones would be read by every probe.
+        shared = [*plan.closure(asked), *map(Lexical, config.probed_datasets())]
+        _finish(plan, shared)
         seconds = measure.seconds(ask, repeats)
         said = ask()
     (done,) = (step["done"] for step in said["steps"] if step["rule"] == "probe")
@@ -160,9 +162,13 @@ def _finish(plan: Plan, asked: Sequence[Artefact]) -> None:
         science = tuple(artefact.science(plan.spec(artefact)))
         circumstances = {"code": plan.code(artefact), "modules": fingerprint.modules(science)}
         made = shards.Provenance(identity, circumstances, {}, plan.key(artefact))
-        for each in beside(artefact):
-            shards.write(Path(each.main_file), table, made)
         path = Path(artefact.main_file)
+        if path.suffix == ".json":
+            said = {"identity": identity, "circumstances": circumstances, "key": made.key}
+            shards.write_json(path, said)
+        else:
+            for each in beside(artefact):
+                shards.write(Path(each.main_file), table, made)
         log = Path("results", "logs", artefact.rule, *path.with_suffix(".log").parts[2:])
         shards.write_text(log, '{"seconds": 5.4, "peak_memory_mb": 500.0, "device": "cpu"}\n')
 

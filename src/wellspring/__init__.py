@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from wellspring.artefacts.opened import Study
+    from wellspring.artefacts.study import Study
 
 __version__ = "0.2.0"
 
@@ -32,7 +32,7 @@ def open(
     # Importing the package loads neither polars nor Arrow.
     from pathlib import Path
 
-    from wellspring.artefacts.opened import opened
+    from wellspring.artefacts.study import opened
 
     files = [config] if isinstance(config, (str, os.PathLike)) else config
     return opened(Path(results), study, [Path(file) for file in files])

@@ -9,11 +9,11 @@ import polars as pl
 import pytest
 
 from benchmarks import studies
-from wellspring import packages, shards
+from wellspring import packages, shards, specs
 from wellspring.artefacts import Plan, find, kinds, provenance
 from wellspring.artefacts.datasets import Download, Qrels, Texts
 from wellspring.artefacts.embeddings import EmbeddingShard
-from wellspring.artefacts.models import Model
+from wellspring.artefacts.models import Checkpoint, Model
 from wellspring.artefacts.sources import Digests
 
 QRELS = pl.DataFrame({"split": ["test"], "query_id": ["q"], "text_id": ["p"], "grade": [1]})
@@ -128,3 +128,27 @@ def test_weights_are_counted_as_soon_as_they_are_fetched(tmp_path, monkeypatch):
     files = {name: {"size": size, "sha256": ""} for name, size in sizes.items()}
     fetched.write_text(json.dumps({"files": files}))
     assert Model("bert").weights(config) == 500
+
+
+def test_only_files_below_its_own_folder_lie_beside_a_model(tmp_path, monkeypatch):
+    spec = specs.model(studies.read([]), "minilm").model_dump(mode="json")
+    monkeypatch.chdir(tmp_path)
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    (elsewhere / "mine.txt").write_text("mine")
+    for artefact in (Checkpoint("org-name"), Model("mine")):
+        folder = Path(artefact.main_file).parent
+        (folder / "1_Pooling").mkdir(parents=True)
+        (folder / "1_Pooling/config.json").write_text("{}")
+        (folder / "linked").symlink_to(elsewhere)
+        (folder / "adapter").symlink_to(elsewhere)
+        (folder / "link.txt").symlink_to(elsewhere / "mine.txt")
+        names = ["1_Pooling/config.json", "link.txt", "linked/mine.txt", "absent.txt"]
+        names += [str(elsewhere / "mine.txt"), "../../../elsewhere/mine.txt", ""]
+        names += [str(elsewhere / "mine.txt").replace("/", "//", 1)]
+        said = {"files": {name: {"size": 0, "sha256": ""} for name in names}}
+        if isinstance(artefact, Model):
+            said = {"identity": {"step": "model", "spec": spec}, "digest": "d"}
+            said |= {"weights": dict.fromkeys(names, ""), "adapter": {"mine.txt": ""}}
+        Path(artefact.main_file).write_text(json.dumps(said))
+        assert artefact.companions() == [folder / "1_Pooling/config.json"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 
@@ -95,16 +96,62 @@ def test_a_study_whose_file_is_gone_is_known_by_its_last_run(study):
     (study.folder / "results/studies/other/configuration.json").unlink()
     named, output = offered(study)
     assert not named and output.splitlines()[-1] == "Nothing is left over."
-    assert "Kept: the results of other, whose configuration is not known, and 7 files" in output, (
-        output
-    )
-    assert "drop it with --without other." in output
+    assert (
+        "Not known: results/studies/other holds no configuration.json. The results of other stay. "
+        "Name its file, or drop it with --without other."
+    ) in output
+    assert "Kept: 7 files" in output and "that no known study needs, but these may." in output
     named, _ = offered(study, "--without", "other")
     assert any(name.startswith("results/embeddings/first/") for name in named)
     # Its file on the command line makes it known, too.
     (study.folder / "elsewhere.yaml").write_text(yaml.safe_dump(OTHER))
     named, output = offered(study, "elsewhere.yaml")
     assert not named and "Kept" not in output
+
+
+def test_what_a_study_needs_stays_where_its_file_and_its_record_are_damaged(study):
+    # Killed after embedding: nothing below its own name but the record.
+    results = study.folder / "results"
+    own, record = study.folder / "studies/other.yaml", results / "studies/other/configuration.json"
+    for folder in (path for path in record.parent.iterdir() if path.is_dir()):
+        shutil.rmtree(folder)
+    shutil.rmtree(results / "probes/first")
+    shards = {name for name in files(study) if name.startswith("results/embeddings/first/")}
+    text, recorded = own.read_text(), record.read_text()
+    record.write_text(recorded[:-9])
+    # Of a file that is whole, it may have run with others on top.
+    for damaged, line in (
+        (text, "results/studies/other/configuration.json: cannot be read: it is cut off"),
+        (f"{text}\n: [", "studies/other.yaml:"),
+        (text.replace("passages", "pasages"), "studies/other.yaml: cannot be used: study.probe."),
+    ):
+        own.write_text(damaged)
+        study.wellspring("clean", "--yes")
+        _, output = offered(study)
+        assert f"Not known: {line}" in output and shards <= set(files(study)), output
+    # What ran is known again, what the file asks for is not.
+    record.write_text(recorded)
+    named, output = offered(study)
+    assert not named and "other (results/studies/other/configuration.json)" in output
+    record.unlink()
+    own.unlink()
+    named, output = offered(study)
+    assert not named and f"Kept: {len(shards)} files" in output
+    shutil.rmtree(record.parent)
+    assert offered(study)[0] == shards
+
+
+def test_an_add_on_goes_on_top_of_the_files_with_which_it_is_a_study(study):
+    add_on = {"retrievers": {"again": {"query": "first"}}, "study": {"name": "other"}}
+    add_on["study"]["probe"] = {"retrievers": ["tiny", "again"]}
+    (study.folder / "studies/published.yaml").write_text(yaml.safe_dump(add_on))
+    (study.folder / "results/studies/other/configuration.json").unlink()
+    named, output = offered(study)
+    assert not named and "Not known" not in output
+    assert "other (config.yaml, studies/other.yaml, studies/published.yaml)" in output
+    (study.folder / "studies/other.yaml").unlink()
+    named, output = offered(study)
+    assert not named and "Not known: studies/published.yaml: cannot be used: retrievers" in output
 
 
 def test_what_an_edited_file_asks_for_no_more_is_offered(study):
@@ -148,6 +195,27 @@ def test_foreign_damaged_and_half_made_files_are_one_line_each(study):
     assert not part.exists() and fresh.exists() and cut.exists() and foreign.exists()
 
 
+def test_broken_links_and_models_of_an_older_version_stay(study):
+    results = study.folder / "results"
+    shard = results / "embeddings/first/questions/query/shard-000.parquet"
+    shard.unlink()
+    shard.symlink_to("cleaned")
+    described = results / "models/fresh/model.json"
+    said = json.loads(described.read_text())
+    del said["digest"]
+    described.write_text(json.dumps(said))
+    named, output = offered(study, "--without", "other", "--without", "small")
+    assert f"Kept: {shard.relative_to(study.folder)}: is a broken link: cleaned" in output
+    line = "results/models/fresh/model.json: does not say what lies beside it: digest: Field req"
+    assert f"Kept: {line}" in output and named
+    assert not any("models/fresh" in name for name in named)
+    for wildcards in ((), ("first", "questions", "query", "0")):
+        done = study.wellspring("inspect", "embeddings", *wildcards, check=False)
+        assert (
+            done.returncode == 1 and "shard-000.parquet: is a broken link: cleaned" in done.stderr
+        )
+
+
 def test_nothing_is_removed_unasked_or_beside_a_run(study):
     before = files(study)
     done = study.wellspring("clean", "--without", "other", check=False)
@@ -169,7 +237,7 @@ def test_what_cannot_be_known_is_refused(study):
     done = study.wellspring("clean", "studies/wrong.yaml", "--yes", check=False)
     assert done.returncode == 1 and "study.probe.layers: 9 is beyond" in done.stderr
     named, output = offered(study)
-    line = "Not asked: studies/wrong.yaml: is no study alone, with config.yaml: study.probe.layers"
+    line = "Not known: studies/wrong.yaml: cannot be used: study.probe.layers: 9 is beyond"
     assert not named and line in output
     # A study that ran here and whose file is broken now is known by its last run.
     wrong.rename(study.folder / "studies/other.yaml")
@@ -182,7 +250,7 @@ def test_every_result_of_a_study_is_known_and_says_what_it_is(study, monkeypatch
     from wellspring.artefacts.registry import owner
 
     monkeypatch.chdir(study.folder)
-    leftovers = unneeded.leftovers([], ["small", "other"])
+    leftovers = unneeded.leftovers(studies.Survey([], {}, []), ["small", "other"])
     assert not leftovers.doubtful and not leftovers.unknown and not leftovers.withheld
     names = {str(path) for path in leftovers.files}
     kept = {path for path in files(study) if not path.startswith("results/logs/")} - names

@@ -12,10 +12,10 @@ from click.testing import CliRunner
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.artefacts.test_existing import BROKEN, another_place, another_step, other_columns
+from tests.artefacts.test_lookup import BROKEN, another_place, another_step, other_columns
 from tests.support import results as planted
 from wellspring import shards
-from wellspring.artefacts import existing, inspecting, kinds, looking
+from wellspring.artefacts import contents, inspection, kinds, lookup
 from wellspring.artefacts.attributions import AttributionShard
 from wellspring.artefacts.embeddings import EmbeddingShard
 from wellspring.artefacts.probes import ProbeMetrics, ProbeOutcomes
@@ -72,7 +72,7 @@ def test_a_shard_is_shown_with_its_layers_and_neighbours(results):
 
 
 def test_of_a_large_shard_a_sample_is_shown_that_depends_on_the_ids_alone(results, monkeypatch):
-    monkeypatch.setattr(looking, "ROWS", 4)
+    monkeypatch.setattr(contents, "ROWS", 4)
     path = FIRST.at(results)
     x = np.random.default_rng(0).normal(size=(40, 2)).astype(np.float16)
     made = shards.provenance(path)
@@ -84,9 +84,9 @@ def test_of_a_large_shard_a_sample_is_shown_that_depends_on_the_ids_alone(result
     assert whole["layers"]["note"] == "all 40 texts; anisotropy: a sample of 4 of 40 texts"
     assert whole["layers"]["rows"][0]["norm_max"] == pytest.approx(vectors.norms(x).max())
     with shards.opened(path) as file:
-        ids, _ = looking._drawn(file, looking.Groups([0, 1, 2, 3], 40, 40))
+        ids, _ = contents._drawn(file, contents.Groups([0, 1, 2, 3], 40, 40))
     assert len(ids) == 4 and [row["text_id"] for row in whole["neighbours"]["rows"]] == ids
-    monkeypatch.setattr(looking, "BYTES", 1)
+    monkeypatch.setattr(contents, "BYTES", 1)
     part = facts(path)
     note = "a sample of 10 of 40 texts, drawn from 1 row group"
     assert part["layers"]["note"].startswith(note)
@@ -138,7 +138,7 @@ def test_names_that_fit_several_files_list_them(results):
 
 def test_every_kind_of_planted_file_is_shown(results):
     for kind in kinds():
-        for artefact in existing.existing(results, kind):
+        for artefact in lookup.existing(results, kind):
             text = told(artefact.at(results))
             assert f"made by the rule {kind.rule}" in text and "Provenance" in text
     text = told("cautions", "--results", results)
@@ -238,7 +238,7 @@ def test_whatever_is_cut_or_flipped_is_one_line_or_no_harm(kept, harm):
     flipped[place] ^= 1 << bit
     try:
         path.write_bytes(content[:place] if cut else flipped)
-        shown = inspecting.inspect(kept, artefact)
+        shown = inspection.inspect(kept, artefact)
         # What no page and no checksum covers: the metadata's own text.
         assert shown.rows == 3 + 3 * (artefact != FIRST)
     except WellspringError as error:

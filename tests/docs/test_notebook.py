@@ -11,7 +11,7 @@ import pytest
 import wellspring
 from tests.support import study as studies
 from tests.support.paths import ROOT
-from wellspring.artefacts import existing, inspecting, kinds
+from wellspring.artefacts import inspection, kinds, lookup
 from wellspring.errors import StaleArtefact
 
 NAMES = {"default": "small", "minilm": "tiny", "pydocs": "questions"}
@@ -60,10 +60,10 @@ def test_every_file_of_a_study_can_be_looked_into(finished):
     results = finished.folder / "results"
     seen = set()
     for kind in kinds():
-        for artefact in existing.existing(results, kind)[:1]:
-            inspection = inspecting.inspect(results, artefact)
-            assert inspection.facts()["provenance"]["identity"]["step"] == kind.step
-            assert list(inspection.shown())
+        for artefact in lookup.existing(results, kind)[:1]:
+            shown = inspection.inspect(results, artefact)
+            assert shown.facts()["provenance"]["identity"]["step"] == kind.step
+            assert list(shown.shown())
             seen.add(kind)
     assert len(seen) > len(kinds()) // 2
 

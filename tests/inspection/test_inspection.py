@@ -12,9 +12,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
+from wellspring.config import LAYERLESS
 from wellspring.inspection import neurons, outcomes, tables, vectors
 from wellspring.inspection.differences import Differences
 from wellspring.inspection.sections import TEXT, shortened
+from wellspring.page import texts
 
 
 def floats(low: float, high: float) -> st.SearchStrategy[float]:
@@ -121,6 +123,26 @@ def test_accuracy_is_a_mean_over_seeds_and_controls_make_no_sample_hard():
     assert outcomes.hardest(OUTCOMES, 1).to_dicts() == [
         {"sample_id": "b", "outcomes": 2, "correct": 0.25}
     ]
+
+
+def test_the_hardest_samples_are_those_of_the_page():
+    rows = [
+        ("a", "concat", 0, 0.0),
+        ("a", "concat", 1, 0.0),
+        ("a", "separable", 0, 1.0),
+        ("b", "concat", 0, 0.0),
+        ("b", "separable", 0, 0.75),
+        ("c", "concat", 0, 1.0),
+        ("c", "separable", 0, 0.25),
+    ]
+    rows += [("c", probe, 0, 0.0) for probe in (*LAYERLESS, "shuffled-query", "random-label-1")]
+    table = pl.DataFrame(rows, ["sample_id", "probe", "seed", "correct"], orient="row")
+    shown = outcomes.hardest(table, 3)
+    assert shown["sample_id"].to_list() == ["b", "a", "c"]
+    assert shown["correct"].to_list() == [0.375, 0.5, 0.625]
+    assert shown["outcomes"].to_list() == [2, 3, 2]
+    own = texts.Outcomes("toy", ("tiny", None), 1, 2, table, None)
+    assert texts.hardest(own) == list(zip(shown["sample_id"], shown["correct"], strict=True))
 
 
 def test_columns_are_summarised_without_what_is_no_value():

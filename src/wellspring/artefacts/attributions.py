@@ -120,9 +120,9 @@ class AttributionShard(Artefact):
         return ["partner_id", "positions"]
 
     def sections(self, results: Path) -> Iterable[Section]:
-        from wellspring.artefacts import looking
+        from wellspring.artefacts import contents
 
-        return looking.scores(self, results)
+        return contents.scores(self, results)
 
 
 @dataclass(frozen=True)

@@ -179,7 +179,10 @@ class Artefact:
         return list(dict.fromkeys([*self.files, *others]))
 
     def companions(self) -> Sequence[Path]:
-        """What the step left beside the file, under names that it says itself."""
+        """What the step left beside the file, under names that it says itself.
+
+        Raises ValueError, in one line, where it does not say them.
+        """
         return []
 
     def harmed(self, facts: Mapping[str, Any], digests: Digests) -> str | None:
@@ -192,9 +195,9 @@ class Artefact:
 
     def sections(self, results: Path) -> Iterable[Section]:
         """What `wellspring inspect` shows of its content; results: where all results lie."""
-        from wellspring.artefacts import looking
+        from wellspring.artefacts import contents
 
-        return looking.content(self.at(results))
+        return contents.content(self.at(results))
 
     @classmethod
     def check(cls, path: Path, spec: Spec | str | None = None, **expected: Any) -> Provenance:

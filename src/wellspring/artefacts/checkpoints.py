@@ -44,6 +44,16 @@ class Description(BaseModel):
     config: dict[str, str] = {}
     adapter: dict[str, str] = {}
 
+    @classmethod
+    def read(cls, path: Path) -> Description:
+        """Raises ValueError, in one line, where a file does not say it."""
+        try:
+            return cls.model_validate_json(path.read_bytes())
+        except ValidationError as error:
+            reason = error.errors()[0]
+            where = ".".join(str(part) for part in reason["loc"])
+            raise ValueError(f"{where}: {reason['msg']}" if where else reason["msg"]) from None
+
 
 @dataclass(frozen=True)
 class Described:
@@ -88,13 +98,8 @@ def verify(description: Path, encoding: specs.EncodingSpec) -> Described:
     """A described model, after hashing its files again."""
     mend = f"make it again: snakemake --cores all --forcerun {description}"
     try:
-        described = Description.model_validate_json(description.read_bytes())
-    except ValidationError as error:
-        reason = error.errors()[0]
-        where = ".".join(str(part) for part in reason["loc"])
-        said = f"{where}: {reason['msg']}" if where else reason["msg"]
-        raise StaleArtefact(f"{description}: cannot be read ({said}); {mend}") from None
-    except OSError as error:
+        described = Description.read(description)
+    except (OSError, ValueError) as error:
         raise StaleArtefact(f"{description}: cannot be read ({error}); {mend}") from None
     spec = described.identity.spec
     for key in ("architecture", "definition", "layers"):

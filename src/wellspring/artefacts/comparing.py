@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 
 from wellspring import shards
 from wellspring.artefacts import provenance
-from wellspring.artefacts.looking import leaves
+from wellspring.artefacts.contents import leaves
 from wellspring.errors import StaleArtefact
 from wellspring.inspection import Section
 from wellspring.inspection.differences import Differences

@@ -48,9 +48,9 @@ class EmbeddingShard(Artefact):
         return ["embeddings", "models.load", *variant(spec.encoding)]
 
     def sections(self, results: Path) -> Iterable[Section]:
-        from wellspring.artefacts import looking
+        from wellspring.artefacts import contents
 
-        return looking.embeddings(self, results)
+        return contents.embeddings(self, results)
 
     @classmethod
     def side_of(cls, config: Config, retriever: str, dataset: str, side: specs.Side) -> list:

@@ -6,7 +6,7 @@ import json
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 from wellspring import specs
@@ -24,9 +24,19 @@ def variant(spec: specs.ModelSpec | specs.EncodingSpec) -> list[str]:
 
 
 def _inside(folder: Path, names: Iterable[str]) -> list[Path]:
-    """The files of these names that lie in a folder or below it."""
-    paths = (folder / name for name in names)
-    return [path for path in paths if ".." not in path.parts and path.is_file()]
+    """The files of these names that lie below a folder itself, not where a link leads."""
+    paths = (folder / name for name in names if _is_below(PurePath(name)))
+    return [
+        path
+        for path in paths
+        if path.is_file()
+        and not any(each.is_symlink() for each in (path, *path.parents) if folder in each.parents)
+    ]
+
+
+def _is_below(name: PurePath) -> bool:
+    """Whether a name stays below the folder that it starts in."""
+    return not name.is_absolute() and ".." not in name.parts
 
 
 @dataclass(frozen=True)
@@ -54,7 +64,10 @@ class Checkpoint(Artefact):
 
     def companions(self) -> Sequence[Path]:
         fetched = Path(self.main_file)
-        return _inside(fetched.parent, json.loads(fetched.read_text(encoding="utf-8"))["files"])
+        named = json.loads(fetched.read_text(encoding="utf-8")).get("files")
+        if not isinstance(named, dict):
+            raise ValueError("does not name its files")
+        return _inside(fetched.parent, named)
 
 
 @dataclass(frozen=True)
@@ -76,10 +89,10 @@ class Model(Artefact):
 
     def companions(self) -> Sequence[Path]:
         path = Path(self.main_file)
-        described = checkpoints.Description.model_validate_json(path.read_bytes())
+        described = checkpoints.Description.read(path)
         own = (name for kind in checkpoints.KINDS for name in getattr(described, kind))
-        adapter = path.parent / checkpoints.ADAPTER
-        return [*_inside(path.parent, own), *_inside(adapter, described.adapter)]
+        adapter = (f"{checkpoints.ADAPTER}/{name}" for name in described.adapter)
+        return _inside(path.parent, [*own, *adapter])
 
     def weights(self, config: Config) -> int:
         """Bytes of the checkpoint's weights, the adapter's included, before anything is described.

@@ -70,11 +70,11 @@ class ProbeOutcomes(Artefact):
         return ["probes"]
 
     def sections(self, results: Path) -> Iterable[Section]:
-        from wellspring.artefacts import looking
+        from wellspring.artefacts import contents
 
         # The other files of the job are subclasses.
         if type(self) is ProbeOutcomes:
-            return looking.probe(self, results)
+            return contents.probe(self, results)
         return super().sections(results)
 
     @classmethod

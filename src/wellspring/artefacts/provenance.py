@@ -51,8 +51,17 @@ def read(path: Path) -> Stored | None:
     return Stored(content.get("key"), identity, code, told, facts)
 
 
+def broken_link(path: Path) -> str | None:
+    """What a link says that leads nowhere; None of all else."""
+    if path.is_symlink() and not path.exists():
+        return f"is a broken link: {path.readlink()} does not exist"
+    return None
+
+
 def flaw(path: Path) -> str:
-    """Why `read` gets nothing from a file that is there."""
+    """Why `read` gets nothing from a file, or a link, that is there."""
+    if broken := broken_link(path):
+        return broken
     try:
         _content(path)
     except KeyError:

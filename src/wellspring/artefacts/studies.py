@@ -33,6 +33,17 @@ class Study:
         return self.config.study.name
 
 
+@dataclass(frozen=True)
+class Survey:
+    """What is known of the studies that use a folder of results."""
+
+    known: Sequence[Study]
+    unknown: Mapping[str, str]
+    """Names of studies that have a folder there and whose configuration is not known, to why."""
+    unusable: Sequence[str]
+    """A line for each file of studies/ that cannot be used, alone or on top of another."""
+
+
 def folder(name: str, results: Path = Path(RESULTS)) -> Path:
     """Where the results of one study alone lie."""
     return results / "studies" / name
@@ -51,30 +62,48 @@ def record(name: str, anchored: Mapping[str, Any], files: Sequence[Path]) -> Non
     write_json(folder(name) / RECORD, {"files": names, "configuration": anchored})
 
 
-def known(
-    own: Path, overlays: Sequence[Path], results: Path = Path(RESULTS)
-) -> tuple[list[Study], list[str]]:
-    """Every study that files or records tell of: that of the workflow's own file, alone and with
-    the overlays; one for each file of the folder studies/ beside it; and those that ran here.
+def survey(own: Path, overlays: Sequence[Path], results: Path = Path(RESULTS)) -> Survey:
+    """The studies that files or records tell of: that of the workflow's own file, alone and with
+    the overlays; one for each file of the folder studies/ beside it, or, where a file is none
+    alone, on top of each other one with which it is one; and those that ran here.
 
-    Gives a line, too, for each file of studies/ that is none alone. Raises ConfigError where the
-    own file cannot be used, alone or with the overlays.
+    Raises ConfigError where the own file cannot be used, alone or with the overlays.
     """
-    studies: dict[tuple[Path, ...], Study] = {_resolved([own]): _loaded([own])}
-    files = (own, *overlays)
-    studies[_resolved(files)] = _loaded(files)
-    unusable = []
+    known: dict[tuple[Path, ...], Study] = {_resolved([own]): _loaded([own])}
+    bases = [(own, *overlays)]
+    known[_resolved(bases[0])] = _loaded(bases[0])
+    alone: dict[Path, str] = {}
+    unusable: list[str] = []
     for file in sorted((own.parent / "studies").glob("*.yaml")):
         try:
-            studies.setdefault(_resolved((own, file)), _loaded((own, file)))
+            known.setdefault(_resolved((own, file)), _loaded((own, file)))
+            bases.append((own, file))
         except ConfigError as error:
-            first = str(error).splitlines()[0]
-            unusable.append(f"{file}: is no study alone, with {own}: {first}")
+            alone[file] = str(error).splitlines()[0]
+    unknown = {
+        path.name: f"{path} holds no {RECORD}"
+        for path in sorted(results.glob("studies/*"))
+        if path.is_dir() and path.name not in {study.name for study in known.values()}
+    }
+    for file, reason in alone.items():
+        together = {}
+        for base in bases:
+            with suppress(ConfigError):
+                together[_resolved((*base, file))] = _loaded((*base, file))
+        known |= {files: study for files, study in together.items() if files not in known}
+        if not together:
+            said = "" if reason.startswith(f"{file}:") else f"{file}: cannot be used: "
+            unusable.append(f"{said}{reason}")
     for path in sorted(results.glob(f"studies/*/{RECORD}")):
-        recorded, study = _recorded(path)
-        if study is not None:
-            studies.setdefault(recorded, study)
-    return list(studies.values()), unusable
+        name = path.parent.name
+        try:
+            recorded, study = _recorded(path)
+            known.setdefault(recorded, study)
+            if study.name == name:
+                unknown.pop(name, None)
+        except ConfigError as error:
+            unknown[name] = str(error)
+    return Survey(list(known.values()), unknown, unusable)
 
 
 def _loaded(files: Sequence[Path]) -> Study:
@@ -85,21 +114,26 @@ def _resolved(files: Sequence[Path]) -> tuple[Path, ...]:
     return tuple(file.resolve() for file in files)
 
 
-def _recorded(path: Path) -> tuple[tuple[Path, ...], Study | None]:
-    """The files and the study that a run left word of; no study where it cannot be read."""
+def _recorded(path: Path) -> tuple[tuple[Path, ...], Study]:
+    """The files and the study that a run left word of.
+
+    Raises ConfigError, in one line, where neither they nor what it says of them can be used.
+    """
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-        files = _resolved([Path(file) for file in content["files"]])
+        names, stored = content["files"], content["configuration"]
+        files = _resolved([Path(file) for file in names])
     except (OSError, ValueError, KeyError, TypeError):
-        return (path,), None
-    name = path.parent.name
+        raise ConfigError(
+            f"{path}: cannot be read: it is cut off, damaged, or something else"
+        ) from None
     if files and all(file.is_file() for file in files):
         # What they said when the study ran is the next best answer.
         with suppress(ConfigError):
-            study = Study(configuration.load(files), ", ".join(content["files"]))
-            if study.name == name:
+            study = Study(configuration.load(files), ", ".join(names))
+            if study.name == path.parent.name:
                 return files, study
     try:
-        return (path,), Study(configuration.parse(content["configuration"]), str(path))
-    except (ConfigError, KeyError):
-        return (path,), None
+        return (path,), Study(configuration.parse(stored), str(path))
+    except ConfigError as error:
+        raise ConfigError(f"{path}: cannot be used: {str(error).splitlines()[0]}") from None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,34 +28,34 @@ class Leftovers:
     """To be removed in this order: what says what the others are comes last."""
     doubtful: Sequence[str]
     """A line for each file in a result's place that does not say it is that result: it stays."""
-    unknown: Sequence[str]
-    """Studies that have results here, and whose configuration is not known."""
+    unknown: Mapping[str, str]
+    """Studies that have a folder here and whose configuration is not known, to why: it stays."""
     withheld: Sequence[Path]
-    """What these may need, and no other study does: it stays."""
+    """What these, or files of studies/ that cannot be used, may need, and no known study does: it
+    stays."""
 
 
-def leftovers(known: Sequence[studies.Study], dropped: Collection[str] = ()) -> Leftovers:
+def leftovers(survey: studies.Survey, dropped: Collection[str] = ()) -> Leftovers:
     """What no known study asks for, of all that steps have left in the working directory.
 
     dropped: names of studies that are not needed any more. What the package does not know is no
     leftover, nor are logs.
     """
-    needed = _needed([study for study in known if study.name not in dropped])
-    names = {*dropped, *(study.name for study in known)}
-    present = _present()
-    unknown = sorted({vars(each).get("study", "") for each in present} - {*names, ""})
+    needed = _needed([study for study in survey.known if study.name not in dropped])
+    unknown = {name: why for name, why in survey.unknown.items() if name not in dropped}
+    # Studies share all but what stands below their own name.
+    guarded = bool(unknown or survey.unusable)
     files: dict[Path, None] = {}
     withheld: dict[Path, None] = {}
     doubtful: list[str] = []
-    for artefact in present:
+    for artefact in _present():
         if artefact.main_file in needed:
             continue
         paths = [path for path in map(Path, artefact.whole) if path.is_file()]
         if doubt := _doubt(artefact):
             doubtful.append(doubt)
         elif vars(artefact).get("study") not in unknown:
-            # Studies share all but what stands below their own name.
-            place = withheld if unknown and not hasattr(artefact, "study") else files
+            place = withheld if guarded and not hasattr(artefact, "study") else files
             place.update(dict.fromkeys([*artefact.companions(), *reversed(paths)]))
     files.update(dict.fromkeys(part for folder in FOLDERS for part in half_made(folder)))
     records = (studies.folder(name) / studies.RECORD for name in dropped)
@@ -113,12 +113,18 @@ def _present() -> list[Artefact]:
 def _doubt(artefact: Artefact) -> str | None:
     """Why a file is perhaps not what its name says; None where it is."""
     path = Path(artefact.main_file)
-    if not path.is_file():
-        other = next(each for each in artefact.whole if Path(each).is_file())
-        return f"{other}: {path.name} is missing beside it"
+    there = [each for each in map(Path, artefact.whole) if os.path.lexists(each)]
+    if path not in there:
+        return f"{there[0]}: {path.name} is missing beside it"
     stored = provenance.read(path)
     if stored is None:
         return f"{path}: {provenance.flaw(path)}"
     if stored.identity.get("step") != artefact.step:
         return f"{path}: is a file of another kind: {stored.identity.get('step')}"
+    if broken := next(filter(None, map(provenance.broken_link, there)), None):
+        return f"{path}: a file beside it {broken}"
+    try:
+        artefact.companions()
+    except ValueError as error:
+        return f"{path}: does not say what lies beside it: {error}"
     return None

@@ -13,6 +13,7 @@ from wellspring.artefacts import state, studies, unneeded
 from wellspring.artefacts.unneeded import Leftovers
 from wellspring.cli.step import configured
 from wellspring.errors import ConfigError, WellspringError
+from wellspring.inspection.sections import counted, in_bytes
 
 DEPTH = 4
 """Parts of a path by which files are counted together."""
@@ -42,17 +43,20 @@ def clean(
     """
     if not dry_run:
         _refuse_beside_a_run()
-    known, unusable = studies.known(own, overlays)
+    survey = studies.survey(own, overlays)
+    names = {study.name for study in survey.known}
     for name in dropped:
-        if name not in {study.name for study in known} and not studies.folder(name).is_dir():
-            names = ", ".join(sorted({study.name for study in known}))
-            raise ConfigError(f"--without {name}: there is no such study, known are {names}")
-    leftovers = unneeded.leftovers(known, dropped)
-    origins = (f"{study.name} ({study.origin})" for study in known if study.name not in dropped)
+        if name not in names and not studies.folder(name).is_dir():
+            raise ConfigError(
+                f"--without {name}: there is no such study, known are {', '.join(sorted(names))}"
+            )
+    leftovers = unneeded.leftovers(survey, dropped)
+    needed = [study for study in survey.known if study.name not in dropped]
+    origins = (f"{study.name} ({study.origin})" for study in needed)
     click.echo(f"Needed: {'; '.join(origins) or 'nothing'}")
-    for line in unusable:
-        click.echo(f"Not asked: {line}")
-    for line in _kept(leftovers):
+    for line in _unknown(leftovers, survey.unusable):
+        click.echo(line)
+    for line in _doubtful(leftovers):
         click.echo(line)
     files = leftovers.files
     if not files:
@@ -66,7 +70,7 @@ def clean(
         # Somebody may have started a run since.
         _refuse_beside_a_run()
         freed = unneeded.remove(files)
-        click.echo(f"Removed {_count(files)}: {_bytes(freed)} are free again.")
+        click.echo(f"Removed {counted(len(files), 'file')}: {in_bytes(freed)} are free again.")
     else:
         click.echo("Nothing was removed.")
 
@@ -79,16 +83,21 @@ def _refuse_beside_a_run() -> None:
         )
 
 
-def _kept(leftovers: Leftovers) -> Iterator[str]:
-    """What stays though no known study needs it, a line each."""
-    if leftovers.unknown:
-        names = ", ".join(leftovers.unknown)
-        options = " ".join(f"--without {name}" for name in leftovers.unknown)
+def _unknown(leftovers: Leftovers, unusable: Sequence[str]) -> Iterator[str]:
+    """What says too little of what a study needs, a line each, and what stays for that."""
+    for line in unusable:
+        yield f"Not known: {line}. Mend the file, or move it out of the folder."
+    for name, reason in leftovers.unknown.items():
         yield (
-            f"Kept: the results of {names}, whose configuration is not known, and "
-            f"{_amount(leftovers.withheld)} that no other study needs. Name its file, or drop it "
-            f"with {options}."
+            f"Not known: {reason}. The results of {name} stay. Name its file, or drop it with "
+            f"--without {name}."
         )
+    if leftovers.withheld:
+        yield f"Kept: {_amount(leftovers.withheld)} that no known study needs, but these may."
+
+
+def _doubtful(leftovers: Leftovers) -> Iterator[str]:
+    """Files that perhaps are not results, and stay, a line each."""
     for line in leftovers.doubtful[:SHOWN]:
         yield f"Kept: {line}"
     if (more := len(leftovers.doubtful) - SHOWN) > 0:
@@ -112,19 +121,9 @@ def _show(files: Sequence[Path]) -> None:
     table.add_column("files", justify="right")
     table.add_column("size", justify="right")
     for folder in sorted(counts):
-        table.add_row(folder, f"{counts[folder]:,}", _bytes(sizes[folder]))
+        table.add_row(folder, f"{counts[folder]:,}", in_bytes(sizes[folder]))
     Console(highlight=False, markup=False).print(table)
 
 
 def _amount(files: Sequence[Path]) -> str:
-    return f"{_count(files)} ({_bytes(unneeded.size(files))})"
-
-
-def _count(files: Sequence[Path]) -> str:
-    return f"{len(files):,} {'file' if len(files) == 1 else 'files'}"
-
-
-def _bytes(count: int) -> str:
-    from rich.filesize import decimal
-
-    return decimal(count)
+    return f"{counted(len(files), 'file')} ({in_bytes(unneeded.size(files))})"

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from wellspring.artefacts import Artefact, existing, reference
+from wellspring.artefacts import Artefact, lookup, reference
 from wellspring.cli.step import FILE, gathering
 from wellspring.errors import StaleArtefact, WellspringError
 
@@ -28,7 +28,6 @@ WIDE = 10
 """Columns that fit beside each other."""
 SIDE_BY_SIDE = 2
 """Rows that are shown of a wider table."""
-UNITS = ("bytes", "kB", "MB", "GB", "TB")
 
 
 @click.command()
@@ -60,11 +59,11 @@ def inspect(
     read.
     """
     if not wildcards and (Path(target).suffix or "/" in target):
-        results, artefact = existing.located(Path(target))
+        results, artefact = lookup.located(Path(target))
         fit: Sequence[Artefact] = [artefact]
     else:
         fit = _fitting(results, target, wildcards)
-    plan = existing.asked(results, files) if files else None
+    plan = lookup.asked(results, files) if files else None
     if other is not None:
         if len(fit) > 1:
             raise WellspringError(f"--with compares one file, and {len(fit)} fit: name one of them")
@@ -77,7 +76,7 @@ def inspect(
 
 def _fitting(results: Path, name: str, wildcards: Sequence[str]) -> list[Artefact]:
     """The files of a name with these wildcards, at least one."""
-    kinds = existing.kinds_named(name)
+    kinds = lookup.kinds_named(name)
     able = [kind for kind in kinds if len(fields(kind)) >= len(wildcards)]
     if not able:
         names = ", ".join(field.name for field in fields(kinds[0]))
@@ -85,29 +84,29 @@ def _fitting(results: Path, name: str, wildcards: Sequence[str]) -> list[Artefac
     fit: list[Artefact] = []
     for kind in able:
         given = {f.name: value for f, value in zip(fields(kind), wildcards, strict=False)}
-        fit += existing.existing(results, kind, **given)
+        fit += lookup.existing(results, kind, **given)
     if not fit:
         # Of a folder of several kinds, the error names the files of one that lies there.
-        kind = next((each for each in able if existing.existing(results, each)), able[0])
+        kind = next((each for each in able if lookup.existing(results, each)), able[0])
         given = {f.name: value for f, value in zip(fields(kind), wildcards, strict=False)}
-        fit = existing.fitting(results, kind, **given)
+        fit = lookup.fitting(results, kind, **given)
     return fit
 
 
 def _show(results: Path, artefact: Artefact, plan: Plan | None, as_json: bool) -> None:
-    from wellspring.artefacts import inspecting
-    from wellspring.inspection.sections import counted
+    from wellspring.artefacts import inspection
+    from wellspring.inspection.sections import counted, in_bytes
 
-    seen = inspecting.inspect(results, artefact, plan)
+    seen = inspection.inspect(results, artefact, plan)
     if as_json:
         _dump(seen.facts())
         return
-    click.echo(f"{seen.path}: {existing.name_of(type(artefact))}")
+    click.echo(f"{seen.path}: {lookup.name_of(type(artefact))}")
     click.echo(reference.summary(type(artefact)))
     shape = ""
     if seen.rows is not None and seen.row_groups is not None:
         shape = f"{counted(seen.rows, 'row')} in {counted(seen.row_groups, 'row group')}, "
-    click.echo(f"{shape}{_bytes(seen.size)}, made by the rule {artefact.rule}")
+    click.echo(f"{shape}{in_bytes(seen.size)}, made by the rule {artefact.rule}")
     _print(seen.shown())
 
 
@@ -116,7 +115,7 @@ def _compare(
 ) -> None:
     from wellspring.artefacts import comparing
 
-    existing.trusted(results, artefact, plan)
+    lookup.trusted(results, artefact, plan)
     own = artefact.at(results)
     sections = list(comparing.compared(own, other))
     if as_json:
@@ -130,20 +129,21 @@ def _compare(
 def _list(results: Path, fit: Sequence[Artefact], plan: Plan | None, as_json: bool) -> None:
     """A row for each file; the error of the first that cannot be trusted ends the command."""
     from wellspring.inspection import Section
+    from wellspring.inspection.sections import in_bytes
 
     rows, faults = [], []
     for artefact in fit:
         path, fault = artefact.at(results), ""
         try:
-            existing.trusted(results, artefact, plan)
+            lookup.trusted(results, artefact, plan)
         except StaleArtefact as error:
             fault = str(error)
             faults.append(fault)
         rows.append(
             {
-                "kind": existing.name_of(type(artefact)),
+                "kind": lookup.name_of(type(artefact)),
                 "path": str(path),
-                "bytes": path.stat().st_size,
+                "bytes": (path.stat() if path.exists() else path.lstat()).st_size,
                 "fault": fault,
             }
         )
@@ -152,11 +152,11 @@ def _list(results: Path, fit: Sequence[Artefact], plan: Plan | None, as_json: bo
         _dump({"files": rows, "bytes": size})
     else:
         shown = [
-            {"kind": row["kind"], "path": row["path"], "size": _bytes(row["bytes"])}
+            {"kind": row["kind"], "path": row["path"], "size": in_bytes(row["bytes"])}
             for row in rows[:LISTED]
         ]
         more = f"; {len(rows) - LISTED} more are not shown" if len(rows) > LISTED else ""
-        note = f"{_bytes(size)} in all{more}; name one to look into it"
+        note = f"{in_bytes(size)} in all{more}; name one to look into it"
         _print([Section("files", f"{len(rows)} files", shown, note)])
     if faults:
         more = f" (and {len(faults) - 1} more files)" if len(faults) > 1 else ""
@@ -223,9 +223,3 @@ def _cell(value: object) -> str:
     if isinstance(value, int):
         return f"{value:,}"
     return f"{value:.4g}" if isinstance(value, float) else str(value)
-
-
-def _bytes(size: int) -> str:
-    """A size with four digits."""
-    power = min(len(UNITS) - 1, int(math.log10(max(size, 1)) // 3))
-    return f"{size / 1000**power:.4g} {UNITS[power]}"

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import polars as pl
 
+from wellspring.config import LAYERLESS
+
 RANDOM = "^(random-label|shuffled-query)"
 """Controls that read random targets or another sample's query: hard for them says nothing."""
 
@@ -31,14 +33,18 @@ def accuracies(outcomes: pl.DataFrame) -> pl.DataFrame:
 
 
 def hardest(outcomes: pl.DataFrame, count: int) -> pl.DataFrame:
-    """The samples that the fewest probes and seeds rank right, at most `count` of them.
+    """The samples that earn the probes the least credit, at most `count` of them.
 
-    Columns: sample_id, outcomes, correct (mean credit). `RANDOM` controls are left out.
+    Columns: sample_id, outcomes, correct (credit, mean over the means of each probe over seeds).
+    `RANDOM` controls and what reads no vectors are left out, as on a study's page.
     """
+    layerless = pl.col("probe").is_in(LAYERLESS)
     return (
-        outcomes.filter(~pl.col("probe").str.contains(RANDOM))
-        .group_by("sample_id")
+        outcomes.filter(~pl.col("probe").str.contains(RANDOM) & ~layerless)
+        .group_by("sample_id", "probe")
         .agg(pl.len().alias("outcomes"), pl.col("correct").cast(pl.Float64).mean())
+        .group_by("sample_id")
+        .agg(pl.col("outcomes").sum(), pl.col("correct").mean())
         .sort("correct", "sample_id")
         .head(count)
     )

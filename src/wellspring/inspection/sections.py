@@ -27,6 +27,13 @@ def counted(number: int, noun: str) -> str:
     return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
 
 
+def in_bytes(size: int) -> str:
+    """A number of bytes in the unit in which it is best read."""
+    from rich.filesize import decimal
+
+    return decimal(size)
+
+
 def shortened(text: str | None) -> str:
     """The beginning of a text in one line; nothing where the text is not at hand."""
     line = " ".join((text or "").split())

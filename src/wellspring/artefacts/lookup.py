@@ -9,6 +9,7 @@ import difflib
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
+from glob import glob
 from pathlib import Path, PurePath
 from string import Formatter
 from typing import TYPE_CHECKING, Any
@@ -61,8 +62,9 @@ def existing(results: Path, kind: type[Artefact], **wildcards: Any) -> list[Arte
         text + (format(given[name], spec or "") if name in given else "*" if name else "")
         for text, name, spec, _ in Formatter().parse(kind.template)
     )
-    paths = sorted(results.glob(pattern))
-    artefacts = (kind.find(f"{RESULTS}/{path.relative_to(results).as_posix()}") for path in paths)
+    # Unlike that of pathlib, this one finds broken links, too.
+    paths = sorted(map(PurePath, glob(pattern, root_dir=results)))  # noqa: PTH207
+    artefacts = (kind.find(f"{RESULTS}/{path.as_posix()}") for path in paths)
     return [artefact for artefact in artefacts if artefact is not None]
 
 
@@ -121,6 +123,8 @@ def trusted(results: Path, artefact: Artefact, plan: Plan | None = None) -> prov
 
     path = artefact.at(results)
     mend = shards.mend(path)
+    if broken := provenance.broken_link(path):
+        raise StaleArtefact(f"{path}: {broken}; {mend}")
     unfinished = next(path.parent.glob(f".{path.name}.*.part"), None)
     if unfinished and not path.exists():
         raise StaleArtefact(

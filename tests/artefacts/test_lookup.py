@@ -9,7 +9,7 @@ import pytest
 
 from tests.support import results as planted
 from wellspring import shards
-from wellspring.artefacts import existing, kinds
+from wellspring.artefacts import kinds, lookup
 from wellspring.artefacts.attributions import AttributionShard
 from wellspring.artefacts.datasets import Texts
 from wellspring.artefacts.embeddings import EmbeddingShard
@@ -26,13 +26,13 @@ def results(tmp_path):
 
 
 def test_every_kind_has_a_name_and_is_found_by_it():
-    names = [existing.name_of(kind) for kind in kinds()]
+    names = [lookup.name_of(kind) for kind in kinds()]
     assert len(set(names)) == len(names)
     for kind, name in zip(kinds(), names, strict=True):
-        assert existing.kinds_named(name) == [kind]
-    assert existing.kinds_named("embeddings") == existing.kinds_named("embed") == [EmbeddingShard]
-    assert existing.kinds_named("probes") == existing.kinds_named("probe") == [ProbeOutcomes]
-    assert Texts in existing.kinds_named("datasets")
+        assert lookup.kinds_named(name) == [kind]
+    assert lookup.kinds_named("embeddings") == lookup.kinds_named("embed") == [EmbeddingShard]
+    assert lookup.kinds_named("probes") == lookup.kinds_named("probe") == [ProbeOutcomes]
+    assert Texts in lookup.kinds_named("datasets")
 
 
 @pytest.mark.parametrize(
@@ -41,16 +41,16 @@ def test_every_kind_has_a_name_and_is_found_by_it():
 )
 def test_a_name_of_nothing_is_one_line(name, message):
     with pytest.raises(WellspringError, match=message):
-        existing.kinds_named(name)
+        lookup.kinds_named(name)
 
 
 def test_files_are_found_by_any_of_their_wildcards(results):
-    assert existing.existing(results, EmbeddingShard, encoder="tiny") == [
+    assert lookup.existing(results, EmbeddingShard, encoder="tiny") == [
         EmbeddingShard("tiny", "toy", "query", shard) for shard in (0, 1)
     ]
-    assert existing.existing(results, EmbeddingShard, shard="1", side="query")[0].shard == 1
-    assert existing.existing(results, EmbeddingShard, side="passage") == []
-    assert existing.existing(results, ProbeMetrics, layer=2) == [ProbeMetrics("tiny", "toy", 2, 3)]
+    assert lookup.existing(results, EmbeddingShard, shard="1", side="query")[0].shard == 1
+    assert lookup.existing(results, EmbeddingShard, side="passage") == []
+    assert lookup.existing(results, ProbeMetrics, layer=2) == [ProbeMetrics("tiny", "toy", 2, 3)]
 
 
 @pytest.mark.parametrize(
@@ -66,29 +66,29 @@ def test_files_are_found_by_any_of_their_wildcards(results):
 )
 def test_what_is_not_there_is_one_line_that_says_what_is(results, kind, wildcards, message):
     with pytest.raises(WellspringError, match=message):
-        existing.fitting(results, kind, **wildcards)
+        lookup.fitting(results, kind, **wildcards)
 
 
 def test_a_path_says_what_lies_there(results, monkeypatch):
-    assert existing.located(FIRST.at(results)) == (results, FIRST)
+    assert lookup.located(FIRST.at(results)) == (results, FIRST)
     csv = results / "studies/small/findings/cautions.csv"
-    assert existing.located(csv) == (results, Cautions("small"))
+    assert lookup.located(csv) == (results, Cautions("small"))
     monkeypatch.chdir(results.parent)
-    assert existing.located(FIRST.at(Path("results"))) == (Path("results"), FIRST)
+    assert lookup.located(FIRST.at(Path("results"))) == (Path("results"), FIRST)
     monkeypatch.chdir(results / "embeddings")
     path = FIRST.at(results).relative_to(results / "embeddings")
-    assert existing.located(path) == (results, FIRST)
+    assert lookup.located(path) == (results, FIRST)
     with pytest.raises(WellspringError, match="is not finished: a job writes it"):
-        existing.located(results / ".shard-000.parquet.host-1-0.part")
+        lookup.located(results / ".shard-000.parquet.host-1-0.part")
     for name in ("notes.txt", "embeddings/tiny/x.parquet", "embeddings"):
         with pytest.raises(WellspringError, match="is not filed as a result is"):
-            existing.located(results / name)
+            lookup.located(results / name)
 
 
 def test_what_is_whole_is_trusted(results):
     for kind in kinds():
-        for artefact in existing.existing(results, kind):
-            assert existing.trusted(results, artefact).identity["step"] == kind.step
+        for artefact in lookup.existing(results, kind):
+            assert lookup.trusted(results, artefact).identity["step"] == kind.step
 
 
 def cut(path: Path) -> None:
@@ -141,7 +141,7 @@ def test_what_cannot_be_trusted_is_one_line(results, harm, message):
     path = FIRST.at(results)
     harm(path)
     with pytest.raises(StaleArtefact, match=message) as caught:
-        existing.trusted(results, FIRST)
+        lookup.trusted(results, FIRST)
     assert "\n" not in str(caught.value) and str(caught.value).startswith(f"{path}: ")
 
 
@@ -150,10 +150,10 @@ def test_a_file_that_is_missing_beside_another_is_named(results):
     metrics = ProbeMetrics("tiny", "toy", 2, 3).at(results)
     metrics.unlink()
     with pytest.raises(StaleArtefact, match=f"{metrics} is missing beside it; make it again"):
-        existing.trusted(results, job)
+        lookup.trusted(results, job)
     (results / "studies/small/findings/cautions.csv").unlink()
     with pytest.raises(StaleArtefact, match=r"cautions\.csv is missing beside it"):
-        existing.trusted(results, Cautions("small"))
+        lookup.trusted(results, Cautions("small"))
 
 
 def test_a_description_that_says_nothing_is_one_line(results):
@@ -164,6 +164,6 @@ def test_a_description_that_says_nothing_is_one_line(results):
     for content in ("{", "{}", "[]"):
         path.write_text(content)
         with pytest.raises(StaleArtefact, match="does not say how it was made, or cannot be read"):
-            existing.trusted(results, Model("tiny"))
+            lookup.trusted(results, Model("tiny"))
     shards.write_json(path, {"identity": {"step": "model"}, "facts": {}})
-    assert existing.trusted(results, Model("tiny")).identity == {"step": "model"}
+    assert lookup.trusted(results, Model("tiny")).identity == {"step": "model"}

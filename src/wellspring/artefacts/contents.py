@@ -212,7 +212,7 @@ def probe(job: ProbeOutcomes, results: Path) -> Iterator[Section]:
         query = shortened(queries.get(sample.get("query_id", "")))
         positive = shortened(passages.get(sample.get("positive_id", "")))
         shown.append({**row, "query": query, "positive": positive})
-    note = "correct: mean credit over probes and seeds, without probes on random targets or queries"
+    note = "correct: mean credit over probes and seeds, without random and lexical controls"
     yield Section("hardest", "Hardest samples", shown, note)
 
 

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from wellspring.artefacts import existing, provenance, reference
+from wellspring.artefacts import lookup, provenance, reference
 from wellspring.artefacts.base import Artefact
-from wellspring.artefacts.looking import leaves
+from wellspring.artefacts.contents import leaves
 from wellspring.inspection import Section
 from wellspring.inspection.sections import counted, shortened
 
@@ -42,7 +42,7 @@ class Inspection:
         """All of it, for JSON."""
         return {
             "path": str(self.path),
-            "kind": existing.name_of(type(self.artefact)),
+            "kind": lookup.name_of(type(self.artefact)),
             "wildcards": vars(self.artefact),
             "summary": reference.summary(type(self.artefact)),
             "rule": self.artefact.rule,
@@ -72,9 +72,9 @@ class Inspection:
 def inspect(results: Path, artefact: Artefact, plan: Plan | None = None) -> Inspection:
     """Look into a file.
 
-    Raises StaleArtefact as `existing.trusted` does, and where a part of it cannot be read.
+    Raises StaleArtefact as `lookup.trusted` does, and where a part of it cannot be read.
     """
-    existing.trusted(results, artefact, plan)
+    lookup.trusted(results, artefact, plan)
     path = artefact.at(results)
     rows = groups = None
     columns: list[dict[str, object]] = []

@@ -13,7 +13,7 @@ import polars as pl
 import pyarrow.parquet as pq
 
 from wellspring import shards, specs
-from wellspring.artefacts import existing, provenance, scores
+from wellspring.artefacts import lookup, provenance, scores
 from wellspring.artefacts.attributions import AttributionShard
 from wellspring.artefacts.base import Artefact
 from wellspring.artefacts.datasets import Samples, Texts
@@ -75,7 +75,7 @@ class Study:
     def kinds(self) -> list[str]:
         """The names of the tables that are there, for `table`."""
         return [
-            existing.name_of(kind)
+            lookup.name_of(kind)
             for kind in kinds()
             if kind.template.endswith(".parquet") and self._existing(kind)
         ]
@@ -97,7 +97,7 @@ class Study:
             StaleArtefact: where a file cannot be trusted.
         """
         try:
-            named = existing.kinds_named(kind)
+            named = lookup.kinds_named(kind)
         except WellspringError:
             raise WellspringError(
                 f"{kind!r} is no kind of table; here are: {', '.join(self.kinds())}"
@@ -213,7 +213,7 @@ class Study:
 
         kind, wildcards: as of `table`; WellspringError where they fit several files.
         """
-        named = existing.kinds_named(kind)[0]
+        named = lookup.kinds_named(kind)[0]
         files = self._trusted(named, wildcards)
         if len(files) > 1:
             names = ", ".join(field.name for field in fields(named))
@@ -232,7 +232,7 @@ class Study:
     ) -> pl.DataFrame:
         if columns is None and any(c.kind == "vector" for c in kind.columns.values()):
             raise WellspringError(
-                f"{existing.name_of(kind)} holds vectors: name the columns to read, or use "
+                f"{lookup.name_of(kind)} holds vectors: name the columns to read, or use "
                 "study.vectors or study.scores"
             )
         frames = []
@@ -255,13 +255,13 @@ class Study:
 
     def _trusted(self, kind: type[Artefact], wildcards: Mapping[str, Any]) -> list[Artefact]:
         """The files of a kind with these wildcards, at least one, each one checked."""
-        files = existing.fitting(self.results, kind, **{**self._named(kind), **wildcards})
+        files = lookup.fitting(self.results, kind, **{**self._named(kind), **wildcards})
         for artefact in files:
-            existing.trusted(self.results, artefact, self._plan)
+            lookup.trusted(self.results, artefact, self._plan)
         return files
 
     def _existing(self, kind: type[Artefact]) -> list[Artefact]:
-        return existing.existing(self.results, kind, **self._named(kind))
+        return lookup.existing(self.results, kind, **self._named(kind))
 
     def _named(self, kind: type[Artefact]) -> dict[str, str]:
         """The study, where files of a kind lie under its name."""
@@ -281,7 +281,7 @@ class Study:
                     for field in fields(kind)
                     if field.name != "study"
                 )
-                yield existing.name_of(kind), named, len(files)
+                yield lookup.name_of(kind), named, len(files)
 
     def __repr__(self) -> str:
         lines = [
@@ -314,7 +314,7 @@ def opened(results: Path, name: str | None, config: Sequence[Path]) -> Study:
         raise WellspringError(f"{results}: is no folder: name the results folder of a checkout")
     plan = None
     if config:
-        plan = existing.asked(results, config)
+        plan = lookup.asked(results, config)
         own = plan.config.study.name
         if name not in (None, own):
             raise WellspringError(f"{config[-1]}: is of the study {own!r}, not of {name!r}")
