@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from wellspring import config, specs
+from wellspring import config, fingerprint, specs
+from wellspring.artefacts import Plan, nearby
+from wellspring.artefacts.page import Page
 from wellspring.page import choices, studied
 
 ROOT = Path(__file__).parents[2]
@@ -68,3 +70,17 @@ def test_a_model_says_which_of_its_weights_are_random():
     )
     adapted = models["minilm"].model_copy(update={"adapter": "path:…/lora"})
     assert studied.weights(adapted) == "as published, with the adapter path:…/lora"
+
+
+def test_what_the_page_chooses_is_in_its_fingerprint():
+    plan = Plan(config.load([ROOT / "config.yaml"]))
+    page = Page("default")
+    reached = fingerprint.closure(tuple(page.science(plan.spec(page))))
+    assert {"page.choices", "page.texts", "page.answer"} <= {*reached}
+
+
+def test_configuration_files_are_named_from_the_working_directory(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert nearby(tmp_path / "studies" / "mine.yaml") == "studies/mine.yaml"
+    assert nearby(Path("mine.yaml")) == "mine.yaml"
+    assert nearby(tmp_path.parent / "mine.yaml") == str((tmp_path.parent / "mine.yaml").resolve())
