@@ -12,7 +12,7 @@ import pytest
 from benchmarks import studies
 from wellspring.artefacts import Plan, batches, kinds
 from wellspring.artefacts.attributions import AttributionShard
-from wellspring.artefacts.costs import Costs
+from wellspring.artefacts.costs import Costs, job_of, key_of
 from wellspring.artefacts.embeddings import EmbeddingShard
 from wellspring.artefacts.findings import Findings
 from wellspring.artefacts.probes import ProbeMetrics, ProbeOutcomes
@@ -107,6 +107,22 @@ def test_every_job_of_a_study_finds_its_own_log(tmp_path):
     costs = Costs.read(tmp_path)
     assert len(seconds) > 50
     assert [costs.seconds(artefact) for artefact in artefacts] == [seconds[log] for log in logs]
+
+
+def test_a_log_of_other_layers_or_passage_counts_is_of_no_job_of_the_study(tmp_path):
+    plan = Plan(studies.read([]))
+    made = {key_of(artefact) for artefact in plan.closure(plan.ends())}
+    of_study = {
+        "probe/minilm/pydocs/layer-06/passages-02-05": True,
+        "probe/minilm/pydocs/layer-06/passages-02-09": False,
+        "probe/minilm/pydocs/layer-07/passages-02-05": False,
+        "probe/minilm/other/layer-06/passages-02-05": False,
+        "findings/default": True,
+        "findings/other": False,
+    }
+    for name, expected in of_study.items():
+        job = job_of(tmp_path, tmp_path / "logs" / f"{name}.log")
+        assert job and job.is_of(made) == expected, name
 
 
 def test_five_thousand_jobs_are_quick(tmp_path):

@@ -45,6 +45,13 @@ def test_what_samples_lose_or_repeat(samples, source, caution: str, value: float
     assert found[caution]["dataset"] == "cacm"
 
 
+def test_one_sample_is_told_in_the_singular() -> None:
+    told = of_samples({"samples": 3999, "dropped_without_negatives": 1})["dropped-samples"]
+    assert told["sentence"] == "1 of 4,000 samples was dropped: it had no negative"
+    told = of_samples({"samples": 3998, "dropped_without_negatives": 2})["dropped-samples"]
+    assert told["sentence"] == "2 of 4,000 samples were dropped: they had no negative"
+
+
 def test_negatives_repeat_only_where_the_study_uses_more_than_there_are() -> None:
     drawn = pl.DataFrame({"negative_ids": [["a", "a", "a"], ["a", "b", "a"], ["a", "b", "c"]]})
     assert [cautions.repeating(drawn, count) for count in (1, 2, 3)] == [0, 1, 2]

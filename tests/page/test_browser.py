@@ -145,7 +145,8 @@ def test_every_choice_sets_its_chart_and_its_table(opened):
                 )
                 kept = sum(all(text_of(row[name]) == to for name, to in chosen) for row in rows)
                 said = panel.locator(".count").text_content()
-                assert said.startswith(f"{kept} rows" if kept else "no rows"), (anchor, chosen)
+                rows_ = "1 row" if kept == 1 else f"{kept} rows" if kept else "no rows"
+                assert said.startswith(rows_), (anchor, chosen)
                 assert panel.locator("tbody tr").count() == min(kept, 300)
 
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 
+import numpy as np
 import polars as pl
 import pytest
 
@@ -18,7 +20,8 @@ from wellspring.page.words import Statement, difference, estimate, number, signe
 
 EVIL = "</script><script>alert(1)</script><!-- & \" '"
 FILES = {name: [f"studies/toy/findings/{name}.csv"] for name in ("findings", "claims", "cautions")}
-SETTINGS = Settings("toy", probe="concat", pairs={"mini": "fresh"}, files=FILES)
+PAIRS = {"mini": "fresh"}
+SETTINGS = Settings("toy", probe="concat", pairs=PAIRS, depths={"mini": 2}, files=FILES)
 
 
 def finding(**values) -> dict:
@@ -99,6 +102,7 @@ def content(**parts) -> shell.Page:
         "question": answer.question(["mini"]),
         "lede": answer.lede(["mini"], {"mini": "fresh"}, ["toy"]),
         "groups": [],
+        "untold": "",
         "claims": [],
         "untestable": None,
         "cautions": [],
@@ -106,6 +110,7 @@ def content(**parts) -> shell.Page:
         "summary": None,
         "panels": [],
         "examples": [],
+        "without_texts": "",
         "origins": [],
     }
     return shell.Page(**{**blank, **parts})
@@ -165,7 +170,8 @@ def test_numbers_are_written_alike():
 
 
 def test_a_cell_is_told_with_chance_counterpart_and_controls():
-    concat, interaction = answer.probed({"findings": PROBED}, SETTINGS)
+    (concat, interaction), untold = answer.probed({"findings": PROBED}, SETTINGS)
+    assert untold == ""
     assert concat.heading == "mini on toy: probe concat, layer 2 (the last), 2 passages"
     chance, counterpart, passages = concat.statements
     assert chance.verdict == "above chance"
@@ -174,7 +180,7 @@ def test_a_cell_is_told_with_chance_counterpart_and_controls():
     )
     assert (counterpart.verdict, counterpart.tone) == ("no significant difference", "open")
     assert "Against fresh (its counterpart)" in counterpart.sentence
-    assert "−0.006 [−0.016, 0.004], p = 0.200" in counterpart.sentence
+    assert "of accuracy − chance is −0.006 [−0.016, 0.004], p = 0.200" in counterpart.sentence
     assert counterpart.more == (
         "A single interval would show a difference of 0.030 at 80 % power.",
     )
@@ -184,6 +190,24 @@ def test_a_cell_is_told_with_chance_counterpart_and_controls():
         "above fresh",
         "above lexical",
     ]
+
+
+def test_the_last_probed_layer_is_called_the_last_only_where_it_is():
+    settings = replace(SETTINGS, depths={"mini": 6})
+    (concat, _), _ = answer.probed({"findings": PROBED}, settings)
+    assert concat.heading == "mini on toy: probe concat, layer 2 (the last probed), 2 passages"
+
+
+def test_what_the_answer_leaves_out_is_named():
+    rows = [row for at in range(7) for row in accuracy("concat", 0.5, dataset=f"d{at}")]
+    rows += accuracy("concat", 0.5, retriever="alone", dataset="d0")
+    rows += accuracy("concat", 0.5, retriever="fresh", dataset="d0")
+    rows += accuracy("cosine", 0.5, dataset="d")
+    groups, untold = answer.probed({"findings": findings(rows)}, SETTINGS)
+    assert [group.heading.partition(":")[0] for group in groups] == [
+        f"mini on d{at}" for at in range(6)
+    ]
+    assert untold == "Only the table below tells of mini on d and d6; alone on d0."
 
 
 def test_every_control_is_named_in_words():
@@ -207,16 +231,43 @@ def test_a_claim_is_one_sentence_with_verdict_number_and_interval(verdict, tone)
         f"Claim 5: it rises. For mini against fresh on toy: {verdict}. At the published setting "
         "(concat) the estimate is +0.016 [−0.005, 0.037]."
     )
-    assert "2 of 4 settings support the claim and 1 contradict it" in statement.more[0]
+    assert "2 of 4 settings support the claim and 1 contradicts it" in statement.more[0]
+    assert statement.more[0].endswith("An effect of 0.030 would be seen at 80 % power.")
     assert statement.more[1].endswith("because of the twin.")
     assert statement.sources[0].file == "studies/toy/findings/claims.csv"
+
+
+def test_a_change_of_active_neurons_is_told_as_relative():
+    ends = {"estimate": -0.9206, "low": -0.9579, "high": -0.8292, "detectable": 0.053}
+    where = {"attribution": "norm", "side": "query", "measured": str(claims.CLAIMS[8].parts[0])}
+    (statement,) = answer.claims(claimed(claim(9, SUPPORTED, **ends, **where)), SETTINGS)
+    assert "the relative change is −92.1 % [−95.8, −82.9]." in statement.sentence
+    assert "Measured: relative change of the share of active neurons" in statement.more[0]
+    assert "A relative change of 5.3 % would be seen" in statement.more[0]
+    blank = dict.fromkeys(ends)
+    (statement,) = answer.claims(claimed(claim(9, SUPPORTED, **blank, **where)), SETTINGS)
+    assert "the relative change is not defined." in statement.sentence
+    assert "would be seen" not in statement.more[0]
 
 
 def test_claims_that_nothing_could_be_asked_are_listed_with_the_reason():
     rows = [claim(2, NOT_TESTABLE, settings=0, reason="it is about cls pooling")] * 2
     listing = answer.untestable(claimed(*rows, claim(5, SUPPORTED)), SETTINGS)
-    assert listing and listing.rows == (("2", "It rises.", "It is about cls pooling."),)
+    assert listing and listing.rows == (
+        ("2", "It rises.", "mini against fresh on toy", "It is about cls pooling."),
+    )
+    assert listing.caption == "1 published claim is not testable here"
     assert answer.untestable(claimed(claim(5, SUPPORTED)), SETTINGS) is None
+
+
+def test_a_claim_that_one_pair_answers_is_listed_for_the_others():
+    rest = {"settings": 0, "reason": "it lacks the sweep"}
+    rows = [claim(5, NOT_TESTABLE, dataset=name, **rest) for name in ("nq", "dl19")]
+    listing = answer.untestable(claimed(claim(5, SUPPORTED), *rows), SETTINGS)
+    assert listing and listing.caption == (
+        "1 published claim is not testable on some pair or dataset"
+    )
+    assert listing.rows[0][2] == "mini against fresh on nq; mini against fresh on dl19"
 
 
 def test_a_caution_stands_once_with_all_that_it_is_about():
@@ -228,6 +279,19 @@ def test_a_caution_stands_once_with_all_that_it_is_about():
     (statement,) = answer.cautions({"cautions": table_}, SETTINGS)
     assert (statement.verdict, statement.sentence) == ("few texts", "24 texts.")
     assert statement.more == ("About: dataset toy; retriever fresh and mini.",)
+
+
+def test_a_caution_names_the_combinations_that_it_is_about():
+    rows = [
+        {"caution": "few", "dataset": "toy", "retriever": name, "side": side, "sentence": "mini is"}
+        for name, side in (("mini", "query"), ("fresh", "passage"))
+    ]
+    settings = replace(SETTINGS, encoders={"mini": {}})
+    (statement,) = answer.cautions({"cautions": cautions.gathered(rows)}, settings)
+    assert statement.sentence == "mini is."
+    assert statement.more == (
+        "About: dataset toy; retriever fresh with side passage; retriever mini with side query.",
+    )
 
 
 def test_the_table_says_what_each_difference_is_against():
@@ -281,7 +345,7 @@ def outcomes(own: dict[str, float], other: dict[str, float]) -> texts.Outcomes:
         ]
         return pl.DataFrame(rows)
 
-    return texts.Outcomes("toy", ("mini", "fresh"), 2, 2, frame(own), frame(other))
+    return texts.Outcomes("toy", ("mini", "fresh"), "layer 2", 2, frame(own), frame(other))
 
 
 def test_won_and_hard_samples_are_the_planted_ones():
@@ -300,11 +364,19 @@ def test_won_and_hard_samples_are_the_planted_ones():
     words |= {("passage", f"n{number}"): "日本語" for number in (1, 2, 3)}
     won, hard = texts.of_samples(told, "concat", samples, words, ())
     assert won.heading == "mini gets right what fresh does not (toy)" and len(won.examples) == 1
+    assert won.caption.startswith("1 sample of toy is ranked right") and "N = 2" in won.caption
     roles = [each.role for each in hard.examples[0].passages]
     assert roles == ["query", "positive", "negative", "negative", ""]
+    assert hard.examples[0].passages[-1].text == "and 1 more negative"
     assert len(hard.examples[0].passages[1].text) == texts.LONGEST
-    alone = texts.Outcomes("toy", ("mini", None), 2, 2, told.own, None)
+    alone = texts.Outcomes("toy", ("mini", None), "layer 2", 2, told.own, None)
     assert len(texts.of_samples(alone, "concat", samples, words, ())) == 1
+
+
+def test_scores_of_a_neuron_are_shares_and_their_products():
+    scores = np.array([[0.5, 1.0], [0.25, -1.0]], np.float32)
+    told = texts.of_neuron(["a", "b"], np.array([4.0, 2.0]), scores, 0)
+    assert told == {"a": (2.0, 0.5), "b": (0.5, 0.25)}
 
 
 def test_the_texts_that_light_a_neuron_come_first():

@@ -34,7 +34,7 @@ except ConfigError as error:
     raise WorkflowError(f"the configuration cannot be used:\n{error}") from None
 
 # The configuration files that are read over config.yaml, as options of a command.
-overlays = " ".join(shlex.join(["--configfile", str(path)]) for path in files[1:])
+overlays = " ".join(shlex.join(["--configfile", artefacts.nearby(path)]) for path in files[1:])
 
 # What `--cache` shares between studies: steps whose files are all outputs, and filed under no study.
 # Where it is off, Snakemake would warn of every such rule.
@@ -64,7 +64,7 @@ onsuccess:
     folder = f"results/studies/{study.study.name}"
     # Other targets than the whole study leave none.
     if Path(folder, "index.html").exists():
-        options = f"--configfile {shlex.join(map(str, files[1:]))} " if files[1:] else ""
+        options = f"--configfile {shlex.join(map(artefacts.nearby, files[1:]))} " if files[1:] else ""
         logger.info(
             f"The answer: {folder}/index.html. Figures: {folder}/figures, findings: {folder}/findings. "
             f"Report: snakemake {options}--report {folder}/report.html",

@@ -4,7 +4,7 @@ from wellspring.artefacts.base import RESULTS, WILDCARDS, Artefact, Column
 from wellspring.artefacts.batches import Batch, batches
 from wellspring.artefacts.plan import Plan, lines
 from wellspring.artefacts.registry import find, kinds, kinds_of
-from wellspring.artefacts.studies import record
+from wellspring.artefacts.studies import nearby, record
 from wellspring.artefacts.workflow import clear, equipped, expect, replan
 
 __all__ = [
@@ -22,6 +22,7 @@ __all__ = [
     "kinds",
     "kinds_of",
     "lines",
+    "nearby",
     "record",
     "replan",
 ]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -60,23 +60,12 @@ class Costs:
     def add(self, results: Path, log: Path) -> None:
         """Note what a job has cost, if its log tells."""
         seconds = seconds_of(log)
-        path = log.relative_to(results)
-        kinds = kinds_of(path.parts[1])
-        if seconds is None or not kinds:
+        job = None if seconds is None else job_of(results, log)
+        if seconds is None or job is None:
             return
-        kind = kinds[0]
-        special = {kind.batched_by: RANGE} if kind.batched_by else {}
-        match = pattern(kind.log(), **special).fullmatch(f"{RESULTS}/{path.as_posix()}")
-        if match is None:
-            return
-        groups = match.groupdict()
-        low = int(groups.pop("low", None) or 0)
-        high = int(groups.pop("high", None) or low)
-        types = {field.name: field.type for field in fields(kind)}
-        told = {n: int(text) if types[n] == "int" else text for n, text in groups.items()}
-        self._own[_key(kind.rule, told)].append((low, high, seconds))
+        self._own[_key(job.rule, job.told)].append((job.low, job.high, seconds))
         for names in ALIKE:
-            self._alike[_key(kind.rule, told, names)].append(seconds)
+            self._alike[_key(job.rule, job.told, names)].append(seconds)
 
     def seconds(self, artefact: Artefact) -> float | None:
         """What the job of an artefact will take: as long as it took, if it ran here, else the mean
@@ -108,6 +97,53 @@ class Costs:
         threads = (min(job.threads, cores) for job in jobs)
         work = sum(seconds * count for seconds, count in zip(rest, threads, strict=True))
         return max(work / cores, *rest)
+
+
+@dataclass(frozen=True)
+class Job:
+    """What a log is of.
+
+    Attributes:
+        told: the fields of what was made, without the one of several files of a job.
+        low, high: the smallest and the largest value of that one; 0 where there is none.
+    """
+
+    rule: str
+    batched_by: str | None
+    told: Mapping[str, Any]
+    low: int
+    high: int
+
+    def is_of(self, made: Container[Alike]) -> bool:
+        """Whether the job made some of these files, each as `key_of` gives it."""
+        if self.batched_by is None:
+            return _key(self.rule, self.told) in made
+        ends = ({**self.told, self.batched_by: value} for value in (self.low, self.high))
+        return all(_key(self.rule, each) in made for each in ends)
+
+
+def job_of(results: Path, log: Path) -> Job | None:
+    """The job that a log is of; None where it is of no rule that makes artefacts."""
+    path = log.relative_to(results)
+    kinds = kinds_of(path.parts[1])
+    if not kinds:
+        return None
+    kind = kinds[0]
+    special = {kind.batched_by: RANGE} if kind.batched_by else {}
+    match = pattern(kind.log(), **special).fullmatch(f"{RESULTS}/{path.as_posix()}")
+    if match is None:
+        return None
+    groups = match.groupdict()
+    low = int(groups.pop("low", None) or 0)
+    high = int(groups.pop("high", None) or low)
+    types = {field.name: field.type for field in fields(kind)}
+    told = {n: int(text) if types[n] == "int" else text for n, text in groups.items()}
+    return Job(kind.rule, kind.batched_by, told, low, high)
+
+
+def key_of(artefact: Artefact) -> Alike:
+    """The rule and the fields of an artefact, which all files of a job share but for one field."""
+    return _key(artefact.rule, vars(artefact))
 
 
 def seconds_of(log: Path) -> float | None:

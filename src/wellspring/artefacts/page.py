@@ -54,7 +54,8 @@ class Page(Artefact):
 
     @classmethod
     def science(cls, spec: specs.PageSpec) -> Sequence[str]:
-        return ["page.shell", "page.studied", *builders()]
+        sections = ["page.answer", "page.choices", "page.shell", "page.studied", "page.texts"]
+        return [*sections, *builders()]
 
 
 def _shown(config: Config) -> list[Artefact]:

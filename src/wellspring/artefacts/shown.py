@@ -9,19 +9,20 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import polars as pl
 
 from wellspring import progress, shards, specs
 from wellspring.artefacts import grids, scores
 from wellspring.artefacts.attributions import TopNeurons
 from wellspring.artefacts.base import RESULTS, Artefact
+from wellspring.artefacts.costs import LOGS, job_of, key_of
 from wellspring.artefacts.datasets import Samples, Texts
+from wellspring.artefacts.plan import Plan
 from wellspring.artefacts.probes import ProbeOutcomes
 from wellspring.artefacts.registry import find
+from wellspring.artefacts.studies import recorded
+from wellspring.page.texts import of_neuron
 
-NUMBERED = re.compile(r"(layer|shard|passages)-[\d-]+")
-"""Parts of a log's path that name no entry of the configuration."""
 ROWS = 256
 """Texts whose scores are read at once."""
 
@@ -107,16 +108,16 @@ def scores_of_neuron(
     for path in stored.files[layer]:
         for batch in shards.batches(path, columns, ROWS):
             ids, scales, vectors = (batch.column(name) for name in columns)
-            shares = shards.matrix(vectors)[:, neuron].astype(np.float64)
-            values = zip((shares * scales.to_numpy()).tolist(), shares.tolist(), strict=True)
-            found.update(zip(ids.to_pylist(), values, strict=True))
+            matrix = shards.matrix(vectors)
+            found |= of_neuron(ids.to_pylist(), scales.to_numpy(), matrix, neuron)
     return {each: value for each, value in found.items() if each not in stored.quiet}
 
 
-def costs(results: Path, study: str, names: Collection[str]) -> pl.DataFrame:
+def costs(results: Path, study: str) -> pl.DataFrame:
     """What the jobs of a study have cost here: rule, seconds, peak_memory_mb, device.
 
-    names: of the entries that the study uses; logs of other studies name others.
+    The study is the one that its last run recorded. Logs of other studies, of their layers and
+    passage counts, do not count. Without a record there is no row.
     """
     schema = {
         "rule": pl.String,
@@ -124,19 +125,23 @@ def costs(results: Path, study: str, names: Collection[str]) -> pl.DataFrame:
         "peak_memory_mb": pl.Float64,
         "device": pl.String,
     }
-    return pl.DataFrame(list(_costs(results / "logs", study, set(names))), schema)
+    return pl.DataFrame(list(_costs(results, study)), schema)
 
 
-def _costs(logs: Path, study: str, names: set[str]) -> Iterator[Mapping[str, Any]]:
-    for log in sorted(logs.rglob("*.log")):
-        rule, *parts = log.relative_to(logs).with_suffix("").parts
-        of_study = parts[:1] == [study]
-        if not of_study and not all(part in names or NUMBERED.fullmatch(part) for part in parts):
+def _costs(results: Path, study: str) -> Iterator[Mapping[str, Any]]:
+    config = recorded(results, study)
+    if config is None:
+        return
+    plan = Plan(config)
+    made = {key_of(each) for each in plan.closure(plan.ends())}
+    for log in sorted((results / LOGS).rglob("*.log")):
+        job = job_of(results, log)
+        if job is None or not job.is_of(made):
             continue
         try:
             told = json.loads(progress.last_line(log))
             yield {
-                "rule": rule,
+                "rule": job.rule,
                 "seconds": float(told["seconds"]),
                 "peak_memory_mb": float(told["peak_memory_mb"]),
                 "device": str(told["device"]),

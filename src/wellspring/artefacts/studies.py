@@ -56,9 +56,7 @@ def record(name: str, anchored: Mapping[str, Any], files: Sequence[Path]) -> Non
     they alone say all of it.
     """
     alone = configuration.anchored(files) == anchored
-    here = Path.cwd()
-    paths = [file.resolve() for file in files] if alone else []
-    names = [str(p.relative_to(here) if p.is_relative_to(here) else p) for p in paths]
+    names = [nearby(file) for file in files] if alone else []
     write_json(folder(name) / RECORD, {"files": names, "configuration": anchored})
 
 
@@ -104,6 +102,18 @@ def survey(own: Path, overlays: Sequence[Path], results: Path = Path(RESULTS)) -
         except ConfigError as error:
             unknown[name] = str(error)
     return Survey(list(known.values()), unknown, unusable)
+
+
+def recorded(results: Path, name: str) -> Config | None:
+    """The configuration of a study as its last run left it; None where there is no word of it."""
+    study = _recorded(results / "studies" / name / RECORD)[1]
+    return study.config if study else None
+
+
+def nearby(file: Path) -> str:
+    """A path, relative to the working directory where it lies below: the same in every checkout."""
+    path, here = file.resolve(), Path.cwd()
+    return str(path.relative_to(here) if path.is_relative_to(here) else path)
 
 
 def _loaded(files: Sequence[Path]) -> Study:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import importlib
 import json
 import shlex
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, get_args
+from typing import TYPE_CHECKING
 
 import click
 
@@ -20,16 +20,13 @@ from wellspring.artefacts.models import Model
 from wellspring.artefacts.page import Page, builders
 from wellspring.artefacts.verdicts import Cautions, Claims
 from wellspring.cli.step import FILE, Job, gathering, step
-from wellspring.config.vocabulary import Side
 
 if TYPE_CHECKING:
+    from wellspring.page.choices import Cell
     from wellspring.page.panels import Panel, Settings, Tables
     from wellspring.page.shell import Origin
     from wellspring.page.shell import Page as Content
     from wellspring.page.texts import Examples
-
-PLACES = 12
-"""Retrievers and datasets, and sides, whose texts the page shows."""
 
 
 @step(Page, "page")
@@ -63,7 +60,7 @@ def _content(
     results: Path, spec: specs.PageSpec, published: Path | None, configfile: tuple[str, ...]
 ) -> Content:
     """All that stands on the page."""
-    from wellspring.page import answer, studied, summary
+    from wellspring.page import answer, choices, studied, summary
     from wellspring.page.shell import Page as Content
 
     study = spec.study
@@ -74,22 +71,29 @@ def _content(
         from wellspring.findings.published import named
 
         tables["curves"] = named(curves.read(published), spec.curves)
-    main = _compared(spec)
+    main = choices.compared(spec)
+    cells, sides = choices.cells(spec), choices.sides(spec)
+    groups, untold = answer.probed(tables, settings)
     return Content(
         study=study,
         question=answer.question(main),
         lede=answer.lede(main, spec.pairs, list(spec.datasets)),
-        groups=answer.probed(tables, settings),
+        groups=groups,
+        untold=untold,
         claims=answer.claims(tables, settings),
         untestable=answer.untestable(tables, settings),
         cautions=answer.cautions(tables, settings),
         studied=[
             *studied.build(spec, _models(results, spec), _facts(results, spec), tables, settings),
-            studied.cost(shown.costs(results, study, _names(spec))),
+            studied.cost(shown.costs(results, study)),
         ],
         summary=summary.build(tables, settings),
         panels=_panels(tables, settings),
-        examples=[*_samples(results, spec, settings), *_neurons(results, spec, settings)],
+        examples=[
+            *_samples(results, spec, cells[: choices.PLACES], settings),
+            *_neurons(results, sides[: choices.PLACES], settings),
+        ],
+        without_texts=choices.without_texts(cells, sides),
         origins=_origins(files, settings),
     )
 
@@ -97,12 +101,6 @@ def _content(
 def _always(study: str) -> list[Artefact]:
     """The tables that the page reads whatever panels there are."""
     return [Findings(study), Claims(study), Cautions(study)]
-
-
-def _compared(spec: specs.PageSpec) -> list[str]:
-    """The retrievers that the study asks about: those that are compared, or all of them."""
-    further = {name for names in spec.twins.values() for name in names[1:]}
-    return [name for name in spec.pairs if name not in further] or list(spec.retrievers)
 
 
 def _settings(spec: specs.PageSpec, files: list[Artefact], configfile: tuple[str, ...]) -> Settings:
@@ -117,10 +115,17 @@ def _settings(spec: specs.PageSpec, files: list[Artefact], configfile: tuple[str
         pairs=spec.pairs,
         twins=spec.twins,
         encoders={name: {**sides} for name, sides in spec.retrievers.items()},
+        depths={name: _depth(spec, name) for name in spec.retrievers},
         activity=spec.activity.model_dump() if spec.activity else {},
         files=shown.listed(files),
         begin=begin,
     )
+
+
+def _depth(spec: specs.PageSpec, retriever: str) -> int:
+    """Blocks of a retriever's (query) model."""
+    encoder = spec.encoders[spec.retrievers[retriever]["query"]]
+    return spec.models[encoder["query"].model].layers
 
 
 def _panels(tables: Tables, settings: Settings) -> list[Panel]:
@@ -137,14 +142,6 @@ def _facts(results: Path, spec: specs.PageSpec) -> dict[str, dict]:
     return {name: dict(Samples.check(Samples(name).at(results)).facts) for name in spec.datasets}
 
 
-def _names(spec: specs.PageSpec) -> list[str]:
-    """Every entry that the study uses, as logs name it."""
-    hub = [specs.checkpoint(m.source) for m in spec.models.values() if m.source.startswith("hub:")]
-    attributions = [side.attribution for side in spec.attributed]
-    names = [*spec.models, *spec.encoders, *spec.retrievers, *spec.datasets, *attributions, *hub]
-    return [*names, *get_args(Side)]
-
-
 def _origins(files: list[Artefact], settings: Settings) -> list[Origin]:
     """The kinds of files that the page was made from, with the command that makes one again."""
     from wellspring.page.panels import Source
@@ -157,39 +154,39 @@ def _origins(files: list[Artefact], settings: Settings) -> list[Origin]:
     ]
 
 
-def _samples(results: Path, spec: specs.PageSpec, settings: Settings) -> Iterator[Examples]:
-    """Won and hard samples of each compared retriever and dataset, at the last layer and the
-    fewest passages."""
+def _samples(
+    results: Path, spec: specs.PageSpec, cells: Sequence[Cell], settings: Settings
+) -> Iterator[Examples]:
+    """Won and hard samples of each cell."""
     from wellspring.page import texts
     from wellspring.page.panels import Source
 
-    grids = {(grid.retriever, grid.dataset): grid for grid in spec.probed}
-    places = [place for place in grids if place[0] in _compared(spec)]
-    for retriever, dataset in places[:PLACES]:
-        grid, other = grids[retriever, dataset], spec.pairs.get(retriever)
-        layer, passages = grid.layers[-1], grid.passages[0]
-        artefact, own = shown.outcomes(results, grid, layer, passages)
+    for cell in cells:
+        retriever, dataset = cell.own.retriever, cell.own.dataset
+        artefact, own = shown.outcomes(results, cell.own, cell.layer, cell.passages)
         file = artefact.main_file.removeprefix("results/")
         sources = [Source(file, ("probe", "seed", "sample_id", "correct"), settings.command(file))]
-        theirs, compared = None, grids.get((other, dataset)) if other else None
-        if compared and passages in compared.passages:
-            artefact, theirs = shown.outcomes(results, compared, compared.layers[-1], passages)
+        theirs = None
+        if cell.other:
+            artefact, theirs = shown.outcomes(results, cell.other, cell.layer, cell.passages)
             file = artefact.main_file.removeprefix("results/")
             sources.append(Source(file, ("correct",), settings.command(file)))
-        told = texts.Outcomes(dataset, (retriever, other), layer, passages, own, theirs)
+        names = retriever, spec.pairs.get(retriever)
+        told = texts.Outcomes(dataset, names, str(cell), cell.passages, own, theirs)
         chosen = shown.samples(results, dataset, texts.wanted(told, spec.probe))
         ids = {*chosen["query_id"], *chosen["positive_id"], *chosen["negative_ids"].explode()}
         by_id = shown.texts(results, dataset, ids)
         yield from texts.of_samples(told, spec.probe, chosen, by_id, tuple(sources))
 
 
-def _neurons(results: Path, spec: specs.PageSpec, settings: Settings) -> Iterator[Examples]:
+def _neurons(
+    results: Path, sides: Sequence[specs.StudiedSide], settings: Settings
+) -> Iterator[Examples]:
     """The texts that light the neurons which most often have a text's largest score."""
     from wellspring.page import texts
     from wellspring.page.panels import Source
 
-    sides = [side for side in spec.attributed if side.retriever in _compared(spec)]
-    for side in sides[:PLACES]:
+    for side in sides:
         artefact, neurons = shown.top_neurons(results, side)
         lit = []
         for row in texts.top(neurons):

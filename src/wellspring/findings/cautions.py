@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 import polars as pl
 
 from wellspring.config import SCORERS
+from wellspring.plurals import counted, form
 
 SCHEMA = {
     "caution": pl.String,
@@ -60,7 +61,8 @@ def of_samples(dataset: str, facts: Facts, source: Facts, negatives: int) -> Ite
             "lost-judgements",
             lost / read,
             LOST,
-            f"{lost:,} of {read:,} judgements were lost: their query or passage is not there",
+            f"{lost:,} of {counted(read, 'judgement')} {form(lost, 'was', 'were')} lost: "
+            f"{form(lost, 'its', 'their')} query or passage is not there",
             dataset=dataset,
         )
     samples, dropped = facts["samples"], facts["dropped_without_negatives"]
@@ -69,16 +71,18 @@ def of_samples(dataset: str, facts: Facts, source: Facts, negatives: int) -> Ite
             "dropped-samples",
             dropped / (samples + dropped),
             0.0,
-            f"{dropped:,} of {samples + dropped:,} samples were dropped: they had no negative",
+            f"{dropped:,} of {counted(samples + dropped, 'sample')} "
+            f"{form(dropped, 'was dropped: it', 'were dropped: they')} had no negative",
             dataset=dataset,
         )
-    if facts["oversampled"] > OVERSAMPLED * samples:
+    repeats = facts["oversampled"]
+    if repeats > OVERSAMPLED * samples:
         yield _row(
             "oversampled",
-            facts["oversampled"] / samples,
+            repeats / samples,
             OVERSAMPLED,
-            f"{facts['oversampled']:,} of {samples:,} samples have fewer than {negatives} "
-            "negatives and repeat some",
+            f"{repeats:,} of {counted(samples, 'sample')} {form(repeats, 'has', 'have')} fewer "
+            f"than {negatives} negatives and {form(repeats, 'repeats', 'repeat')} some",
             dataset=dataset,
         )
     seen, tested = facts["test_passages_seen_in_train"], facts["test_candidates"]
@@ -87,7 +91,8 @@ def of_samples(dataset: str, facts: Facts, source: Facts, negatives: int) -> Ite
             "shared-passages",
             seen / tested,
             SEEN,
-            f"{seen:,} of {tested:,} test passages are candidates in training, too "
+            f"{seen:,} of {counted(tested, 'test passage')} "
+            f"{form(seen, 'is a candidate', 'are candidates')} in training, too "
             "(splits.passages: disjoint keeps them apart)",
             dataset=dataset,
         )
@@ -97,7 +102,8 @@ def of_samples(dataset: str, facts: Facts, source: Facts, negatives: int) -> Ite
             "leaking-questions",
             count,
             0.0,
-            f"{count:,} questions have samples in more than one split",
+            f"{counted(count, 'question')} {form(count, 'has', 'have')} samples in more than one "
+            "split",
             dataset=dataset,
         )
 
@@ -136,7 +142,7 @@ def of_probes(findings: pl.DataFrame, training: pl.DataFrame) -> Iterator[Row]:
                 "few-questions",
                 questions,
                 FEW_QUESTIONS,
-                f"{questions} test questions: small differences cannot be seen",
+                f"{counted(questions, 'test question')}: small differences cannot be seen",
                 dataset=dataset,
             )
         yield from _selected(dataset, rows)
@@ -150,7 +156,8 @@ def of_probes(findings: pl.DataFrame, training: pl.DataFrame) -> Iterator[Row]:
                 "unsettled-probes",
                 unsettled / count,
                 UNSETTLED,
-                f"{unsettled:,} of {count:,} fits had not converged (findings/training.csv)",
+                f"{unsettled:,} of {counted(count, 'fit')} had not converged "
+                "(findings/training.csv)",
                 dataset=dataset,
             )
 
@@ -181,7 +188,8 @@ def of_published(compared: pl.DataFrame) -> Iterator[Row]:
                 "other-samples",
                 ours,
                 theirs,
-                f"{ours:,} test samples, and {theirs:,} in the published study: not the same data",
+                f"{counted(ours, 'test sample')}, and {theirs:,} in the published study: "
+                "not the same data",
                 dataset=dataset,
             )
 
@@ -214,7 +222,7 @@ def of_attributions(table: pl.DataFrame, quiet: Mapping[tuple[str, ...], int]) -
                 "few-texts",
                 texts,
                 FEW_TEXTS,
-                f"{texts} attributed texts: small changes cannot be seen",
+                f"{counted(texts, 'attributed text')}: small changes cannot be seen",
                 **where,
             )
         for sublayer, signal in (
@@ -234,7 +242,8 @@ def of_attributions(table: pl.DataFrame, quiet: Mapping[tuple[str, ...], int]) -
                 "quiet-texts",
                 count,
                 0.0,
-                f"{count} texts were left out: their target does not move beyond rounding",
+                f"{counted(count, 'text')} {form(count, 'was', 'were')} left out: "
+                f"{form(count, 'its', 'their')} target does not move beyond rounding",
                 **where,
             )
 

@@ -69,7 +69,8 @@ class Activity:
 
     def __str__(self) -> str:
         where = "in every layer" if self.region == "every layer" else f"{self.region} layers"
-        return f"share of active neurons, sub-layer {self.sublayer}, {where}"
+        what = "relative change of the share" if self.is_change else "share"
+        return f"{what} of active neurons, sub-layer {self.sublayer}, {where}"
 
 
 @dataclass(frozen=True)

@@ -91,8 +91,8 @@ def _fidelity(rows: pl.DataFrame, settings: Settings) -> Panel:
         "fidelity",
         "Which attribution predicts what removal does?",
         "Rank correlation, over neurons, of scores with the effect of removing them one by one: "
-        "means over texts with 95 % intervals. The tick is the correlation with another text's "
-        "effects.",
+        "means over texts with 95 % intervals; that of random twins is the range over them. The "
+        "tick is the correlation with another text's effects.",
         data,
         {**places, "other": "Effect", "region": "Blocks"},
         {},

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import polars as pl
 
+from wellspring.findings.claims import CLAIMS, Activity
 from wellspring.findings.table import CONTROLS
 from wellspring.findings.verdicts import (
     CONTRADICTED,
@@ -22,12 +23,16 @@ from wellspring.page.words import (
     Statement,
     Tone,
     difference,
+    ended,
     estimate,
     listed,
     number,
     p_value,
+    percent,
+    percent_difference,
     stop,
 )
+from wellspring.plurals import counted, form
 
 BEST = "interaction"
 """The probe that can use the query; it is told beside the one that figures show."""
@@ -55,30 +60,47 @@ def lede(retrievers: list[str], pairs: Mapping[str, str], datasets: list[str]) -
     )
 
 
-def probed(tables: Tables, settings: Settings) -> list[Group]:
+def probed(tables: Tables, settings: Settings) -> tuple[list[Group], str]:
     """What the probes say at the last layer and the fewest passages, for a few retrievers.
 
-    A group a retriever, dataset and probe. Each difference names what it is against.
+    A group a retriever, dataset and probe. Each difference names what it is against. A sentence
+    names the retrievers and datasets of which only the table tells; it is empty where there are
+    none.
     """
     if "findings" not in tables:
-        return []
+        return [], ""
     findings = tables["findings"]
-    further = [name for names in settings.twins.values() for name in names[1:]]
-    compared = [name for name in settings.pairs if name not in further]
     accuracies = findings.filter(finding="accuracy", measure="accuracy")
-    own = accuracies.filter(pl.col("retriever").is_in(compared))
-    places = (
-        (accuracies if own.is_empty() else own)
-        .select("dataset", "retriever")
-        .unique()
-        .sort("dataset", "retriever")
-    )
+    further = {name for names in settings.twins.values() for name in names[1:]}
+    every = accuracies.select("dataset", "retriever").unique().sort("dataset", "retriever").rows()
+    every = [place for place in every if place[1] not in further]
+    own = [place for place in every if place[1] in settings.pairs]
+    groups: list[Group] = []
+    told: set[tuple[str, str]] = set()
+    for dataset, retriever in own or every:
+        if len(told) == TOLD:
+            break
+        here = _groups(findings.filter(dataset=dataset, retriever=retriever), settings)
+        groups += here
+        if here:
+            told.add((dataset, retriever))
+    # A counterpart is told beside the retriever that is set against it.
+    told |= {(dataset, settings.pairs.get(retriever, "")) for dataset, retriever in told}
+    untold: dict[str, list[str]] = {}
+    for dataset, retriever in every:
+        if (dataset, retriever) not in told:
+            untold.setdefault(retriever, []).append(dataset)
+    places = [f"{name} on {listed(some, len(some))}" for name, some in untold.items()]
+    return groups, f"Only the table below tells of {'; '.join(places)}." if places else ""
+
+
+def _groups(rows: pl.DataFrame, settings: Settings) -> list[Group]:
+    """The groups of a retriever on a dataset."""
     groups = []
-    for dataset, retriever in places.head(TOLD).iter_rows():
-        for probe in dict.fromkeys((settings.probe, BEST)):
-            rows = findings.filter(dataset=dataset, retriever=retriever, probe=probe)
-            if (cell := _cell(rows)) is not None:
-                groups.append(_told(rows, cell, settings))
+    for probe in dict.fromkeys((settings.probe, BEST)):
+        of_probe = rows.filter(probe=probe)
+        if (cell := _cell(of_probe)) is not None:
+            groups.append(_told(of_probe, cell, settings))
     return groups
 
 
@@ -96,10 +118,13 @@ def _told(rows: pl.DataFrame, cell: Row, settings: Settings) -> Group:
     here = rows.filter(
         pl.col("layer").eq_missing(pl.lit(cell["layer"], pl.Int64)), passages=cell["passages"]
     )
-    layer = "" if cell["layer"] is None else f", layer {cell['layer']} (the last)"
+    layer = ""
+    if cell["layer"] is not None:
+        deepest = cell["layer"] == settings.depths.get(cell["retriever"])
+        layer = f", layer {cell['layer']} ({'the last' if deepest else 'the last probed'})"
     heading = (
         f"{cell['retriever']} on {cell['dataset']}: probe {cell['probe']}{layer}, "
-        f"{cell['passages']} passages"
+        f"{counted(cell['passages'], 'passage')}"
     )
     statements = [_against_chance(here, cell, settings)]
     tested = here.filter(pl.col("finding").is_in(["difference", "control"]), test=TESTED)
@@ -109,7 +134,7 @@ def _told(rows: pl.DataFrame, cell: Row, settings: Settings) -> Group:
         tested.iter_rows(named=True),
         key=lambda row: order.get((row["probe"], row["compared_probe"]), -1),
     )
-    statements += [_compared(row, rows, settings) for row in found]
+    statements += [_compared(row, settings) for row in found]
     return Group(heading, tuple(statements))
 
 
@@ -125,8 +150,8 @@ def _against_chance(here: pl.DataFrame, cell: Row, settings: Settings) -> Statem
         "below chance",
         "not distinguishable from chance",
     )
-    samples, queries = cell["samples"], cell["queries"]
-    behind = f"{samples:,} test samples of {queries:,} distinct queries"
+    samples = counted(cell["samples"], "test sample")
+    behind = f"{samples} of {counted(cell['queries'], 'distinct query', 'distinct queries')}"
     seeds = f", drawn over {cell['seeds']} seeds" if (cell["seeds"] or 0) > 1 else ""
     sentence = (
         f"The positive passage is ranked first for "
@@ -137,7 +162,7 @@ def _against_chance(here: pl.DataFrame, cell: Row, settings: Settings) -> Statem
     return Statement(verdict, tone, sentence, sources=sources)
 
 
-def _compared(row: Row, rows: pl.DataFrame, settings: Settings) -> Statement:
+def _compared(row: Row, settings: Settings) -> Statement:
     """A tested difference from the counterpart or from another probe."""
     probe = row["compared_probe"]
     if probe is None:
@@ -151,7 +176,7 @@ def _compared(row: Row, rows: pl.DataFrame, settings: Settings) -> Statement:
     else:
         verdict, tone = f"below {whom}", "against"
     sentence = (
-        f"Against {whom} ({meaning}) the difference in accuracy above chance is "
+        f"Against {whom} ({meaning}) the difference of accuracy − chance is "
         f"{difference(row['estimate'], row['low'], row['high'])}, {p_value(row['p_adjusted'])} "
         "adjusted for all layers and passage counts."
     )
@@ -198,22 +223,35 @@ def claims(tables: Tables, settings: Settings) -> list[Statement]:
     return [_claim(row, settings) for row in measured.iter_rows(named=True)]
 
 
+RELATIVE = {claim.number for claim in CLAIMS if isinstance(claim.parts[0], Activity)}
+"""Claims whose estimate is a change as a share of the counterpart's level."""
+
+
 def _claim(row: Row, settings: Settings) -> Statement:
-    side = f", {row['side']} side, attribution {row['attribution']}" if row["side"] else ""
-    on = f" on {row['dataset']}" if row["dataset"] else ""
-    where = f"{row['retriever']} against {row['compared_with']}{on}{side}"
     number_, verdict = row["claim"], row["on_this_pair"]
-    setting = f"At the published setting ({row['setting']}) the estimate is "
+    ends = row["estimate"], row["low"], row["high"]
+    relative = number_ in RELATIVE
+    scale = "relative change" if relative else "estimate"
+    value = percent_difference(*ends) if relative else difference(*ends)
+    if row["estimate"] is None:
+        value = "not defined"
     sentence = (
-        f"Claim {number_}: {row['statement']}. For {where}: {verdict}. {setting}"
-        f"{difference(row['estimate'], row['low'], row['high'])}."
+        f"Claim {number_}: {row['statement']}. For {_pair(row)}: {verdict}. "
+        f"At the published setting ({row['setting']}) the {scale} is {value}."
     )
-    more = [
-        f"Measured: {row['measured']}; {row['clusters']:,} distinct texts. "
-        f"That setting alone says: {row['at_setting']}. {row['supporting']} of {row['settings']} "
-        f"settings support the claim and {row['contradicting']} contradict it, tested together. "
-        f"An effect of {number(row['detectable'])} would be seen at 80 % power."
-    ]
+    supporting, contradicting = row["supporting"], row["contradicting"]
+    told = (
+        f"Measured: {row['measured']}; {counted(row['clusters'], 'distinct text')}. "
+        f"That setting alone says: {row['at_setting']}. {supporting} of "
+        f"{counted(row['settings'], 'setting')} {form(supporting, 'supports', 'support')} "
+        f"the claim and {contradicting} {form(contradicting, 'contradicts', 'contradict')} "
+        "it, tested together."
+    )
+    if row["detectable"] is not None:
+        visible = percent(row["detectable"]) if relative else number(row["detectable"])
+        kind = "A relative change" if relative else "An effect"
+        told += f" {kind} of {visible} would be seen at 80 % power."
+    more = [told]
     if row["reason"]:
         more.append(f"The published claim itself: {row['verdict']}, because {row['reason']}.")
     if row["confounded"]:
@@ -222,6 +260,14 @@ def _claim(row: Row, settings: Settings) -> Statement:
     return Statement(
         verdict, tone_of(verdict), sentence, tuple(more), settings.sources("claims", *columns)
     )
+
+
+def _pair(row: Row) -> str:
+    """What a claim is asked of."""
+    on = f" on {row['dataset']}" if row["dataset"] else ""
+    side = f", {row['side']} side" if row["side"] else ""
+    attribution = f", attribution {row['attribution']}" if row["attribution"] else ""
+    return f"{row['retriever']} against {row['compared_with']}{on}{side}{attribution}"
 
 
 def tone_of(verdict: str) -> Tone:
@@ -234,27 +280,36 @@ def tone_of(verdict: str) -> Tone:
 
 
 def untestable(tables: Tables, settings: Settings) -> Listing | None:
-    """The claims that no pair of the study could be asked about, with the reason."""
+    """What could not be asked, of which pair, and why: a row a claim and reason."""
     if "claims" not in tables:
         return None
     table = tables["claims"]
     asked = set(table.filter(pl.col("settings") > 0)["claim"])
+    unasked = table.filter(pl.col("settings") == 0)
+    if unasked.is_empty():
+        return None
     rows = []
-    unasked = table.filter(~pl.col("claim").is_in(list(asked)))
-    for (claim,), some in unasked.group_by("claim", maintain_order=True):
-        statement = stop(some["statement"][0])
+    for (claim, reason), some in unasked.group_by("claim", "reason", maintain_order=True):
+        pairs = [_pair(row) for row in some.iter_rows(named=True) if row["retriever"]]
         rows.append(
             (
                 str(claim),
-                statement,
-                stop("; ".join(some["reason"].drop_nulls().unique(maintain_order=True))),
+                stop(some["statement"][0]),
+                "; ".join(dict.fromkeys(pairs)) or "–",
+                stop(str(reason or "")),
             )
         )
-    if not rows:
-        return None
+    never, partly = (len(set(unasked["claim"]) - asked), len(set(unasked["claim"]) & asked))
+    parts = []
+    if never:
+        verb = form(never, "is", "are")
+        parts.append(f"{counted(never, 'published claim')} {verb} {NOT_TESTABLE}")
+    if partly:
+        rest = counted(partly, "published claim")
+        parts.append(f"{rest} {form(partly, 'is', 'are')} not testable on some pair or dataset")
     return Listing(
-        f"Published claims that are {NOT_TESTABLE}",
-        ("claim", "says", "why not"),
+        "; ".join(parts),
+        ("claim", "says", "of", "why not"),
         tuple(rows),
         sources=settings.sources("claims", "claim", "statement", "reason"),
     )
@@ -269,12 +324,12 @@ def cautions(tables: Tables, settings: Settings) -> list[Statement]:
     named = tuple(settings.encoders)
     keys = ["caution", "sentence"]
     for (caution, told), rows in table.group_by(keys, maintain_order=True):
-        where, sentence = "; ".join(_where(rows)), str(told)
+        where, sentence = _where(rows), str(told)
         statements.append(
             Statement(
                 str(caution).replace("-", " "),
                 "mixed",
-                sentence if sentence.startswith(named) else stop(sentence),
+                ended(sentence) if sentence.startswith(named) else stop(sentence),
                 (f"About: {where}.",) if where else (),
                 settings.sources("cautions", "value", "limit", "sentence"),
             )
@@ -282,8 +337,16 @@ def cautions(tables: Tables, settings: Settings) -> list[Statement]:
     return statements
 
 
-def _where(rows: pl.DataFrame) -> Iterator[str]:
-    for name in ("dataset", "retriever", "attribution", "side"):
-        values = rows[name].drop_nulls().unique(maintain_order=True).to_list()
-        if values:
-            yield f"{name} {listed(values)}"
+def _where(rows: pl.DataFrame) -> str:
+    """What rows are about: what they share, then each combination of the rest."""
+    places = rows.select("dataset", "retriever", "attribution", "side").unique(maintain_order=True)
+    shared = [name for name in places.columns if places[name].n_unique() == 1]
+    several = [name for name in places.columns if name not in shared]
+    parts = [f"{name} {places[name][0]}" for name in shared if places[name][0] is not None]
+    if len(several) == 1 and not places[several[0]].has_nulls():
+        parts.append(f"{several[0]} {listed(places[several[0]], places.height)}")
+    elif several:
+        for row in places.select(several).iter_rows(named=True):
+            told = [f"{name} {value}" for name, value in row.items() if value is not None]
+            parts.append(" with ".join(told) or "the rest")
+    return "; ".join(parts)

@@ -137,7 +137,8 @@ def _concentration(levels: pl.DataFrame, settings: Settings) -> Panel:
         "concentration",
         "Concentration over blocks",
         "How unevenly a text's scores are spread over the neurons of a sub-layer, without a "
-        "threshold, and how far the scores can be trusted. Bands are 95 % intervals over texts.",
+        "threshold, and how far the scores can be trusted. Bands are 95 % intervals over texts; a "
+        "band between thin lines is the range over random twins.",
         data,
         {**PLACE, "measure": "Measure"},
         {},

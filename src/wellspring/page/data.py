@@ -26,6 +26,12 @@ def as_text(*columns: str) -> list[pl.Expr]:
     ]
 
 
+def counted_in(column: str, one: str, many: str) -> pl.Expr:
+    """A count with its noun, as text."""
+    noun = pl.when(pl.col(column) == 1).then(pl.lit(one)).otherwise(pl.lit(many))
+    return pl.format("{} {}", column, noun)
+
+
 def ordered(column: str, names: Sequence[str]) -> list[pl.Expr]:
     """What to sort by, so that a column's values come in the order of `names`, others last."""
     place = {name: number for number, name in enumerate(names)}

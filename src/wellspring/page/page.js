@@ -50,7 +50,7 @@
           (value === "last" ? String(last.get(`${dataset.dataset} ${dataset.retriever}`)) : value));
         shown += row.hidden ? 0 : 1;
       }
-      document.getElementById("filter-count").textContent = `${shown} of ${rows.length} rows`;
+      document.getElementById("filter-count").textContent = `${shown} of ${rows.length} ${rows.length === 1 ? "row" : "rows"}`;
     };
     form.addEventListener("change", filter);
     form.addEventListener("submit", (event) => event.preventDefault());
@@ -99,7 +99,7 @@
         return line;
       }));
       const more = kept.length > MOST ? `, the first ${MOST} of them here; the file has all` : "";
-      panel.querySelector(".count").textContent = kept.length ? `${kept.length} rows${more}` : "no rows for this choice";
+      panel.querySelector(".count").textContent = kept.length ? `${kept.length} ${kept.length === 1 ? "row" : "rows"}${more}` : "no rows for this choice";
     };
     const draw = async () => {
       const params = chart.params?.map((param) => ({ ...param, value: Object.fromEntries(chosen())[param.name] ?? param.value }));

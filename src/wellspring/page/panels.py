@@ -83,6 +83,8 @@ class Settings:
     """Random twins that were drawn several times: the first to all of them."""
     encoders: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     """Retriever to its encoder of each side."""
+    depths: Mapping[str, int] = field(default_factory=dict)
+    """Retriever to the number of blocks of its model, which is its last layer."""
     activity: Mapping[str, object] = field(default_factory=dict)
     """The setting that counts as active in figures: normaliser, excluded_outliers, threshold."""
     files: Mapping[str, Sequence[str]] = field(default_factory=dict)

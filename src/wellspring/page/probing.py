@@ -10,7 +10,7 @@ import polars as pl
 
 from wellspring.config import LAYERLESS
 from wellspring.config.vocabulary import ProbeKind
-from wellspring.page.data import INTERVAL, as_text, ordered, outermost, short, thinned
+from wellspring.page.data import INTERVAL, as_text, counted_in, ordered, outermost, short, thinned
 from wellspring.page.drawing import LAYERS, along, curves, judged, level_at, levels, made, up
 from wellspring.page.pairs import chosen, paired
 from wellspring.page.panels import Panel, Settings, Tables
@@ -56,7 +56,12 @@ def build(tables: Tables, settings: Settings) -> Sequence[Panel]:
     if findings is None or findings.filter(finding="accuracy").is_empty():
         return []
     findings = findings.with_columns(
-        tested=pl.format("{} samples of {} queries, {} seeds", "samples", "queries", "seeds")
+        tested=pl.format(
+            "{} of {}, {}",
+            counted_in("samples", "sample", "samples"),
+            counted_in("queries", "query", "queries"),
+            counted_in("seeds", "seed", "seeds"),
+        )
     )
     builders = (_accuracy, _probes, _differences, _codes)
     return [panel for builder in builders for panel in builder(findings, settings)]
@@ -81,8 +86,9 @@ def _accuracy(findings: pl.DataFrame, settings: Settings) -> list[Panel]:
             "accuracy",
             "Accuracy over layers",
             "How often a probe ranks the positive passage first among N. Bands, and bars where a "
-            "point stands alone, are 95 % intervals over queries; level lines are the best lexical "
-            "scorer and what guessing earns. A line breaks where layers were not measured.",
+            "point stands alone, are 95 % intervals over queries; a band between thin lines is the "
+            "range over random twins. Level lines are the best lexical scorer and what guessing "
+            "earns. A line breaks where layers were not measured.",
             data,
             CHOICES,
             {"probe": settings.probe},
@@ -241,12 +247,13 @@ def _codes(findings: pl.DataFrame, settings: Settings) -> list[Panel]:
             "Code length over layers",
             "Bits that a training sample costs when the probe is learnt online (first seed): the "
             "fewer, the more easily the relation is found. Bands are 95 % intervals over queries "
-            "with the fits as given; the level line is a probe that knows nothing (log2 N).",
+            "with the fits as given; a band between thin lines is the range over random twins. The "
+            "level line is a probe that knows nothing (log2 N).",
             data,
             CHOICES,
             {"probe": settings.probe},
             [*curves(along("layer", LAYERS), y, series), *levels("layer", y, series)],
-            {**HEADINGS, "estimate": "bits"},
+            {**HEADINGS, "estimate": "bits", "tested": "coded samples"},
             settings.sources("findings", *INTERVAL),
             left_out,
         )

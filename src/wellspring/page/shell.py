@@ -45,6 +45,8 @@ class Page:
     question: str
     lede: str
     groups: Sequence[Group]
+    untold: str
+    """Which retrievers and datasets the groups leave to the table."""
     claims: Sequence[Statement]
     untestable: Listing | None
     cautions: Sequence[Statement]
@@ -52,6 +54,8 @@ class Page:
     summary: Summary | None
     panels: Sequence[Panel]
     examples: Sequence[Examples]
+    without_texts: str
+    """Which retrievers and datasets have no texts on the page."""
     origins: Sequence[Origin]
 
 
@@ -96,7 +100,7 @@ def _sections(page: Page) -> Iterator[tuple[str, str]]:
         yield "table", "Every probe"
     if page.panels:
         yield "charts", "Charts to explore"
-    if page.examples:
+    if page.examples or page.without_texts:
         yield "texts", "Texts"
     yield "sources", "Where numbers come from"
 

@@ -56,8 +56,8 @@ def build(tables: Tables, settings: Settings) -> Sequence[Panel]:
             "sizes",
             "Accuracy over the number of training samples",
             "Accuracy on the test split of probes that are fitted to a share of the training split "
-            "(first seed). Bands are 95 % intervals over queries. A curve that still rises at its "
-            "end asks for more data.",
+            "(first seed). Bands are 95 % intervals over queries; a band between thin lines is the "
+            "range over random twins. A curve that still rises at its end asks for more data.",
             data,
             labels,
             {"probe": settings.probe, "layer": f"{last}"},

@@ -7,9 +7,11 @@ from typing import Any
 
 import polars as pl
 
+from wellspring.config.vocabulary import Side
 from wellspring.page.panels import Settings, Source, Tables
 from wellspring.page.words import Listing, listed
-from wellspring.specs import PageSpec
+from wellspring.plurals import counted
+from wellspring.specs import PageSpec, StudiedModel
 
 COUNTS = (
     "queries",
@@ -25,7 +27,8 @@ COUNTS = (
     "test_candidates",
 )
 """Facts that say what there is. All others say what was lost, repeated or shared."""
-ROLE = {"query": "queries", "passage": "passages"}
+NAMES = {"hard_negatives": "hard negatives given by the source"}
+"""Facts whose key does not say enough."""
 
 Facts = Mapping[str, Any]
 
@@ -61,14 +64,30 @@ def models(spec: PageSpec, described: Mapping[str, Facts], settings: Settings) -
     """
     rows, sources = [], []
     for name, model in spec.models.items():
-        weights = described[name]["weights"]
-        shown = "; ".join(f"{file} {digest}" for file, digest in sorted(weights.items()))
-        kind = "random weights, never trained" if model.fresh else "as published"
-        rows.append((name, model.source, kind, model.architecture, str(model.layers), shown))
+        digests = sorted(described[name]["weights"].items())
+        shown = "; ".join(f"{file} {digest}" for file, digest in digests)
+        blocks = str(model.layers)
+        rows.append((name, model.source, weights(model), model.architecture, blocks, shown))
         file = f"models/{name}/model.json"
         sources.append(Source(file, ("weights", "digest"), settings.command(file)))
     headings = ("model", "source", "weights", "architecture", "blocks", "sha256 of the weights")
     return Listing("Models", headings, tuple(rows), sources=tuple(sources))
+
+
+def weights(model: StudiedModel) -> str:
+    """What a model's weights are."""
+    if not model.fresh:
+        return (
+            f"as published, with the adapter {model.adapter}" if model.adapter else "as published"
+        )
+    if model.trained_blocks is None:
+        return "random, never trained"
+    base, first = model.source.partition(":")[2], model.trained_blocks + 1
+    kept = f"the first {counted(model.trained_blocks, 'block')} and " if first > 1 else ""
+    return (
+        f"{kept}what is no block as in {base}; blocks {first} to {model.layers} random, never "
+        "trained"
+    )
 
 
 def retrievers(spec: PageSpec) -> Listing:
@@ -81,15 +100,27 @@ def retrievers(spec: PageSpec) -> Listing:
                 encoders["query"],
                 encoders["passage"],
                 spec.pairs.get(name, "–"),
-                "never trained" if _fresh(spec, encoders["query"]) else "trained",
+                _trained(spec, encoders),
             )
         )
     headings = ("retriever", "query encoder", "passage encoder", "compared with", "weights")
     return Listing("Retrievers", headings, tuple(rows))
 
 
-def _fresh(spec: PageSpec, encoder: str) -> bool:
-    return spec.models[spec.encoders[encoder]["query"].model].fresh
+def _trained(spec: PageSpec, encoders: Mapping[Side, str]) -> str:
+    """Which weights of a retriever were trained, side by side where the sides differ."""
+    told = {}
+    for side, encoder in encoders.items():
+        model = spec.models[spec.encoders[encoder][side].model]
+        if not model.fresh:
+            told[side] = "trained"
+        elif model.trained_blocks is None:
+            told[side] = "never trained"
+        else:
+            told[side] = f"blocks above {model.trained_blocks} never trained"
+    if len({*told.values()}) == 1:
+        return next(iter(told.values()))
+    return "; ".join(f"{side}: {weights}" for side, weights in told.items())
 
 
 def encoders(spec: PageSpec) -> Listing:
@@ -104,7 +135,7 @@ def encoders(spec: PageSpec) -> Listing:
                     encoding.model,
                     encoding.pooling,
                     encoding.template,
-                    f"{encoding.length} tokens",
+                    counted(encoding.length, "token"),
                     "yes" if encoding.normalise else "no",
                     encoding.dtype,
                 )
@@ -165,9 +196,12 @@ def drawn(spec: PageSpec) -> Listing:
 def _negatives(given: Facts) -> str:
     count, mined, depth = given["count"], given["mined"], given["depth"]
     if mined == "random":
-        chosen = f"{depth} random passages of the corpus a query, {count} of them for a sample"
+        drawn = counted(depth, "random passage")
+        chosen = f"{drawn} of the corpus a query, {count} of them for a sample"
     elif mined:
-        chosen = f"{count} a sample, drawn from the first {depth} passages that {mined} finds"
+        chosen = (
+            f"{count} a sample, drawn from the first {counted(depth, 'passage')} that {mined} finds"
+        )
     else:
         chosen = f"{count} a sample, of those that the source names"
     return f"{chosen} (seed {given['seed']})"
@@ -267,7 +301,7 @@ def cost(jobs: pl.DataFrame) -> Listing:
 
 
 def _words(key: str) -> str:
-    return key.replace("_", " ")
+    return NAMES.get(key, key.replace("_", " "))
 
 
 def _count(value: object) -> str:

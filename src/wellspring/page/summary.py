@@ -13,6 +13,7 @@ from wellspring.findings.table import CONTROLS
 from wellspring.page.answer import TESTED
 from wellspring.page.panels import Choice, Settings, Source, Tables
 from wellspring.page.words import bracket, number, signed
+from wellspring.plurals import counted
 
 MOST_ROWS = 2_500
 """More would make the page slow: layers are left out, and the page says which are kept."""
@@ -149,7 +150,9 @@ def _ranges(findings: pl.DataFrame, settings: Settings) -> dict[Key, str]:
         spread = drawn.group_by(cell).agg(low=pl.min("estimate"), high=pl.max("estimate"))
         for name in (name for name, other in settings.pairs.items() if other == first):
             for row in spread.iter_rows(named=True):
-                text = f"{number(row['low'])} to {number(row['high'])} ({len(names)} draws)"
+                text = (
+                    f"{number(row['low'])} to {number(row['high'])} ({counted(len(names), 'draw')})"
+                )
                 ranges[_key({**row, "retriever": name})] = text
     return ranges
 

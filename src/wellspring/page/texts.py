@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import polars as pl
 
 from wellspring.config import LAYERLESS
 from wellspring.page.answer import BEST
 from wellspring.page.panels import Source
 from wellspring.page.words import number
+from wellspring.plurals import counted, form
 from wellspring.randomness import key
 
 SHOWN = 3
@@ -70,13 +72,14 @@ class Outcomes:
 
     Attributes:
         names: the retriever, and its counterpart where it has one.
+        cell: the layer and the passage count, in words.
         own: probe, seed, sample_id, correct; of the retriever.
         other: the same of its counterpart.
     """
 
     dataset: str
     names: tuple[str, str | None]
-    layer: int
+    cell: str
     passages: int
     own: pl.DataFrame
     other: pl.DataFrame | None
@@ -137,7 +140,11 @@ def of_samples(
     by_id = {row["sample_id"]: row for row in samples.iter_rows(named=True)}
     name, other = outcomes.names
     probe = chosen_probe(outcomes, drawn)
-    cell = f"layer {outcomes.layer}, {outcomes.passages} passages"
+    seen = outcomes.passages - 1
+    negatives = (
+        f"At N = {outcomes.passages} a probe sees {seen} of a sample's negatives, which each seed "
+        "draws."
+    )
     groups = []
     ids = won(outcomes, probe)
     if ids:
@@ -148,9 +155,10 @@ def of_samples(
             for each in ids[:SHOWN]
         )
         caption = (
-            f"{len(ids):,} samples of {outcomes.dataset} are ranked right by the probe {probe} of "
-            f"{name} in every seed that tests them, and wrong by that of {other} ({cell}). "
-            f"{len(examples)} of them, drawn at random:"
+            f"{counted(len(ids), 'sample')} of {outcomes.dataset} {form(len(ids), 'is', 'are')} "
+            f"ranked right by the probe {probe} of {name} in every seed that tests "
+            f"{form(len(ids), 'it', 'them')}, and wrong by that of {other} ({outcomes.cell}). "
+            f"{negatives} {len(examples)} of {len(ids):,}, drawn at random:"
         )
         heading = f"{name} gets right what {other} does not ({outcomes.dataset})"
         groups.append(Examples(heading, caption, examples, sources))
@@ -165,8 +173,8 @@ def of_samples(
             for each, share in ranked
         )
         caption = (
-            f"The samples on which the probes of {name} earn the least credit ({cell}), mean over "
-            "probes and seeds:"
+            f"The samples on which the probes of {name} earn the least credit ({outcomes.cell}), "
+            f"mean over probes and seeds. {negatives}"
         )
         heading = f"The hardest samples for {name} ({outcomes.dataset})"
         groups.append(Examples(heading, caption, examples, sources))
@@ -188,7 +196,7 @@ def _passages(sample: Mapping, texts: Mapping[tuple[str, str], str]) -> tuple[Pa
         *(Passage("negative", cut(texts["passage", each])) for each in negatives[:NEGATIVES]),
     ]
     if more > 0:
-        passages.append(Passage("", f"and {more} more negatives"))
+        passages.append(Passage("", f"and {more} more {form(more, 'negative', 'negatives')}"))
     return tuple(passages)
 
 
@@ -203,19 +211,36 @@ def of_neurons(
     for lit in neurons:
         most = sorted(lit.scores.items(), key=lambda item: (-item[1][0], item[0]))[:SHOWN]
         passages = tuple(
-            Passage(f"score {score:.3g}, {share:.0%} of the text's largest", cut(texts[each]))
+            Passage(
+                f"score {score:.3g}, {share:.0%} of the text's largest",
+                cut(texts[each]),
+            )
             for each, (score, share) in most
         )
         heading = f"Block {lit.layer}, {lit.sublayer}, neuron {lit.neuron}"
-        note = f"has the largest score in the network of {lit.texts:,} of {lit.of:,} texts"
+        of = counted(lit.of, "text")
+        note = f"has the largest score of all attributed neurons for {lit.texts:,} of {of}"
         examples.append(Example(heading, note, passages))
     if not examples:
         return None
     caption = (
-        "The neurons that most often have a text's largest score, and the texts that light each "
-        "most. The largest score of a text is the largest one in the sub-layer."
+        "The neurons that most often have a text's largest score in the whole network, of all "
+        "attributed blocks and sub-layers. Below each stand the texts that light it most, and the "
+        "score as a share of the text's largest one in this neuron's own block and sub-layer."
     )
     return Examples(f"Texts that light a neuron: {where}", caption, tuple(examples), sources)
+
+
+def of_neuron(
+    ids: Sequence[str], scales: np.ndarray, scores: np.ndarray, neuron: int
+) -> dict[str, tuple[float, float]]:
+    """Text to a neuron's score, and to the same as a share of the text's largest one.
+
+    scales: [T] the largest score of each text. scores: [T × neurons] as shares of it.
+    """
+    shares = scores[:, neuron].astype(np.float64)
+    values = zip((shares * scales).tolist(), shares.tolist(), strict=True)
+    return dict(zip(ids, values, strict=True))
 
 
 def top(neurons: pl.DataFrame) -> list[dict]:

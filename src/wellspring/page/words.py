@@ -75,6 +75,17 @@ def difference(value: float | None, low: float | None, high: float | None) -> st
     return f"{signed(value)} {bracket(low, high)}".rstrip()
 
 
+def percent(value: float) -> str:
+    """A share as a percentage."""
+    return f"{number(100 * value, 1)} %"
+
+
+def percent_difference(value: float | None, low: float | None, high: float | None) -> str:
+    """A relative change and its interval, as percentages."""
+    value, low, high = (None if each is None else 100 * each for each in (value, low, high))
+    return f"{signed(value, 1)} % {bracket(low, high, 1)}".rstrip()
+
+
 def p_value(value: float | None) -> str:
     """A p-value in words."""
     if value is None:
@@ -97,6 +108,11 @@ def capital(text: str) -> str:
     return text[:1].upper() + text[1:]
 
 
+def ended(text: str) -> str:
+    """The text with one full stop."""
+    return text.rstrip(".") + "."
+
+
 def stop(text: str) -> str:
     """The text as a sentence."""
-    return capital(text.rstrip(".")) + "."
+    return capital(ended(text))

@@ -83,7 +83,7 @@ from wellspring.specs.models import (
     fetched,
     model,
 )
-from wellspring.specs.page import PageSpec, StudiedSide, page
+from wellspring.specs.page import PageSpec, StudiedModel, StudiedSide, page
 
 __all__ = [
     "DOWNLOADS",
@@ -123,6 +123,7 @@ __all__ = [
     "Side",
     "SimilaritySpec",
     "Spec",
+    "StudiedModel",
     "StudiedSide",
     "TextsSpec",
     "ablate",

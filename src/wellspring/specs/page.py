@@ -18,8 +18,11 @@ class StudiedModel(Spec):
     source: str
     architecture: str
     layers: int
+    adapter: str | None
     fresh: bool
-    """Whether the weights were never trained."""
+    """Whether weights were drawn at random: all of them, or those above the trained blocks."""
+    trained_blocks: int | None
+    """Of fresh weights: so many of the lowest blocks have the source's; None: all are fresh."""
 
 
 class StudiedDataset(Spec):
@@ -49,7 +52,6 @@ class PageSpec(Spec):
     probe: str
     """The probe that figures show; empty where nothing is probed."""
     probed: list[ProbedGrid]
-    alpha: float
     pairs: dict[str, str]
     """Retriever to what it is compared with, whether it is probed or attributed."""
     twins: dict[str, list[str]]
@@ -77,7 +79,6 @@ def page(config: Config, shown: list[str]) -> PageSpec:
         study=config.study.name,
         probe=next(iter(config.drawn_probes()), ""),
         probed=probed(config),
-        alpha=config.study.findings.alpha,
         pairs={**config.pairs(), **config.attributed_pairs()},
         twins=config.twins(),
         models={
@@ -103,11 +104,14 @@ def page(config: Config, shown: list[str]) -> PageSpec:
 
 def _model(config: Config, name: str) -> StudiedModel:
     entry = config.models[name]
+    fresh = entry.scheme == "random"
     return StudiedModel(
         source=FOLDERS.sub("…/", entry.source),
         architecture=entry.architecture,
         layers=entry.layers,
-        fresh=entry.scheme == "random",
+        adapter=FOLDERS.sub("…/", entry.adapter) if entry.adapter else None,
+        fresh=fresh,
+        trained_blocks=entry.trained_blocks if fresh else None,
     )
 
 
