@@ -42,7 +42,7 @@ def test_the_page_tells_the_whole_study(finished, tmp_path):
     html = told(finished, path, None, "--configfile", "studies/my own.yaml")
     for part in (
         "tiny on questions: probe concat, layer 2 (the last), 2 passages",
-        "Texts that light a neuron: tiny, query side of questions, norm",
+        "Texts on which a neuron scores highest: tiny, query side of questions, norm",
         "snakemake --cores all --configfile &#39;studies/my own.yaml&#39; --forcerun ",
         "What was lost, repeated or shared in questions",
         "The hardest samples for tiny (questions)",
@@ -58,7 +58,7 @@ def test_the_page_tells_the_whole_study(finished, tmp_path):
 def test_a_retriever_alone_without_attributions_has_a_page(finished, tmp_path):
     html = told(finished, tmp_path / "index.html", alone)
     assert "Where does the knowledge of tiny come from?" in html
-    assert "light a neuron" not in html and "gets right what" not in html
+    assert "neuron scores highest" not in html and "gets right what" not in html
     assert "The hardest samples for tiny (questions)" in html
 
 

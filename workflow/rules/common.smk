@@ -62,9 +62,10 @@ onstart:
 onsuccess:
     runs.end(workflow)
     folder = f"results/studies/{study.study.name}"
-    # Other targets than the whole study leave none.
     if Path(folder, "index.html").exists():
-        options = f"--configfile {shlex.join(map(artefacts.nearby, files[1:]))} " if files[1:] else ""
+        options = (
+            f"--configfile {shlex.join(map(artefacts.nearby, files[1:]))} " if files[1:] else ""
+        )
         logger.info(
             f"The answer: {folder}/index.html. Figures: {folder}/figures, findings: {folder}/findings. "
             f"Report: snakemake {options}--report {folder}/report.html",

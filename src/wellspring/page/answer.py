@@ -51,9 +51,9 @@ def question(retrievers: list[str]) -> str:
 
 
 def lede(retrievers: list[str], pairs: Mapping[str, str], datasets: list[str]) -> str:
-    """What the page tells, in two sentences."""
+    """What the page tells, in three sentences."""
     compared = [f"{name} with {pairs[name]}" for name in retrievers if name in pairs]
-    against = f" It compares {listed(compared, 4)}, layer by layer." if compared else ""
+    against = f" This study compares {listed(compared, 4)}, layer by layer." if compared else ""
     return (
         "Did contrastive fine-tuning add knowledge to the retriever, or does it use what its "
         f"language model already knew?{against} The texts are those of {listed(datasets)}."
@@ -152,10 +152,11 @@ def _against_chance(here: pl.DataFrame, cell: Row, settings: Settings) -> Statem
     )
     samples = counted(cell["samples"], "test sample")
     behind = f"{samples} of {counted(cell['queries'], 'distinct query', 'distinct queries')}"
-    seeds = f", drawn over {cell['seeds']} seeds" if (cell["seeds"] or 0) > 1 else ""
+    # Each seed may test samples of its own, and several seeds the same ones.
+    seeds = f" of {cell['seeds']} seeds" if (cell["seeds"] or 0) > 1 else ""
     sentence = (
-        f"The positive passage is ranked first for "
-        f"{estimate(cell['estimate'], cell['low'], cell['high'])} of {behind}{seeds}. "
+        f"The positive passage is ranked first in a share of "
+        f"{estimate(cell['estimate'], cell['low'], cell['high'])} of the tests{seeds}, on {behind}. "
         f"Chance is {number(chance)}."
     )
     sources = settings.sources("findings", "estimate", "low", "high", "samples", "queries")
@@ -183,7 +184,10 @@ def _compared(row: Row, settings: Settings) -> Statement:
     more = ""
     if not row["significant"] and row["detectable"] is not None:
         visible = number(row["detectable"])
-        more = f"A single interval would show a difference of {visible} at 80 % power."
+        more = (
+            f"With 80 % power, the interval of this comparison alone would exclude 0 for a true "
+            f"difference of {visible}."
+        )
     columns = ("estimate", "low", "high", "p_adjusted", "significant", "detectable")
     sources = settings.sources("findings", *columns)
     return Statement(verdict, tone, sentence, tuple(filter(None, [more])), sources)

@@ -50,7 +50,7 @@ def build(tables: Tables, settings: Settings) -> Sequence[Panel]:
     return [
         made(
             "fits",
-            "What became of the fits",
+            "How the probes' fits ended",
             "Accuracy of the fitted probes at their best epoch on the training, validation and "
             "test split: the mean over seeds. Bands and bars are the range over seeds, no "
             "intervals. A gap between training and test is what the probe remembers.",

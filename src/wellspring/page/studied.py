@@ -293,8 +293,8 @@ def cost(jobs: pl.DataFrame) -> Listing:
     )
     note = (
         "Seconds are those of each job by itself, added up: jobs run side by side. They come from "
-        "the last lines of results/logs on this machine when the page was made. Another run has "
-        "other seconds."
+        "the last lines of results/logs on this machine when the page was made, and differ from "
+        "run to run."
     )
     headings = ("rule", "jobs", "seconds", "peak memory (MB)", "device")
     return Listing("What it cost", headings, (*rows, total) if rows else (), note)

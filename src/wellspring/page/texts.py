@@ -1,4 +1,4 @@
-"""Texts that show what numbers mean: won samples, hard ones, and those that light a neuron."""
+"""Texts that show what numbers mean: won samples, hard ones, and those on which a neuron scores highest."""
 
 from __future__ import annotations
 
@@ -228,7 +228,9 @@ def of_neurons(
         "attributed blocks and sub-layers. Below each stand the texts that light it most, and the "
         "score as a share of the text's largest one in this neuron's own block and sub-layer."
     )
-    return Examples(f"Texts that light a neuron: {where}", caption, tuple(examples), sources)
+    return Examples(
+        f"Texts on which a neuron scores highest: {where}", caption, tuple(examples), sources
+    )
 
 
 def of_neuron(
