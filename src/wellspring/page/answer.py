@@ -156,8 +156,8 @@ def _against_chance(here: pl.DataFrame, cell: Row, settings: Settings) -> Statem
     seeds = f" of {cell['seeds']} seeds" if (cell["seeds"] or 0) > 1 else ""
     sentence = (
         f"The positive passage is ranked first in a share of "
-        f"{estimate(cell['estimate'], cell['low'], cell['high'])} of the tests{seeds}, on {behind}. "
-        f"Chance is {number(chance)}."
+        f"{estimate(cell['estimate'], cell['low'], cell['high'])} of the tests{seeds}, "
+        f"on {behind}. Chance is {number(chance)}."
     )
     sources = settings.sources("findings", "estimate", "low", "high", "samples", "queries")
     return Statement(verdict, tone, sentence, sources=sources)

@@ -1,4 +1,4 @@
-"""Texts that show what numbers mean: won samples, hard ones, and those on which a neuron scores highest."""
+"""Texts that show what numbers mean: won samples, hard ones, and where neurons score highest."""
 
 from __future__ import annotations
 
