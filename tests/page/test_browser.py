@@ -104,7 +104,7 @@ def test_it_holds_what_the_study_found(opened):
     page = opened()
     text = page.inner_text("main")
     assert "Where does the knowledge of tiny come from?" in text
-    assert re.search(r"ranked first for \d\.\d{3} \[\d\.\d{3}, \d\.\d{3}\]", text)
+    assert re.search(r"ranked first in a share of \d\.\d{3} \[\d\.\d{3}, \d\.\d{3}\]", text)
     assert "fresh (its counterpart)" in text
     titles = page.locator("main h2").all_inner_texts()
     assert titles[:2] == ["The answer", "What was studied"]

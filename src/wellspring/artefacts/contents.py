@@ -15,6 +15,7 @@ import pyarrow.compute as pc
 
 from wellspring import shards
 from wellspring.artefacts import provenance
+from wellspring.artefacts.base import Artefact
 from wellspring.artefacts.datasets import Samples, Texts
 from wellspring.errors import StaleArtefact
 from wellspring.findings.similarity import chosen
@@ -134,7 +135,9 @@ def embeddings(shard: EmbeddingShard, results: Path) -> Iterator[Section]:
         first = range(min(HEAD, len(ids)))
         nearest, cosines = vectors.neighbours(sample, first)
         named = [ids[row] for row in (*first, *nearest)]
-        texts = read_texts(results, shard.dataset, shard.side, named, identity.get("texts"))
+        texts = read_texts(
+            results, shard.dataset, shard.side, named, (shard, identity.get("texts"))
+        )
         yield Section(
             "neighbours",
             f"First texts and their nearest neighbours at {layers[-1]}",
@@ -230,7 +233,7 @@ def scores(shard: AttributionShard, results: Path) -> Iterator[Section]:
         tops = {name: _top(file, groups, name) for name in sublayers}
     named = {text for _, top in tops.values() for each in top for text, _ in each.texts}
     digest = identity.get("texts", {}).get(shard.side)
-    texts = read_texts(results, shard.dataset, shard.side, named, digest)
+    texts = read_texts(results, shard.dataset, shard.side, named, (shard, digest))
     for name, (count, top) in tops.items():
         rows = [
             {
@@ -268,21 +271,26 @@ def _top(file: pq.ParquetFile, groups: Groups, sublayer: str) -> tuple[int, list
 
 
 def read_texts(
-    results: Path, dataset: str, side: str, ids: Collection[str], digest: str | None = None
+    results: Path,
+    dataset: str,
+    side: str,
+    ids: Collection[str],
+    made: tuple[Artefact, str | None] | None = None,
 ) -> dict[str, str]:
     """Id to text, as far as the dataset's texts are at hand; row groups without any are passed.
 
-    digest: the fingerprint that the side's texts must have; None: any. Raises StaleArtefact where
-    it is another: the ids then stand for other texts.
+    made: what was made from them, and the fingerprint that it knows of the side's texts. Raises
+    StaleArtefact where they have another: the ids then stand for other texts.
     """
     path = Texts(dataset).at(results)
     if not path.exists() or not ids:
         return {}
     stored = Texts.check(path).identity.get("texts", {}).get(side)
-    if digest is not None and stored is not None and digest != stored:
+    artefact, digest = made or (None, None)
+    if artefact and digest and stored and digest != stored:
         raise StaleArtefact(
-            f"{path}: its {side} texts are not those that the file was made from; make one of them "
-            f"again: {shards.mend(path)}"
+            f"{artefact.at(results)}: was made from other {side} texts than those of {path}; make "
+            f"one of them again: {shards.mend(path)}"
         )
     asked = pa.array(sorted(set(ids)))
     texts: dict[str, str] = {}
