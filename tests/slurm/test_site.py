@@ -46,11 +46,10 @@ def test_a_partition_that_is_not_known_yet_is_the_profile_s_own():
     assert job.rule == "attribute" and job.partition == "main" and not job.sized
 
 
-def test_every_rule_that_asks_for_too_much_is_named():
-    jobs = [site.Request(rule, minutes=240) for rule in ("embed", "probe", "probe")]
-    lines = list(site.refusals([*jobs, site.Request("model", minutes=5)], KNOWN))
-    assert len(lines) == 2 and all("small allows 60" in line for line in lines)
-    assert any("--set-resources probe:runtime=60" in line for line in lines)
+def test_a_limit_is_one_line_for_the_job_that_asks_for_most():
+    jobs = [site.Request("probe", minutes=90), site.Request("embed", minutes=240)]
+    (line,) = site.refusals(jobs, KNOWN)
+    assert "small allows 60" in line and "--set-resources embed:runtime=60" in line
 
 
 @pytest.mark.parametrize(
@@ -158,7 +157,7 @@ def test_the_check_says_what_the_site_refuses(study, lab):
             "slurm_account: Slurm has no accounting",
         ),
         *("480 minutes, short allows 10", "8 CPUs, the largest node of short has 4"),
-        *("gpu_type: short has no GPU named a100", "partition short, with a GPU: a job of one"),
+        *("gpu_type: short has no GPU named a100", "partition short, with a GPU: a test job"),
     ):
         assert said in done.stderr, done.stderr
     study.rewrite("slurm/config.yaml", "slurm_partition: short", "slurm_partition: nowhere")

@@ -145,7 +145,7 @@ def minutes(limit: str) -> float:
 
 
 def refusals(jobs: Sequence[Request], known: dict[str, Partition]) -> Iterator[str]:
-    """What no node will run: one line a partition, limit and rule, for its largest job."""
+    """What no node will run: one line a partition and limit, for the largest job."""
     for name in dict.fromkeys(job.partition for job in jobs):
         own = [job for job in jobs if job.partition == name]
         if name is None:
@@ -168,29 +168,29 @@ def _limits(jobs: Sequence[Request], partition: Partition) -> Iterator[str]:
     account = jobs[0].account
     if partition.accounts is not None and account not in partition.accounts:
         yield f"slurm_account: {name} is for {', '.join(partition.accounts)}, not for {account}"
-    for job in _largest(jobs, "minutes"):
-        if job.minutes > partition.minutes:
-            yield (
-                f"{job.rule} asks for {job.minutes} minutes, {name} allows "
-                f"{partition.minutes:.0f}: use a partition that allows more, or, if that is "
-                f"enough, --set-resources {job.rule}:runtime={partition.minutes:.0f}"
-            )
+    longest = max(jobs, key=lambda job: job.minutes)
+    if longest.minutes > partition.minutes:
+        yield (
+            f"{longest.rule} asks for {longest.minutes} minutes, {name} allows "
+            f"{partition.minutes:.0f}: use a partition that allows more, or, if that is enough, "
+            f"--set-resources {longest.rule}:runtime={partition.minutes:.0f}"
+        )
     nodes = partition.nodes
     cpus, megabytes = (
         max((getattr(n, k) for n in nodes), default=0) for k in ("cpus", "megabytes")
     )
-    widest = _largest(jobs, "cpus")[0]
+    widest = max(jobs, key=lambda job: job.cpus)
     if widest.cpus > cpus:
         yield (
             f"{widest.rule} asks for {widest.cpus} CPUs, the largest node of {name} has {cpus}: "
             f"max-threads: {cpus}"
         )
-    for job in _largest(jobs, "megabytes"):
-        if job.megabytes > megabytes:
-            yield (
-                f"{job.rule} asks for {job.megabytes} MB, the largest node of {name} has "
-                f"{megabytes}: use a partition with larger nodes"
-            )
+    largest = max(jobs, key=lambda job: job.megabytes)
+    if largest.megabytes > megabytes:
+        yield (
+            f"{largest.rule} asks for {largest.megabytes} MB, the largest node of {name} has "
+            f"{megabytes}: use a partition with larger nodes"
+        )
     models = sorted({model for node in nodes for model in node.gpus})
     for job in {job.gpu_model: job for job in jobs if job.gpus}.values():
         if not any(node.count(None) for node in nodes):
@@ -203,12 +203,6 @@ def _limits(jobs: Sequence[Request], partition: Partition) -> Iterator[str]:
             yield f"gpu_type: {name} has no GPU named {job.gpu_model}; Slurm names {named} there"
         elif not any(_fits(job, node) for node in nodes):
             yield f"no node of {name} has the CPUs, the memory and the GPU of {job.rule} at once"
-
-
-def _largest(jobs: Sequence[Request], resource: str) -> list[Request]:
-    """The job of each rule that asks for most of a resource, those that ask for most first."""
-    ordered = sorted(jobs, key=lambda job: getattr(job, resource))
-    return list({job.rule: job for job in ordered}.values())[::-1]
 
 
 def _fits(job: Request, node: Node) -> bool:
