@@ -6,6 +6,7 @@ import copy
 
 import pytest
 
+from benchmarks import studies
 from tests.config.test_config import DEFAULT
 from wellspring import specs
 from wellspring.artefacts import grids
@@ -164,3 +165,20 @@ def test_blocks_that_cannot_be_are_one_line_that_names_them(probe, attribute, me
         parse(study(probe, attribute))
     (line,) = str(caught.value).splitlines()
     assert line.startswith(message), line
+
+
+@pytest.mark.parametrize(
+    ("name", "retriever", "fresh", "wholly"),
+    [
+        ("artefact", "minilm", False, False),
+        ("artefact", "minilm-random", True, True),
+        # Its query encoder is trained and its passage encoder is not, and the other way round.
+        ("artefact", "trained-query", True, False),
+        ("artefact", "trained-passage", True, False),
+        ("methods", "minilm-upper-random", True, False),
+    ],
+)
+def test_weights_that_were_never_trained_are_known_on_both_sides(name, retriever, fresh, wholly):
+    config = studies.read([studies.ROOT / "studies" / f"{name}.yaml"])
+    assert config.is_fresh(retriever) == fresh
+    assert config.is_wholly_fresh(retriever) == wholly

@@ -193,3 +193,10 @@ def test_a_figure_always_says_that_questions_or_texts_are_few() -> None:
     lines = sentences(table, "toy", ["tuned"])
     assert lines[0] == "caution: few-questions." and not any("texts" in line for line in lines)
     assert lines[-1].startswith("1 more")
+
+
+def test_a_counterpart_that_was_trained_in_part_is_not_said_to_be_never_trained() -> None:
+    (whole,) = cautions.of_pairs({"tuned": "plain"})
+    (part,) = cautions.of_pairs({"tuned": "plain"}, ["plain"])
+    assert "plain was never trained:" in whole["sentence"]
+    assert "plain has weights that were never trained:" in part["sentence"]

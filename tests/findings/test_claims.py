@@ -229,14 +229,19 @@ def test_only_the_published_pair_is_as_published() -> None:
     published = Pair(NAMES, ("contriever", "bert-mean"), "mean")
     assert made(claim, published, found)["as_published"]
     assert not made(claim, Pair(NAMES, NAMES, "mean"), found)["as_published"]
-    assert not made(claim, Pair(NAMES, published.curves, "mean", ("plain",)), found)["as_published"]
+    assert not made(claim, Pair(NAMES, published.curves, "mean", {"plain": True}), found)[
+        "as_published"
+    ]
 
 
 def test_a_pair_with_random_weights_cannot_test_a_claim_about_fine_tuning() -> None:
     found = measured(9, activity_pair(1, 48, effect=-1.0))
-    line = made(BY_NUMBER[9], Pair(NAMES, NAMES, "mean", ("plain",)), found)
+    line = made(BY_NUMBER[9], Pair(NAMES, NAMES, "mean", {"plain": True}), found)
     assert (line["on_this_pair"], line["verdict"]) == ("supported", "not testable here")
     assert "plain was never trained" in line["reason"]
+    part = made(BY_NUMBER[9], Pair(NAMES, NAMES, "mean", {"plain": False}), found)
+    assert part["verdict"] == "not testable here"
+    assert "plain has weights that were never trained" in part["reason"]
 
 
 def test_a_claim_is_about_its_own_pooling() -> None:

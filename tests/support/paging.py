@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import polars as pl
 
@@ -122,8 +122,8 @@ def _findings(config: Config) -> pl.DataFrame:
     return schemed(rows, table.SCHEMA)
 
 
-def _training(config: Config) -> pl.DataFrame:
-    """Metrics of every fit."""
+def _fits(config: Config, name: str, further: Callable) -> pl.DataFrame:
+    """Estimates of every fitted probe. further: of a block, more columns with their values."""
     frames = [
         cross(
             {
@@ -132,12 +132,17 @@ def _training(config: Config) -> pl.DataFrame:
                 "layer": layers,
                 "passages": passages,
                 "probe": _fitted(block.kinds),
-                "seed": block.seeds,
+                **further(block),
             }
         )
         for retriever, dataset, layers, passages, block in config.probed()
     ]
-    rows = drawn(pl.concat(frames), "training")
+    return drawn(pl.concat(frames), name)
+
+
+def _training(config: Config) -> pl.DataFrame:
+    """Metrics of every fit."""
+    rows = _fits(config, "training", lambda block: {"seed": block.seeds})
     return rows.rename({"estimate": "accuracy"}).with_columns(
         train_accuracy=pl.col("accuracy") + 0.1,
         validation_accuracy=pl.col("accuracy") + 0.05,
@@ -148,20 +153,8 @@ def _training(config: Config) -> pl.DataFrame:
 
 def _sizes(config: Config) -> pl.DataFrame:
     """Accuracy over the training split."""
-    frames = [
-        cross(
-            {
-                "retriever": [retriever],
-                "dataset": [dataset],
-                "layer": layers,
-                "passages": passages,
-                "probe": _fitted(block.kinds),
-                "portion": [*block.portions, 1.0],
-            }
-        )
-        for retriever, dataset, layers, passages, block in config.probed()
-    ]
-    rows = drawn(pl.concat(frames), "sizes").rename({"estimate": "accuracy"})
+    rows = _fits(config, "sizes", lambda block: {"portion": [*block.portions, 1.0]})
+    rows = rows.rename({"estimate": "accuracy"})
     return rows.with_columns(
         seed=pl.lit(0),
         train_samples=(2000 * pl.col("portion")).cast(pl.Int64),

@@ -57,4 +57,4 @@ def _rows(results: Path, spec: specs.CautionsSpec) -> Iterator[dict[str, object]
             quiet[where] = facts.get(QUIET, 0)
         attributed = Decentralisation.read(Decentralisation(study).at(results))
         yield from science.of_attributions(attributed, quiet)
-    yield from science.of_pairs(spec.fresh)
+    yield from science.of_pairs(spec.fresh, spec.partly)

@@ -49,7 +49,7 @@ def _pairs(spec: specs.ClaimsSpec) -> Iterator[Pair]:
 
     for pair in spec.pairs:
         names = (pair.retriever, pair.other)
-        yield Pair(names, pair.curves, pair.pooling, tuple(pair.fresh))
+        yield Pair(names, pair.curves, pair.pooling, pair.fresh)
 
 
 def _rules(spec: specs.ClaimsSpec, margin: float) -> Rules:

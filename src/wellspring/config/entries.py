@@ -85,9 +85,19 @@ class Config(Strict):
         return self.models[self.encoders[self.retrievers[retriever].query].model].layers
 
     def is_fresh(self, retriever: str) -> bool:
-        """Whether a retriever's (query) model was never trained."""
-        model = self.models[self.encoders[self.retrievers[retriever].query].model]
-        return model.scheme == "random"
+        """Whether a retriever has weights that were never trained, on either side."""
+        return any(model.scheme == "random" for model in self._models_of(retriever))
+
+    def is_wholly_fresh(self, retriever: str) -> bool:
+        """Whether none of a retriever's weights were trained."""
+        return all(
+            model.scheme == "random" and not model.trained_blocks
+            for model in self._models_of(retriever)
+        )
+
+    def _models_of(self, retriever: str) -> list[Model]:
+        encoders = self.retrievers[retriever].encoders.values()
+        return [self.models[self.encoders[encoder].model] for encoder in encoders]
 
     def pooling(self, retriever: str) -> str:
         """The pooling of a retriever's query encoder."""

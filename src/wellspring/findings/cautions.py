@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 
 import polars as pl
 
 from wellspring.config import SCORERS
+from wellspring.findings.claims import untrained
 from wellspring.plurals import counted, form
 
 SCHEMA = {
@@ -248,15 +249,19 @@ def of_attributions(table: pl.DataFrame, quiet: Mapping[tuple[str, ...], int]) -
             )
 
 
-def of_pairs(fresh: Mapping[str, str]) -> Iterator[Row]:
-    """fresh: retriever to its counterpart, where that was never trained."""
+def of_pairs(fresh: Mapping[str, str], partly: Collection[str] = ()) -> Iterator[Row]:
+    """Cautions about counterparts that cannot say what fine-tuning adds.
+
+    fresh: retriever to its counterpart, where that has weights that were never trained; partly:
+    those of these counterparts that have other weights, too.
+    """
     for retriever, other in fresh.items():
         yield _row(
             "random-counterpart",
             None,
             None,
-            f"{other} was never trained: differences from it say what all training changes, "
-            "not what fine-tuning adds",
+            f"{other} {untrained(other not in partly)}: differences from it say what all training "
+            "changes, not what fine-tuning adds",
             retriever=retriever,
         )
 

@@ -8,7 +8,7 @@ measure them, `wellspring.findings.verdicts` judges.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 import polars as pl
@@ -234,13 +234,13 @@ class Pair:
         names: both, retriever first.
         curves: their published names.
         pooling: of the retriever's query encoder.
-        fresh: those of them whose weights were never trained.
+        fresh: those of them with weights that were never trained, to whether that is all of them.
     """
 
     names: tuple[str, str]
     curves: tuple[str, str]
     pooling: str
-    fresh: tuple[str, ...] = ()
+    fresh: Mapping[str, bool] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -307,10 +307,15 @@ def row(
         "reason": judgement.reason,
     }
     if pair.fresh:
-        fresh = " and ".join(pair.fresh) + (" were" if len(pair.fresh) > 1 else " was")
-        reason = f"the claim is about what fine-tuning changes, and {fresh} never trained"
+        fresh = " and ".join(f"{name} {untrained(whole)}" for name, whole in pair.fresh.items())
+        reason = f"the claim is about what fine-tuning changes, and {fresh}"
         return values | {"verdict": NOT_TESTABLE, "reason": reason}
     return values
+
+
+def untrained(whole: bool) -> str:
+    """What is said of a retriever whose weights, or some of them, were never trained."""
+    return "was never trained" if whole else "has weights that were never trained"
 
 
 def untested(claim: Claim, reason: str) -> dict[str, object]:

@@ -76,10 +76,7 @@ def _accuracy(findings: pl.DataFrame, settings: Settings) -> list[Panel]:
     """A retriever against its counterpart."""
     accuracies = _accuracies(findings)
     lines = paired(accuracies.filter(~pl.col("probe").is_in(LAYERLESS)), settings, *CELL)
-    rows = pl.concat([lines, _levels(findings, lines)], how="diagonal")
-    rows = rows.sort(*ordered("probe", PROBES), "dataset", "passages", maintain_order=True)
-    data, left_out = thinned(short(rows.drop("measure")), FEWER)
-    data = data.with_columns(as_text("passages"))
+    data, left_out = _shown(pl.concat([lines, _levels(findings, lines)], how="diagonal"))
     series, y = of_pair(data, settings.pairs), up("accuracy")
     return [
         made(
@@ -98,6 +95,13 @@ def _accuracy(findings: pl.DataFrame, settings: Settings) -> list[Panel]:
             left_out,
         )
     ]
+
+
+def _shown(rows: pl.DataFrame) -> tuple[pl.DataFrame, str]:
+    """The rows of a chart over layers in the order of its choices, and what was left out."""
+    rows = rows.sort(*ordered("probe", PROBES), "dataset", "passages", maintain_order=True)
+    data, left_out = thinned(short(rows.drop("measure")), FEWER)
+    return data.with_columns(as_text("passages")), left_out
 
 
 def _levels(findings: pl.DataFrame, lines: pl.DataFrame) -> pl.DataFrame:
@@ -236,10 +240,7 @@ def _codes(findings: pl.DataFrame, settings: Settings) -> list[Panel]:
             estimate=pl.col("passages").log(2), line=pl.lit(UNINFORMED), name=pl.lit("log2 N")
         )
     )
-    rows = pl.concat([lines, uniform], how="diagonal")
-    rows = rows.sort(*ordered("probe", PROBES), "dataset", "passages", maintain_order=True)
-    data, left_out = thinned(short(rows.drop("measure")), FEWER)
-    data = data.with_columns(as_text("passages"))
+    data, left_out = _shown(pl.concat([lines, uniform], how="diagonal"))
     series, y = of_pair(data, settings.pairs), up("bits a training sample")
     return [
         made(

@@ -296,6 +296,20 @@ def _encoding(
     return whole.model_copy(update=changes)
 
 
+def summary(
+    config: Config, name: str, encoder: str, dataset: str, spec: AttributionSpec
+) -> AttributionSummary:
+    """What readers of a side's scores need of its slice."""
+    return AttributionSummary(
+        spec=spec.digest,
+        reading=spec.reading,
+        target=spec.target,
+        sublayers=spec.sublayers,
+        layers=config.attributed_layers(name, encoder, dataset),
+        shards=spec.shards,
+    )
+
+
 def _summaries(
     config: Config, retriever: str, encoders: dict[Side, str], dataset: str
 ) -> dict[str, dict[Side, AttributionSummary]]:
@@ -303,13 +317,5 @@ def _summaries(
     for name in config.attributions_of(retriever, dataset) if encoders else []:
         for side, encoder in encoders.items():
             spec = attribution(config, name, encoder, dataset, side)
-            summary = AttributionSummary(
-                spec=spec.digest,
-                reading=spec.reading,
-                target=spec.target,
-                sublayers=spec.sublayers,
-                layers=config.attributed_layers(name, encoder, dataset),
-                shards=spec.shards,
-            )
-            summaries.setdefault(name, {})[side] = summary
+            summaries.setdefault(name, {})[side] = summary(config, name, encoder, dataset, spec)
     return summaries

@@ -81,8 +81,8 @@ class Compared(Spec):
     curves: tuple[str, str]
     """Their published names."""
     pooling: str
-    fresh: list[str]
-    """Those of them whose weights were never trained."""
+    fresh: dict[str, bool]
+    """Those of them with weights that were never trained, to whether that is all of them."""
 
 
 class ClaimsSpec(Spec):
@@ -118,7 +118,9 @@ class CautionsSpec(Spec):
     """Whether it is set against published curves."""
     grid: list[CountedSide]
     fresh: dict[str, str]
-    """Retriever to its counterpart, where that was never trained."""
+    """Retriever to its counterpart, where that has weights that were never trained."""
+    partly: list[str]
+    """Those of these counterparts that have other weights, too."""
 
 
 class PublishedSpec(Spec):
@@ -218,7 +220,11 @@ def claims(config: Config) -> ClaimsSpec:
                 other=other,
                 curves=(config.curve(name), config.curve(other)),
                 pooling=config.pooling(name),
-                fresh=[each for each in (name, other) if config.is_fresh(each)],
+                fresh={
+                    each: config.is_wholly_fresh(each)
+                    for each in (name, other)
+                    if config.is_fresh(each)
+                },
             )
             for name, other in pairs.items()
             if not config.is_further_draw(name)
@@ -234,6 +240,11 @@ def claims(config: Config) -> ClaimsSpec:
 def cautions(config: Config) -> CautionsSpec:
     """The slice that a study's cautions depend on, beside its tables."""
     pairs = {**config.pairs(), **config.attributed_pairs()}
+    fresh = {
+        name: other
+        for name, other in pairs.items()
+        if config.is_fresh(other) and not config.is_further_draw(name)
+    }
     return CautionsSpec(
         study=config.study.name,
         datasets=config.datasets_used(),
@@ -246,11 +257,8 @@ def cautions(config: Config) -> CautionsSpec:
         },
         published=config.study.published is not None,
         grid=counted(config),
-        fresh={
-            name: other
-            for name, other in pairs.items()
-            if config.is_fresh(other) and not config.is_further_draw(name)
-        },
+        fresh=fresh,
+        partly=sorted({other for other in fresh.values() if not config.is_wholly_fresh(other)}),
     )
 
 

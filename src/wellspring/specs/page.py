@@ -5,7 +5,7 @@ from __future__ import annotations
 from wellspring.config import Config
 from wellspring.config.changed import FOLDERS, Change, changed
 from wellspring.config.vocabulary import Side
-from wellspring.specs.attributions import AttributionSummary, attribution
+from wellspring.specs.attributions import AttributionSummary, attribution, summary
 from wellspring.specs.base import Spec
 from wellspring.specs.figures import Setting
 from wellspring.specs.findings import ProbedGrid, probed
@@ -129,14 +129,6 @@ def _attributed(config: Config) -> list[StudiedSide]:
     for name, retriever, dataset, _ in config.attributed():
         for side, encoder in config.retrievers[retriever].encoders.items():
             spec = attribution(config, name, encoder, dataset, side)
-            summary = AttributionSummary(
-                spec=spec.digest,
-                reading=spec.reading,
-                target=spec.target,
-                sublayers=spec.sublayers,
-                layers=config.attributed_layers(name, encoder, dataset),
-                shards=spec.shards,
-            )
             sides.append(
                 StudiedSide(
                     attribution=name,
@@ -145,7 +137,7 @@ def _attributed(config: Config) -> list[StudiedSide]:
                     side=side,
                     encoder=encoder,
                     method=spec.method,
-                    summary=summary,
+                    summary=summary(config, name, encoder, dataset, spec),
                 )
             )
     return sides
