@@ -177,6 +177,7 @@ def test_a_cell_is_told_with_chance_counterpart_and_controls():
     assert chance.verdict == "above chance"
     assert "a share of 0.530 [0.510, 0.550] of the tests, on 800 test samples" in chance.sentence
     assert "of 700 distinct queries. Chance is 0.500." in chance.sentence
+    assert chance.more == (answer.ALONE,)
     assert (counterpart.verdict, counterpart.tone) == ("no significant difference", "open")
     assert "Against fresh (its counterpart)" in counterpart.sentence
     assert "of accuracy − chance is −0.006 [−0.016, 0.004], p = 0.200" in counterpart.sentence
@@ -279,6 +280,12 @@ def test_a_caution_stands_once_with_all_that_it_is_about():
     (statement,) = answer.cautions({"cautions": table_}, SETTINGS)
     assert (statement.verdict, statement.sentence) == ("few texts", "24 texts.")
     assert statement.more == ("About: dataset toy; retriever fresh and mini.",)
+
+
+def test_that_the_counterpart_was_never_trained_is_said_first():
+    rows = [{"caution": "few-texts", "sentence": "24 texts"}, *cautions.of_pairs({"mini": "fresh"})]
+    first, _ = answer.cautions({"cautions": cautions.gathered(rows)}, SETTINGS)
+    assert first.verdict == "random counterpart"
 
 
 def test_a_caution_names_the_combinations_that_it_is_about():

@@ -39,6 +39,11 @@ BEST = "interaction"
 TOLD = 6
 """Retrievers and datasets that are told in sentences; the table holds all."""
 TESTED = "sign-flip max-T"
+ALONE = (
+    "The interval is of this cell alone, not adjusted for other layers and passage counts. The tests "
+    "of differences from controls are."
+)
+FOREMOST = "random-counterpart"
 
 Row = Mapping[str, Any]
 
@@ -160,7 +165,7 @@ def _against_chance(here: pl.DataFrame, cell: Row, settings: Settings) -> Statem
         f"on {behind}. Chance is {number(chance)}."
     )
     sources = settings.sources("findings", "estimate", "low", "high", "samples", "queries")
-    return Statement(verdict, tone, sentence, sources=sources)
+    return Statement(verdict, tone, sentence, (ALONE,), sources)
 
 
 def _compared(row: Row, settings: Settings) -> Statement:
@@ -320,10 +325,12 @@ def untestable(tables: Tables, settings: Settings) -> Listing | None:
 
 
 def cautions(tables: Tables, settings: Settings) -> list[Statement]:
-    """What to be careful of: equal sentences about several sides once."""
+    """What to be careful of: equal sentences about several sides once, and first of all that a
+    counterpart cannot say what the study asks."""
     if "cautions" not in tables:
         return []
-    table, statements = tables["cautions"], []
+    statements = []
+    table = tables["cautions"].sort(pl.col("caution") != FOREMOST, maintain_order=True)
     # A name is written as it is.
     named = tuple(settings.encoders)
     keys = ["caution", "sentence"]
