@@ -40,8 +40,8 @@ TOLD = 6
 """Retrievers and datasets that are told in sentences; the table holds all."""
 TESTED = "sign-flip max-T"
 ALONE = (
-    "The interval is of this cell alone, not adjusted for other layers and passage counts. The tests "
-    "of differences from controls are."
+    "The interval is of this cell alone, not adjusted for other layers and passage counts. The "
+    "tests of differences from controls are."
 )
 FOREMOST = "random-counterpart"
 
