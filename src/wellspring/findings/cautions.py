@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 import polars as pl
 
 from wellspring.config import SCORERS
-from wellspring.findings.claims import untrained
+from wellspring.findings.wording import untrained
 from wellspring.plurals import counted, form
 
 SCHEMA = {

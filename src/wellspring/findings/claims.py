@@ -23,6 +23,7 @@ from wellspring.findings.verdicts import (
     Judgement,
     Within,
 )
+from wellspring.findings.wording import untrained
 from wellspring.intervals import Interval
 
 SCHEMA = {
@@ -311,11 +312,6 @@ def row(
         reason = f"the claim is about what fine-tuning changes, and {fresh}"
         return values | {"verdict": NOT_TESTABLE, "reason": reason}
     return values
-
-
-def untrained(whole: bool) -> str:
-    """What is said of a retriever whose weights, or some of them, were never trained."""
-    return "was never trained" if whole else "has weights that were never trained"
 
 
 def untested(claim: Claim, reason: str) -> dict[str, object]:
