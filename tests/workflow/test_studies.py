@@ -324,7 +324,8 @@ def check_attributions(results, pairs: set[str], claims: set[int]) -> None:
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("grid", ["part", pytest.param("whole", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("grid", ["part", "whole"])
 def test_the_papers_grid_runs_end_to_end(clone, tmp_path, grid):
     """Real classes, file formats and downloads; tiny weights and slices of made-up text."""
     folder = tmp_path / "paper"
