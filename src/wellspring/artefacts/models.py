@@ -1,4 +1,4 @@
-"""Files of a model: what was fetched, and the description of its weights."""
+"""Files of a model: what was fetched or trained, and the description of its weights."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ from typing import Any
 
 from wellspring import specs
 from wellspring.artefacts import checkpoints
-from wellspring.artefacts.base import Artefact, Needed
+from wellspring.artefacts.base import Artefact, Column, Needed
+from wellspring.artefacts.datasets import Samples, Texts
 from wellspring.artefacts.sources import Digests
 from wellspring.config import Config
 from wellspring.errors import ModelError
@@ -100,11 +101,12 @@ class Model(Artefact):
         Raises FileNotFoundError where it is not fetched yet.
         """
         sizes: Counter[str] = Counter()
-        for each in _made_from(config, self.model):
+        # What training makes has the weights that it begins with.
+        for each in _made_from(config, config.lineage(self.model)[-1]):
             if isinstance(each, Checkpoint):
                 for name, file in json.loads(Path(each.main_file).read_bytes())["files"].items():
                     sizes[Path(name).suffix] += file["size"]
-            else:
+            elif isinstance(each, str):
                 sizes[Path(each).suffix] += Path(each).stat().st_size
         # Where a checkpoint is stored twice, one of the two is read.
         return max(sizes[".safetensors"], sizes[".bin"])
@@ -120,13 +122,63 @@ class Model(Artefact):
         return cls(config.encoders[encoder].model)
 
 
-def _made_from(config: Config, name: str) -> list[Checkpoint | str]:
-    """What a model is made from: a fetched checkpoint, or the files of one that lies here; none of
-    a package that is not installed."""
+@dataclass(frozen=True)
+class TrainedModel(Artefact):
+    """How a model was trained, on what, and what validation queries found before and after; its
+    checkpoint lies beside it."""
+
+    template = "models/trained/{model}/trained.json"
+    rule = "train"
+    Slice = specs.TrainSpec
+    step = "train"
+    threads = 8
+    model: str
+
+    def spec(self, config: Config) -> specs.TrainSpec:
+        return specs.train(config, self.model)
+
+    def needs(self, config: Config) -> Mapping[str, Needed]:
+        entry = config.models[self.model]
+        datasets = config.recipes[entry.recipe or ""].datasets
+        return {
+            "base": Model(entry.reference),
+            "texts": [Texts(dataset) for dataset in datasets],
+            "samples": [Samples(dataset) for dataset in datasets],
+        }
+
+    @classmethod
+    def science(cls, spec: specs.TrainSpec) -> Sequence[str]:
+        own = ("examples", "batches", "objectives", "encoding", "adaptation", "loop", "quality")
+        return [*(f"training.{name}" for name in own), "embeddings", *variant(spec.query)]
+
+    def companions(self) -> Sequence[Path]:
+        path = Path(self.main_file)
+        content = json.loads(path.read_text(encoding="utf-8"))
+        return _inside(path.parent, [n for k in checkpoints.KINDS for n in content.get(k, {})])
+
+
+@dataclass(frozen=True)
+class LearningCurve(TrainedModel):
+    """The objective at every step of training."""
+
+    template = "models/trained/{model}/curve.parquet"
+    columns = {
+        "step": Column("integer", "counted from 1"),
+        "examples": Column("integer", "queries seen, the step's included"),
+        "loss": Column("number", "of the step's batch, before its update"),
+        "learning_rate": Column("number", "of the step"),
+    }
+
+
+def _made_from(config: Config, name: str) -> list[Checkpoint | TrainedModel | str]:
+    """What a model is made from: a fetched or trained checkpoint, or the files of one that lies
+    here; none of a package that is not installed."""
     entry = config.models[name]
     if entry.scheme == "random":
-        entry = config.models[entry.reference]
-    needed: list[Checkpoint | str] = []
+        name, entry = entry.reference, config.models[entry.reference]
+    if entry.scheme == "train":
+        return [TrainedModel(name)]
+    needed: list[Checkpoint | TrainedModel | str] = []
     for source in filter(None, (entry.source, entry.adapter)):
         scheme, _, reference = source.partition(":")
         if scheme == "hub":

@@ -20,6 +20,7 @@ from wellspring.config.fitting import check_checkpoints
 from wellspring.config.models import ARCHITECTURES, Architecture, Encoder, Model
 from wellspring.config.notes import notes
 from wellspring.config.paths import anchor, anchored, check_paths, load, local_paths
+from wellspring.config.recipes import Lora, Recipe
 from wellspring.config.study import LAYERLESS, Findings, Probing
 
 __all__ = [
@@ -40,12 +41,14 @@ __all__ = [
     "Config",
     "Encoder",
     "Findings",
+    "Lora",
     "Model",
     "Negatives",
     "Padding",
     "ProbeGrid",
     "Probing",
     "Pydocs",
+    "Recipe",
     "Splits",
     "Trec",
     "anchor",

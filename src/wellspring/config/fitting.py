@@ -84,8 +84,7 @@ def _ablated(config: Config, known: Mapping[str, Mapping[str, int | None]]) -> I
 
 
 def _source(config: Config, name: str) -> str:
-    entry = config.models[name]
-    return config.models[entry.reference].source if entry.scheme == "random" else entry.source
+    return config.models[config.lineage(name)[-1]].source
 
 
 def _content(folder: Path) -> Mapping[str, Any] | None:

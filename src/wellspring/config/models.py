@@ -30,6 +30,9 @@ ARCHITECTURES = (
 )
 """Architectures that need no entry: each is a module under `wellspring.models`."""
 
+COPYING = ("random", "train")
+"""Schemes of sources that name another entry."""
+
 GATED = (
     "gemma",
     "gemma2",
@@ -97,18 +100,18 @@ class Model(Strict):
 
     model_config = ConfigDict(json_schema_extra=_may_be_read)
 
-    source: str = Field(pattern=r"^(package|path|random|hub):.+$")
+    source: str = Field(pattern=r"^(package|path|random|train|hub):.+$")
     """`hub:ID@REVISION` (a repository of the Hugging Face hub, best at a commit), `path:DIR` (a
     checkpoint folder, relative to the file that names it), `package:MODULE` (an installed package
-    that carries a checkpoint) or `random:MODEL` (the architecture and tokenizer of another entry,
-    fresh weights)."""
+    that carries a checkpoint), `random:MODEL` (the architecture and tokenizer of another entry,
+    fresh weights) or `train:MODEL` (another entry's weights, trained by `recipe`)."""
     adapter: str | None = Field(default=None, pattern=r"^(path|hub):.+$")
     """A PEFT adapter on top of the source, `hub:ID@REVISION` or `path:DIR`; merged at load."""
     architecture: Slug
     """Which classes and layers the checkpoint has: one under `architectures`, or a built-in name:
     bert, distilbert, dpr, gemma, gemma2, gemma3, llama, mistral, modernbert, mpnet, phi, phi3,
     qwen2, qwen3, roberta, t5. Where left out, it is read from the config.json of a folder or
-    package, and is that of MODEL for `random:MODEL`."""
+    package, and is that of MODEL for `random:MODEL` and `train:MODEL`."""
     acknowledge: list[Literal["own-code", "dense", "modules"]] = Field(default=[])
     """What of the checkpoint is knowingly left out, and is refused otherwise: `own-code` (code of
     its own under auto_map: transformers' class of that name is loaded), `dense` (linear layers of
@@ -118,6 +121,8 @@ class Model(Strict):
     architecture is. Layer 0 is the embedding output. At most 99: file names have two digits."""
     seed: int = 0
     """Seed of the fresh weights; `random:` alone reads it."""
+    recipe: Slug | None = None
+    """Of `train:`: how it is trained, a name under `recipes`."""
     draws: int = Field(default=1, ge=1, le=99)
     """Of `random:`: so many twins with weights of their own, drawn with seed, seed + 1, …. Encoders
     and retrievers on the model are multiplied with it: `NAME`, `NAME.2`, `NAME.3`, …; a study that

@@ -23,10 +23,10 @@ def notes(config: Config, files: Sequence[Mapping[str, Any]]) -> list[str]:
 
 def _moving(config: Config) -> list[str]:
     """A line for each source of the study that is on a hub and names no commit."""
-    models = dict.fromkeys(config.encoders[name].model for name in config.encoders_used())
+    models = config.models_used()
     sources = {f"models.{name}.source": config.models[name].source for name in models}
     sources |= {f"models.{name}.adapter": config.models[name].adapter or "" for name in models}
-    for name in config.datasets_used():
+    for name in config.datasets_read():
         source = getattr(config.datasets[name], "source", "")
         sources[f"datasets.{name}.source"] = source if isinstance(source, str) else ""
     return [
@@ -41,12 +41,12 @@ def _idle(config: Config, files: Sequence[Mapping[str, Any]]) -> list[str]:
     last = files[-1] if files else {}
     retrievers = {*config.probed_retrievers(), *config.attributed_retrievers()}
     encoders = {*config.encoders_used()}
-    models = {config.encoders[name].model for name in encoders}
     used = {
-        "models": {*models, *(config.models[name].reference for name in models)},
+        "models": {*config.models_used()},
+        "recipes": {*config.recipes_used()},
         "encoders": encoders,
         "retrievers": retrievers,
-        "datasets": {*config.datasets_used()},
+        "datasets": {*config.datasets_read()},
         "attributions": {grid.attribution for grid in config.attributed()},
     }
     idle = [

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from wellspring.config import checkpoints
-from wellspring.config.models import RandomTwin, Twin
+from wellspring.config.models import COPYING, RandomTwin, Twin
 from wellspring.errors import ModelError
 
 RANDOM = next(iter(RandomTwin.model_fields))
@@ -165,13 +165,13 @@ def _twin_partners(spelled: Spelled) -> None:
 def _sizes(spelled: Spelled) -> None:
     """Fill in architecture and layers that an entry leaves out."""
     models = spelled.entries("models")
-    # What a random model copies comes first.
-    for name, entry in sorted(models, key=lambda item: _scheme(item[1]) == "random"):
+    # What a model is made of comes first.
+    for name, entry in sorted(models, key=lambda item: _generation(dict(models), item[1])):
         missing = [key for key in ("architecture", "layers") if key not in entry]
         scheme, _, reference = str(entry.get("source", "")).partition(":")
-        if not missing or scheme not in ("path", "package", "hub", "random"):
+        if not missing or scheme not in ("path", "package", "hub", *COPYING):
             continue
-        if scheme == "random":
+        if scheme in COPYING:
             base = spelled.catalogue("models").get(reference)
             said = base if isinstance(base, dict) else {}
             if reference not in spelled.catalogue("models"):
@@ -185,8 +185,8 @@ def _sizes(spelled: Spelled) -> None:
         else:
             said = _read(spelled, name, entry["source"])
         entry.update({key: said[key] for key in missing if said.get(key) is not None})
-        # What a random model lacks, the model that it copies lacks: one line is enough.
-        if scheme == "random" or not said:
+        # What such a model lacks, the model that it copies lacks: one line is enough.
+        if scheme in COPYING or not said:
             spelled.unread.update(f"models.{name}.{key}" for key in missing)
 
 
@@ -206,8 +206,14 @@ def _read(spelled: Spelled, name: str, source: str) -> dict[str, Any]:
     }
 
 
-def _scheme(entry: dict[str, Any]) -> str:
-    return str(entry.get("source", "")).partition(":")[0]
+def _generation(models: Mapping[str, dict[str, Any]], entry: dict[str, Any]) -> int:
+    """How many models a model was made of, one of the other."""
+    seen: list[str] = []
+    scheme, _, reference = str(entry.get("source", "")).partition(":")
+    while scheme in COPYING and reference in models and reference not in seen:
+        seen.append(reference)
+        scheme, _, reference = str(models[reference].get("source", "")).partition(":")
+    return len(seen)
 
 
 def _blocks(spelled: Spelled) -> None:

@@ -55,6 +55,9 @@ Start = Literal["zero", "uniform"]
 Order = Literal["fixed", "redrawn"]
 """Of a sample's candidates."""
 
+Decline = Literal["linear", "cosine", "constant"]
+"""How the learning rate of a training run falls."""
+
 TargetName = Literal["norm", "cosine", "dot", "margin", "pooler-norm", "padded-mean-norm"]
 """Which number of an embedding is attributed."""
 Similarity = Literal["cosine", "dot"]

@@ -8,7 +8,7 @@ import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from wellspring.config.checkpoints import locate as locate
 from wellspring.digests import sha256
@@ -138,8 +138,13 @@ def make_random(
         model = model_class(config, architecture)(config)
     if trained_blocks is not None:
         restore(model, base, architecture, trained_blocks)
+    store(model.to(torch.float32), base, folder)
+
+
+def store(model: Any, base: Path, folder: Path) -> None:
+    """Write a checkpoint of a model, with the tokenizer of another checkpoint, `base`."""
     folder.mkdir(parents=True, exist_ok=True)
-    model.to(torch.float32).save_pretrained(folder, safe_serialization=True)
+    model.save_pretrained(folder, safe_serialization=True)
     for name in TOKENIZER_FILES:
         if (base / name).is_file():
             shutil.copyfile(base / name, folder / name)

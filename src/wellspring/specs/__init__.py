@@ -84,6 +84,7 @@ from wellspring.specs.models import (
     model,
 )
 from wellspring.specs.page import PageSpec, StudiedModel, StudiedSide, page
+from wellspring.specs.training import TrainSpec, train
 
 __all__ = [
     "DOWNLOADS",
@@ -126,6 +127,7 @@ __all__ = [
     "StudiedModel",
     "StudiedSide",
     "TextsSpec",
+    "TrainSpec",
     "ablate",
     "activations",
     "agreement",
@@ -157,4 +159,5 @@ __all__ = [
     "similarity",
     "source_files",
     "texts",
+    "train",
 ]

@@ -85,8 +85,10 @@ def model(config: Config, name: str) -> ModelSpec:
     """The slice that a model's weights depend on."""
     entry: Model = config.models[name]
     fresh = entry.scheme == "random"
+    # What training made stands by its name: the slice of `train` says how.
+    source = {"random": "random", "train": f"train:{name}"}.get(entry.scheme, entry.source)
     return ModelSpec(
-        source="random" if fresh else entry.source,
+        source=source,
         architecture=entry.architecture,
         definition=config.architectures.get(entry.architecture),
         layers=entry.layers,

@@ -1,0 +1,294 @@
+"""train: a model by a recipe, on the training splits of its datasets."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+import polars as pl
+
+from wellspring import atomic, fingerprint, shards
+from wellspring.artefacts import checkpoints
+from wellspring.artefacts.datasets import Samples, Texts
+from wellspring.artefacts.models import LearningCurve, TrainedModel
+from wellspring.budgets import TOKENS
+from wellspring.cli.step import FILE, Job, batched, step
+from wellspring.errors import WellspringError
+
+if TYPE_CHECKING:
+    from wellspring.artefacts.checkpoints import Described
+    from wellspring.training.examples import Examples
+    from wellspring.training.loop import State
+
+STATE = "state.safetensors"
+"""Beside trained.json while training runs: what it goes on from after a kill."""
+SAYS = 10.0
+"""Seconds between two lines about the loss."""
+
+
+@step(TrainedModel, "base", "trained", "curve")
+@click.option("--texts", multiple=True, type=FILE, required=True, help="Of the recipe's datasets.")
+@click.option("--samples", multiple=True, type=FILE, required=True, help="Of the same.")
+@batched
+def train(
+    job: Job,
+    base: Path,
+    trained: Path,
+    curve: Path,
+    texts: Sequence[Path],
+    samples: Sequence[Path],
+    threads: int,
+    tokens: int,
+) -> None:
+    """Train the model that BASE describes; writes a checkpoint, CURVE, and TRAINED last."""
+    with job.alone(trained):
+        described = checkpoints.verify(base, job.spec.query)
+        run = _Run(job, described, trained.parent, threads, tokens)
+        try:
+            run.train(*_read(texts, samples))
+        except WellspringError as error:
+            raise type(error)(f"models.{trained.parent.name}: {error}") from None
+        _write(run, trained, curve)
+
+
+class _Run:
+    """A model under training: from texts to a checkpoint."""
+
+    def __init__(
+        self, job: Job, described: Described, folder: Path, threads: int, tokens: int
+    ) -> None:
+        self.job, self.described, self.folder = job, described, folder
+        self.recipe = job.spec.recipe
+        self.backbone = described.load(job.spec.query, threads)
+        job.device = str(self.backbone.device)
+        self.budget = tokens or TOKENS[job.device]
+        self.circumstances = {"device": job.device, "threads": threads, "tokens": self.budget}
+        for line in checkpoints.advice(job.spec.query, self.backbone):
+            job.say(line)
+        self.facts: dict[str, Any] = {}
+        self.losses: list[float] = []
+
+    def train(self, samples: pl.DataFrame, texts: dict[tuple[str, str], str]) -> None:
+        """Train on the training split; leaves the model, its facts and its losses."""
+        from wellspring.training import adaptation, batches, examples
+        from wellspring.training.encoding import Encoding
+
+        recipe, backbone = self.recipe, self.backbone
+        learned = examples.gather(samples, "train", recipe.negatives, recipe.seed)
+        self._keep_apart(samples)
+        steps = recipe.steps or batches.steps_of(learned, recipe.batch, recipe.epochs or 1)
+        if not steps:
+            raise WellspringError(
+                f"{len(learned.ids):,} examples make no batch of {recipe.batch:,}: lower batch, or "
+                "raise epochs"
+            )
+        run = batches.Batches(
+            learned,
+            *self._tokens(learned, texts),
+            size=recipe.batch,
+            steps=steps,
+            seed=recipe.seed,
+            padding=backbone.padding,
+        )
+        unused = backbone.architecture.unused
+        model = adaptation.prepare(backbone.model, recipe.lora, unused, recipe.seed)
+        encoding = Encoding(model.to(backbone.device), recipe.pooling, self.budget)
+        self.facts = {
+            "examples": len(learned.ids),
+            "steps": steps,
+            "trained_parameters": adaptation.trained(model),
+            "parameters": sum(each.numel() for each in model.parameters()),
+        }
+        self.job.counts(self.facts)
+        quality = _Quality(self, samples, texts)
+        before = quality.of(encoding)
+        self.losses = self._optimise(encoding, run)
+        self.facts["quality"] = {"before": before, "after": quality.of(encoding)}
+        self.job.say(f"MRR@10 of validation queries: {before} before, {quality.last} after")
+        self.model = adaptation.merged(model, recipe.lora)
+
+    def _keep_apart(self, samples: pl.DataFrame) -> None:
+        """Say how many test queries have a positive that is one of a training query, too."""
+        shared = {}
+        for split in ("train", "test"):
+            part = samples.filter(pl.col("split") == split)
+            shared[split] = set(part["positive_id"].to_list())
+        both = shared["train"] & shared["test"]
+        self.job.say(f"passages that answer training and test queries: {len(both):,}")
+
+    def _tokens(
+        self, of: Examples, texts: dict[tuple[str, str], str]
+    ) -> Iterator[Sequence[tuple[int, ...]]]:
+        """The tokens of all queries, then of all passages."""
+        from wellspring import embeddings
+
+        for side, ids in (("query", of.query_ids), ("passage", of.passage_ids)):
+            encoding = getattr(self.job.spec, side)
+            yield embeddings.tokenise(
+                self.backbone.tokenizer,
+                [texts[side, each] for each in ids],
+                encoding.template,
+                encoding.length,
+                encoding.pooling,
+            )
+
+    def _optimise(self, encoding, run) -> list[float]:
+        from functools import partial
+
+        from wellspring.training import loop
+        from wellspring.training.objectives import InfoNCE
+
+        recipe, job = self.recipe, self.job
+        settings = loop.Settings(
+            loop.Schedule(recipe.learning_rate, recipe.warmup, recipe.decline),
+            recipe.weight_decay,
+            recipe.max_gradient_norm,
+            recipe.dtype == "bfloat16",
+            recipe.seed,
+        )
+        objective = partial(
+            InfoNCE,
+            temperature=recipe.temperature,
+            similarity=recipe.similarity,
+            gradient_cache=recipe.gradient_cache,
+        )
+        saved = _Saved(self.folder / STATE, self._identity())
+        state = saved.read()
+        if state:
+            job.say(f"goes on after step {state.step:,} of {len(run):,}, where it was ended")
+        said = time.monotonic()
+        with job.track(len(run) * run.size, "pairs") as bar:
+            bar.advance(state.step * run.size if state else 0)
+
+            def follow(step: int, loss: float) -> None:
+                nonlocal said
+                bar.advance(run.size)
+                if time.monotonic() - said >= SAYS or step == len(run):
+                    said = time.monotonic()
+                    job.say(f"step {step:,} of {len(run):,}: loss {loss:.4f}")
+
+            return loop.optimise(
+                encoding, objective, run, settings, state, saved.write, follow, job.device
+            )
+
+    def _identity(self) -> str:
+        """What a state is of: all that the run's steps depend on."""
+        own = self.job.keys[0] if self.job.keys else self.job.spec.digest
+        parts = [own, fingerprint.code(self.job.science), self.described.digest, self.circumstances]
+        return json.dumps(parts, sort_keys=True)
+
+
+class _Quality:
+    """MRR@10 of validation queries, among the passages that answer one of them."""
+
+    def __init__(self, run: _Run, samples: pl.DataFrame, texts: dict[tuple[str, str], str]) -> None:
+        from wellspring.training import examples
+
+        self.run, self.last = run, None
+        self.held = None
+        if "validation" in samples["split"]:
+            self.held = examples.gather(samples, "validation", 0)
+            self.tokens = list(run._tokens(self.held, texts))
+
+    def of(self, encoding) -> float | None:
+        """Of the model as it is; None without validation queries."""
+        from wellspring.training import quality
+
+        if self.held is None:
+            return None
+        padding = self.run.backbone.padding
+        queries, passages = (quality.vectors(encoding, each, padding) for each in self.tokens)
+        ranks = quality.reciprocal_ranks(
+            queries, passages, self.held.relevant, self.run.recipe.similarity
+        )
+        self.last = round(float(ranks.mean()), 4)
+        return self.last
+
+
+class _Saved:
+    """The state of a run on disk."""
+
+    def __init__(self, path: Path, identity: str) -> None:
+        self.path, self.identity = path, identity
+
+    def read(self) -> State | None:
+        """What an ended run of the same identity left."""
+        from safetensors import SafetensorError, safe_open
+
+        from wellspring.training.loop import State
+
+        if not self.path.is_file():
+            return None
+        with suppress(SafetensorError, KeyError, ValueError):
+            with safe_open(self.path, "pt") as file:
+                said = file.metadata() or {}
+                if said.get("identity") != self.identity:
+                    return None
+                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            return State(int(said["step"]), tensors, json.loads(said["losses"]))
+        return None
+
+    def write(self, state: State) -> None:
+        """Replace what is there."""
+        from safetensors.torch import save_file
+
+        said = {
+            "identity": self.identity,
+            "step": str(state.step),
+            "losses": json.dumps(state.losses),
+        }
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        with atomic.replacing(self.path) as part:
+            save_file({n: each.contiguous() for n, each in state.tensors.items()}, part, said)
+
+
+def _read(
+    texts: Sequence[Path], samples: Sequence[Path]
+) -> tuple[pl.DataFrame, dict[tuple[str, str], str]]:
+    """The samples of all datasets, and (side, id) to text; ids carry their dataset's number."""
+    frames, known = [], {}
+    for number, (text_file, sample_file) in enumerate(zip(texts, samples, strict=True)):
+        for id_, side, text in Texts.read(text_file).select("text_id", "side", "text").iter_rows():
+            known[side, f"{number}/{id_}"] = text
+        own = f"{number}/{{}}"
+        frames.append(
+            Samples.read(sample_file).with_columns(
+                pl.col("negative_ids").list.eval(pl.format(own, pl.element())),
+                **{n: pl.format(own, n) for n in ("sample_id", "query_id", "positive_id")},
+            )
+        )
+    return pl.concat(frames), known
+
+
+def _write(run: _Run, trained: Path, curve: Path) -> None:
+    from wellspring.models import sources
+    from wellspring.training import loop
+
+    job, recipe = run.job, run.recipe
+    sources.store(run.model, run.described.checkpoint, trained.parent)
+    contents = checkpoints.contents(trained.parent, None)
+    provenance = job.provenance(
+        *("torch", "transformers", "sentence-transformers", "peft", "accelerate"),
+        circumstances=run.circumstances,
+        facts=run.facts,
+        weights=run.described.digest,
+    )
+    schedule = loop.Schedule(recipe.learning_rate, recipe.warmup, recipe.decline)
+    steps = range(len(run.losses))
+    table = pl.DataFrame(
+        {
+            "step": [step + 1 for step in steps],
+            "examples": [(step + 1) * recipe.batch for step in steps],
+            "loss": run.losses,
+            "learning_rate": [schedule.peak * schedule.share(s, len(steps)) for s in steps],
+        }
+    )
+    LearningCurve.write(curve, table, provenance)
+    shards.write_json(trained, {**provenance.content(), **contents})
+    (trained.parent / STATE).unlink(missing_ok=True)
+    job.say(f"weights: {contents['digest']}")

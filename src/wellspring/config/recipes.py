@@ -1,0 +1,92 @@
+"""Entries of recipes: how `train:` models are made."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from wellspring.config.base import Slug, Strict
+from wellspring.config.vocabulary import Decline, Similarity
+
+Share = Annotated[float, Field(ge=0, lt=1)]
+
+
+class Lora(Strict):
+    """Low-rank updates of linear layers; all other weights stay (Hu et al. 2021)."""
+
+    rank: int = Field(default=16, ge=1)
+    """Rank of every update."""
+    alpha: int = Field(default=32, ge=1)
+    """An update is multiplied with alpha / rank."""
+    dropout: Share = 0
+    """Of what goes into the updates."""
+    targets: list[str] = Field(min_length=1)
+    """The linear layers that get an update, by the last parts of their names, as PEFT reads them:
+    `query`, `attention.output.dense`."""
+
+
+class Recipe(Strict):
+    """How a model is trained: contrastively, on pairs of query and passage of a training split,
+    with the other passages of a batch as negatives (InfoNCE)."""
+
+    datasets: list[Slug] = Field(min_length=1)
+    """Their training splits are learned from, as one. Validation and test splits are never seen."""
+    pooling: Literal["cls", "mean", "eos"]
+    """As of an encoder: how token states become the vector that is trained."""
+    query_template: str = "{text}"
+    """How a query is written for the model."""
+    passage_template: str = "{text}"
+    """How a passage is written for the model."""
+    query_length: int = Field(default=64, ge=3)
+    """Longest query in tokens, template and special tokens included; the text alone is cut."""
+    passage_length: int = Field(default=128, ge=3)
+    """Longest passage in tokens, likewise."""
+    similarity: Similarity = "cosine"
+    """What the objective compares vectors by."""
+    temperature: float = Field(default=0.05, gt=0)
+    """Similarities are divided by it. 0.05 is the usual one of cosines (SimCSE); RepLLaMA has 0.01,
+    DPR, with inner products, 1."""
+    negatives: int = Field(default=0, ge=0)
+    """Hard negatives of each query, beside the other passages of its batch."""
+    batch: int = Field(default=64, ge=2)
+    """Queries of a step. A passage that answers another query of the batch, too, is no negative
+    there."""
+    gradient_cache: int | None = Field(default=None, ge=1)
+    """So many texts run through the model at once, and gradients are cached between it and the
+    objective (GradCache, Gao et al. 2021): memory does not grow with the batch, and every text runs
+    twice. Where left out, the activations of the whole batch are kept."""
+    lora: Lora | None = None
+    """Low-rank updates in place of training all weights; they are merged at the end."""
+    learning_rate: float = Field(default=2e-5, gt=0)
+    """The highest one, of AdamW. 2e-5 is DPR's, for all weights; LoRA takes about 1e-4 to 1e-3."""
+    decline: Decline = "linear"
+    """How the learning rate falls behind the warm-up."""
+    warmup: Share = 0.1
+    """Share of the steps in which the learning rate rises from 0."""
+    weight_decay: float = Field(default=0, ge=0)
+    """Of AdamW, on matrices alone."""
+    max_gradient_norm: float = Field(default=1, gt=0)
+    """Gradients are scaled down to this norm where theirs is larger."""
+    epochs: float | None = Field(default=None, gt=0)
+    """How often the examples are seen. Batches are full: what is left over is not seen. 1 where
+    neither this nor `steps` is given."""
+    steps: int | None = Field(default=None, ge=1)
+    """How many batches are seen."""
+    dtype: Literal["float32", "bfloat16"] = "float32"
+    """Arithmetic of the forward pass; weights and their updates stay in float32."""
+    seed: int = 0
+    """Of the order of the examples, the hard negatives, fresh updates and dropout."""
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Recipe:
+        for name in ("query_template", "passage_template"):
+            if getattr(self, name).count("{text}") != 1:
+                raise ValueError(f"{name} must contain {{text}} exactly once")
+        if self.epochs is not None and self.steps is not None:
+            raise ValueError("give epochs or steps, not both")
+        if self.gradient_cache is not None and self.gradient_cache >= self.batch:
+            raise ValueError(
+                f"gradient_cache must be below batch ({self.batch}), or it saves nothing"
+            )
+        return self

@@ -1,0 +1,57 @@
+"""Which weights of a model are trained: all, or low-rank updates beside them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+
+from wellspring.config import Lora
+from wellspring.errors import WellspringError
+from wellspring.randomness import key
+
+
+def prepare(model: Any, lora: Lora | None, unused: Sequence[str], seed: int) -> Any:
+    """The model with gradients where it is trained, in training mode.
+
+    lora: None trains all weights. unused: regular expressions, searched in the names of weights, of
+    those on which no vector depends. seed: of the updates' fresh weights.
+
+    Raises WellspringError where LoRA names a layer that the model lacks.
+    """
+    if lora is None:
+        for name, weight in model.named_parameters():
+            weight.requires_grad_(not any(re.search(pattern, name) for pattern in unused))
+        return model.train()
+    from peft import LoraConfig, get_peft_model
+
+    linears = [n for n, each in model.named_modules() if isinstance(each, torch.nn.Linear)]
+    for target in lora.targets:
+        if not any(name == target or name.endswith(f".{target}") for name in linears):
+            known = sorted({name.rpartition(".")[2] for name in linears})
+            raise WellspringError(
+                f"lora.targets: {target!r} is no linear layer of the model, which has "
+                f"{', '.join(known)}"
+            )
+    settings = LoraConfig(
+        r=lora.rank,
+        lora_alpha=lora.alpha,
+        lora_dropout=lora.dropout,
+        target_modules=list(lora.targets),
+    )
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(key(seed, "fresh updates") % 2**63)
+        return get_peft_model(model, settings).train()
+
+
+def merged(model: Any, lora: Lora | None) -> Any:
+    """The model as it was built, with what was learned in its weights, in inference mode."""
+    whole = model if lora is None else model.merge_and_unload(safe_merge=True)
+    return whole.eval().requires_grad_(False)
+
+
+def trained(model: Any) -> int:
+    """How many numbers are trained."""
+    return sum(each.numel() for each in model.parameters() if each.requires_grad)

@@ -1,0 +1,121 @@
+"""The batches of a run: all are known before it begins, so it can be resumed and priced."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+import torch
+
+from wellspring.embeddings import Tokens
+from wellspring.errors import WellspringError
+from wellspring.randomness import key
+from wellspring.training.examples import Examples
+
+MASKED, CANDIDATE, POSITIVE = 0, 1, 2
+"""What a passage of a batch is to a query: left out, a negative, what answers it."""
+
+
+@dataclass(frozen=True)
+class Batches(Sequence):
+    """The batches of a run, made when they are asked for.
+
+    They follow a stream of the examples, one permutation an epoch, each drawn from (seed, epoch,
+    sample id). A batch may begin in one epoch and end in the next, and is always full.
+    """
+
+    examples: Examples
+    query_tokens: Sequence[Tokens]
+    passage_tokens: Sequence[Tokens]
+    size: int
+    """Queries of a batch."""
+    steps: int
+    seed: int
+    padding: int
+    """The id to pad with."""
+
+    def __post_init__(self) -> None:
+        if self.size > (available := len(self.examples.ids)):
+            raise WellspringError(
+                f"batch: {self.size:,} queries a batch, but there are {available:,} examples: "
+                "lower batch"
+            )
+
+    def __len__(self) -> int:
+        return self.steps
+
+    def __getitem__(self, step: int) -> dict[str, torch.Tensor]:
+        """The tokens of a batch, and what each passage is to each query.
+
+        `query_input_ids`, `query_attention_mask` [size, tokens]; `passage_…` [size × (1 +
+        negatives), tokens], longest first; `label` [size, passages] of MASKED, CANDIDATE, POSITIVE.
+        """
+        if not 0 <= step < self.steps:
+            raise IndexError(step)
+        rows = self.rows(step)
+        queries, passages = self.examples.queries[rows], self.examples.passages[rows].ravel()
+        labels = self._labels(queries, passages)
+        # Passages of about the same length stand together, wherever a batch is cut into parts.
+        lengths = [len(self.passage_tokens[passage]) for passage in passages]
+        order = np.argsort(lengths, kind="stable")[::-1]
+        return {
+            **self._named("query", [self.query_tokens[each] for each in queries]),
+            **self._named("passage", [self.passage_tokens[each] for each in passages[order]]),
+            "label": torch.from_numpy(labels[:, order].copy()),
+        }
+
+    def rows(self, step: int) -> np.ndarray:
+        """The examples of a step."""
+        first, last = step * self.size, (step + 1) * self.size
+        return np.array([self._at(position) for position in range(first, last)])
+
+    def lengths(self, step: int) -> tuple[np.ndarray, np.ndarray]:
+        """The tokens of a step's queries and passages, which a ledger counts before it runs."""
+        rows = self.rows(step)
+        queries = [len(self.query_tokens[each]) for each in self.examples.queries[rows]]
+        passages = self.examples.passages[rows].ravel()
+        return np.array(queries), np.array([len(self.passage_tokens[each]) for each in passages])
+
+    def _named(self, side: str, tokens: Sequence[Tokens]) -> dict[str, torch.Tensor]:
+        return {f"{side}_{name}": each for name, each in padded(tokens, self.padding).items()}
+
+    def _at(self, position: int) -> int:
+        epoch, place = divmod(position, len(self.examples.ids))
+        return int(_order(self.seed, epoch, tuple(self.examples.ids))[place])
+
+    def _labels(self, queries: np.ndarray, passages: np.ndarray) -> np.ndarray:
+        """[queries, passages]. A passage that stands there twice counts once, and one that answers
+        the query too is no negative."""
+        group = len(passages) // len(queries)
+        _, first = np.unique(passages, return_index=True)
+        once = np.zeros(len(passages), bool)
+        once[first] = True
+        labels = np.where(once, CANDIDATE, MASKED)[None].repeat(len(queries), axis=0)
+        for row, query in enumerate(queries):
+            answers = self.examples.relevant[query]
+            labels[row, [passage in answers for passage in passages]] = MASKED
+            labels[row, row * group] = POSITIVE
+        return labels.astype(np.int8)
+
+
+def steps_of(examples: Examples, size: int, epochs: float) -> int:
+    """The full batches of so many epochs."""
+    return int(epochs * len(examples.ids) // size)
+
+
+@lru_cache(maxsize=2)
+def _order(seed: int, epoch: int, ids: tuple[str, ...]) -> np.ndarray:
+    return np.argsort(np.array([key(seed, "order", epoch, each) for each in ids], np.uint64))
+
+
+def padded(tokens: Sequence[Tokens], padding: int) -> dict[str, torch.Tensor]:
+    """`input_ids` and `attention_mask` [texts, tokens], padded on the right."""
+    longest = max(map(len, tokens))
+    ids = torch.full((len(tokens), longest), padding)
+    mask = torch.zeros((len(tokens), longest), dtype=torch.long)
+    for row, each in enumerate(tokens):
+        ids[row, : len(each)] = torch.tensor(each)
+        mask[row, : len(each)] = 1
+    return {"input_ids": ids, "attention_mask": mask}

@@ -1,0 +1,48 @@
+"""A model under training: from tokens to the vector of its last layer, as it will be embedded."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from torch import nn
+
+from wellspring.config.vocabulary import Pooling
+from wellspring.pooling import pool
+
+
+class Encoding(nn.Module):
+    """A module of sentence-transformers around a model of transformers."""
+
+    def __init__(self, model: Any, pooling: Pooling, tokens: int = 0) -> None:
+        """tokens: of a forward pass, padding included; 0: all texts in one."""
+        super().__init__()
+        self.model, self.tokens = model, tokens
+        self.pooling: Pooling = pooling
+
+    def forward(self, features: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        """Adds `sentence_embedding` [texts, hidden] to `input_ids` and `attention_mask`."""
+        ids, mask = features["input_ids"], features["attention_mask"]
+        lengths = mask.sum(dim=1)
+        # Longest first, so that parts have little padding, whatever order the texts came in.
+        order = torch.argsort(lengths, descending=True, stable=True)
+        vectors = [
+            self._vectors(ids[rows], mask[rows], int(lengths[rows[0]]))
+            for rows in self._parts(order, lengths)
+        ]
+        back = torch.argsort(order)
+        return {**features, "sentence_embedding": torch.cat(vectors)[back]}
+
+    def _parts(self, order: torch.Tensor, lengths: torch.Tensor) -> Iterator[torch.Tensor]:
+        start = 0
+        while start < len(order):
+            longest = int(lengths[order[start]])
+            count = max(1, self.tokens // longest) if self.tokens else len(order)
+            yield order[start : start + count]
+            start += count
+
+    def _vectors(self, ids: torch.Tensor, mask: torch.Tensor, longest: int) -> torch.Tensor:
+        ids, mask = ids[:, :longest], mask[:, :longest]
+        states = self.model(input_ids=ids, attention_mask=mask).last_hidden_state
+        return pool(states, mask, self.pooling)
