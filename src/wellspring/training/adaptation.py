@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import warnings
 from collections.abc import Sequence
 from typing import Any
 
@@ -41,7 +42,9 @@ def prepare(model: Any, lora: Lora | None, unused: Sequence[str], seed: int) -> 
         lora_dropout=lora.dropout,
         target_modules=list(lora.targets),
     )
-    with torch.random.fork_rng(devices=[]):
+    with torch.random.fork_rng(devices=[]), warnings.catch_warnings():
+        # PEFT asks for a property that transformers is about to rename.
+        warnings.filterwarnings("ignore", ".*is_gradient_checkpointing", FutureWarning)
         torch.manual_seed(key(seed, "fresh updates") % 2**63)
         return get_peft_model(model, settings).train()
 

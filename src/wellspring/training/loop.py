@@ -131,11 +131,7 @@ def optimise(
         dataloader_pin_memory=False,
     )
     trainer = _Trainer(
-        model=model,
-        args=arguments,
-        loss=loss,
-        callbacks=[watch],
-        optimizers=(optimiser, rates),
+        model=model, args=arguments, loss=loss, callbacks=[watch], optimizers=(optimiser, rates)
     )
     trainer.remove_callback(transformers.PrinterCallback)
     trainer.batches = _Rest(batches, done)

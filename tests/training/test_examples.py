@@ -1,0 +1,64 @@
+"""What a retriever learns from."""
+
+from __future__ import annotations
+
+import polars as pl
+import pytest
+
+from tests.support.training import samples
+from wellspring.errors import WellspringError
+from wellspring.training.examples import gather
+
+
+def named(examples):
+    """(query, passages) of every example, by name."""
+    return {
+        examples.ids[row]: (
+            examples.query_ids[examples.queries[row]],
+            [examples.passage_ids[each] for each in examples.passages[row]],
+        )
+        for row in range(len(examples.ids))
+    }
+
+
+def test_an_example_is_a_query_its_positive_and_distinct_negatives():
+    frame = samples()
+    examples = gather(frame, "train", 2)
+    for row in frame.filter(pl.col("split") == "train").iter_rows(named=True):
+        query, passages = named(examples)[row["sample_id"]]
+        assert query == row["query_id"]
+        assert passages[0] == row["positive_id"]
+        assert len(set(passages[1:])) == 2
+        assert set(passages[1:]) <= set(row["negative_ids"])
+    assert set(named(examples)) == set(frame.filter(pl.col("split") == "train")["sample_id"])
+
+
+def test_all_positives_of_a_query_are_relevant_also_those_of_other_splits():
+    frame = samples().with_columns(
+        split=pl.when(pl.col("sample_id") == "s0-1").then(pl.lit("test")).otherwise("split")
+    )
+    # The other positive of q0 is a test sample's, and here a hard negative of q1.
+    frame = frame.with_columns(
+        negative_ids=pl.when(pl.col("query_id") == "q1")
+        .then(pl.lit(["p0-1"]))
+        .otherwise("negative_ids")
+    )
+    examples = gather(frame, "train", 1)
+    position = examples.query_ids.index("q0")
+    assert {examples.passage_ids[each] for each in examples.relevant[position]} == {"p0-0", "p0-1"}
+
+
+def test_negatives_do_not_depend_on_the_order_of_rows():
+    frame = samples()
+    mixed = frame.sample(fraction=1, shuffle=True, seed=3)
+    assert named(gather(frame, "train", 2, seed=5)) == named(gather(mixed, "train", 2, seed=5))
+    assert named(gather(frame, "train", 2, seed=5)) != named(gather(frame, "train", 2, seed=6))
+
+
+def test_what_cannot_be_learned_from_is_one_line():
+    frame = samples()
+    with pytest.raises(WellspringError, match="no test samples"):
+        gather(frame, "test", 1)
+    repeated = frame.with_columns(negative_ids=pl.lit(["n", "n", "n"]))
+    with pytest.raises(WellspringError, match="fewer than 2 distinct"):
+        gather(repeated, "train", 2)
