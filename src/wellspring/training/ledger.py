@@ -10,6 +10,7 @@ nothing), the optimiser, and whatever runs once a text (poolers): under 1 % of a
 
 from __future__ import annotations
 
+import ctypes
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
@@ -197,11 +198,12 @@ def count(
     """
     forward = backward = again = 0
     carried = network.carried
-    for block in (Block(network.below), *network.blocks, Block(network.above)):
+    blocks = (Block(network.below), *network.blocks, Block(network.above))
+    for place, block in enumerate(blocks):
         forward += block.forward(rows, tokens)
         backward += block.backward(rows, tokens, carried)
         carried = carried or block.gives
-        if checkpointed and carried and block in network.blocks:
+        if checkpointed and carried and 0 < place <= len(network.blocks):
             again += block.again(rows, tokens)
     return Flops(forward, backward, again + forward * cached)
 
@@ -299,3 +301,27 @@ class Ledger:
         values = {name: value for name, value in stored.items() if name != "total_flops"}
         values["flops"] = {part: Flops(**flops) for part, flops in stored["flops"].items()}
         return cls(**values)
+
+
+def energy(device: str) -> float | None:
+    """Joules that a GPU has used since its driver was loaded; None where nothing tells.
+
+    A run's energy is the difference of two readings. The counter is that of NVIDIA's management
+    library, which comes with the driver (`nvmlDeviceGetTotalEnergyConsumption`, Volta or later).
+    """
+    import torch
+
+    if torch.device(device).type != "cuda" or not torch.cuda.is_available():
+        return None
+    try:
+        nvml = ctypes.CDLL("libnvidia-ml.so.1")
+    except OSError:
+        return None
+    uuid = f"GPU-{torch.cuda.get_device_properties(device).uuid}".encode()
+    handle, millijoules = ctypes.c_void_p(), ctypes.c_ulonglong()
+    failed = (
+        nvml.nvmlInit_v2()
+        or nvml.nvmlDeviceGetHandleByUUID(uuid, ctypes.byref(handle))
+        or nvml.nvmlDeviceGetTotalEnergyConsumption(handle, ctypes.byref(millijoules))
+    )
+    return None if failed else millijoules.value / 1000

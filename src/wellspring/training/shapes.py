@@ -109,7 +109,9 @@ def _drops(block: nn.Module) -> bool:
     """Whether the block drops out something of its own; adapters' dropouts lie inside the maps."""
     from torch import nn
 
-    inside = {id(part) for module in block.modules() if _is_map(module) for part in module.modules()}
+    inside = {
+        id(part) for module in block.modules() if _is_map(module) for part in module.modules()
+    }
     return block.training and any(
         isinstance(module, nn.Dropout) and module.p > 0 and id(module) not in inside
         for module in block.modules()
