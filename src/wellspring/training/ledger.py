@@ -191,10 +191,10 @@ def count(
     A gradient reaches no further down than the lowest trained parameter: below it, nothing has a
     backward pass. A frozen weight has no gradient of its own, so LoRA saves it.
 
-    cached: gradient caching runs the whole forward pass once without a graph and again, a mini-batch
-    at a time, for the backward pass (Gao et al. 2021, "Scaling Deep Contrastive Learning Batch Size
-    under Memory Limited Setup"). checkpointed: activation checkpointing of each block, without
-    re-entrance, runs its forward pass again where the backward pass comes to it.
+    cached: gradient caching runs the whole forward pass once without a graph and once more, a
+    mini-batch at a time, for the backward pass (Gao et al. 2021, arXiv:2101.06983). Where
+    mini-batches are padded apart, count each. checkpointed: activation checkpointing of each block
+    (`use_reentrant=False`) runs its forward pass again where the backward pass reaches it.
     """
     forward = backward = again = 0
     carried = network.carried

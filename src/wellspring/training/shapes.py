@@ -18,7 +18,7 @@ JOINING = re.compile(r"(^|\.)(o|o_proj|out_lin|out_proj|Wo|dense|c_proj)$")
 """Among them the one that joins the heads; the others give queries, keys and values."""
 BEFORE = re.compile(r"^(input_layernorm|attn_norm|layer\.0\.layer_norm|ln_1)\b")
 """Norms that a block begins with."""
-WITHIN = re.compile(r"(^|\.)[qk]_(layer)?norm\b")
+HEADS = re.compile(r"(^|\.)[qk]_(layer)?norm\b")
 """Norms of queries and keys."""
 BEHIND = re.compile(r"^(output\.LayerNorm|output_layer_norm|post_feedforward_layernorm)\b")
 """Norms that a block ends with."""
@@ -27,34 +27,33 @@ ONCE_A_TEXT = re.compile(r"(^|\.)(pooler|encode_proj)(\.|$)")
 
 
 def shapes(model: nn.Module) -> Network:
-    """The matrix products of a transformers model and what of it is trained.
+    """The matrix products of a transformers model, and what of it is trained.
 
-    model: an encoder or a decoder of `wellspring.models`, with or without its vocabulary head,
-    bare or wrapped by peft with LoRA (adapters that are active and trained). What is trained is read
-    from `requires_grad`, the maps from the module tree, heads and the kind of attention from the
-    configuration. Raises ModelError for a module in which blocks or attention are not found.
+    model: an encoder or a decoder of `wellspring.models`, with or without its vocabulary head, bare
+    or wrapped by peft with LoRA (plain; its active adapters are those that are trained). What is
+    trained is read from `requires_grad`, the maps from the module tree, heads and the kind of
+    attention from the configuration. Whether the model is in training mode tells whether it drops
+    out. Raises ModelError for a module in which blocks or attention are not found.
     """
     from torch import nn
 
     config = _config(model)
-    path, listed = next(
-        (
-            (path, module)
-            for path, module in model.named_modules()
-            if isinstance(module, nn.ModuleList) and any(map(_is_map, module.modules()))
-        ),
-        (None, None),
-    )
-    if path is None or listed is None:
-        raise ModelError(f"{type(model).__name__} has no list of transformer blocks: no FLOPs")
+    lists = [
+        (path, module)
+        for path, module in model.named_modules()
+        if isinstance(module, nn.ModuleList) and any(map(_is_map, module.modules()))
+    ]
+    if not lists:
+        raise ModelError(f"{type(model).__name__} has no list of transformer blocks to count")
+    path, listed = lists[0]
     below: list[Stage] = []
     above: list[Stage] = []
-    seen = False
+    side = below
     for name, module in _owners(model):
-        if name == path or name.startswith(f"{path}."):
-            seen = True
+        if name.startswith(f"{path}."):
+            side = above
         elif not ONCE_A_TEXT.search(name):
-            (above if seen else below).append(_stage([module]))
+            side.append(_stage([module]))
     hooked = any(getattr(module, "_require_grads_hooks", None) for module in model.modules())
     blocks = tuple(_block(block, config) for block in listed)
     return Network(blocks, tuple(below), tuple(above), carried=hooked)
@@ -65,7 +64,7 @@ def _config(model: nn.Module) -> Any:
         config = getattr(module, "config", None)
         if hasattr(config, "num_attention_heads"):
             return config
-    raise ModelError(f"{type(model).__name__} has no transformers configuration: no FLOPs")
+    raise ModelError(f"{type(model).__name__} has no transformers configuration to count with")
 
 
 def _block(block: nn.Module, config: Any) -> Block:
@@ -73,36 +72,39 @@ def _block(block: nn.Module, config: Any) -> Block:
     owners = list(_owners(block))
     maps = [(path, module) for path, module in owners if _is_map(module)]
     norms = [(path, module) for path, module in owners if not _is_map(module)]
-    heads = [(path, module) for path, module in maps if ATTENTION.search(path)]
-    joining = [module for path, module in heads if JOINING.search(path)]
-    reading = [module for path, module in heads if not JOINING.search(path)]
-    *wide, narrow = [module for path, module in maps if not ATTENTION.search(path)] or [None]
-    if len(joining) != 1 or len(reading) not in (1, 3) or narrow is None or not wide:
+    attending = [(path, module) for path, module in maps if ATTENTION.search(path)]
+    joining = [module for path, module in attending if JOINING.search(path)]
+    reading = [module for path, module in attending if not JOINING.search(path)]
+    feeding = [module for path, module in maps if not ATTENTION.search(path)]
+    if len(joining) != 1 or len(reading) not in (1, 3) or len(feeding) < 2:
         raise ModelError(
-            f"{type(block).__name__} is no block of one attention and one feed-forward network that "
-            "is known here: no FLOPs"
+            f"{type(block).__name__} is no block of one attention and one feed-forward network: "
+            "its operations cannot be counted"
         )
     first = [module for path, module in norms if BEFORE.search(path)]
-    within = [module for path, module in norms if WITHIN.search(path)]
+    heads = [module for path, module in norms if HEADS.search(path)]
     last = [module for path, module in norms if BEHIND.search(path)]
     between = [
-        module for _, module in norms if not any(module is one for one in (*first, *within, *last))
+        module
+        for path, module in norms
+        if not any(kind.search(path) for kind in (BEFORE, HEADS, BEHIND))
     ]
     attention = Attention(
         heads=config.num_attention_heads,
         head_size=_sizes(joining[0])[0] // config.num_attention_heads,
-        fused=getattr(config, "_attn_implementation", None) != "eager",
+        fused=config._attn_implementation != "eager",
     )
-    beside = ()
-    stages = [_stage(first), _stage([*reading, *within], attention), _stage([*joining, *between])]
-    if first and len(first) == len(norms) - len(within):
+    stages = (
+        _stage(first),
+        _stage([*reading, *heads], attention),
+        _stage([*joining, *between]),
+    )
+    fed = (_stage(feeding[:-1]), _stage(feeding[-1:]))
+    closed = bool(last) or _drops(block)
+    if first and not between and not last:
         # One norm alone: attention and the feed-forward network both read it.
-        beside = (_stage(first), _stage(wide), _stage([narrow]))
-    else:
-        stages += [_stage(wide), _stage([narrow])]
-    if last:
-        stages.append(_stage(last))
-    return Block(tuple(stages), beside, closed=bool(last) or _drops(block))
+        return Block(stages, (_stage(first), *fed), closed)
+    return Block((*stages, *fed, *([_stage(last)] if last else [])), closed=closed)
 
 
 def _drops(block: nn.Module) -> bool:
@@ -134,10 +136,9 @@ def _stage(modules: Sequence[nn.Module], attention: Attention | None = None) -> 
     )
 
 
-def _linear(module: nn.Module) -> Linear:
-    rank = sum(
-        module.r[name] for name in getattr(module, "active_adapters", ()) if name in module.lora_A
-    )
+def _linear(module: Any) -> Linear:
+    active = getattr(module, "active_adapters", ())
+    rank = sum(module.r[name] for name in active if name in module.lora_A)
     return Linear(*_sizes(module), trained=_base(module).weight.requires_grad, rank=rank)
 
 
@@ -169,6 +170,6 @@ def _base(module: nn.Module) -> Any:
 def _sizes(module: nn.Module) -> tuple[int, int]:
     """Inputs and outputs."""
     base = _base(module)
-    return getattr(base, "in_features", None) or base.nx, (
-        getattr(base, "out_features", None) or base.nf
-    )
+    if hasattr(base, "in_features"):
+        return base.in_features, base.out_features
+    return base.nx, base.nf
