@@ -148,13 +148,22 @@ class TrainedModel(Artefact):
 
     @classmethod
     def science(cls, spec: specs.TrainSpec) -> Sequence[str]:
-        own = ("examples", "batches", "objectives", "encoding", "adaptation", "loop", "quality")
+        own = ("examples", "batches", "objectives", "encoding", "adaptation", "loop", "prices")
+        own += ("quality", "shapes")
         return [*(f"training.{name}" for name in own), "embeddings", *variant(spec.query)]
 
+    def harmed(self, facts: Mapping[str, Any], digests: Digests) -> str | None:
+        folder = Path(self.main_file).parent
+        missing = [name for name in self._named() if not (folder / name).is_file()]
+        return f"{folder / missing[0]} is missing" if missing else None
+
     def companions(self) -> Sequence[Path]:
-        path = Path(self.main_file)
-        content = json.loads(path.read_text(encoding="utf-8"))
-        return _inside(path.parent, [n for k in checkpoints.KINDS for n in content.get(k, {})])
+        return _inside(Path(self.main_file).parent, self._named())
+
+    def _named(self) -> list[str]:
+        """The files of the checkpoint, as the main file names them."""
+        content = json.loads(Path(self.main_file).read_text(encoding="utf-8"))
+        return [name for kind in checkpoints.KINDS for name in content.get(kind, {})]
 
 
 @dataclass(frozen=True)

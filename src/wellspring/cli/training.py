@@ -22,7 +22,9 @@ from wellspring.errors import WellspringError
 
 if TYPE_CHECKING:
     from wellspring.artefacts.checkpoints import Described
+    from wellspring.training.batches import Batches
     from wellspring.training.examples import Examples
+    from wellspring.training.ledger import Ledger
     from wellspring.training.loop import State
 
 STATE = "state.safetensors"
@@ -81,36 +83,55 @@ class _Run:
         recipe, backbone = self.recipe, self.backbone
         learned = examples.gather(samples, "train", recipe.negatives, recipe.seed)
         self._keep_apart(samples)
-        steps = recipe.steps or batches.steps_of(learned, recipe.batch, recipe.epochs or 1)
-        if not steps:
-            raise WellspringError(
-                f"{len(learned.ids):,} examples make no batch of {recipe.batch:,}: lower batch, or "
-                "raise epochs"
-            )
-        run = batches.Batches(
-            learned,
-            *self._tokens(learned, texts),
-            size=recipe.batch,
-            steps=steps,
-            seed=recipe.seed,
-            padding=backbone.padding,
-        )
         unused = backbone.architecture.unused
         model = adaptation.prepare(backbone.model, recipe.lora, unused, recipe.seed)
         encoding = Encoding(model.to(backbone.device), recipe.pooling, self.budget)
+        run, ledger = self._priced(
+            batches.Batches(
+                learned,
+                *self._tokens(learned, texts),
+                size=recipe.batch,
+                steps=recipe.steps or batches.steps_of(learned, recipe.batch, recipe.epochs or 1),
+                seed=recipe.seed,
+                padding=backbone.padding,
+            ),
+            model,
+        )
         self.facts = {
             "examples": len(learned.ids),
-            "steps": steps,
+            "steps": len(run),
             "trained_parameters": adaptation.trained(model),
             "parameters": sum(each.numel() for each in model.parameters()),
         }
-        self.job.counts(self.facts)
+        self.job.counts(self.facts | {"tokens": ledger.tokens})
+        self.job.say(f"operations: {ledger.total:.3g}")
+        account = ledger.as_json()
+        # Seconds are no part of what a model is: they stand in the log.
+        self.facts["ledger"] = {name: account[name] for name in account if name != "seconds"}
         quality = _Quality(self, samples, texts)
         before = quality.of(encoding)
         self.losses = self._optimise(encoding, run)
         self.facts["quality"] = {"before": before, "after": quality.of(encoding)}
         self.job.say(f"MRR@10 of validation queries: {before} before, {quality.last} after")
         self.model = adaptation.merged(model, recipe.lora)
+
+    def _priced(self, run: Batches, model) -> tuple[Batches, Ledger]:
+        """The batches, as many as the budget pays for where there is one, and what they cost."""
+        from wellspring.training import prices
+        from wellspring.training.shapes import shapes
+
+        recipe = self.recipe
+        price = prices.Prices(
+            shapes(model), self.backbone.hidden, self.budget, recipe.gradient_cache
+        )
+        if recipe.budget_flops:
+            run = prices.within(run, price, recipe.budget_flops)
+        elif not len(run):
+            raise WellspringError(
+                f"{len(run.examples.ids):,} examples make no batch of {recipe.batch:,}: lower "
+                "batch, or raise epochs"
+            )
+        return run, prices.account(run, price)
 
     def _keep_apart(self, samples: pl.DataFrame) -> None:
         """Say how many test queries have a positive that is one of a training query, too."""

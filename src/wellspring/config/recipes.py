@@ -70,9 +70,12 @@ class Recipe(Strict):
     """Gradients are scaled down to this norm where theirs is larger."""
     epochs: float | None = Field(default=None, gt=0)
     """How often the examples are seen. Batches are full: what is left over is not seen. 1 where
-    neither this nor `steps` is given."""
+    neither this nor `steps` nor `budget_flops` is given."""
     steps: int | None = Field(default=None, ge=1)
     """How many batches are seen."""
+    budget_flops: float | None = Field(default=None, gt=0)
+    """As many batches as this number of floating-point operations pays for, forward and backward,
+    up to half a batch: what makes models of different size comparable."""
     dtype: Literal["float32", "bfloat16"] = "float32"
     """Arithmetic of the forward pass; weights and their updates stay in float32."""
     seed: int = 0
@@ -83,8 +86,8 @@ class Recipe(Strict):
         for name in ("query_template", "passage_template"):
             if getattr(self, name).count("{text}") != 1:
                 raise ValueError(f"{name} must contain {{text}} exactly once")
-        if self.epochs is not None and self.steps is not None:
-            raise ValueError("give epochs or steps, not both")
+        if sum(each is not None for each in (self.epochs, self.steps, self.budget_flops)) > 1:
+            raise ValueError("give one of epochs, steps and budget_flops")
         if self.gradient_cache is not None and self.gradient_cache >= self.batch:
             raise ValueError(
                 f"gradient_cache must be below batch ({self.batch}), or it saves nothing"

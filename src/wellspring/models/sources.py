@@ -143,6 +143,9 @@ def make_random(
 
 def store(model: Any, base: Path, folder: Path) -> None:
     """Write a checkpoint of a model, with the tokenizer of another checkpoint, `base`."""
+    import transformers
+
+    transformers.utils.logging.disable_progress_bar()
     folder.mkdir(parents=True, exist_ok=True)
     model.save_pretrained(folder, safe_serialization=True)
     for name in TOKENIZER_FILES:

@@ -72,11 +72,12 @@ class Batches(Sequence):
         return np.array([self._at(position) for position in range(first, last)])
 
     def lengths(self, step: int) -> tuple[np.ndarray, np.ndarray]:
-        """The tokens of a step's queries and passages, which a ledger counts before it runs."""
+        """The tokens of a step's queries and passages, in the batch's order."""
         rows = self.rows(step)
         queries = [len(self.query_tokens[each]) for each in self.examples.queries[rows]]
         passages = self.examples.passages[rows].ravel()
-        return np.array(queries), np.array([len(self.passage_tokens[each]) for each in passages])
+        lengths = [len(self.passage_tokens[each]) for each in passages]
+        return np.array(queries), np.array(sorted(lengths, reverse=True))
 
     def _named(self, side: str, tokens: Sequence[Tokens]) -> dict[str, torch.Tensor]:
         return {f"{side}_{name}": each for name, each in padded(tokens, self.padding).items()}
