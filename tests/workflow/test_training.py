@@ -108,7 +108,7 @@ def test_a_run_that_is_killed_goes_on_and_ends_as_if_it_had_not(trained, tmp_pat
     study.configure(tune)
     # A state every step, so that every kill finds one, and steps enough to be killed in.
     study.rewrite("src/wellspring/training/loop.py", "SAVED = 60.0", "SAVED = 0.0")
-    steps = 40 * kills
+    steps = 20 * kills
     study.configure(lambda config: config["recipes"]["brief"].update(steps=steps))
     study.run("results/models/tiny/model.json", "results/datasets/questions/samples.parquet")
     command = ("snakemake", "--cores", "1", f"{TRAINED}/trained.json")
@@ -127,11 +127,11 @@ def test_a_run_that_is_killed_goes_on_and_ends_as_if_it_had_not(trained, tmp_pat
         kill(study.folder, job)
         assert not (study.folder / TRAINED / "trained.json").exists() or number == kills
     study.run("--unlock")
-    done = study.run(f"{TRAINED}/trained.json")
+    done = study.run("--cores", "1", f"{TRAINED}/trained.json")
     log = (study.folder / "results/logs/train/tuned.log").read_text()
     assert "goes on after step" in log or "Nothing to be done" in done.stdout + done.stderr
     broken = weights(study.folder)
-    study.run(f"{TRAINED}/trained.json", "--forcerun", f"{TRAINED}/trained.json")
+    study.run("--cores", "1", f"{TRAINED}/trained.json", "--forcerun", f"{TRAINED}/trained.json")
     assert "goes on after" not in (study.folder / "results/logs/train/tuned.log").read_text()
     assert weights(study.folder) == broken
 
