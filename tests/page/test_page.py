@@ -72,6 +72,7 @@ def claim(number: int, verdict: str, **values) -> dict:
     known = {"claim": number, "statement": "it rises", "retriever": "mini"}
     known |= {"compared_with": "fresh", "dataset": "toy", "measured": "accuracy", "clusters": 700}
     known |= {"setting": "concat", "at_setting": verdict, "settings": 4, "supporting": 2}
+    known |= {"distinct_settings": 4}
     known |= {"contradicting": 1, "on_this_pair": verdict, "verdict": verdict}
     known |= {"estimate": 0.016, "low": -0.005, "high": 0.037, "detectable": 0.03}
     return blank | known | values
@@ -233,9 +234,20 @@ def test_a_claim_is_one_sentence_with_verdict_number_and_interval(verdict, tone)
         "(concat) the estimate is +0.016 [−0.005, 0.037]."
     )
     assert "2 of 4 settings support the claim and 1 contradicts it" in statement.more[0]
+    assert "the same number" not in statement.more[0]
     assert statement.more[0].endswith("An effect of 0.030 would be seen at 80 % power.")
     assert statement.more[1].endswith("because of the twin.")
     assert statement.sources[0].file == "studies/toy/findings/claims.csv"
+
+
+@pytest.mark.parametrize(("settings", "told"), [(30, "10 of 30 have"), (21, "1 of 21 has")])
+def test_a_claim_counts_each_distinct_setting_once(settings, told):
+    row = claim(9, SUPPORTED, settings=settings, distinct_settings=20, supporting=17)
+    (statement,) = answer.claims(claimed(row), SETTINGS)
+    assert (
+        f"17 of 20 distinct settings ({told} the same number for every text as another one) "
+        "support the claim"
+    ) in statement.more[0]
 
 
 def test_a_change_of_active_neurons_is_told_as_relative():

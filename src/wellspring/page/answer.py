@@ -252,7 +252,7 @@ def _claim(row: Row, settings: Settings) -> Statement:
     told = (
         f"Measured: {row['measured']}; {counted(row['clusters'], 'distinct text')}. "
         f"That setting alone says: {row['at_setting']}. {supporting} of "
-        f"{counted(row['settings'], 'setting')} {form(supporting, 'supports', 'support')} "
+        f"{_settings_of(row)} {form(supporting, 'supports', 'support')} "
         f"the claim and {contradicting} {form(contradicting, 'contradicts', 'contradict')} "
         "it, tested together."
     )
@@ -269,6 +269,16 @@ def _claim(row: Row, settings: Settings) -> Statement:
     return Statement(
         verdict, tone_of(verdict), sentence, tuple(more), settings.sources("claims", *columns)
     )
+
+
+def _settings_of(row: Row) -> str:
+    """How many settings were tested together, and how many of them are distinct."""
+    settings, distinct = row["settings"], row["distinct_settings"]
+    if distinct == settings:
+        return counted(settings, "setting")
+    again = settings - distinct
+    same = f"{form(again, 'has', 'have')} the same number for every text as another one"
+    return f"{counted(distinct, 'distinct setting')} ({again} of {settings} {same})"
 
 
 def _pair(row: Row) -> str:
