@@ -20,7 +20,8 @@ from wellspring.artefacts.datasets import Samples, Texts
 from wellspring.errors import StaleArtefact
 from wellspring.findings.similarity import chosen
 from wellspring.inspection import Section, neurons, outcomes, tables, vectors
-from wellspring.inspection.sections import counted, shortened
+from wellspring.inspection.sections import shortened
+from wellspring.plurals import counted
 from wellspring.randomness import shuffled
 
 if TYPE_CHECKING:

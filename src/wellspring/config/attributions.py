@@ -21,6 +21,7 @@ from wellspring.config.vocabulary import (
     TargetName,
     Wording,
 )
+from wellspring.plurals import counted
 
 Layer = Annotated[int, Field(ge=1, le=99)]
 Threshold = Annotated[float, Field(ge=0, allow_inf_nan=False)]
@@ -123,7 +124,7 @@ class Attribution(Strict):
         if self.tolerance and (self.method, self.quadrature) != ("weights", "gauss-legendre"):
             raise ValueError("tolerance needs method: weights and quadrature: gauss-legendre")
         if self.texts != "all" and self.shards > self.texts:
-            raise ValueError(f"{self.texts} texts cannot fill {self.shards} shards")
+            raise ValueError(f"{counted(self.texts, 'text')} cannot fill {self.shards} shards")
         return self
 
 
