@@ -6,15 +6,17 @@ import json
 import re
 from dataclasses import replace
 from html.parser import HTMLParser
+from typing import get_args
 
 import numpy as np
 import polars as pl
 import pytest
 
 from wellspring.artefacts import provenance
+from wellspring.config.vocabulary import ProbeKind
 from wellspring.findings import cautions, claims, table
 from wellspring.findings.verdicts import CONTRADICTED, DEPENDS, NO_EVIDENCE, NOT_TESTABLE, SUPPORTED
-from wellspring.page import answer, shell, studied, summary, texts
+from wellspring.page import answer, definitions, shell, studied, summary, texts
 from wellspring.page.panels import Choice, Panel, Settings
 from wellspring.page.words import Statement, difference, estimate, number, signed
 
@@ -326,6 +328,23 @@ def test_the_table_says_what_each_difference_is_against():
     assert lines["mini", "lexical", "any"].counterpart == ()
     assert lines["mini", "concat", "2"].counterpart[0].mark == ""
     assert [line.layer for line in made.lines if line.probe == "concat"] == ["2", "2", "1"]
+
+
+def test_the_table_defines_the_probes_that_it_names():
+    assert set(definitions.DEFINITIONS) == set(get_args(ProbeKind))
+    made = summary.build({"findings": PROBED}, SETTINGS)
+    assert made is not None
+    names = [name for name, _ in made.definitions.rows]
+    assert names == ["concat", "passage-scorer", "interaction", "lexical"]
+    html = rendered(summary=made)
+    assert html.count("each seed&#39;s own validation samples choose the scorer") == 1
+    (row,) = definitions.build(["random-label-interaction"]).rows
+    assert row[0] == "random-label" and row[1].endswith(".")
+
+
+def test_the_answer_says_how_the_lexical_floor_is_chosen():
+    (_, interaction), _ = answer.probed({"findings": PROBED}, SETTINGS)
+    assert f"Against lexical ({definitions.FLOOR})" in interaction.statements[-1].sentence
 
 
 def test_draws_of_a_twin_give_a_range_and_no_rows_of_their_own():

@@ -21,7 +21,6 @@ from wellspring.config.vocabulary import (
     TargetName,
     Wording,
 )
-from wellspring.plurals import counted
 
 Layer = Annotated[int, Field(ge=1, le=99)]
 Threshold = Annotated[float, Field(ge=0, allow_inf_nan=False)]
@@ -124,7 +123,7 @@ class Attribution(Strict):
         if self.tolerance and (self.method, self.quadrature) != ("weights", "gauss-legendre"):
             raise ValueError("tolerance needs method: weights and quadrature: gauss-legendre")
         if self.texts != "all" and self.shards > self.texts:
-            raise ValueError(f"{counted(self.texts, 'text')} cannot fill {self.shards} shards")
+            raise ValueError(f"shards is {self.shards}, above texts ({self.texts}): lower it")
         return self
 
 

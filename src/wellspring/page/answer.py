@@ -16,6 +16,7 @@ from wellspring.findings.verdicts import (
     NOT_TESTABLE,
     SUPPORTED,
 )
+from wellspring.page.definitions import FLOOR
 from wellspring.page.panels import Settings, Tables
 from wellspring.page.words import (
     Group,
@@ -206,8 +207,8 @@ MEANINGS = {
     ("interaction", "random-label-interaction"): "the same probe on random targets",
     ("bilinear", "random-label-bilinear"): "the same probe on random targets",
     ("interaction", "cosine"): "the cosine of the same vectors, without training",
-    ("cosine", "lexical"): "the lexical floor",
-    ("interaction", "lexical"): "the lexical floor",
+    ("cosine", "lexical"): FLOOR,
+    ("interaction", "lexical"): FLOOR,
     ("concat", "interaction"): "the probe that can use the query",
 }
 """What each control of `wellspring.findings.table.CONTROLS` is, in words."""
