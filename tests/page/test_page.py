@@ -389,7 +389,7 @@ def outcomes(own: dict[str, float], other: dict[str, float]) -> texts.Outcomes:
 def test_won_and_hard_samples_are_the_planted_ones():
     told = outcomes({"a": 1, "b": 1, "c": 0, "d": 0.5}, {"a": 0, "b": 1, "c": 0, "d": 0})
     assert texts.won(told, "interaction") == ["a"]
-    assert [each for each, _ in texts.hardest(told)][:2] == ["c", "d"]
+    assert [each for each, _ in texts.hard(told)][:2] == ["c", "d"]
     samples = pl.DataFrame(
         {
             "sample_id": list("abcd"),
