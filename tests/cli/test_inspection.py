@@ -100,9 +100,11 @@ def test_a_probe_file_is_shown_with_its_hardest_samples(results):
     assert cosine["probe"] == "cosine" and cosine["accuracy"] == pytest.approx(0.25)
     assert cosine["above_chance"] == pytest.approx(-0.5) and random["accuracy"] == 0
     hardest = found["hardest"]["rows"]
-    assert [row["sample_id"] for row in hardest] == ["s2", "s3", "s4", "s5", "s1"]
-    assert hardest[4]["correct"] == 0.5 and hardest[0]["query"] == "query about cloud"
-    assert hardest[0]["positive"] == "passage about cloud"
+    # Those that earn nothing stand in a random order.
+    assert {row["sample_id"] for row in hardest[:4]} == {"s2", "s3", "s4", "s5"}
+    assert hardest[4]["sample_id"] == "s1" and hardest[4]["correct"] == 0.5
+    (second,) = (row for row in hardest if row["sample_id"] == "s2")
+    assert second["query"] == "query about cloud" and second["positive"] == "passage about cloud"
 
 
 def test_other_files_of_a_probe_job_are_tables(results):

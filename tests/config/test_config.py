@@ -167,7 +167,7 @@ def test_the_default_study_is_valid_and_small():
             "attributions.norm.partners: must have minilm: minilm, the two sides of retriever",
         ),
         ("retrievers/minilm/passage", "minilm-random", "partners: must have minilm: minilm-random"),
-        ("attributions/norm/shards", 33, "attributions.norm: 32 texts cannot fill 33 shards"),
+        ("attributions/norm/shards", 33, "attributions.norm: shards is 33, above texts (32)"),
         ("models/minilm-random/layers", 5, "study.attribute.layers: 'minilm' has 6 blocks and"),
         (
             "attributions/b",

@@ -64,8 +64,35 @@ def test_ranks_are_those_of_the_whole_sweep() -> None:
     again = [
         pl.concat([side, side.with_columns(excluded_outliers=pl.lit(1, pl.Int64))]) for side in once
     ]
-    verdicts = [measured(9, pair).judgement.verdict for pair in (once, again)]
+    found = [measured(9, pair) for pair in (once, again)]
+    verdicts = [each.judgement.verdict for each in found]
     assert verdicts[0] == verdicts[1] == "depends on the normaliser"
+    rows = [made(BY_NUMBER[9], Pair(NAMES, NAMES, "mean"), each) for each in found]
+    assert [each["settings"] for each in rows] == [15, 30]
+    for name in ("distinct_settings", "supporting", "contradicting"):
+        assert rows[0][name] == rows[1][name]
+    assert rows[0]["distinct_settings"] == 15 > rows[0]["supporting"] > 0
+
+
+def test_settings_that_differ_in_one_layer_are_distinct() -> None:
+    own, theirs = activity_pair(4, 48, effect=-1.0)
+    once = [side.filter(pl.col("excluded_outliers") == 0) for side in (own, theirs)]
+    at = pl.col("normaliser").eq("network-max") & pl.col("threshold").eq(0.2)
+    other = at & pl.col("layer").eq(2) & pl.col("text_id").eq(pl.col("text_id").first())
+    for change, distinct in ((at & False, 15), (other, 16)):
+        again = [
+            pl.concat(
+                [
+                    side,
+                    side.with_columns(
+                        excluded_outliers=pl.lit(1, pl.Int64),
+                        value=pl.when(change).then(pl.col("value") + 1e-3).otherwise("value"),
+                    ),
+                ]
+            )
+            for side in once
+        ]
+        assert len(measured(9, [again[0], again[1]]).distinct) == distinct
 
 
 def test_a_claim_of_two_parts_needs_both() -> None:

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from wellspring.config import LAYERLESS
+from wellspring.findings import difficulty
 from wellspring.inspection import neurons, outcomes, tables, vectors
 from wellspring.inspection.differences import Differences
 from wellspring.inspection.sections import TEXT, shortened
@@ -120,7 +121,7 @@ def test_accuracy_is_a_mean_over_seeds_and_controls_make_no_sample_hard():
         "above_chance": 0.0,
     }
     assert random["probe"] == "random-label" and random["accuracy"] == 0.5
-    assert outcomes.hardest(OUTCOMES, 1).to_dicts() == [
+    assert difficulty.hardest(OUTCOMES, 0, "toy").head(1).to_dicts() == [
         {"sample_id": "b", "outcomes": 2, "correct": 0.25}
     ]
 
@@ -137,12 +138,23 @@ def test_the_hardest_samples_are_those_of_the_page():
     ]
     rows += [("c", probe, 0, 0.0) for probe in (*LAYERLESS, "shuffled-query", "random-label-1")]
     table = pl.DataFrame(rows, ["sample_id", "probe", "seed", "correct"], orient="row")
-    shown = outcomes.hardest(table, 3)
+    shown = difficulty.hardest(table, 0, "toy")
     assert shown["sample_id"].to_list() == ["b", "a", "c"]
     assert shown["correct"].to_list() == [0.375, 0.5, 0.625]
     assert shown["outcomes"].to_list() == [2, 3, 2]
     own = texts.Outcomes("toy", ("tiny", None), 1, 2, table, None)
-    assert texts.hardest(own) == list(zip(shown["sample_id"], shown["correct"], strict=True))
+    assert texts.hard(own) == list(zip(shown["sample_id"], shown["correct"], strict=True))
+
+
+def test_ties_between_hard_samples_are_random_and_do_not_depend_on_rows():
+    table = pl.DataFrame(
+        [(f"s{each:02}", probe, 0, 0.1) for each in range(20) for probe in ("concat", "cosine")],
+        ["sample_id", "probe", "seed", "correct"],
+        orient="row",
+    )
+    first = difficulty.hardest(table, 0, "toy")["sample_id"].to_list()
+    assert first == difficulty.hardest(table.reverse(), 0, "toy")["sample_id"].to_list()
+    assert sorted(first) != first != difficulty.hardest(table, 0, "other")["sample_id"].to_list()
 
 
 def test_columns_are_summarised_without_what_is_no_value():

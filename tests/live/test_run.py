@@ -116,7 +116,7 @@ def test_a_single_job_is_not_shared_among_cores():
     run = Run(1, START)
     run.expect({1: (QUERY, 1)}, 2)
     assert run.left(START) == 30
-    assert run.line(START + 10) == "0 of 1 jobs · about 30 s left · 10 s"
+    assert run.line(START + 10) == "0 of 1 job · about 30 s left · 10 s"
 
 
 def test_on_other_machines_as_many_jobs_count_as_run():

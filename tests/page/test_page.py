@@ -6,15 +6,17 @@ import json
 import re
 from dataclasses import replace
 from html.parser import HTMLParser
+from typing import get_args
 
 import numpy as np
 import polars as pl
 import pytest
 
 from wellspring.artefacts import provenance
+from wellspring.config.vocabulary import ProbeKind
 from wellspring.findings import cautions, claims, table
 from wellspring.findings.verdicts import CONTRADICTED, DEPENDS, NO_EVIDENCE, NOT_TESTABLE, SUPPORTED
-from wellspring.page import answer, shell, studied, summary, texts
+from wellspring.page import answer, definitions, shell, studied, summary, texts
 from wellspring.page.panels import Choice, Panel, Settings
 from wellspring.page.words import Statement, difference, estimate, number, signed
 
@@ -72,6 +74,7 @@ def claim(number: int, verdict: str, **values) -> dict:
     known = {"claim": number, "statement": "it rises", "retriever": "mini"}
     known |= {"compared_with": "fresh", "dataset": "toy", "measured": "accuracy", "clusters": 700}
     known |= {"setting": "concat", "at_setting": verdict, "settings": 4, "supporting": 2}
+    known |= {"distinct_settings": 4}
     known |= {"contradicting": 1, "on_this_pair": verdict, "verdict": verdict}
     known |= {"estimate": 0.016, "low": -0.005, "high": 0.037, "detectable": 0.03}
     return blank | known | values
@@ -233,9 +236,20 @@ def test_a_claim_is_one_sentence_with_verdict_number_and_interval(verdict, tone)
         "(concat) the estimate is +0.016 [−0.005, 0.037]."
     )
     assert "2 of 4 settings support the claim and 1 contradicts it" in statement.more[0]
+    assert "the same number" not in statement.more[0]
     assert statement.more[0].endswith("An effect of 0.030 would be seen at 80 % power.")
     assert statement.more[1].endswith("because of the twin.")
     assert statement.sources[0].file == "studies/toy/findings/claims.csv"
+
+
+@pytest.mark.parametrize(("settings", "told"), [(30, "10 of 30 have"), (21, "1 of 21 has")])
+def test_a_claim_counts_each_distinct_setting_once(settings, told):
+    row = claim(9, SUPPORTED, settings=settings, distinct_settings=20, supporting=17)
+    (statement,) = answer.claims(claimed(row), SETTINGS)
+    assert (
+        f"17 of 20 distinct settings ({told} the same number for every text as another one) "
+        "support the claim"
+    ) in statement.more[0]
 
 
 def test_a_change_of_active_neurons_is_told_as_relative():
@@ -316,6 +330,23 @@ def test_the_table_says_what_each_difference_is_against():
     assert [line.layer for line in made.lines if line.probe == "concat"] == ["2", "2", "1"]
 
 
+def test_the_table_defines_the_probes_that_it_names():
+    assert set(definitions.DEFINITIONS) == set(get_args(ProbeKind))
+    made = summary.build({"findings": PROBED}, SETTINGS)
+    assert made is not None
+    names = [name for name, _ in made.definitions.rows]
+    assert names == ["concat", "passage-scorer", "interaction", "lexical"]
+    html = rendered(summary=made)
+    assert html.count("each seed&#39;s own validation samples choose the scorer") == 1
+    (row,) = definitions.build(["random-label-interaction"]).rows
+    assert row[0] == "random-label" and row[1].endswith(".")
+
+
+def test_the_answer_says_how_the_lexical_floor_is_chosen():
+    (_, interaction), _ = answer.probed({"findings": PROBED}, SETTINGS)
+    assert f"Against lexical ({definitions.FLOOR})" in interaction.statements[-1].sentence
+
+
 def test_draws_of_a_twin_give_a_range_and_no_rows_of_their_own():
     more = findings(accuracy("concat", 0.54, retriever="fresh-2"))
     settings = Settings("toy", "concat", {"mini": "fresh"}, {"fresh": ["fresh", "fresh-2"]})
@@ -358,7 +389,7 @@ def outcomes(own: dict[str, float], other: dict[str, float]) -> texts.Outcomes:
 def test_won_and_hard_samples_are_the_planted_ones():
     told = outcomes({"a": 1, "b": 1, "c": 0, "d": 0.5}, {"a": 0, "b": 1, "c": 0, "d": 0})
     assert texts.won(told, "interaction") == ["a"]
-    assert [each for each, _ in texts.hardest(told)][:2] == ["c", "d"]
+    assert [each for each, _ in texts.hard(told)][:2] == ["c", "d"]
     samples = pl.DataFrame(
         {
             "sample_id": list("abcd"),

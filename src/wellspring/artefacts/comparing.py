@@ -18,6 +18,7 @@ from wellspring.artefacts.contents import leaves
 from wellspring.errors import StaleArtefact
 from wellspring.inspection import Section
 from wellspring.inspection.differences import Differences
+from wellspring.plurals import counted
 
 ROWS = 4096
 """Rows of both files that are compared at a time."""
@@ -85,7 +86,7 @@ def _tables(own: Path, other: Path) -> Iterator[Section]:
         yield Section("columns", "Columns that differ", unlike)
     counts = [pq.read_metadata(path).num_rows for path in (own, other)]
     if counts[0] != counts[1]:
-        note = f"{counts[0]:,} rows here and {counts[1]:,} there: they are not compared"
+        note = f"{counted(counts[0], 'row')} here and {counts[1]:,} there: they are not compared"
         yield Section("differences", "Rows", [], note)
         return
     columns = [name for name, kind in types[0].items() if types[1].get(name) == kind]
@@ -102,7 +103,7 @@ def _tables(own: Path, other: Path) -> Iterator[Section]:
         }
         for name, column in differences.columns.items()
     ]
-    note = f"{counts[0]:,} rows, in their order; they count from 0"
+    note = f"{counted(counts[0], 'row')}, in their order; they count from 0"
     if parted is not None:
         first = differences.columns[parted].first
         note = f"from row {first:,} on {parted} differs: nothing is compared behind that"

@@ -11,16 +11,17 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import polars as pl
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from wellspring import shards
 from wellspring.artefacts import provenance
 from wellspring.artefacts.base import Artefact
 from wellspring.artefacts.datasets import Samples, Texts
-from wellspring.errors import StaleArtefact
+from wellspring.artefacts.reading import read_samples, read_texts
+from wellspring.findings.difficulty import hardest
 from wellspring.findings.similarity import chosen
 from wellspring.inspection import Section, neurons, outcomes, tables, vectors
-from wellspring.inspection.sections import counted, shortened
+from wellspring.inspection.sections import shortened
+from wellspring.plurals import counted
 from wellspring.randomness import shuffled
 
 if TYPE_CHECKING:
@@ -135,9 +136,7 @@ def embeddings(shard: EmbeddingShard, results: Path) -> Iterator[Section]:
         first = range(min(HEAD, len(ids)))
         nearest, cosines = vectors.neighbours(sample, first)
         named = [ids[row] for row in (*first, *nearest)]
-        texts = read_texts(
-            results, shard.dataset, shard.side, named, (shard, identity.get("texts"))
-        )
+        texts = _texts(results, shard.dataset, shard.side, named, (shard, identity.get("texts")))
         yield Section(
             "neighbours",
             f"First texts and their nearest neighbours at {layers[-1]}",
@@ -203,14 +202,14 @@ def probe(job: ProbeOutcomes, results: Path) -> Iterator[Section]:
         table = _frame(file.read())
     rows = outcomes.accuracies(table).to_dicts()
     yield Section("accuracy", "Accuracy of each probe", rows, "means over seeds")
-    hardest = outcomes.hardest(table, HEAD)
-    samples = read_samples(results, job.dataset, hardest["sample_id"].to_list())
+    hard = hardest(table, SEED, job.dataset).head(HEAD)
+    samples = _samples(results, job.dataset, hard["sample_id"].to_list())
     queries, passages = (
-        read_texts(results, job.dataset, side, [each[column] for each in samples.values()])
+        _texts(results, job.dataset, side, [each[column] for each in samples.values()])
         for side, column in (("query", "query_id"), ("passage", "positive_id"))
     )
     shown = []
-    for row in hardest.iter_rows(named=True):
+    for row in hard.iter_rows(named=True):
         sample = samples.get(row["sample_id"], {})
         query = shortened(queries.get(sample.get("query_id", "")))
         positive = shortened(passages.get(sample.get("positive_id", "")))
@@ -233,7 +232,7 @@ def scores(shard: AttributionShard, results: Path) -> Iterator[Section]:
         tops = {name: _top(file, groups, name) for name in sublayers}
     named = {text for _, top in tops.values() for each in top for text, _ in each.texts}
     digest = identity.get("texts", {}).get(shard.side)
-    texts = read_texts(results, shard.dataset, shard.side, named, (shard, digest))
+    texts = _texts(results, shard.dataset, shard.side, named, (shard, digest))
     for name, (count, top) in tops.items():
         rows = [
             {
@@ -270,49 +269,24 @@ def _top(file: pq.ParquetFile, groups: Groups, sublayer: str) -> tuple[int, list
     return tally.count, tally.top(HEAD)
 
 
-def read_texts(
+def _texts(
     results: Path,
     dataset: str,
     side: str,
     ids: Collection[str],
     made: tuple[Artefact, str | None] | None = None,
 ) -> dict[str, str]:
-    """Id to text, as far as the dataset's texts are at hand; row groups without any are passed.
-
-    made: what was made from them, and the fingerprint that it knows of the side's texts. Raises
-    StaleArtefact where they have another: the ids then stand for other texts.
-    """
-    path = Texts(dataset).at(results)
-    if not path.exists() or not ids:
+    """`read_texts`, as far as the dataset's texts are at hand."""
+    if not ids or not Texts(dataset).at(results).exists():
         return {}
-    stored = Texts.check(path).identity.get("texts", {}).get(side)
-    artefact, digest = made or (None, None)
-    if artefact and digest and stored and digest != stored:
-        raise StaleArtefact(
-            f"{artefact.at(results)}: was made from other {side} texts than those of {path}; make "
-            f"one of them again: {shards.mend(path)}"
-        )
-    asked = pa.array(sorted(set(ids)))
-    texts: dict[str, str] = {}
-    with shards.opened(path) as file:
-        for number in range(file.num_row_groups):
-            if len(texts) == len(asked):
-                break
-            keys = file.read_row_group(number, ["side", "text_id"])
-            fits = pc.and_(pc.is_in(keys["text_id"], asked), pc.equal(keys["side"], side))
-            if pc.any(fits).as_py():
-                table = file.read_row_group(number, ["text_id", "text"]).filter(fits)
-                texts.update(zip(*(column.to_pylist() for column in table.columns), strict=True))
-    return texts
+    return read_texts(results, dataset, side, ids, made)
 
 
-def read_samples(results: Path, dataset: str, ids: Sequence[str]) -> dict[str, dict[str, str]]:
-    """Sample to the ids of its query and its positive, as far as the samples are at hand."""
-    path = Samples(dataset).at(results)
-    if not path.exists():
+def _samples(results: Path, dataset: str, ids: Collection[str]) -> dict[str, dict[str, str]]:
+    """Sample to its row, as far as the samples are at hand."""
+    if not Samples(dataset).at(results).exists():
         return {}
-    table = Samples.read(path, columns=["sample_id", "query_id", "positive_id"])
-    rows = table.filter(pl.col("sample_id").is_in(list(ids))).iter_rows(named=True)
+    rows = read_samples(results, dataset, ids).iter_rows(named=True)
     return {row["sample_id"]: row for row in rows}
 
 

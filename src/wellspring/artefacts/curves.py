@@ -9,6 +9,7 @@ import polars as pl
 from pydantic import BaseModel, Field, ValidationError, model_validator
 
 from wellspring.errors import SourceError
+from wellspring.plurals import counted
 
 
 class Point(BaseModel):
@@ -24,7 +25,9 @@ class Point(BaseModel):
     @model_validator(mode="after")
     def _possible(self) -> Point:
         if self.correct > self.samples:
-            raise ValueError(f"{self.correct} of {self.samples} samples cannot be correct")
+            raise ValueError(
+                f"{self.correct} of {counted(self.samples, 'sample')} cannot be correct"
+            )
         return self
 
 

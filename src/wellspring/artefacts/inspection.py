@@ -11,7 +11,8 @@ from wellspring.artefacts import lookup, provenance, reference
 from wellspring.artefacts.base import Artefact
 from wellspring.artefacts.contents import leaves
 from wellspring.inspection import Section
-from wellspring.inspection.sections import counted, shortened
+from wellspring.inspection.sections import shortened
+from wellspring.plurals import counted
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -21,6 +21,7 @@ from wellspring.artefacts.base import RESULTS, Artefact, Needed
 from wellspring.artefacts.registry import beside, kinds
 from wellspring.artefacts.sources import Digests
 from wellspring.config import Config
+from wellspring.plurals import counted
 from wellspring.specs.base import Spec
 
 UNSAID = (".csv", ".pdf")
@@ -198,7 +199,8 @@ class Plan:
         now = fingerprint.modules(science)
         if not stored.modules:
             # Files of earlier versions.
-            return f"{', '.join(science)} or one of the {len(now)} modules behind it"
+            behind = counted(len(now), "module")
+            return f"{', '.join(science)} or one of the {behind} behind it"
         names = sorted({*now, *stored.modules})
         return ", ".join(name for name in names if now.get(name) != stored.modules.get(name))
 
@@ -219,7 +221,7 @@ def lines(stale: Iterable[Stale]) -> Iterator[str]:
         yield "results that are not what the configuration asks for:"
     for index, ((_, reason), paths) in enumerate(roots.items()):
         if index == SHOWN:
-            yield f"  … and {len(roots) - SHOWN} more differences"
+            yield f"  … and {counted(len(roots) - SHOWN, 'more difference')}"
             break
         more = f" (and {len(paths) - 1} more)" if len(paths) > 1 else ""
         yield f"  {next(iter(paths))}{more}: {reason}"

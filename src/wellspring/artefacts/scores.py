@@ -22,6 +22,7 @@ from wellspring import activations, shards, specs
 from wellspring.artefacts.attributions import AttributionShard
 from wellspring.attributions.scores import NUMBERS
 from wellspring.errors import StaleArtefact, WellspringError
+from wellspring.plurals import counted, form
 
 ScoreSets = dict[tuple[int, str], np.ndarray]
 """Layer and sub-layer to scores [texts, neurons], float32."""
@@ -185,7 +186,8 @@ def said(stored: Stored) -> Iterator[str]:
     """A line for the log where texts are left out."""
     if stored.quiet:
         yield (
-            f"{len(stored.quiet)} of {stored.texts} texts are quiet in some layer and left out in "
+            f"{len(stored.quiet)} of {counted(stored.texts, 'text')} "
+            f"{form(len(stored.quiet), 'is', 'are')} quiet in some layer and left out in "
             f"all: {', '.join(sorted(stored.quiet))}"
         )
 
@@ -198,9 +200,9 @@ def too_quiet(where: str, quiet: Collection[str], texts: int, target: str) -> We
     more = ", or raise the attribution's quiet" if len(quiet) < texts else ""
     shown = ", ".join(sorted(quiet)[:3]) + (", …" if len(quiet) > 3 else "")
     return WellspringError(
-        f"{where} {len(quiet)} of {texts} texts are quiet ({shown}): the target changes by no more "
-        f"than rounding when the weights are scaled from zero: {why}attribute the target cosine or "
-        f"margin, or use dtype float32{more}"
+        f"{where} {len(quiet)} of {counted(texts, 'text')} {form(len(quiet), 'is', 'are')} quiet "
+        f"({shown}): the target changes by no more than rounding when the weights are scaled from "
+        f"zero: {why}attribute the target cosine or margin, or use dtype float32{more}"
     )
 
 

@@ -1,11 +1,11 @@
-"""What a study's page reads: the tables of its panels, the texts that it shows, and the logs."""
+"""What a study's page reads: the tables of its panels, outcomes, neurons, and the logs."""
 
 from __future__ import annotations
 
 import importlib
 import json
 import re
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,6 @@ from wellspring.artefacts import grids, scores
 from wellspring.artefacts.attributions import TopNeurons
 from wellspring.artefacts.base import RESULTS, Artefact
 from wellspring.artefacts.costs import LOGS, job_of, key_of
-from wellspring.artefacts.datasets import Samples, Texts
 from wellspring.artefacts.plan import Plan
 from wellspring.artefacts.probes import ProbeOutcomes
 from wellspring.artefacts.registry import find
@@ -71,23 +70,6 @@ def outcomes(
     where = {"layer": layer, "passages": passages}
     columns = ["probe", "seed", "sample_id", "correct"]
     return artefact, ProbeOutcomes.read(artefact.at(results), grid.probe, columns, **where)
-
-
-def samples(results: Path, dataset: str, ids: Collection[str]) -> pl.DataFrame:
-    """The samples of these ids."""
-    path = Samples(dataset).at(results)
-    Samples.check(path)
-    rows = pl.scan_parquet(shards.sound(path)).filter(pl.col("sample_id").is_in(list(ids)))
-    return rows.collect()
-
-
-def texts(results: Path, dataset: str, ids: Collection[str]) -> dict[tuple[str, str], str]:
-    """Side and id to text, of these ids."""
-    path = Texts(dataset).at(results)
-    Texts.check(path)
-    rows = pl.scan_parquet(shards.sound(path)).filter(pl.col("text_id").is_in(list(ids)))
-    chosen = rows.select("side", "text_id", "text").collect()
-    return {(side, each): text for side, each, text in chosen.iter_rows()}
 
 
 def top_neurons(results: Path, side: specs.StudiedSide) -> tuple[TopNeurons, pl.DataFrame]:

@@ -54,8 +54,13 @@ class Claims(Artefact):
         "clusters": Column("integer", "the number of distinct texts"),
         "at_setting": Column("text", "the verdict at that setting alone"),
         "settings": Column("integer", "the family that is tested together"),
-        "supporting": Column("integer", "how many of its settings support the claim"),
-        "contradicting": Column("integer", "how many contradict it"),
+        "distinct_settings": Column(
+            "integer",
+            "how many of them are distinct: settings with the same number for every text count as "
+            "one",
+        ),
+        "supporting": Column("integer", "how many of the distinct ones support the claim"),
+        "contradicting": Column("integer", "how many of the distinct ones contradict it"),
         "on_this_pair": Column(
             "text",
             "the verdict on the statement for this pair: `supported`, `contradicted`, "

@@ -11,6 +11,7 @@ import polars as pl
 from wellspring.artefacts import scores
 from wellspring.artefacts.attributions import ActivationCounts, ActivationTexts, TopNeurons
 from wellspring.cli.step import Job, step
+from wellspring.plurals import counted
 
 
 @step(ActivationCounts, "folder/", "counts", "texts", "top_neurons")
@@ -47,7 +48,7 @@ def _summary(top_neurons: pl.DataFrame, quality: pl.DataFrame) -> Iterator[str]:
     network = top_neurons.filter(scope="network").sort("texts", descending=True)
     for row in network.head(3).iter_rows(named=True):
         where = f"neuron {row['neuron']} of layer {row['layer']}, {row['sublayer']}"
-        yield f"{where}: the largest score of {row['texts']} of {row['of']} texts"
+        yield f"{where}: the largest score of {row['texts']} of {counted(row['of'], 'text')}"
     values = dict(quality.group_by("measure").agg("value").iter_rows())
     if (worst := max(filter(None, values["residual"]), default=None)) is not None:
         yield f"completeness: residual at most {worst:.2e} of the sub-layer's largest score"

@@ -17,6 +17,7 @@ from wellspring.artefacts import scores
 from wellspring.artefacts.attributions import AttributionShard, Removals
 from wellspring.artefacts.findings import Agreement
 from wellspring.cli.step import Job, gathering, step
+from wellspring.plurals import counted
 
 EFFECTS = ("change", "margin_change", "length_change")
 """What removal does; its size is set against absolute scores."""
@@ -41,7 +42,9 @@ def agreement(job: Job, table: Path, dataset: str, results: Path) -> None:
             frames.extend(_side(results, dataset, side, removed, spec, passed_over))
             bar.advance(1)
     for reason, layers in passed_over.items():
-        job.say(f"{reason}: not compared, in {layers} layers and sides")
+        job.say(
+            f"{reason}: not compared, in {counted(layers, 'layer and side', 'layers and sides')}"
+        )
     Agreement.write(table, pl.concat(frames), job.provenance("numpy", "scipy"))
 
 

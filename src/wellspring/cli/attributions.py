@@ -20,6 +20,7 @@ from wellspring.budgets import ATTRIBUTED as WINDOW
 from wellspring.budgets import SCORES, TOKENS
 from wellspring.cli.step import Job, batched, step
 from wellspring.errors import WellspringError, about
+from wellspring.plurals import counted
 
 if TYPE_CHECKING:
     from wellspring.attributions.fused import AttributedTexts
@@ -155,7 +156,7 @@ def _rows(texts: int, spec: specs.AttributeSpec) -> slice:
     whole = spec.attribution
     if texts < whole.shards:
         raise WellspringError(
-            f"{texts} texts of the test split's {whole.encoding.side} side cannot fill "
+            f"{counted(texts, 'text')} of the test split's {whole.encoding.side} side cannot fill "
             f"{whole.shards} shards: lower the attribution's shards"
         )
     return slice(*(texts * (spec.shard + more) // whole.shards for more in (0, 1)))

@@ -13,7 +13,8 @@ from wellspring.artefacts import state, studies, unneeded
 from wellspring.artefacts.unneeded import Leftovers
 from wellspring.cli.step import configured
 from wellspring.errors import ConfigError, WellspringError
-from wellspring.inspection.sections import counted, in_bytes
+from wellspring.inspection.sections import in_bytes
+from wellspring.plurals import counted
 
 DEPTH = 4
 """Parts of a path by which files are counted together."""

@@ -12,6 +12,7 @@ from wellspring.artefacts import grids
 from wellspring.artefacts.attributions import Ablations, ActivationTexts
 from wellspring.artefacts.findings import Agreement, Decentralisation
 from wellspring.cli.step import Job, gathering, step
+from wellspring.plurals import counted
 
 
 @step(Decentralisation, "table")
@@ -42,7 +43,8 @@ def decentralisation(job: Job, table: Path, results: Path) -> None:
             spec.depths,
         )
         tables.append(part)
-        job.say(f"{', '.join(group)}: {len(texts)} encoders, {len(part)} findings")
+        counts = counted(len(texts), "encoder"), counted(len(part), "finding")
+        job.say(f"{', '.join(group)}: {', '.join(counts)}")
     Decentralisation.write(table, gathered(tables), job.provenance("numpy", "polars"))
 
 

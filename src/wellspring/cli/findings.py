@@ -19,6 +19,7 @@ from wellspring.artefacts.findings import Findings, Published, Similarity, Train
 from wellspring.artefacts.probes import ProbeCodes, ProbeMetrics, ProbeOutcomes
 from wellspring.cli.step import FOLDER, Job, gathering, step
 from wellspring.errors import ConfigError, StaleArtefact
+from wellspring.plurals import counted
 
 if TYPE_CHECKING:
     from wellspring.findings.similarity import Similarity as Compared
@@ -99,7 +100,8 @@ def findings(job: Job, table: Path, training: Path, results: Path) -> None:
         given = (pl.concat(outcomes), of_dataset, spec.pairs, settings, pl.concat(codes))
         tables.append(build(*given))
         fits.extend(metrics)
-        job.say(f"{dataset}: {len(outcomes)} probe jobs, {len(tables[-1])} findings")
+        jobs = counted(len(outcomes), "probe job")
+        job.say(f"{dataset}: {jobs}, {counted(len(tables[-1]), 'finding')}")
     provenance = job.provenance("scipy", "polars")
     Training.write(training, pl.concat(fits).collect(), provenance)
     Findings.write(table, pl.concat(tables), provenance)
@@ -142,5 +144,5 @@ def published(job: Job, findings: Path, curves: Path, compared: Path) -> None:
             f"{curves}: has no point of the study's datasets, retrievers and layers; "
             "datasets must have the names that they have there, curves say whose is whose"
         )
-    job.say(f"{len(differences)} published curves compared")
+    job.say(f"{counted(len(differences), 'published curve')} compared")
     Published.write(compared, differences, job.provenance("polars"))

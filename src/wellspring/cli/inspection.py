@@ -15,6 +15,7 @@ import click
 from wellspring.artefacts import Artefact, lookup, reference
 from wellspring.cli.step import FILE, gathering
 from wellspring.errors import StaleArtefact, WellspringError
+from wellspring.plurals import counted
 
 if TYPE_CHECKING:
     from wellspring.artefacts import Plan
@@ -95,7 +96,7 @@ def _fitting(results: Path, name: str, wildcards: Sequence[str]) -> list[Artefac
 
 def _show(results: Path, artefact: Artefact, plan: Plan | None, as_json: bool) -> None:
     from wellspring.artefacts import inspection
-    from wellspring.inspection.sections import counted, in_bytes
+    from wellspring.inspection.sections import in_bytes
 
     seen = inspection.inspect(results, artefact, plan)
     if as_json:
@@ -157,9 +158,9 @@ def _list(results: Path, fit: Sequence[Artefact], plan: Plan | None, as_json: bo
         ]
         more = f"; {len(rows) - LISTED} more are not shown" if len(rows) > LISTED else ""
         note = f"{in_bytes(size)} in all{more}; name one to look into it"
-        _print([Section("files", f"{len(rows)} files", shown, note)])
+        _print([Section("files", counted(len(rows), "file"), shown, note)])
     if faults:
-        more = f" (and {len(faults) - 1} more files)" if len(faults) > 1 else ""
+        more = f" (and {counted(len(faults) - 1, 'more file')})" if len(faults) > 1 else ""
         raise StaleArtefact(f"{faults[0]}{more}")
 
 

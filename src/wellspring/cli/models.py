@@ -12,6 +12,7 @@ from wellspring.artefacts import checkpoints
 from wellspring.artefacts.models import Model
 from wellspring.cli.step import Job, step
 from wellspring.errors import ModelError
+from wellspring.plurals import counted
 
 
 @step(Model, "description")
@@ -47,7 +48,7 @@ def _describe(job: Job, description: Path) -> None:
         raise ModelError(f"models.{folder.name}: {_reason(error, folder)}") from None
     if layers != spec.layers:
         raise ModelError(
-            f"models.{folder.name}.layers: the checkpoint has {layers} layers, "
+            f"models.{folder.name}.layers: the checkpoint has {counted(layers, 'layer')}, "
             f"the configuration says {spec.layers}"
         )
     provenance = job.provenance("torch", "transformers", "peft")

@@ -18,6 +18,7 @@ from wellspring.artefacts.datasets import Samples
 from wellspring.artefacts.findings import Findings
 from wellspring.artefacts.models import Model
 from wellspring.artefacts.page import Page, builders
+from wellspring.artefacts.reading import read_samples, read_texts
 from wellspring.artefacts.verdicts import Cautions, Claims
 from wellspring.cli.step import FILE, Job, gathering, step
 
@@ -173,9 +174,16 @@ def _samples(
             sources.append(Source(file, ("correct",), settings.command(file)))
         names = retriever, spec.pairs.get(retriever)
         told = texts.Outcomes(dataset, names, str(cell), cell.passages, own, theirs)
-        chosen = shown.samples(results, dataset, texts.wanted(told, spec.probe))
-        ids = {*chosen["query_id"], *chosen["positive_id"], *chosen["negative_ids"].explode()}
-        by_id = shown.texts(results, dataset, ids)
+        chosen = read_samples(results, dataset, texts.wanted(told, spec.probe))
+        ids = {
+            "query": {*chosen["query_id"]},
+            "passage": {*chosen["positive_id"], *chosen["negative_ids"].explode()},
+        }
+        by_id = {
+            (side, each): text
+            for side, own_ids in ids.items()
+            for each, text in read_texts(results, dataset, side, own_ids).items()
+        }
         yield from texts.of_samples(told, spec.probe, chosen, by_id, tuple(sources))
 
 
@@ -193,8 +201,8 @@ def _neurons(
             neuron = (row["layer"], row["sublayer"], row["neuron"])
             scores = shown.scores_of_neuron(results, side, *neuron)
             lit.append(texts.Lit(*neuron, row["texts"], row["of"], scores))
-        by_id = shown.texts(results, side.dataset, {each for one in lit for each in one.scores})
-        of_side = {each: text for (which, each), text in by_id.items() if which == side.side}
+        named = {each for one in lit for each in one.scores}
+        of_side = read_texts(results, side.dataset, side.side, named)
         file = artefact.main_file.removeprefix("results/")
         columns = ("scope", "layer", "sublayer", "neuron", "texts", "of")
         source = Source(file, columns, settings.command(file))

@@ -19,6 +19,7 @@ from wellspring import atomic, fingerprint, progress
 from wellspring.artefacts.base import RESULTS
 from wellspring.artefacts.batches import kept
 from wellspring.errors import WellspringError
+from wellspring.plurals import counted
 
 if TYPE_CHECKING:
     from wellspring.artefacts import Artefact
@@ -166,8 +167,8 @@ class Job:
         keys = self.keys or [None] * len(paths)
         if not len(paths) == len(self.values) == len(keys):
             raise click.UsageError(
-                f"{len(paths)} files, {len(self.values)} --{option} and {len(self.keys)} --key: "
-                f"give one --{option} a file, and one --key a file or none"
+                f"{counted(len(paths), 'file')}, {len(self.values)} --{option} and "
+                f"{len(self.keys)} --key: give one --{option} a file, and one --key a file or none"
             )
         parts = [Part(*part) for part in zip(self.values, paths, keys, strict=True)]
         remaining = [p for p in parts if p.key is None or not kept(self.kind, p.path, p.key)]

@@ -123,7 +123,7 @@ class Attribution(Strict):
         if self.tolerance and (self.method, self.quadrature) != ("weights", "gauss-legendre"):
             raise ValueError("tolerance needs method: weights and quadrature: gauss-legendre")
         if self.texts != "all" and self.shards > self.texts:
-            raise ValueError(f"{self.texts} texts cannot fill {self.shards} shards")
+            raise ValueError(f"shards is {self.shards}, above texts ({self.texts}): lower it")
         return self
 
 

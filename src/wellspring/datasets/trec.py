@@ -17,6 +17,7 @@ from wellspring.datasets.collection import Listing, Qrels, assemble
 from wellspring.datasets.files import first_line, lines, objects
 from wellspring.datasets.records import Records, Source, as_content, text_field, titled
 from wellspring.errors import SourceError
+from wellspring.plurals import counted
 
 Row = tuple[str, str, str]
 COLUMNS = "topic iteration document grade"
@@ -131,6 +132,6 @@ def _separated(path: Path) -> Iterator[Row]:
         if len(cells) not in (2, 3):
             raise SourceError(
                 f"{location}: expected an id and a text (or an id, a title and a text) separated "
-                f"by tabs, found {len(cells)} fields"
+                f"by tabs, found {counted(len(cells), 'field')}"
             )
         yield location, cells[0].strip(), titled(cells[1] if len(cells) == 3 else "", cells[-1])

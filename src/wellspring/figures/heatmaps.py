@@ -20,6 +20,7 @@ from wellspring.config.vocabulary import Statistic
 from wellspring.figures.binning import Binned, paired
 from wellspring.figures.style import DOUBLE_COLUMN, GREY, note, theme, wrap
 from wellspring.figures.tables import NORMALISED
+from wellspring.plurals import counted
 
 # Dark is more in print, too; zero is the middle of the one, and no colour of the other.
 TINTS = sns.color_palette("mako_r", as_cmap=True)
@@ -116,7 +117,7 @@ def change_map(
     mesh = _map(ax, ours.rows, change, Normalize(-top, top), DIVERGING)
     _mark_falls(ax, change, top)
     _name_rows(ax, ours.rows, LABELS)
-    ax.set_xlabel(f"neurons in {bins} bins; a dash: fewer texts")
+    ax.set_xlabel(f"neurons in {counted(bins, 'bin')}; a dash: fewer texts")
     wrap(ax.set_title(f"{names[0]} − {names[1]}", weight="bold", pad=TITLE), 0.5 * DOUBLE_COLUMN)
     _bars(margin, ours.active.astype(int) - theirs.active.astype(int))
     label = f"change in the percentage of texts above threshold, in points{_skipped(ours.rows)}"
@@ -163,7 +164,7 @@ def _map(
     ax.set_xlim(edges[0], edges[-1])
     ax.xaxis.set_major_locator(MaxNLocator(10, integer=True, min_n_ticks=1))
     ax.tick_params(axis="x", length=0)
-    ax.set_xlabel(f"neurons in {bins} bins")
+    ax.set_xlabel(f"neurons in {counted(bins, 'bin')}")
     return mesh
 
 
@@ -240,7 +241,7 @@ def _meaning(
 ) -> str:
     """What is counted, in words."""
     neuron = {"max": "the most active neuron", "mean": "mean over the neurons"}[statistic]
-    outliers = f", {excluded_outliers} outliers left out" if excluded_outliers else ""
+    outliers = f", {counted(excluded_outliers, 'outlier')} left out" if excluded_outliers else ""
     return f"({neuron} of a bin; score above {threshold:g} × {NORMALISED[normaliser]}{outliers})"
 
 

@@ -88,6 +88,7 @@ def measured(
         clusters=int(first.clusters[0]),
         at_setting=judge(family.alone(), rules, *ids, "alone"),
         judgement=judge(family, rules, *ids),
+        distinct=family.distinct(),
     )
 
 

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
+import numpy as np
 import polars as pl
 
 from wellspring.findings.cells import Region
@@ -45,6 +46,7 @@ SCHEMA = {
     "clusters": pl.Int64,
     "at_setting": pl.String,
     "settings": pl.Int64,
+    "distinct_settings": pl.Int64,
     "supporting": pl.Int64,
     "contradicting": pl.Int64,
     "on_this_pair": pl.String,
@@ -255,6 +257,7 @@ class Measured:
         clusters: how many texts stand behind it.
         at_setting: the judgement at that setting alone.
         judgement: of the whole family.
+        distinct: [K] its distinct settings, by index.
     """
 
     setting: str
@@ -263,6 +266,7 @@ class Measured:
     clusters: int
     at_setting: Judgement
     judgement: Judgement
+    distinct: np.ndarray
 
 
 def row(
@@ -286,6 +290,7 @@ def row(
         "confounded": claim.confounded,
         "measured": str(claim.parts[0]),
         "settings": 0,
+        "distinct_settings": 0,
         "supporting": 0,
         "contradicting": 0,
         "on_this_pair": NOT_TESTABLE,
@@ -294,6 +299,7 @@ def row(
     if isinstance(measured, str):
         return values | {"reason": measured}
     judgement = measured.judgement
+    states = judgement.states[measured.distinct]
     values |= {
         "setting": measured.setting,
         **{name: getattr(measured.interval, name).item() for name in ("estimate", "low", "high")},
@@ -301,8 +307,9 @@ def row(
         "clusters": measured.clusters,
         "at_setting": measured.at_setting.verdict,
         "settings": len(judgement.states),
-        "supporting": int((judgement.states > 0).sum()),
-        "contradicting": int((judgement.states < 0).sum()),
+        "distinct_settings": len(states),
+        "supporting": int((states > 0).sum()),
+        "contradicting": int((states < 0).sum()),
         "on_this_pair": judgement.verdict,
         "verdict": judgement.verdict,
         "reason": judgement.reason,

@@ -70,6 +70,7 @@ def measured(
         clusters=int(first.clusters[0]),
         at_setting=judge(family.alone(), rules, *ids, "alone"),
         judgement=judge(family, rules, *ids),
+        distinct=family.distinct(),
     )
 
 
@@ -134,6 +135,7 @@ def fluctuates_more(first: Estimate, second: Estimate, rules: Rules) -> Measured
         clusters=questions,
         at_setting=judgement,
         judgement=judgement,
+        distinct=np.array([0]),
     )
 
 

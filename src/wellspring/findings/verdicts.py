@@ -25,6 +25,7 @@ import numpy as np
 from wellspring import intervals
 from wellspring.findings import statistics
 from wellspring.intervals import Estimate
+from wellspring.plurals import counted
 from wellspring.randomness import generator
 
 SUPPORTED, CONTRADICTED = "supported", "contradicted"
@@ -99,6 +100,24 @@ class Family:
     effects: Estimate
     compared: Estimate
 
+    def distinct(self) -> np.ndarray:
+        """[K] the distinct settings, by index: the first of those with the same number for every
+        text.
+
+        Which are the same depends on the data: leaving an outlier unit out changes the largest
+        score of the sub-layer that it lies in, and no other sub-layer's.
+        """
+        numbers = [
+            part.reshape(-1, len(self.settings), len(self.parts)).swapaxes(0, 1)
+            for each in (self.effects, self.compared)
+            for part in (each.value, each.influence)
+        ]
+        firsts: dict[bytes, int] = {}
+        for setting, own in enumerate(zip(*numbers, strict=True)):
+            # Adding 0 leaves one zero of the two.
+            firsts.setdefault(b"".join((part + 0.0).tobytes() for part in own), setting)
+        return np.array(list(firsts.values()))
+
     def alone(self) -> Family:
         """The published setting by itself."""
         first = np.arange(len(self.parts))
@@ -145,7 +164,9 @@ def judge(family: Family, rules: Rules, *ids: str) -> Judgement:
     nothing = np.zeros(len(states), int)
     clusters = int(family.effects.clusters.min())
     if 2.0 ** (1 - clusters) > rules.alpha:
-        return Judgement(NOT_TESTABLE, f"{clusters} texts cannot decide anything", nothing)
+        return Judgement(
+            NOT_TESTABLE, f"{counted(clusters, 'text')} cannot decide anything", nothing
+        )
     if not states.any():
         return _undecided(family, rules, states)
     choices = sorted(set(_turns(family, states, rules, *ids)))

@@ -22,11 +22,6 @@ class Section:
     """How much of the file stands behind it, and what a heading leaves open."""
 
 
-def counted(number: int, noun: str) -> str:
-    """How many of something."""
-    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
-
-
 def in_bytes(size: int) -> str:
     """A number of bytes in the unit in which it is best read."""
     from rich.filesize import decimal

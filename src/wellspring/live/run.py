@@ -10,6 +10,7 @@ from pathlib import Path
 from wellspring import progress
 from wellspring.artefacts import RESULTS, Artefact
 from wellspring.artefacts.costs import Costs, Waiting, seconds_of
+from wellspring.plurals import counted
 
 SHOWN = 2
 """Running jobs that the line names, before it counts them only."""
@@ -119,7 +120,7 @@ class Run:
         """How far the run is, in one line whose end may be cut off."""
         left = self.left(now)
         running = list(self.running.values())
-        parts = [f"{self.done} of {self.total} jobs"]
+        parts = [f"{self.done} of {counted(self.total, 'job')}"]
         if self.failed:
             parts.append(f"{len(self.failed)} failed")
         if left is not None and left >= 1:
@@ -134,7 +135,8 @@ class Run:
 
     def ending(self, answer: str, now: float) -> str:
         """How it ended, in one line; answer: where the results are."""
-        far = f"{self.done} of {self.total} jobs done in {progress.duration(now - self.begun)}."
+        took = progress.duration(now - self.begun)
+        far = f"{self.done} of {counted(self.total, 'job')} done in {took}."
         if self.failed and not self.stopped:
             names = [job.words for job in self.failed.values()]
             more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""

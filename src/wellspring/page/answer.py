@@ -16,6 +16,7 @@ from wellspring.findings.verdicts import (
     NOT_TESTABLE,
     SUPPORTED,
 )
+from wellspring.page.definitions import FLOOR
 from wellspring.page.panels import Settings, Tables
 from wellspring.page.words import (
     Group,
@@ -206,8 +207,8 @@ MEANINGS = {
     ("interaction", "random-label-interaction"): "the same probe on random targets",
     ("bilinear", "random-label-bilinear"): "the same probe on random targets",
     ("interaction", "cosine"): "the cosine of the same vectors, without training",
-    ("cosine", "lexical"): "the lexical floor",
-    ("interaction", "lexical"): "the lexical floor",
+    ("cosine", "lexical"): FLOOR,
+    ("interaction", "lexical"): FLOOR,
     ("concat", "interaction"): "the probe that can use the query",
 }
 """What each control of `wellspring.findings.table.CONTROLS` is, in words."""
@@ -252,7 +253,7 @@ def _claim(row: Row, settings: Settings) -> Statement:
     told = (
         f"Measured: {row['measured']}; {counted(row['clusters'], 'distinct text')}. "
         f"That setting alone says: {row['at_setting']}. {supporting} of "
-        f"{counted(row['settings'], 'setting')} {form(supporting, 'supports', 'support')} "
+        f"{_settings_of(row)} {form(supporting, 'supports', 'support')} "
         f"the claim and {contradicting} {form(contradicting, 'contradicts', 'contradict')} "
         "it, tested together."
     )
@@ -269,6 +270,16 @@ def _claim(row: Row, settings: Settings) -> Statement:
     return Statement(
         verdict, tone_of(verdict), sentence, tuple(more), settings.sources("claims", *columns)
     )
+
+
+def _settings_of(row: Row) -> str:
+    """How many settings were tested together, and how many of them are distinct."""
+    settings, distinct = row["settings"], row["distinct_settings"]
+    if distinct == settings:
+        return counted(settings, "setting")
+    again = settings - distinct
+    same = f"{form(again, 'has', 'have')} the same number for every text as another one"
+    return f"{counted(distinct, 'distinct setting')} ({again} of {settings} {same})"
 
 
 def _pair(row: Row) -> str:

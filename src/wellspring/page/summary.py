@@ -10,9 +10,10 @@ import polars as pl
 
 from wellspring.config import LAYERLESS
 from wellspring.findings.table import CONTROLS
+from wellspring.page import definitions
 from wellspring.page.answer import TESTED
 from wellspring.page.panels import Choice, Settings, Source, Tables
-from wellspring.page.words import bracket, number, signed
+from wellspring.page.words import Listing, bracket, number, signed
 from wellspring.plurals import counted
 
 MOST_ROWS = 2_500
@@ -62,6 +63,7 @@ class Summary:
     choices: tuple[Choice, ...]
     datasets: tuple[str, ...]
     has_twins: bool
+    definitions: Listing
     left_out: str
     sources: tuple[Source, ...]
 
@@ -91,6 +93,7 @@ def build(tables: Tables, settings: Settings) -> Summary | None:
         _choices(lines, settings),
         tuple(dict.fromkeys(line.dataset for line in lines)),
         bool(twins),
+        definitions.build(_named(lines)),
         left_out,
         settings.sources("findings", *columns),
     )
@@ -207,6 +210,12 @@ def _order(probes: Sequence[str], first: str) -> dict[str, int]:
     """The published probe first, those without layers last."""
     ordered = sorted(probes, key=lambda name: (name != first, name in LAYERLESS, name))
     return {name: at for at, name in enumerate(ordered)}
+
+
+def _named(lines: Sequence[Line]) -> set[str]:
+    """The probes and controls that the table names."""
+    against = {cell.against for line in lines for cell in (*line.controls, *line.floor)}
+    return against | {line.probe for line in lines}
 
 
 def _depth(line: Line) -> int:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import polars as pl
 
-from wellspring.config import LAYERLESS
+from wellspring.findings.difficulty import hardest
 from wellspring.page.answer import BEST
 from wellspring.page.panels import Source
 from wellspring.page.words import number
@@ -21,8 +21,6 @@ LONGEST = 320
 """Characters of a text; the rest is cut."""
 NEGATIVES = 2
 """Of a sample, are shown."""
-CONTROLS = ("shuffled-query", "random-label")
-"""Probes, or how their names begin, that are not asked how hard a sample is."""
 
 
 @dataclass(frozen=True)
@@ -98,25 +96,10 @@ def won(outcomes: Outcomes, probe: str, seed: int = 0) -> list[str]:
     return sorted(ids, key=lambda each: (key(seed, outcomes.dataset, each), each))
 
 
-def hardest(outcomes: Outcomes, seed: int = 0) -> list[tuple[str, float]]:
-    """Samples and the credit that the retriever's probes earn on them, the least first; ties in a
-    random order."""
-    asked = [
-        probe
-        for probe in outcomes.own["probe"].unique()
-        if probe not in LAYERLESS and not probe.startswith(CONTROLS)
-    ]
-    shares = (
-        outcomes.own.filter(pl.col("probe").is_in(asked))
-        .group_by("sample_id", "probe")
-        .agg(pl.col("correct").mean())
-        .group_by("sample_id")
-        .agg(pl.col("correct").mean())
-    )
-    ordered = sorted(
-        shares.iter_rows(), key=lambda row: (row[1], key(seed, outcomes.dataset, row[0]), row[0])
-    )
-    return [(str(sample), float(share)) for sample, share in ordered]
+def hard(outcomes: Outcomes, seed: int = 0) -> list[tuple[str, float]]:
+    """The hardest samples, and the credit that the retriever's probes earn on them."""
+    rows = hardest(outcomes.own, seed, outcomes.dataset).head(SHOWN)
+    return list(rows.select("sample_id", "correct").iter_rows())
 
 
 def chosen_probe(outcomes: Outcomes, drawn: str) -> str:
@@ -162,7 +145,7 @@ def of_samples(
         )
         heading = f"{name} gets right what {other} does not ({outcomes.dataset})"
         groups.append(Examples(heading, caption, examples, sources))
-    ranked = hardest(outcomes)[:SHOWN]
+    ranked = hard(outcomes)
     if ranked:
         examples = tuple(
             Example(
@@ -184,7 +167,7 @@ def of_samples(
 def wanted(outcomes: Outcomes, drawn: str) -> list[str]:
     """The ids of the samples that `of_samples` shows."""
     ids = won(outcomes, chosen_probe(outcomes, drawn))[:SHOWN]
-    return [*ids, *(each for each, _ in hardest(outcomes)[:SHOWN])]
+    return [*ids, *(each for each, _ in hard(outcomes))]
 
 
 def _passages(sample: Mapping, texts: Mapping[tuple[str, str], str]) -> tuple[Passage, ...]:

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from wellspring.errors import ClusterError
+from wellspring.plurals import counted
 from wellspring.slurm import queue
 
 UNKNOWN = "<TBD>"
@@ -171,7 +172,7 @@ def _limits(jobs: Sequence[Request], partition: Partition) -> Iterator[str]:
     longest = max(jobs, key=lambda job: job.minutes)
     if longest.minutes > partition.minutes:
         yield (
-            f"{longest.rule} asks for {longest.minutes} minutes, {name} allows "
+            f"{longest.rule} asks for {counted(longest.minutes, 'minute')}, {name} allows "
             f"{partition.minutes:.0f}: use a partition that allows more, or, if that is enough, "
             f"--set-resources {longest.rule}:runtime={partition.minutes:.0f}"
         )
