@@ -171,12 +171,18 @@ class LearningCurve(TrainedModel):
     """The objective at every step of training."""
 
     template = "models/trained/{model}/curve.parquet"
+    panels = ("page.learning",)
+    condensed = "page.learning:condense"
     columns = {
         "step": Column("integer", "counted from 1"),
         "examples": Column("integer", "queries seen, the step's included"),
         "loss": Column("number", "of the step's batch, before its update"),
         "learning_rate": Column("number", "of the step"),
     }
+
+    @classmethod
+    def shown(cls, config: Config) -> Iterable[Artefact]:
+        return [cls(name) for name in config.trained_models()]
 
 
 def _made_from(config: Config, name: str) -> list[Checkpoint | TrainedModel | str]:

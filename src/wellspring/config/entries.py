@@ -117,10 +117,13 @@ class Config(Strict):
             for name in self.lineage(self.encoders[encoder].model)
         )
 
+    def trained_models(self) -> list[str]:
+        """Those of them that are trained here."""
+        return [name for name in self.models_used() if self.models[name].scheme == "train"]
+
     def recipes_used(self) -> list[str]:
         """The recipes that models of the study are trained by."""
-        recipes = (self.models[name].recipe for name in self.models_used())
-        return _once(recipe for recipe in recipes if recipe)
+        return _once(self.models[name].recipe or "" for name in self.trained_models())
 
     def datasets_read(self) -> list[str]:
         """The datasets that the study uses, and those that its models are trained on."""
