@@ -16,9 +16,10 @@ def notes(config: Config, files: Sequence[Mapping[str, Any]]) -> list[str]:
 
     files: the contents of the configuration files, the workflow's own first. Names entries of the
     last file that the study does not use, and says so where no overlay has a study of its own.
-    Names revisions of a hub that may move.
+    Names revisions of a hub that may move, and encoders that use a model otherwise than its recipe
+    trains it.
     """
-    return [*_idle(config, files), *_moving(config)]
+    return [*_idle(config, files), *_moving(config), *_otherwise(config)]
 
 
 def _moving(config: Config) -> list[str]:
@@ -34,6 +35,22 @@ def _moving(config: Config) -> list[str]:
         for key, source in sources.items()
         if source.startswith("hub:") and not re.fullmatch(PINNED, source)
     ]
+
+
+def _otherwise(config: Config) -> list[str]:
+    """A line for each encoder on a trained model that asks for something else than was trained."""
+    lines = []
+    for name in config.encoders_used():
+        encoder = config.encoders[name]
+        recipe = config.models[encoder.model].recipe
+        for key in ("pooling", "query_template", "passage_template") if recipe else ():
+            own, trained = getattr(encoder, key), getattr(config.recipes[recipe or ""], key)
+            if own != trained:
+                lines.append(
+                    f"encoders.{name}.{key}: is {own!r}, and the model is trained with {trained!r} "
+                    f"(recipes.{recipe})"
+                )
+    return lines
 
 
 def _idle(config: Config, files: Sequence[Mapping[str, Any]]) -> list[str]:
