@@ -131,6 +131,20 @@ def test_attributions_of_few_texts_or_of_little_signal() -> None:
     assert {row["side"] for row in found} == {"query"}
 
 
+def test_test_texts_that_were_learned_from() -> None:
+    counts = [
+        {"side": "query", "texts": 200, "exact": 1, "near": 1},
+        {"side": "passage", "texts": 200, "exact": 2, "near": 1},
+    ]
+    (row,) = cautions.of_leakage("cacm", "pydocs", ["tuned", "twice"], counts)
+    assert (row["caution"], row["dataset"], row["side"]) == ("leakage", "cacm", "passage")
+    assert row["value"] == 0.015
+    assert row["sentence"] == (
+        "3 of 200 test positives stand, word for word or nearly, in what tuned and twice learned "
+        "from (pydocs)"
+    )
+
+
 def test_the_table_holds_each_caution_once() -> None:
     rows = [*cautions.of_pairs({"tuned": "plain"}), *cautions.of_pairs({"tuned": "plain"})]
     found = cautions.gathered([*rows, *of_probes(probed(12))])

@@ -33,7 +33,11 @@ RESULTS = "results"
 
 WILDCARDS = {
     **dict.fromkeys(
-        ("model", "encoder", "retriever", "dataset", "attribution", "study", "checkpoint"), SLUG
+        (
+            *("model", "encoder", "retriever", "dataset", "learned", "attribution", "study"),
+            "checkpoint",
+        ),
+        SLUG,
     ),
     "side": "query|passage",
     "shard": r"\d{3}",

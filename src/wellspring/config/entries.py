@@ -127,8 +127,12 @@ class Config(Strict):
 
     def datasets_read(self) -> list[str]:
         """The datasets that the study uses, and those that its models are trained on."""
+        return _once([*self.datasets_used(), *self.datasets_learned()])
+
+    def datasets_learned(self) -> list[str]:
+        """The datasets whose training splits models of the study are trained on."""
         learned = (self.recipes[recipe].datasets for recipe in self.recipes_used())
-        return _once([*self.datasets_used(), *(name for names in learned for name in names)])
+        return _once(name for names in learned for name in names)
 
     def pooling(self, retriever: str) -> str:
         """The pooling of a retriever's query encoder."""

@@ -28,6 +28,7 @@ SEEN = 0.1
 UNSETTLED = 0.05
 WEAK = 0.05
 SHARED = 0.05
+LEAKED = 0.01
 """A caution is given above these values; for counts and signals, below them."""
 
 Row = dict[str, object]
@@ -246,6 +247,32 @@ def of_attributions(table: pl.DataFrame, quiet: Mapping[tuple[str, ...], int]) -
                 f"{counted(count, 'text')} {form(count, 'was', 'were')} left out: "
                 f"{form(count, 'its', 'their')} target does not move beyond rounding",
                 **where,
+            )
+
+
+def of_leakage(
+    dataset: str, learned: str, models: Collection[str], counts: Iterable[Row]
+) -> Iterator[Row]:
+    """Cautions about test texts that models of the study have seen in training.
+
+    models: those that learned from `learned`. counts: `wellspring.findings.leakage`'s, of the test
+    split of `dataset` there.
+    """
+    for row in counts:
+        total, seen = int(str(row["texts"])), int(str(row["exact"])) + int(str(row["near"]))
+        if total and seen / total > LEAKED:
+            one, many = (
+                ("query", "queries") if row["side"] == "query" else ("positive", "positives")
+            )
+            yield _row(
+                "leakage",
+                seen / total,
+                LEAKED,
+                f"{seen:,} of {counted(total, f'test {one}', f'test {many}')} "
+                f"{form(seen, 'stands', 'stand')}, word for word or nearly, in what "
+                f"{' and '.join(models)} learned from ({learned})",
+                dataset=dataset,
+                side=str(row["side"]),
             )
 
 
