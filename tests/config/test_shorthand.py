@@ -140,6 +140,11 @@ def test_twins_of_two_encoders_are_partners() -> None:
         ),
         (
             "retrievers/minilm/query/model",
+            {"source": "pypi:a==1"},
+            "retrievers.minilm.query.model: names no architecture and no layers: `wellspring desc",
+        ),
+        (
+            "retrievers/minilm/query/model",
             {"source": "path:nowhere"},
             "retrievers.minilm.query.model.source: architecture and layers cannot be read: path:no",
         ),

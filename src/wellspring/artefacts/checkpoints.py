@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import BaseModel, ValidationError
 
 from wellspring import specs
+from wellspring.config.base import is_fetched
 from wellspring.errors import ModelError, StaleArtefact
 
 if TYPE_CHECKING:
@@ -176,10 +177,10 @@ def folders(spec: specs.ModelSpec, folder: Path) -> tuple[Path, Path | None]:
 
 
 def locate(source: str, folder: Path, holds: str = "config.json") -> Path:
-    """The folder of a source; what comes from the hub lies in `hub` beside all models."""
+    """The folder of a source; what was fetched lies in `hub` beside all models."""
     from wellspring.models import sources
 
-    if source.startswith("hub:"):
+    if is_fetched(source):
         source = f"path:{folder.parent / 'hub' / specs.checkpoint(source)}"
     return sources.locate(source, holds)
 

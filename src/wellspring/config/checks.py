@@ -11,7 +11,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from wellspring.config.attributions import Attributing
-from wellspring.config.base import HUB, Strict
+from wellspring.config.base import HUB, PYPI, Strict
 from wellspring.config.conflicts import conflicts
 from wellspring.config.datasets import PUBLISHED, REMOTE, SCORERS, Dataset
 from wellspring.config.entries import Config
@@ -100,6 +100,16 @@ def _model_problems(config: Config, name: str) -> Iterable[str]:
         source = getattr(model, key) or ""
         if source.startswith("hub:") and not re.fullmatch(HUB, source):
             yield f"models.{name}.{key}: must be hub:OWNER/NAME@REVISION, got {source!r}"
+        if source.startswith("pypi:") and not re.fullmatch(PYPI, source):
+            yield (
+                f"models.{name}.{key}: must be pypi:PROJECT==VERSION, or "
+                f"pypi:PROJECT==VERSION/FOLDER, got {source!r}"
+            )
+    if model.sha256 is not None and model.scheme != "pypi":
+        yield f"models.{name}.sha256: is for sources pypi:PROJECT==VERSION"
+    for other, entry in config.models.items():
+        if model.scheme == "pypi" and entry.source == model.source and entry.sha256 != model.sha256:
+            yield f"models.{name}.sha256: differs from that of {other!r}, which has the same source"
     if model.scheme != "random":
         if model.trained_blocks is not None:
             yield f"models.{name}.trained_blocks: is for sources random:MODEL"
