@@ -18,6 +18,9 @@ from wellspring.config.base import is_fetched
 from wellspring.errors import ModelError
 from wellspring.models import sources
 
+DEQUANTISED = 8
+"""Bytes of float32 for a byte of a GGUF file, whose weights have about four bits."""
+
 
 def variant(spec: specs.ModelSpec | specs.EncodingSpec) -> list[str]:
     """The architecture's module; none where the slice itself holds its definition."""
@@ -108,11 +111,11 @@ class Model(Artefact):
             else:
                 sizes[Path(each).suffix] += Path(each).stat().st_size
         # Where a checkpoint is stored twice, one of the two is read.
-        return max(sizes[".safetensors"], sizes[".bin"])
+        return max(sizes[".safetensors"], sizes[".bin"], DEQUANTISED * sizes[".gguf"])
 
     @classmethod
     def science(cls, spec: specs.ModelSpec) -> Sequence[str]:
-        own = ["sources", "conventions", "weights", "load", "adapters"]
+        own = ["sources", "conventions", "weights", "gguf", "load", "adapters"]
         return [*(f"models.{name}" for name in own), *variant(spec)]
 
     @classmethod

