@@ -177,6 +177,15 @@ def test_a_folder_that_is_not_there_is_one_line() -> None:
     assert line.endswith("layers cannot be read: path:nowhere: nowhere is not a folder")
 
 
+def test_a_gguf_file_is_read_when_the_model_is_made(tmp_path) -> None:
+    (tmp_path / "a.gguf").write_bytes(b"GGUF")
+    value = {"source": f"path:{tmp_path}"}
+    (line,) = refused(edited("retrievers/minilm/query/model", value))
+    assert line.endswith(f"layers, which `wellspring describe {tmp_path}` prints")
+    value |= {"architecture": "llama", "layers": 2}
+    assert parse(edited("retrievers/minilm/query/model", value)).models["minilm"].layers == 2
+
+
 def test_a_twin_of_fresh_weights_is_refused() -> None:
     model = {"source": "random:minilm"}
     encoder = {"model": model, "pooling": "mean"}

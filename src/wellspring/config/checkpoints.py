@@ -52,6 +52,11 @@ def read(folder: Path) -> dict[str, Any]:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
+        if file := gguf(folder):
+            raise ModelError(
+                f"{file}: is read when the model is made: give architecture and layers, which "
+                f"`wellspring describe {folder}` prints"
+            ) from None
         raise ModelError(f"{folder}: holds no config.json, so it is no checkpoint") from None
     except (OSError, ValueError) as error:
         raise ModelError(f"{path}: cannot be read ({str(error).splitlines()[0]})") from None
