@@ -79,8 +79,9 @@ def dequantise(path: Path, target: Path) -> None:
     """
     header = _header(path)
     _outline(path, target, header)
+    kind: Any = transformers.AutoModelForCausalLM
     with _said_of(path):
-        model, report = transformers.AutoModelForCausalLM.from_pretrained(
+        model, report = kind.from_pretrained(
             path.parent,
             gguf_file=path.name,
             dtype=torch.float32,
