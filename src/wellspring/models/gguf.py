@@ -25,9 +25,10 @@ from wellspring.models.tokenizer import around
 
 BYTES = pre_tokenizers.ByteLevel(add_prefix_space=False)
 DIGITS = pre_tokenizers.Sequence([pre_tokenizers.Digits(individual_digits=True), BYTES])
-SPLITS: dict[str, Any] = dict.fromkeys(("gpt-2", "mpt", "olmo", "phi-2"), BYTES) | dict.fromkeys(
-    ("codeshell", "command-r", "refact", "smollm", "starcoder"), DIGITS
-)
+SPLITS: dict[str, Any] = {
+    **dict.fromkeys(["gpt-2", "mpt", "olmo", "phi-2"], BYTES),
+    **dict.fromkeys(["codeshell", "command-r", "refact", "smollm", "starcoder"], DIGITS),
+}
 """`tokenizer.ggml.pre` → how a text is split before its bytes are merged, as llama.cpp splits it
 (llama-vocab.cpp): by GPT-2's expression, and in some by digits first."""
 
