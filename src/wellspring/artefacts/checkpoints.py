@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import BaseModel, ValidationError
 
 from wellspring import specs
+from wellspring.config.base import is_fetched
 from wellspring.errors import ModelError, StaleArtefact
 
 if TYPE_CHECKING:
@@ -178,12 +179,12 @@ def folders(spec: specs.ModelSpec, folder: Path) -> tuple[Path, Path | None]:
 
 
 def locate(source: str, folder: Path, holds: str = "config.json") -> Path:
-    """The folder of a source; what comes from the hub lies in `hub` beside all models, and what
+    """The folder of a source; what was fetched lies in `hub` beside all models, and what
     training made in `trained`."""
     from wellspring.models import sources
 
     scheme, _, reference = source.partition(":")
-    if scheme == "hub":
+    if is_fetched(source):
         source = f"path:{folder.parent / 'hub' / specs.checkpoint(source)}"
     elif scheme == "train":
         source = f"path:{folder.parent / 'trained' / reference}"

