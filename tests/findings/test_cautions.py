@@ -94,6 +94,15 @@ def test_negatives_that_a_scorer_selected() -> None:
     assert of_probes(probed(above=-0.03)) == []
 
 
+def test_words_that_leave_little_to_gain() -> None:
+    """A lexical floor near 1 says so."""
+    for accuracy, cautions_of in ((0.96, ["ceiling"]), (0.94, [])):
+        floor = {"finding": "accuracy", "measure": "accuracy", "probe": "lexical"}
+        table = probed().with_columns(**{name: pl.lit(value) for name, value in floor.items()})
+        rows = of_probes(table.with_columns(estimate=pl.lit(accuracy)))
+        assert [row["caution"] for row in rows] == cautions_of
+
+
 def test_fits_that_did_not_converge() -> None:
     (found,) = of_probes(probed(), unsettled=3)
     assert (found["caution"], found["value"]) == ("unsettled-probes", pytest.approx(0.3))
