@@ -77,7 +77,7 @@ def test_what_python_imports_is_in_the_closure(entry):
 def test_every_science_module_is_in_some_fingerprint():
     entries = {f"models.{name}" for name in ARCHITECTURES}
     entries |= {f"datasets.{name}" for name in FORMATS}
-    for names in ([], ["methods"], ["paper"], ["tuned"]):
+    for names in ([], ["methods"], ["paper"], ["tuned"], ["objectives"]):
         plan = Plan(studies.read([ROOT / "studies" / f"{name}.yaml" for name in names]))
         for artefact in plan.closure(plan.ends()):
             entries |= set(artefact.science(plan.spec(artefact)))

@@ -73,7 +73,7 @@ def test_the_slice_is_the_recipe_and_how_it_writes_texts():
             lambda c: c["models"]["tuned"].update(
                 source="train:twice", layers=2, architecture="bert"
             ),
-            "models.tuned.source: is made of itself: tuned → twice → tuned",
+            "models.tuned: is made of itself",
         ),
         (
             lambda c: c["models"]["tuned"].update(layers=3),
@@ -102,6 +102,22 @@ def test_the_slice_is_the_recipe_and_how_it_writes_texts():
         (
             lambda c: c["recipes"]["brief"].update(gradient_cache=64),
             "gradient_cache must be below batch (64), or it saves nothing",
+        ),
+        (
+            lambda c: c["recipes"]["brief"].update(objective="kl"),
+            "the objective kl needs a teacher, and negatives for it to judge",
+        ),
+        (
+            lambda c: c["recipes"]["brief"].update(teacher="base"),
+            "teacher: the objective infonce follows none",
+        ),
+        (
+            lambda c: c["recipes"]["brief"].update(objective="kl", teacher="bass"),
+            "recipes.brief.teacher: no retriever is named 'bass'",
+        ),
+        (
+            lambda c: c["recipes"]["brief"].update(objective="kl", teacher="twice"),
+            "models.tuned: is made of itself",
         ),
         (
             lambda c: c["recipes"]["brief"].update(lora={"targets": []}),

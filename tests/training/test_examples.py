@@ -7,7 +7,7 @@ import pytest
 
 from tests.support.training import samples
 from wellspring.errors import WellspringError
-from wellspring.training.examples import gather
+from wellspring.training.examples import gather, taught
 
 
 def named(examples):
@@ -62,3 +62,26 @@ def test_what_cannot_be_learned_from_is_one_line():
     repeated = frame.with_columns(negative_ids=pl.lit(["n", "n", "n"]))
     with pytest.raises(WellspringError, match="fewer than 2 distinct"):
         gather(repeated, "train", 2)
+
+
+def test_a_teacher_s_scores_follow_the_passages_that_were_drawn():
+    frame = samples()
+    score = {}
+    rows = []
+    for row in frame.iter_rows(named=True):
+        own = [row["positive_id"], *row["negative_ids"]]
+        score |= {(row["sample_id"], each): float(len(score) + at) for at, each in enumerate(own)}
+        rows.append([score[row["sample_id"], each] for each in own])
+    scores = pl.DataFrame({"sample_id": frame["sample_id"], "scores": rows})
+    examples = gather(frame, "train", 2)
+    judged = taught(examples, frame, scores.reverse())
+    for row, sample in enumerate(examples.ids):
+        own = [examples.passage_ids[each] for each in examples.passages[row]]
+        assert judged[row].tolist() == [score[sample, each] for each in own]
+
+
+def test_a_teacher_of_other_samples_is_refused():
+    frame = samples()
+    scores = pl.DataFrame({"sample_id": ["other"], "scores": [[1.0, 0.5, 0.2, 0.1]]})
+    with pytest.raises(WellspringError, match=r"teacher: it has no scores for \d+ of \d+ samples"):
+        taught(gather(frame, "train", 2), frame, scores)

@@ -12,7 +12,7 @@ from tests.support import training
 from wellspring.config import Lora
 from wellspring.errors import WellspringError
 from wellspring.training import adaptation, loop, quality
-from wellspring.training.objectives import InfoNCE
+from wellspring.training.objectives import Aim, Objective
 
 LORA = Lora(rank=4, targets=["query", "value", "dense"])
 SETTINGS = loop.Settings(loop.Schedule(5e-3, 0.2, "linear"), 0.01, 1.0, False, 0)
@@ -23,13 +23,13 @@ def folder(tmp_path_factory):
     return tmp_path_factory.mktemp("bert")
 
 
-def run(folder, *, steps=8, lora=None, cache=None, settings=SETTINGS, tau=0.05, **options):
+def run(folder, *, steps=8, lora=None, cache=None, settings=SETTINGS, **options):
     """Train a fresh model; gives it and the losses."""
     backbone = training.backbone(folder)
     batches = training.batches(backbone, training.gathered(), size=4, steps=steps)
     model = adaptation.prepare(backbone.model, lora, backbone.architecture.unused, seed=0)
     encoding = training.encoding(model)
-    objective = partial(InfoNCE, temperature=tau, similarity="cosine", gradient_cache=cache)
+    objective = partial(Objective, aim=Aim("infonce", "cosine", 0.05), gradient_cache=cache)
     return encoding, loop.optimise(encoding, objective, batches, settings, **options)
 
 
@@ -105,7 +105,7 @@ def test_vectors_that_all_point_one_way_stop_the_run(folder):
             if name.endswith("layer.1.output.LayerNorm.bias"):
                 weight.fill_(1)
     encoding = training.encoding(model)
-    objective = partial(InfoNCE, temperature=0.05, similarity="cosine")
+    objective = partial(Objective, aim=Aim("infonce", "cosine", 0.05))
     with pytest.raises(WellspringError, match="point the same way"):
         loop.optimise(encoding, objective, batches, SETTINGS)
 

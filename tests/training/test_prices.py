@@ -12,7 +12,7 @@ from tests.support import training
 from wellspring.config import Lora
 from wellspring.errors import WellspringError
 from wellspring.training import adaptation, loop
-from wellspring.training.objectives import InfoNCE
+from wellspring.training.objectives import Aim, Objective
 from wellspring.training.prices import Prices, account, within
 from wellspring.training.shapes import shapes
 
@@ -40,7 +40,7 @@ def prepared(folder, lora=None, cache=None, steps=3, size=6):
 @pytest.mark.parametrize("cache", [None, 4])
 def test_a_run_costs_what_was_told(folder, lora, cache):
     encoding, batches, prices = prepared(folder, lora, cache)
-    objective = partial(InfoNCE, temperature=0.05, similarity="cosine", gradient_cache=cache)
+    objective = partial(Objective, aim=Aim("infonce", "cosine", 0.05), gradient_cache=cache)
     settings = loop.Settings(loop.Schedule(1e-3, 0.0, "constant"), 0.0, 1.0, False, 0)
     with FlopCounterMode(display=False) as counter:
         loop.optimise(encoding, objective, batches, settings)

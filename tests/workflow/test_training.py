@@ -15,6 +15,7 @@ from tests.support import forks
 from tests.support import study as studies
 
 TRAINED = "results/models/trained/tuned"
+DISTILLED = "results/models/trained/distilled/trained.json"
 TARGETS = (
     "results/models/tuned/model.json",
     "results/models/twin/model.json",
@@ -37,18 +38,23 @@ def tune(config) -> None:
     config["recipes"] = {"brief": RECIPE}
     config["models"]["tuned"] = {"source": "train:tiny", "recipe": "brief"}
     config["models"]["twin"] = {"source": "random:tuned"}
+    after = {"objective": "infonce+kl", "teacher": "tiny", "steps": 2}
+    config["recipes"]["after"] = {**RECIPE, **after}
+    config["models"]["distilled"] = {"source": "train:fresh", "recipe": "after"}
     config["encoders"]["tuned"] = {**config["encoders"]["tiny"], "model": "tuned"}
     config["encoders"]["twin"] = {**config["encoders"]["tiny"], "model": "twin"}
     config["retrievers"]["tuned"] = {"query": "tuned", "compared_with": "tiny"}
     config["retrievers"]["twin"] = {"query": "twin"}
-    config["study"]["probe"]["retrievers"] += ["tuned", "twin"]
+    config["encoders"]["distilled"] = {**config["encoders"]["tiny"], "model": "distilled"}
+    config["retrievers"]["distilled"] = {"query": "distilled"}
+    config["study"]["probe"]["retrievers"] += ["tuned", "twin", "distilled"]
 
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
     study = studies.make(tmp_path_factory.mktemp("training") / "study")
     study.configure(tune)
-    study.run(*TARGETS)
+    study.run(*TARGETS, DISTILLED)
     return study
 
 
@@ -96,6 +102,21 @@ def test_what_is_trained_is_trained_once_and_again_where_it_depends(trained):
     assert trained.planned(*TARGETS) == {"train": 1, "model": 2}
     (trained.folder / "aside").rename(trained.folder / TRAINED / "model.safetensors")
     assert trained.planned(*TARGETS) == {}
+
+
+def test_a_teacher_judges_every_sample_and_is_followed(trained):
+    samples = pl.read_parquet(trained.folder / "results/datasets/questions/samples.parquet")
+    scores = pl.read_parquet(
+        trained.folder / "results/datasets/questions/teachers/tiny.cosine.parquet"
+    )
+    assert scores["sample_id"].to_list() == samples["sample_id"].to_list()
+    sizes = samples.select(1 + pl.col("negative_ids").list.len()).to_series()
+    assert scores["scores"].list.len().to_list() == sizes.to_list()
+    assert scores["scores"].explode().is_between(-1 - 1e-6, 1 + 1e-6).all()
+    told = json.loads((trained.folder / DISTILLED).read_text())
+    assert told["identity"]["spec"]["recipe"]["teacher"] == "tiny"
+    # Another teacher is another run; the teacher's own samples are judged once.
+    assert trained.planned(DISTILLED) == {}
 
 
 def weights(folder: Path) -> bytes:

@@ -44,6 +44,7 @@ WILDCARDS = {
     "layer": r"\d{2}",
     "passages": r"\d+",
     "figure": rf"layer-accuracy(\.{SLUG})?|similarity",
+    "similarity": "cosine|dot",
     "map": "heat|change",
     "drawing": "concentration|sweep|sanity-checks",
     "file": r"[a-z]+(\.[a-z0-9]+)*",

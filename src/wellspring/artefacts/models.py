@@ -142,12 +142,21 @@ class TrainedModel(Artefact):
         return specs.train(config, self.model)
 
     def needs(self, config: Config) -> Mapping[str, Needed]:
+        # Imported late: vectors come from models.
+        from wellspring.artefacts.training import TeacherScores
+
         entry = config.models[self.model]
-        datasets = config.recipes[entry.recipe or ""].datasets
+        recipe = config.recipes[entry.recipe or ""]
+        teacher = [
+            TeacherScores(dataset, recipe.teacher, recipe.similarity)
+            for dataset in recipe.datasets
+            if recipe.teacher
+        ]
         return {
             "base": Model(entry.reference),
-            "texts": [Texts(dataset) for dataset in datasets],
-            "samples": [Samples(dataset) for dataset in datasets],
+            "texts": [Texts(dataset) for dataset in recipe.datasets],
+            "samples": [Samples(dataset) for dataset in recipe.datasets],
+            "teacher": teacher,
         }
 
     @classmethod

@@ -1,4 +1,4 @@
-"""train: a model by a recipe, on the training splits of its datasets."""
+"""teach and train: what a teacher says of samples, and a model by a recipe."""
 
 from __future__ import annotations
 
@@ -15,9 +15,11 @@ import polars as pl
 from wellspring import atomic, fingerprint, shards
 from wellspring.artefacts import checkpoints
 from wellspring.artefacts.datasets import Samples, Texts
+from wellspring.artefacts.embeddings import EmbeddingShard
 from wellspring.artefacts.models import LearningCurve, TrainedModel
+from wellspring.artefacts.training import TeacherScores
 from wellspring.budgets import TOKENS
-from wellspring.cli.step import FILE, Job, batched, step
+from wellspring.cli.step import FILE, FOLDER, Job, batched, step
 from wellspring.errors import WellspringError
 
 if TYPE_CHECKING:
@@ -36,6 +38,7 @@ SAYS = 10.0
 @step(TrainedModel, "base", "trained", "curve")
 @click.option("--texts", multiple=True, type=FILE, required=True, help="Of the recipe's datasets.")
 @click.option("--samples", multiple=True, type=FILE, required=True, help="Of the same.")
+@click.option("--teacher", multiple=True, type=FILE, help="Its scores of the same.")
 @batched
 def train(
     job: Job,
@@ -44,6 +47,7 @@ def train(
     curve: Path,
     texts: Sequence[Path],
     samples: Sequence[Path],
+    teacher: Sequence[Path],
     threads: int,
     tokens: int,
 ) -> None:
@@ -52,10 +56,28 @@ def train(
         described = checkpoints.verify(base, job.spec.query)
         run = _Run(job, described, trained.parent, threads, tokens)
         try:
-            run.train(*_read(texts, samples))
+            run.train(*_read(texts, samples), _scores(teacher))
         except WellspringError as error:
             raise type(error)(f"models.{trained.parent.name}: {error}") from None
         _write(run, trained, curve)
+
+
+@step(TeacherScores, "texts", "samples", "table")
+@click.option("--query", type=FOLDER, required=True, help="Folder of the query shards.")
+@click.option("--passage", type=FOLDER, required=True, help="Folder of the passage shards.")
+def teach(job: Job, texts: Path, samples: Path, table: Path, query: Path, passage: Path) -> None:
+    """Let a retriever judge the SAMPLES by its last layer, into TABLE."""
+    from wellspring.training.teaching import judge
+
+    spec = job.spec
+    digests = Texts.check(texts).identity["texts"]
+    queries, passages = (
+        EmbeddingShard.read_side(folder, encoding, spec.shards, digests, encoding.layers)
+        for folder, encoding in ((query, spec.query), (passage, spec.passage))
+    )
+    scores = judge(Samples.read(samples), queries, passages, spec.similarity)
+    job.counts({"samples": scores.height})
+    TeacherScores.write(table, scores, job.provenance("numpy", "polars"))
 
 
 class _Run:
@@ -75,8 +97,16 @@ class _Run:
         self.facts: dict[str, Any] = {}
         self.losses: list[float] = []
 
-    def train(self, samples: pl.DataFrame, texts: dict[tuple[str, str], str]) -> None:
-        """Train on the training split; leaves the model, its facts and its losses."""
+    def train(
+        self,
+        samples: pl.DataFrame,
+        texts: dict[tuple[str, str], str],
+        scores: pl.DataFrame | None,
+    ) -> None:
+        """Train on the training split; leaves the model, its facts and its losses.
+
+        scores: the teacher's, where the objective follows one.
+        """
         from wellspring.training import adaptation, batches, examples
         from wellspring.training.encoding import Encoding
 
@@ -94,6 +124,7 @@ class _Run:
                 steps=recipe.steps or batches.steps_of(learned, recipe.batch, recipe.epochs or 1),
                 seed=recipe.seed,
                 padding=backbone.padding,
+                teacher=None if scores is None else examples.taught(learned, samples, scores),
             ),
             model,
         )
@@ -162,7 +193,7 @@ class _Run:
         from functools import partial
 
         from wellspring.training import loop
-        from wellspring.training.objectives import InfoNCE
+        from wellspring.training.objectives import Aim, Objective
 
         recipe, job = self.recipe, self.job
         settings = loop.Settings(
@@ -172,12 +203,10 @@ class _Run:
             recipe.dtype == "bfloat16",
             recipe.seed,
         )
-        objective = partial(
-            InfoNCE,
-            temperature=recipe.temperature,
-            similarity=recipe.similarity,
-            gradient_cache=recipe.gradient_cache,
+        aim = Aim(
+            recipe.objective, recipe.similarity, recipe.temperature, recipe.teacher_temperature
         )
+        objective = partial(Objective, aim=aim, gradient_cache=recipe.gradient_cache)
         saved = _Saved(self.folder / STATE, self._identity())
         state = saved.read()
         if state:
@@ -266,6 +295,15 @@ class _Saved:
         self.path.parent.mkdir(parents=True, exist_ok=True)
         with atomic.replacing(self.path) as part:
             save_file({n: each.contiguous() for n, each in state.tensors.items()}, part, said)
+
+
+def _scores(teacher: Sequence[Path]) -> pl.DataFrame | None:
+    """The teacher's scores of the samples of all datasets, under the ids that `_read` gives."""
+    frames = [
+        TeacherScores.read(path).with_columns(sample_id=pl.format(f"{number}/{{}}", "sample_id"))
+        for number, path in enumerate(teacher)
+    ]
+    return pl.concat(frames) if frames else None
 
 
 def _read(

@@ -68,14 +68,32 @@ def _training_problems(config: Config, name: str, model: Model) -> Iterable[str]
             f"models.{name}.adapter: goes to the entry of {model.reference!r}: training begins "
             "with that model as it is"
         )
-    ancestors, parent = [name], config.models.get(model.reference)
-    while parent is not None and parent.scheme in COPYING:
-        ancestors.append(next(key for key, entry in config.models.items() if entry is parent))
-        if parent.reference in ancestors:
-            line = " → ".join([*ancestors, parent.reference])
-            yield f"models.{name}.source: is made of itself: {line}"
-            return
-        parent = config.models.get(parent.reference)
+    if name in _ingredients(config, name):
+        yield (
+            f"models.{name}: is made of itself, by sources train:MODEL or by teachers of recipes"
+        )
+
+
+def _ingredients(config: Config, name: str) -> set[str]:
+    """All models that a model is made of: its base, its teacher's, and so on."""
+    models: set[str] = set()
+    waiting = _parts(config, name)
+    while waiting:
+        part = waiting.pop()
+        if part not in models and part in config.models:
+            models.add(part)
+            waiting += _parts(config, part)
+    return models
+
+
+def _parts(config: Config, name: str) -> list[str]:
+    """The models that a model is made of at once."""
+    entry = config.models[name]
+    recipe = config.recipes.get(entry.recipe or "")
+    teacher = config.retrievers.get(recipe.teacher or "") if recipe else None
+    encoders = [config.encoders.get(each) for each in teacher.encoders.values()] if teacher else []
+    base = [entry.reference] if entry.scheme in COPYING else []
+    return [*base, *(encoder.model for encoder in encoders if encoder)]
 
 
 def _base_problems(config: Config, name: str, model: Model) -> Iterable[str]:
@@ -94,6 +112,8 @@ def recipe_problems(config: Config, name: str, recipe: Recipe) -> Iterable[str]:
     """A line for everything that is wrong with a recipe."""
     if len(set(recipe.datasets)) < len(recipe.datasets):
         yield f"recipes.{name}.datasets: names something twice"
+    if recipe.teacher and recipe.teacher not in config.retrievers:
+        yield f"recipes.{name}.teacher: {unknown('retriever', recipe.teacher, config.retrievers)}"
     for dataset in recipe.datasets:
         if dataset not in config.datasets:
             yield f"recipes.{name}.datasets: {unknown('dataset', dataset, config.datasets)}"

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from wellspring.config.base import Slug, Strict
-from wellspring.config.vocabulary import Decline, Similarity
+from wellspring.config.vocabulary import DISTILLING, Decline, ObjectiveName, Similarity
 
 Share = Annotated[float, Field(ge=0, lt=1)]
 
@@ -27,8 +27,8 @@ class Lora(Strict):
 
 
 class Recipe(Strict):
-    """How a model is trained: contrastively, on pairs of query and passage of a training split,
-    with the other passages of a batch as negatives (InfoNCE)."""
+    """How a model is trained, on pairs of query and passage of a training split: contrastively,
+    with the other passages of a batch as negatives, or after a teacher, or both."""
 
     datasets: list[Slug] = Field(min_length=1)
     """Their training splits are learned from, as one. Validation and test splits are never seen."""
@@ -42,8 +42,18 @@ class Recipe(Strict):
     """Longest query in tokens, template and special tokens included; the text alone is cut."""
     passage_length: int = Field(default=128, ge=3)
     """Longest passage in tokens, likewise."""
+    objective: ObjectiveName = "infonce"
+    """`infonce`: a query is to find its positive among the passages of its batch (van den Oord et
+    al. 2018). `margin-mse`: its positive is to stand above each of its hard negatives by as much as
+    the teacher says (Hofstätter et al. 2020). `kl`: its own passages are to be chosen as often as
+    the teacher chooses them. `infonce+kl`: the mean of both."""
+    teacher: Slug | None = None
+    """A retriever whose last layer scores each query's own passages, for objectives that follow a
+    teacher."""
+    teacher_temperature: float = Field(default=0.05, gt=0)
+    """Of `kl`: the teacher's similarities are divided by it, the student's by `temperature`."""
     similarity: Similarity = "cosine"
-    """What the objective compares vectors by."""
+    """What student and teacher compare vectors by."""
     temperature: float = Field(default=0.05, gt=0)
     """Similarities are divided by it. 0.05 is the usual one of cosines (SimCSE); RepLLaMA has 0.01,
     DPR, with inner products, 1."""
@@ -88,6 +98,13 @@ class Recipe(Strict):
                 raise ValueError(f"{name} must contain {{text}} exactly once")
         if sum(each is not None for each in (self.epochs, self.steps, self.budget_flops)) > 1:
             raise ValueError("give one of epochs, steps and budget_flops")
+        follows = self.objective in DISTILLING
+        if follows and (self.teacher is None or not self.negatives):
+            raise ValueError(
+                f"the objective {self.objective} needs a teacher, and negatives for it to judge"
+            )
+        if self.teacher is not None and not follows:
+            raise ValueError(f"teacher: the objective {self.objective} follows none")
         if self.gradient_cache is not None and self.gradient_cache >= self.batch:
             raise ValueError(
                 f"gradient_cache must be below batch ({self.batch}), or it saves nothing"

@@ -55,6 +55,10 @@ Start = Literal["zero", "uniform"]
 Order = Literal["fixed", "redrawn"]
 """Of a sample's candidates."""
 
+ObjectiveName = Literal["infonce", "margin-mse", "kl", "infonce+kl"]
+"""What training minimises: see `wellspring.training.objectives`."""
+DISTILLING: tuple[ObjectiveName, ...] = ("margin-mse", "kl", "infonce+kl")
+"""Those that follow a teacher."""
 Decline = Literal["linear", "cosine", "constant"]
 """How the learning rate of a training run falls."""
 

@@ -178,8 +178,8 @@ def _ceiling(dataset: str, accuracies: pl.DataFrame) -> Iterator[Row]:
             "ceiling",
             highest,
             CEILING,
-            f"words alone rank {100 * highest:.1f} % of the samples right: what a retriever adds to "
-            "them can hardly be seen here",
+            f"words alone rank {100 * highest:.1f} % of the samples right: what a retriever adds "
+            "to them can hardly be seen here",
             dataset=dataset,
         )
 

@@ -47,7 +47,7 @@ def build(tables: Tables, settings: Settings) -> Sequence[Panel]:
         made(
             "learning",
             "How training went",
-            "The objective (InfoNCE, nats) on the batches of training, before each update. A point "
+            "The objective on the batches of training, before each update. A point "
             f"is a mean over up to one {POINTS}th of the steps. It falls by learning, and also by "
             "easy batches: what the model finds on unseen queries stands above, under Training.",
             data,

@@ -110,8 +110,9 @@ def training(spec: PageSpec, trained: Mapping[str, Facts], settings: Settings) -
                 name,
                 model.source.partition(":")[2],
                 ", ".join(recipe.datasets),
-                f"InfoNCE over {recipe.batch:,} queries a batch with {negatives} each; "
-                f"{recipe.similarity} / {recipe.temperature:g}",
+                f"{recipe.objective} over {recipe.batch:,} queries a batch with {negatives} each; "
+                f"{recipe.similarity} / {recipe.temperature:g}"
+                + (f"; teacher {recipe.teacher}" if recipe.teacher else ""),
                 f"{facts['trained_parameters']:,} of {facts['parameters']:,} ({100 * share:.2g} %)"
                 + (f", LoRA of rank {recipe.lora.rank}" if recipe.lora else ""),
                 f"{counted(facts['steps'], 'step')}, {facts['ledger']['pairs']:,} pairs",

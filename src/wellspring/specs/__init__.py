@@ -84,7 +84,7 @@ from wellspring.specs.models import (
     model,
 )
 from wellspring.specs.page import PageSpec, StudiedModel, StudiedSide, page
-from wellspring.specs.training import TrainSpec, train
+from wellspring.specs.training import TeachSpec, TrainSpec, teach, train
 
 __all__ = [
     "DOWNLOADS",
@@ -126,6 +126,7 @@ __all__ = [
     "Spec",
     "StudiedModel",
     "StudiedSide",
+    "TeachSpec",
     "TextsSpec",
     "TrainSpec",
     "ablate",
@@ -158,6 +159,7 @@ __all__ = [
     "samples",
     "similarity",
     "source_files",
+    "teach",
     "texts",
     "train",
 ]

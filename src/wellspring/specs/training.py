@@ -1,11 +1,11 @@
-"""Slice of the step that trains a model."""
+"""Slices of the steps that train a model and let a teacher judge."""
 
 from __future__ import annotations
 
 from wellspring.config import Config, Model, Recipe
-from wellspring.config.vocabulary import Side
+from wellspring.config.vocabulary import Side, Similarity
 from wellspring.specs.base import Spec
-from wellspring.specs.models import EncodingSpec
+from wellspring.specs.models import EncodingSpec, encoding
 
 
 class TrainSpec(Spec):
@@ -16,12 +16,32 @@ class TrainSpec(Spec):
     passage: EncodingSpec
 
 
+class TeachSpec(Spec):
+    """A teacher's last layer, on both sides."""
+
+    query: EncodingSpec
+    passage: EncodingSpec
+    shards: int
+    similarity: Similarity
+
+
+def teach(config: Config, retriever: str, dataset: str, similarity: Similarity) -> TeachSpec:
+    """The slice that a teacher's scores depend on."""
+    encoders = config.retrievers[retriever].encoders
+    return TeachSpec(
+        query=encoding(config, encoders["query"], "query"),
+        passage=encoding(config, encoders["passage"], "passage"),
+        shards=config.datasets[dataset].shards,
+        similarity=similarity,
+    )
+
+
 def train(config: Config, name: str) -> TrainSpec:
     """The slice that a trained model's weights depend on, beside the model that it starts from."""
     entry: Model = config.models[name]
     recipe = config.recipes[entry.recipe or ""]
 
-    def encoding(side: Side) -> EncodingSpec:
+    def written(side: Side) -> EncodingSpec:
         return EncodingSpec(
             model=entry.reference,
             architecture=entry.architecture,
@@ -36,4 +56,4 @@ def train(config: Config, name: str) -> TrainSpec:
             storage="float32",
         )
 
-    return TrainSpec(recipe=recipe, query=encoding("query"), passage=encoding("passage"))
+    return TrainSpec(recipe=recipe, query=written("query"), passage=written("passage"))

@@ -35,6 +35,8 @@ class Batches(Sequence):
     seed: int
     padding: int
     """The id to pad with."""
+    teacher: np.ndarray | None = None
+    """[examples, 1 + negatives]: a teacher's scores of each example's own passages."""
 
     def __post_init__(self) -> None:
         if self.size > (available := len(self.examples.ids)):
@@ -51,6 +53,8 @@ class Batches(Sequence):
 
         `query_input_ids`, `query_attention_mask` [size, tokens]; `passage_…` [size × (1 +
         negatives), tokens], longest first; `label` [size, passages] of MASKED, CANDIDATE, POSITIVE.
+        With a teacher `label` is [size, passages, 2], and its second part the teacher's scores: NaN
+        but for a query's own passages.
         """
         if not 0 <= step < self.steps:
             raise IndexError(step)
@@ -63,7 +67,7 @@ class Batches(Sequence):
         return {
             **self._named("query", [self.query_tokens[each] for each in queries]),
             **self._named("passage", [self.passage_tokens[each] for each in passages[order]]),
-            "label": torch.from_numpy(labels[:, order].copy()),
+            "label": torch.from_numpy(self._taught(labels, rows)[:, order].copy()),
         }
 
     def rows(self, step: int) -> np.ndarray:
@@ -78,6 +82,16 @@ class Batches(Sequence):
         passages = self.examples.passages[rows].ravel()
         lengths = [len(self.passage_tokens[each]) for each in passages]
         return np.array(queries), np.array(sorted(lengths, reverse=True))
+
+    def _taught(self, labels: np.ndarray, rows: np.ndarray) -> np.ndarray:
+        """The labels, with the teacher's scores beside them where there is one."""
+        if self.teacher is None:
+            return labels
+        scores = np.full(labels.shape, np.nan, np.float32)
+        group = self.teacher.shape[1]
+        for row, example in enumerate(rows):
+            scores[row, row * group : (row + 1) * group] = self.teacher[example]
+        return np.stack([labels.astype(np.float32), scores], axis=-1)
 
     def _named(self, side: str, tokens: Sequence[Tokens]) -> dict[str, torch.Tensor]:
         return {f"{side}_{name}": each for name, each in padded(tokens, self.padding).items()}

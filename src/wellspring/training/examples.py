@@ -71,6 +71,34 @@ def gather(samples: pl.DataFrame, split: str, negatives: int, seed: int = 0) -> 
     )
 
 
+def taught(examples: Examples, samples: pl.DataFrame, scores: pl.DataFrame) -> np.ndarray:
+    """[examples, 1 + negatives]: a teacher's scores of the passages of each example.
+
+    scores: sample_id, and scores of the sample's positive and of each of its negatives, in their
+    order. Raises WellspringError where the teacher has not judged a sample, or other passages.
+    """
+    joined = samples.join(scores, on="sample_id", how="inner")
+    judged = {
+        sample: dict(zip([positive, *negatives], own, strict=False))
+        for sample, positive, negatives, own in joined.select(
+            "sample_id", "positive_id", "negative_ids", "scores"
+        ).iter_rows()
+        if len(own) == 1 + len(negatives)
+    }
+    if missing := [each for each in examples.ids if each not in judged]:
+        raise WellspringError(
+            f"teacher: it has no scores for {len(missing):,} of {len(examples.ids):,} samples, "
+            f"such as {missing[0]}: they are of other samples"
+        )
+    return np.array(
+        [
+            [judged[sample][examples.passage_ids[each]] for each in group]
+            for sample, group in zip(examples.ids, examples.passages, strict=True)
+        ],
+        np.float32,
+    )
+
+
 def _drawn(
     seed: int, sample: str, positive: str, given: Sequence[str], count: int
 ) -> Sequence[str]:

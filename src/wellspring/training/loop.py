@@ -21,7 +21,7 @@ from wellspring.errors import WellspringError
 from wellspring.randomness import key
 from wellspring.training.batches import Batches
 from wellspring.training.encoding import Encoding
-from wellspring.training.objectives import InfoNCE
+from wellspring.training.objectives import Objective
 
 COLLAPSED = 1e-3
 """Cosines of a batch that are all this close: the vectors tell nothing apart any more."""
@@ -75,7 +75,7 @@ class Settings:
 
 def optimise(
     encoding: Encoding,
-    objective: Callable[[SentenceTransformer], InfoNCE],
+    objective: Callable[[SentenceTransformer], Objective],
     batches: Batches,
     settings: Settings,
     state: State | None = None,
@@ -171,7 +171,7 @@ class _Watch(transformers.TrainerCallback):
 
     def __init__(
         self,
-        loss: InfoNCE,
+        loss: Objective,
         weights: Mapping[str, torch.nn.Parameter],
         optimiser: torch.optim.Optimizer,
         state: State,
