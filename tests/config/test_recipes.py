@@ -146,3 +146,37 @@ def test_an_encoder_that_asks_for_something_else_than_was_trained_is_noted():
         "encoders.twice.pooling",
         "encoders.twice.query_template",
     ]
+
+
+def test_a_fresh_model_may_have_sizes_of_its_own():
+    def small(config):
+        config["models"]["small"] = {
+            "source": "random:base",
+            "sizes": {"layers": 1, "hidden_size": 16, "heads": 2},
+        }
+        config["models"]["tuned"]["source"] = "train:small"
+
+    config = parse(edited(small))
+    assert [config.models[name].layers for name in ("small", "tuned", "twice")] == [1, 1, 1]
+    assert specs.model(config, "small").sizes == config.models["small"].sizes
+
+
+@pytest.mark.parametrize(
+    ("entry", "line"),
+    [
+        ({"sizes": {"layers": 2}}, "models.tuned.sizes: is for sources random:MODEL"),
+        (
+            {"source": "random:base", "sizes": {"layers": 1}, "layers": 2, "recipe": None},
+            "models.tuned.layers: differs from 'base', which has 1",
+        ),
+        ({"source": "random:base", "sizes": {}, "recipe": None}, "names no size"),
+        (
+            {"source": "random:base", "sizes": {"heads": 2}, "trained_blocks": 1, "recipe": None},
+            "models.tuned.trained_blocks: trained blocks have the sizes of 'base'",
+        ),
+    ],
+)
+def test_sizes_that_cannot_be_are_one_line(entry, line):
+    with pytest.raises(ConfigError) as refused:
+        parse(edited(lambda c: c["models"]["tuned"].update(entry)))
+    assert line in str(refused.value)

@@ -82,7 +82,8 @@ def _make(spec: specs.ModelSpec, folder: Path) -> Iterator[str]:
             raise ModelError(f"the model that it copies ({spec.base.source}): {error}") from None
         known = checkpoints.architecture(spec)
         with _readable(base, weights=spec.trained_blocks is not None) as read:
-            sources.make_random(read, folder, known, spec.seed or 0, spec.trained_blocks)
+            sizes = spec.sizes.model_dump(exclude_none=True) if spec.sizes else None
+            sources.make_random(read, folder, known, spec.seed or 0, spec.trained_blocks, sizes)
         return
     checkpoint = checkpoints.locate(spec.source, folder)
     if (checkpoint / checkpoints.ADAPTER_CONFIG).is_file():

@@ -41,7 +41,7 @@ def check_checkpoints(config: Config, fetched: Callable[[str], Path]) -> None:
                 )
                 continue
         if content := _content(folder):
-            known[name] = checkpoints.sizes(content)
+            known[name] = checkpoints.sizes(content) | _own_sizes(config, name)
             layers = known[name]["layers"]
             if layers not in (None, config.models[name].layers):
                 problems.append(
@@ -53,6 +53,14 @@ def check_checkpoints(config: Config, fetched: Callable[[str], Path]) -> None:
     problems += _ablated(config, by_encoder)
     if problems:
         raise ConfigError("\n".join(dict.fromkeys(problems)))
+
+
+def _own_sizes(config: Config, name: str) -> dict[str, int | None]:
+    """Those that a fresh model on the way to a model has for itself."""
+    models = (config.models[each] for each in config.lineage(name))
+    sizes = next((each.sizes for each in models if each.sizes), None)
+    own = sizes.model_dump(exclude_none=True) if sizes else {}
+    return {name: own[name] for name in own if name != "heads"}
 
 
 def _widths(config: Config, known: Mapping[str, Mapping[str, int | None]]) -> Iterable[str]:

@@ -41,6 +41,8 @@ def model_problems(config: Config, name: str) -> Iterable[str]:
     if model.scheme != "random":
         if model.trained_blocks is not None:
             yield f"models.{name}.trained_blocks: is for sources random:MODEL"
+        if model.sizes is not None:
+            yield f"models.{name}.sizes: is for sources random:MODEL"
         if model.draws > 1:
             yield f"models.{name}.draws: is for sources random:MODEL"
         return
@@ -49,6 +51,8 @@ def model_problems(config: Config, name: str) -> Iterable[str]:
             f"models.{name}.trained_blocks: must be below layers ({model.layers}), "
             "or nothing is fresh"
         )
+    if model.sizes and model.trained_blocks is not None:
+        yield f"models.{name}.trained_blocks: trained blocks have the sizes of {model.reference!r}"
     yield from _base_problems(config, name, model)
     base = config.models.get(model.reference)
     if base and base.scheme == "random":
@@ -104,6 +108,8 @@ def _base_problems(config: Config, name: str, model: Model) -> Iterable[str]:
         return
     for key in ("layers", "architecture"):
         there = getattr(base, key)
+        if key == "layers" and model.sizes and model.sizes.layers:
+            there = model.sizes.layers
         if getattr(model, key) != there:
             yield f"models.{name}.{key}: differs from {model.reference!r}, which has {there!r}"
 

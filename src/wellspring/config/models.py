@@ -95,6 +95,25 @@ def _may_be_read(schema: dict[str, Any]) -> None:
     schema["required"] = ["source"]
 
 
+class Sizes(Strict):
+    """Sizes of a `random:` model that differ from those of the entry that it copies."""
+
+    layers: int | None = Field(default=None, ge=1, le=99)
+    """Transformer blocks."""
+    hidden_size: int | None = Field(default=None, ge=1)
+    """Numbers of a token's state."""
+    heads: int | None = Field(default=None, ge=1)
+    """Heads of attention; keys and values that several share stay shared by as many."""
+    intermediate_size: int | None = Field(default=None, ge=1)
+    """Neurons of a block's feed-forward network."""
+
+    @model_validator(mode="after")
+    def _some(self) -> Sizes:
+        if not self.model_dump(exclude_none=True):
+            raise ValueError("names no size")
+        return self
+
+
 class Model(Strict):
     """Where weights come from."""
 
@@ -127,6 +146,9 @@ class Model(Strict):
     architecture is. Layer 0 is the embedding output. At most 99: file names have two digits."""
     seed: int = 0
     """Seed of the fresh weights; `random:` alone reads it."""
+    sizes: Sizes | None = None
+    """Of `random:`: a smaller or larger network of the same architecture, with the same tokenizer.
+    Sizes that are left out are those of MODEL."""
     recipe: Slug | None = None
     """Of `train:`: how it is trained, a name under `recipes`."""
     draws: int = Field(default=1, ge=1, le=99)

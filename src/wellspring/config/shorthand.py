@@ -175,6 +175,9 @@ def _sizes(spelled: Spelled) -> None:
         if scheme in COPYING:
             base = spelled.catalogue("models").get(reference)
             said = base if isinstance(base, dict) else {}
+            own = entry.get("sizes")
+            if isinstance(own, dict) and isinstance(own.get("layers"), int):
+                said = {**said, "layers": own["layers"]}
             if reference not in spelled.catalogue("models"):
                 spelled.problems.append(f"models.{name}.source: no model is named {reference!r}")
         elif is_fetched(entry["source"]):

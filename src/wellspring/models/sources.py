@@ -124,18 +124,23 @@ def make_random(
     architecture: Architecture | str,
     seed: int,
     trained_blocks: int | None = None,
+    sizes: Mapping[str, int] | None = None,
 ) -> None:
     """Write a checkpoint with `base`'s architecture and tokenizer and fresh float32 weights.
 
     The weights are what transformers draws for a new model, from a generator seeded with `seed`.
     trained_blocks: so many of the lowest blocks, and what is no block, have the weights of `base`
-    (Adebayo et al. 2018, cascading randomisation); None: nothing has.
+    (Adebayo et al. 2018, cascading randomisation); None: nothing has. sizes: other ones than those
+    of `base`, as `wellspring.models.sizes.resized` takes them.
     """
     import torch
 
     from wellspring.models.load import model_class, read_config, restore
+    from wellspring.models.sizes import resized
 
     config = read_config(base)
+    if sizes:
+        config = resized(config, sizes)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(key(seed, "fresh weights") % 2**63)
         model = model_class(config, architecture)(config)

@@ -6,7 +6,7 @@ import hashlib
 import re
 from pathlib import Path
 
-from wellspring.config import Architecture, Config, Encoder, Model
+from wellspring.config import Architecture, Config, Encoder, Model, Sizes
 from wellspring.config.base import is_fetched
 from wellspring.config.vocabulary import Dtype, Pooling, Side, Storage
 from wellspring.specs.base import Spec
@@ -31,6 +31,7 @@ class ModelSpec(Spec):
     layers: int
     seed: int | None = None
     trained_blocks: int | None = None
+    sizes: Sizes | None = None
     base: ModelSpec | None = None
     adapter: str | None = None
     acknowledge: tuple[str, ...] = ()
@@ -100,6 +101,7 @@ def model(config: Config, name: str) -> ModelSpec:
         layers=entry.layers,
         seed=entry.seed if fresh else None,
         trained_blocks=entry.trained_blocks if fresh else None,
+        sizes=entry.sizes if fresh else None,
         base=model(config, entry.reference) if fresh else None,
         adapter=entry.adapter,
         acknowledge=tuple(sorted(entry.acknowledge)),
