@@ -167,7 +167,7 @@ def test_a_fresh_model_may_have_sizes_of_its_own():
         ({"sizes": {"layers": 2}}, "models.tuned.sizes: is for sources random:MODEL"),
         (
             {"source": "random:base", "sizes": {"layers": 1}, "layers": 2, "recipe": None},
-            "models.tuned.layers: differs from 'base', which has 1",
+            "models.tuned.layers: differs from sizes.layers, which is 1",
         ),
         ({"source": "random:base", "sizes": {}, "recipe": None}, "names no size"),
         (

@@ -106,11 +106,12 @@ def _base_problems(config: Config, name: str, model: Model) -> Iterable[str]:
     if base is None:
         yield f"models.{name}.source: {unknown('model', model.reference, config.models)}"
         return
+    own = model.sizes.layers if model.sizes else None
+    if own and model.layers != own:
+        yield f"models.{name}.layers: differs from sizes.layers, which is {own}"
     for key in ("layers", "architecture"):
         there = getattr(base, key)
-        if key == "layers" and model.sizes and model.sizes.layers:
-            there = model.sizes.layers
-        if getattr(model, key) != there:
+        if getattr(model, key) != there and not (key == "layers" and own):
             yield f"models.{name}.{key}: differs from {model.reference!r}, which has {there!r}"
 
 
