@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -98,7 +98,18 @@ class Batches(Sequence):
 
     def _at(self, position: int) -> int:
         epoch, place = divmod(position, len(self.examples.ids))
-        return int(_order(self.seed, epoch, tuple(self.examples.ids))[place])
+        if epoch not in self._orders:
+            # A batch may lie in two epochs, and no batch in more.
+            for earlier in [each for each in self._orders if each < epoch - 1]:
+                del self._orders[earlier]
+            keys = [key(self.seed, "order", epoch, each) for each in self.examples.ids]
+            self._orders[epoch] = np.argsort(np.array(keys, np.uint64), kind="stable")
+        return int(self._orders[epoch][place])
+
+    @cached_property
+    def _orders(self) -> dict[int, np.ndarray]:
+        """Epoch to the order of its examples."""
+        return {}
 
     def _labels(self, queries: np.ndarray, passages: np.ndarray) -> np.ndarray:
         """[queries, passages]. A passage that stands there twice counts once, and one that answers
@@ -109,8 +120,7 @@ class Batches(Sequence):
         once[first] = True
         labels = np.where(once, CANDIDATE, MASKED)[None].repeat(len(queries), axis=0)
         for row, query in enumerate(queries):
-            answers = self.examples.relevant[query]
-            labels[row, [passage in answers for passage in passages]] = MASKED
+            labels[row, np.isin(passages, list(self.examples.relevant[query]))] = MASKED
             labels[row, row * group] = POSITIVE
         return labels.astype(np.int8)
 
@@ -118,11 +128,6 @@ class Batches(Sequence):
 def steps_of(examples: Examples, size: int, epochs: float) -> int:
     """The full batches of so many epochs."""
     return int(epochs * len(examples.ids) // size)
-
-
-@lru_cache(maxsize=2)
-def _order(seed: int, epoch: int, ids: tuple[str, ...]) -> np.ndarray:
-    return np.argsort(np.array([key(seed, "order", epoch, each) for each in ids], np.uint64))
 
 
 def padded(tokens: Sequence[Tokens], padding: int) -> dict[str, torch.Tensor]:
