@@ -41,7 +41,7 @@ def test_a_trained_model_has_the_shape_of_what_it_is_made_of():
     assert config.models["twice"].layers == 2
     assert config.models["twice"].architecture == "bert"
     assert config.lineage("twice") == ["twice", "tuned", "base"]
-    assert config.models_used() == ["twice", "tuned", "base"]
+    assert sorted(config.models_used()) == ["base", "tuned", "twice"]
     assert not config.is_fresh("twice")
 
 
@@ -76,6 +76,10 @@ def test_the_slice_is_the_recipe_and_how_it_writes_texts():
             "models.tuned: is made of itself",
         ),
         (
+            lambda c: c["models"]["tuned"].update(source="train:twice"),
+            "models.twice: is made of itself",
+        ),
+        (
             lambda c: c["models"]["tuned"].update(layers=3),
             "models.tuned.layers: differs from 'base', which has 2",
         ),
@@ -100,8 +104,12 @@ def test_the_slice_is_the_recipe_and_how_it_writes_texts():
             "give one of epochs, steps and budget_flops",
         ),
         (
-            lambda c: c["recipes"]["brief"].update(gradient_cache=64),
-            "gradient_cache must be below batch (64), or it saves nothing",
+            lambda c: c["recipes"]["brief"].update(gradient_cache=192),
+            "gradient_cache must be below the passages of a batch (192), or it saves nothing",
+        ),
+        (
+            lambda c: c["recipes"]["brief"].update(similarity="dot"),
+            "temperature: missing: inner products have no usual one",
         ),
         (
             lambda c: c["recipes"]["brief"].update(objective="kl"),

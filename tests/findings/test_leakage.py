@@ -81,6 +81,19 @@ def test_counts_are_those_of_sets(held, monkeypatch):
     assert query["exact"] >= 2 and query["near"] >= 2
 
 
+def test_many_copies_hide_nothing(monkeypatch):
+    monkeypatch.setattr(leakage, "COMMON", 3)
+    same = " ".join(f"w{number}" for number in range(30))
+    theirs = {f"l{number}": f"{same} end{number}" for number in range(10)}
+    table = measured(
+        *dataset({"q": f"{same} start"}, {"p": "a b c d e"}, "test"),
+        *dataset(theirs, {f"p-{name}": "f g h i j" for name in theirs}, "train"),
+        words=WORDS,
+        near=NEAR,
+    )
+    assert table["near"].to_list() == [1, 0]
+
+
 def test_only_test_and_training_texts_count():
     texts, samples = dataset({"q": "one two three"}, {"p": "four five six"}, "test")
     none = measured(texts, samples, texts, samples, words=WORDS, near=NEAR)

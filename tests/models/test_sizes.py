@@ -29,6 +29,13 @@ def test_every_architecture_can_be_made_at_another_size(name, tmp_path):
     assert all(weight.equal(again[key]) for key, weight in repeated.items())
 
 
+def test_a_size_that_is_left_out_stays(tmp_path):
+    base = checkpoints.make(tmp_path / "base", "Qwen3Model", head_dim=16)
+    sources.make_random(base, tmp_path / "deep", "qwen3", 0, sizes={"layers": 4})
+    config = load(tmp_path / "deep", "qwen3", 4).model.config
+    assert (config.head_dim, config.hidden_size) == (16, 32)
+
+
 def test_sizes_that_cannot_be_are_refused(tmp_path):
     base = checkpoints.make(tmp_path / "base", "BertModel")
     with pytest.raises(ModelError, match="3 heads do not divide a hidden size of 16"):

@@ -35,6 +35,15 @@ def samples(count: int = 24, negatives: int = 3, held: int = 6) -> pl.DataFrame:
     return pl.DataFrame(rows)
 
 
+def texts() -> pl.DataFrame:
+    """All texts of `samples`."""
+    frame = samples()
+    passages = {*frame["positive_id"], *frame["negative_ids"].explode()}
+    rows = [("query", each, text(each)) for each in sorted({*frame["query_id"]})]
+    rows += [("passage", each, text(each)) for each in sorted(passages)]
+    return pl.DataFrame(rows, ["side", "text_id", "text"], orient="row")
+
+
 def text(name: str, seed: int = 0) -> str:
     """Some words of MiniLM's vocabulary, different for each name."""
     words = "stone river cloud forest engine violin market harbour winter bridge candle".split()
@@ -62,7 +71,7 @@ def backbone(folder: Path) -> Backbone:
 
 def gathered(negatives: int = 1) -> Examples:
     """The training examples of `samples`."""
-    return gather(samples(), "train", negatives)
+    return gather(samples(), texts(), "train", negatives)
 
 
 def encoding(model, tokens: int = 0) -> Encoding:

@@ -57,7 +57,7 @@ def test_what_goes_on_is_what_was_not_ended(folder, lora, cache, monkeypatch):
         states.append(loop.State(state.step, copies, list(state.losses)))
 
     encoding, losses = run(folder, lora=lora, cache=cache, save=save)
-    for state in (states[0], states[4], states[6]):
+    for state in (states[0], states[4], states[7]):
         # What happened before in this process must not matter.
         torch.manual_seed(1)
         other, rest = run(folder, lora=lora, cache=cache, state=state)
@@ -91,6 +91,12 @@ def test_a_loss_that_is_no_number_stops_the_run(folder):
     wild = loop.Settings(loop.Schedule(1e30, 0.0, "constant"), 0.0, 1e30, False, 0)
     with pytest.raises(WellspringError, match=r"the loss of step .* lower learning_rate"):
         run(folder, settings=wild)
+
+
+def test_weights_that_the_last_update_has_spoiled_are_no_success(folder):
+    wild = loop.Settings(loop.Schedule(1e30, 0.0, "constant"), 0.0, 1e30, False, 0)
+    with pytest.raises(WellspringError, match="no numbers any more: lower learning_rate"):
+        run(folder, steps=1, settings=wild)
 
 
 def test_vectors_that_all_point_one_way_stop_the_run(folder):

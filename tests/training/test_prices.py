@@ -9,6 +9,7 @@ import pytest
 from torch.utils.flop_counter import FlopCounterMode
 
 from tests.support import training
+from wellspring.budgets import TOKENS
 from wellspring.config import Lora
 from wellspring.errors import WellspringError
 from wellspring.training import adaptation, loop
@@ -17,7 +18,7 @@ from wellspring.training.prices import Prices, account, within
 from wellspring.training.shapes import shapes
 
 LORA = Lora(rank=4, targets=["query", "value", "dense"])
-TOKENS = 60
+FEW = 60
 
 
 @pytest.fixture(scope="module")
@@ -32,8 +33,8 @@ def prepared(folder, lora=None, cache=None, steps=3, size=6):
     backbone.model.set_attn_implementation("eager")
     batches = training.batches(backbone, training.gathered(2), size=size, steps=steps)
     model = adaptation.prepare(backbone.model, lora, backbone.architecture.unused, seed=0)
-    prices = Prices(shapes(model), backbone.hidden, TOKENS, cache)
-    return training.encoding(model, TOKENS), batches, prices
+    prices = Prices(shapes(model), backbone.hidden, FEW, cache)
+    return training.encoding(model, FEW), batches, prices
 
 
 @pytest.mark.parametrize("lora", [None, LORA])
@@ -57,9 +58,17 @@ def test_a_run_costs_what_was_told(folder, lora, cache):
 @pytest.mark.parametrize("steps", [10, 17, 40])
 def test_a_budget_is_met_within_five_per_cent(folder, steps):
     _, batches, prices = prepared(folder)
+    prices = replace(prices, tokens=TOKENS["cpu"])
     budget = account(replace(batches, steps=steps), prices).total * 1.02
     met = within(batches, prices, budget)
     assert abs(account(met, prices).total / budget - 1) < 0.05
+
+
+def test_a_budget_buys_as_many_steps_whatever_the_hardware(folder):
+    _, batches, prices = prepared(folder)
+    budget = 20 * account(replace(batches, steps=1), prices).total
+    met = [len(within(batches, replace(prices, tokens=tokens), budget)) for tokens in (60, 65536)]
+    assert met[0] == met[1]
 
 
 def test_a_budget_below_one_step_is_refused(folder):

@@ -66,8 +66,9 @@ def ablation_memory(wildcards, input):
 
 
 def training_memory(wildcards, input):
-    """MB for training: gradients and two moments of every weight, and activations."""
-    return 4000 + int(8 * bytes_of(kinds.Model(study.models[wildcards.model].reference)) / 1e6)
+    """MB for training: gradients and two moments of every weight, activations, and all texts."""
+    base = bytes_of(kinds.Model(study.models[wildcards.model].reference))
+    return 4000 + int(8 * base / 1e6 + 10 * megabytes(*input))
 
 
 def described_memory(wildcards, input):

@@ -163,7 +163,12 @@ class TrainedModel(Artefact):
     def science(cls, spec: specs.TrainSpec) -> Sequence[str]:
         own = ("examples", "batches", "objectives", "encoding", "adaptation", "loop", "prices")
         own += ("quality", "shapes")
-        return [*(f"training.{name}" for name in own), "embeddings", *variant(spec.query)]
+        return [
+            *(f"training.{name}" for name in own),
+            "embeddings",
+            "models.sources",
+            *variant(spec.query),
+        ]
 
     def harmed(self, facts: Mapping[str, Any], digests: Digests) -> str | None:
         folder = Path(self.main_file).parent

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+import numpy as np
 import polars as pl
 
 from wellspring import atomic, fingerprint, shards
@@ -18,8 +19,9 @@ from wellspring.artefacts.datasets import Samples, Texts
 from wellspring.artefacts.embeddings import EmbeddingShard
 from wellspring.artefacts.models import LearningCurve, TrainedModel
 from wellspring.artefacts.training import TeacherScores
-from wellspring.budgets import TOKENS
+from wellspring.budgets import TOKENS, WINDOW
 from wellspring.cli.step import FILE, FOLDER, Job, batched, step
+from wellspring.digests import sha256
 from wellspring.errors import WellspringError
 
 if TYPE_CHECKING:
@@ -54,7 +56,8 @@ def train(
     """Train the model that BASE describes; writes a checkpoint, CURVE, and TRAINED last."""
     with job.alone(trained):
         described = checkpoints.verify(base, job.spec.query)
-        run = _Run(job, described, trained.parent, threads, tokens)
+        inputs = {path.as_posix(): sha256(path) for path in (*texts, *samples, *teacher)}
+        run = _Run(job, described, inputs, trained.parent, threads, tokens)
         try:
             run.train(*_read(texts, samples), _scores(teacher))
         except WellspringError as error:
@@ -84,9 +87,16 @@ class _Run:
     """A model under training: from texts to a checkpoint."""
 
     def __init__(
-        self, job: Job, described: Described, folder: Path, threads: int, tokens: int
+        self,
+        job: Job,
+        described: Described,
+        inputs: Mapping[str, str],
+        folder: Path,
+        threads: int,
+        tokens: int,
     ) -> None:
-        self.job, self.described, self.folder = job, described, folder
+        """inputs: the digests of what is learned from."""
+        self.job, self.described, self.inputs, self.folder = job, described, inputs, folder
         self.recipe = job.spec.recipe
         self.backbone = described.load(job.spec.query, threads)
         job.device = str(self.backbone.device)
@@ -98,10 +108,7 @@ class _Run:
         self.losses: list[float] = []
 
     def train(
-        self,
-        samples: pl.DataFrame,
-        texts: dict[tuple[str, str], str],
-        scores: pl.DataFrame | None,
+        self, texts: pl.DataFrame, samples: pl.DataFrame, scores: pl.DataFrame | None
     ) -> None:
         """Train on the training split; leaves the model, its facts and its losses.
 
@@ -111,8 +118,10 @@ class _Run:
         from wellspring.training.encoding import Encoding
 
         recipe, backbone = self.recipe, self.backbone
-        learned = examples.gather(samples, "train", recipe.negatives, recipe.seed)
-        self._keep_apart(samples)
+        if getattr(backbone.model, "hf_device_map", None):
+            raise WellspringError("the model does not fit on one device: it cannot be trained here")
+        learned = examples.gather(samples, texts, "train", recipe.negatives, recipe.seed)
+        parameters = sum(each.numel() for each in backbone.model.parameters())
         unused = backbone.architecture.unused
         model = adaptation.prepare(backbone.model, recipe.lora, unused, recipe.seed)
         encoding = Encoding(model.to(backbone.device), recipe.pooling, self.budget)
@@ -132,7 +141,7 @@ class _Run:
             "examples": len(learned.ids),
             "steps": len(run),
             "trained_parameters": adaptation.trained(model),
-            "parameters": sum(each.numel() for each in model.parameters()),
+            "parameters": parameters,
         }
         self.job.counts(self.facts | {"tokens": ledger.tokens})
         self.job.say(f"operations: {ledger.total:.3g}")
@@ -164,30 +173,24 @@ class _Run:
             )
         return run, prices.account(run, price)
 
-    def _keep_apart(self, samples: pl.DataFrame) -> None:
-        """Say how many test queries have a positive that is one of a training query, too."""
-        shared = {}
-        for split in ("train", "test"):
-            part = samples.filter(pl.col("split") == split)
-            shared[split] = set(part["positive_id"].to_list())
-        both = shared["train"] & shared["test"]
-        self.job.say(f"passages that answer training and test queries: {len(both):,}")
-
-    def _tokens(
-        self, of: Examples, texts: dict[tuple[str, str], str]
-    ) -> Iterator[Sequence[tuple[int, ...]]]:
+    def _tokens(self, of: Examples, texts: pl.DataFrame) -> Iterator[Sequence[np.ndarray]]:
         """The tokens of all queries, then of all passages."""
-        from wellspring import embeddings
+        from wellspring.embeddings import tokenise
 
         for side, ids in (("query", of.query_ids), ("passage", of.passage_ids)):
             encoding = getattr(self.job.spec, side)
-            yield embeddings.tokenise(
-                self.backbone.tokenizer,
-                [texts[side, each] for each in ids],
-                encoding.template,
-                encoding.length,
-                encoding.pooling,
-            )
+            own = texts.filter(pl.col("side") == side).select("text_id", "text")
+            written = pl.DataFrame({"text_id": ids}).join(
+                own, on="text_id", how="left", maintain_order="left"
+            )["text"]
+            tokens: list[np.ndarray] = []
+            for start in range(0, len(written), WINDOW):
+                window = written[start : start + WINDOW].to_list()
+                cut = (encoding.template, encoding.length, encoding.pooling)
+                rows = tokenise(self.backbone.tokenizer, window, *cut)
+                # Tuples of Python's numbers would take ten times the memory.
+                tokens += [np.array(row, np.int32) for row in rows]
+            yield tokens
 
     def _optimise(self, encoding, run) -> list[float]:
         from functools import partial
@@ -207,7 +210,7 @@ class _Run:
             recipe.objective, recipe.similarity, recipe.temperature, recipe.teacher_temperature
         )
         objective = partial(Objective, aim=aim, gradient_cache=recipe.gradient_cache)
-        saved = _Saved(self.folder / STATE, self._identity())
+        saved = _Saved(self.folder / STATE, self._identity(len(run)))
         state = saved.read()
         if state:
             job.say(f"goes on after step {state.step:,} of {len(run):,}, where it was ended")
@@ -226,23 +229,26 @@ class _Run:
                 encoding, objective, run, settings, state, saved.write, follow, job.device
             )
 
-    def _identity(self) -> str:
-        """What a state is of: all that the run's steps depend on. Threads may have changed: they
-        only round otherwise."""
-        own = self.job.keys[0] if self.job.keys else self.job.spec.digest
-        return json.dumps([own, fingerprint.code(self.job.science), self.described.digest])
+    def _identity(self, steps: int) -> str:
+        """What a state is of: all that its steps depend on. Threads may have changed: they round
+        otherwise, and that is all."""
+        job = self.job
+        parts = [job.keys, job.spec.digest, fingerprint.code(job.science), self.described.digest]
+        return json.dumps([*parts, job.device, self.inputs, steps])
 
 
 class _Quality:
     """MRR@10 of validation queries, among the passages that answer one of them."""
 
-    def __init__(self, run: _Run, samples: pl.DataFrame, texts: dict[tuple[str, str], str]) -> None:
-        from wellspring.training import examples
+    def __init__(self, run: _Run, samples: pl.DataFrame, texts: pl.DataFrame) -> None:
+        from wellspring.training import examples, quality
 
-        self.run, self.last = run, None
+        self.run = run
+        self.last: float | None = None
+        own = quality.held_out(samples, run.recipe.seed)
         self.held = None
-        if "validation" in samples["split"]:
-            self.held = examples.gather(samples, "validation", 0)
+        if own is not None:
+            self.held = examples.gather(own, texts, "validation", 0)
             self.tokens = list(run._tokens(self.held, texts))
 
     def of(self, encoding) -> float | None:
@@ -306,22 +312,11 @@ def _scores(teacher: Sequence[Path]) -> pl.DataFrame | None:
     return pl.concat(frames) if frames else None
 
 
-def _read(
-    texts: Sequence[Path], samples: Sequence[Path]
-) -> tuple[pl.DataFrame, dict[tuple[str, str], str]]:
-    """The samples of all datasets, and (side, id) to text; ids carry their dataset's number."""
-    frames, known = [], {}
-    for number, (text_file, sample_file) in enumerate(zip(texts, samples, strict=True)):
-        for id_, side, text in Texts.read(text_file).select("text_id", "side", "text").iter_rows():
-            known[side, f"{number}/{id_}"] = text
-        own = f"{number}/{{}}"
-        frames.append(
-            Samples.read(sample_file).with_columns(
-                pl.col("negative_ids").list.eval(pl.format(own, pl.element())),
-                **{n: pl.format(own, n) for n in ("sample_id", "query_id", "positive_id")},
-            )
-        )
-    return pl.concat(frames), known
+def _read(texts: Sequence[Path], samples: Sequence[Path]) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """The texts and the samples of all datasets."""
+    from wellspring.training.examples import joined
+
+    return joined([Texts.read(path) for path in texts], [Samples.read(path) for path in samples])
 
 
 def _write(run: _Run, trained: Path, curve: Path) -> None:
@@ -329,6 +324,8 @@ def _write(run: _Run, trained: Path, curve: Path) -> None:
     from wellspring.training import loop
 
     job, recipe = run.job, run.recipe
+    # Until it is written again, nothing describes the weights beside it.
+    trained.unlink(missing_ok=True)
     sources.store(run.model, run.described.checkpoint, trained.parent)
     contents = checkpoints.contents(trained.parent, None)
     provenance = job.provenance(

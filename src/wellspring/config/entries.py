@@ -110,12 +110,28 @@ class Config(Strict):
         return names
 
     def models_used(self) -> list[str]:
-        """The models of the study's encoders, and those that they were made of."""
-        return _once(
-            name
-            for encoder in self.encoders_used()
-            for name in self.lineage(self.encoders[encoder].model)
-        )
+        """The models of the study's encoders, those that they were made of, and their teachers'."""
+        names: list[str] = []
+        waiting = [self.encoders[encoder].model for encoder in self.encoders_used()]
+        while waiting:
+            name = waiting.pop(0)
+            if name not in names:
+                names.append(name)
+                entry = self.models[name]
+                waiting += [entry.reference] if entry.scheme in COPYING else []
+                waiting += self._taught_by(entry)
+        return names
+
+    def teachers_used(self) -> list[str]:
+        """The retrievers that models of the study follow."""
+        teachers = (self.recipes[recipe].teacher for recipe in self.recipes_used())
+        return _once(teacher for teacher in teachers if teacher)
+
+    def _taught_by(self, model: Model) -> list[str]:
+        """The models of a trained model's teacher."""
+        teacher = self.recipes[model.recipe].teacher if model.recipe else None
+        encoders = self.retrievers[teacher].encoders.values() if teacher else ()
+        return [self.encoders[encoder].model for encoder in encoders]
 
     def trained_models(self) -> list[str]:
         """Those of them that are trained here."""

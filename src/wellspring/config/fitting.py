@@ -27,7 +27,7 @@ def check_checkpoints(config: Config, fetched: Callable[[str], Path]) -> None:
     encoders = config.encoders_used()
     problems: list[str] = []
     known: dict[str, dict[str, int | None]] = {}
-    for name in dict.fromkeys(config.encoders[encoder].model for encoder in encoders):
+    for name in config.models_used():
         source = _source(config, name)
         scheme, _, reference = source.partition(":")
         folder = fetched(source) if is_fetched(source) else Path(reference)

@@ -57,7 +57,12 @@ def _idle(config: Config, files: Sequence[Mapping[str, Any]]) -> list[str]:
     """A line on the entries of the last file that the study does not use, if there are any."""
     last = files[-1] if files else {}
     retrievers = {*config.probed_retrievers(), *config.attributed_retrievers()}
-    encoders = {*config.encoders_used()}
+    teachers = config.teachers_used()
+    retrievers |= {*teachers}
+    encoders = {
+        *config.encoders_used(),
+        *(each for name in teachers for each in config.retrievers[name].encoders.values()),
+    }
     used = {
         "models": {*config.models_used()},
         "recipes": {*config.recipes_used()},

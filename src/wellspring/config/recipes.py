@@ -55,8 +55,8 @@ class Recipe(Strict):
     similarity: Similarity = "cosine"
     """What student and teacher compare vectors by."""
     temperature: float = Field(default=0.05, gt=0)
-    """Similarities are divided by it. 0.05 is the usual one of cosines (SimCSE); RepLLaMA has 0.01,
-    DPR, with inner products, 1."""
+    """Similarities are divided by it; `margin-mse` has none. 0.05 is the usual one of cosines
+    (SimCSE); RepLLaMA has 0.01. Inner products need it to be given: DPR has 1."""
     negatives: int = Field(default=0, ge=0)
     """Hard negatives of each query, beside the other passages of its batch."""
     batch: int = Field(default=64, ge=2)
@@ -105,8 +105,13 @@ class Recipe(Strict):
             )
         if self.teacher is not None and not follows:
             raise ValueError(f"teacher: the objective {self.objective} follows none")
-        if self.gradient_cache is not None and self.gradient_cache >= self.batch:
+        passages = self.batch * (1 + self.negatives)
+        if self.gradient_cache is not None and self.gradient_cache >= passages:
             raise ValueError(
-                f"gradient_cache must be below batch ({self.batch}), or it saves nothing"
+                f"gradient_cache must be below the passages of a batch ({passages}), or it saves "
+                "nothing"
             )
+        tempered = self.objective != "margin-mse"
+        if tempered and self.similarity == "dot" and "temperature" not in self.model_fields_set:
+            raise ValueError("temperature: missing: inner products have no usual one (DPR's is 1)")
         return self

@@ -167,10 +167,14 @@ def _sizes(spelled: Spelled) -> None:
     """Fill in architecture and layers that an entry leaves out."""
     models = spelled.entries("models")
     # What a model is made of comes first.
-    for name, entry in sorted(models, key=lambda item: _generation(dict(models), item[1])):
+    for name, entry in sorted(models, key=lambda item: len(_ancestors(dict(models), item[1]))):
         missing = [key for key in ("architecture", "layers") if key not in entry]
         scheme, _, reference = str(entry.get("source", "")).partition(":")
         if not missing or scheme not in ("path", "package", "hub", "pypi", *COPYING):
+            continue
+        if name in _ancestors(dict(models), entry):
+            spelled.problems.append(f"models.{name}: is made of itself")
+            spelled.unread.update(f"models.{name}.{key}" for key in missing)
             continue
         if scheme in COPYING:
             base = spelled.catalogue("models").get(reference)
@@ -210,14 +214,14 @@ def _read(spelled: Spelled, name: str, source: str) -> dict[str, Any]:
     }
 
 
-def _generation(models: Mapping[str, dict[str, Any]], entry: dict[str, Any]) -> int:
-    """How many models a model was made of, one of the other."""
+def _ancestors(models: Mapping[str, dict[str, Any]], entry: dict[str, Any]) -> list[str]:
+    """The models that a model was made of, one of the other."""
     seen: list[str] = []
     scheme, _, reference = str(entry.get("source", "")).partition(":")
     while scheme in COPYING and reference in models and reference not in seen:
         seen.append(reference)
         scheme, _, reference = str(models[reference].get("source", "")).partition(":")
-    return len(seen)
+    return seen
 
 
 def _blocks(spelled: Spelled) -> None:

@@ -9,7 +9,7 @@ import polars as pl
 TEXTS = 20_000
 """Whose pieces are held at once."""
 COMMON = 1000
-"""A piece that stands in more of the training texts that are held at once tells nothing apart."""
+"""Training texts of a piece, of those that are held at once, that a test text is compared with."""
 SCHEMA = {"side": pl.String, "texts": pl.Int64, "exact": pl.Int64, "near": pl.Int64}
 
 
@@ -78,13 +78,15 @@ def _alike(tested: pl.DataFrame, trained: pl.DataFrame, words: int, near: float)
     own = pl.concat([_pieces(part, words) for part in _numbered(tested)])
     sizes = own.group_by("row").len("own")
     alike: list[pl.Series] = []
-    for part in _numbered(trained):
-        theirs = _pieces(part, words)
-        their_sizes = theirs.group_by("row").len("theirs").rename({"row": "other"})
-        common = pl.len().over("piece") > COMMON
-        shared = own.join(theirs.filter(~common).rename({"row": "other"}), on="piece")
-        counted = shared.group_by("row", "other").len("both")
+    for part in _numbered(trained.unique("written", maintain_order=True)):
+        theirs = _pieces(part, words).rename({"row": "other"})
+        # Pairs are looked for by the first texts of each piece, and compared by all pieces.
+        first = theirs.sort("other").filter(pl.int_range(pl.len()).over("piece") < COMMON)
+        pairs = own.join(first, on="piece").select("row", "other").unique()
+        both = pairs.join(own, on="row").join(theirs, on=["other", "piece"], how="semi")
+        counted = both.group_by("row", "other").len("both")
+        their_sizes = theirs.group_by("other").len("theirs")
         jaccard = pl.col("both") / (pl.col("own") + pl.col("theirs") - pl.col("both"))
-        pairs = counted.join(sizes, on="row").join(their_sizes, on="other")
-        alike.append(pairs.filter(jaccard >= near)["row"])
+        measured = counted.join(sizes, on="row").join(their_sizes, on="other")
+        alike.append(measured.filter(jaccard >= near)["row"])
     return pl.concat(alike).n_unique()

@@ -111,7 +111,8 @@ def training(spec: PageSpec, trained: Mapping[str, Facts], settings: Settings) -
                 model.source.partition(":")[2],
                 ", ".join(recipe.datasets),
                 f"{recipe.objective} over {recipe.batch:,} queries a batch with {negatives} each; "
-                f"{recipe.similarity} / {recipe.temperature:g}"
+                + recipe.similarity
+                + ("" if recipe.objective == "margin-mse" else f" / {recipe.temperature:g}")
                 + (f"; teacher {recipe.teacher}" if recipe.teacher else ""),
                 f"{facts['trained_parameters']:,} of {facts['parameters']:,} ({100 * share:.2g} %)"
                 + (f", LoRA of rank {recipe.lora.rank}" if recipe.lora else ""),

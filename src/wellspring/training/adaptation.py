@@ -28,9 +28,18 @@ def prepare(model: Any, lora: Lora | None, unused: Sequence[str], seed: int) -> 
         return model.train()
     from peft import LoraConfig, get_peft_model
 
-    linears = [n for n, each in model.named_modules() if isinstance(each, torch.nn.Linear)]
+    linears = [
+        name
+        for name, each in model.named_modules()
+        if isinstance(each, torch.nn.Linear)
+        # An update of what no vector depends on would be counted and never learn.
+        and not any(re.search(pattern, f"{name}.weight") for pattern in unused)
+    ]
+    chosen: list[str] = []
     for target in lora.targets:
-        if not any(name == target or name.endswith(f".{target}") for name in linears):
+        named = [name for name in linears if name == target or name.endswith(f".{target}")]
+        chosen += [name for name in named if name not in chosen]
+        if not named:
             known = sorted({name.rpartition(".")[2] for name in linears})
             raise WellspringError(
                 f"lora.targets: {target!r} is no linear layer of the model, which has "
@@ -40,7 +49,7 @@ def prepare(model: Any, lora: Lora | None, unused: Sequence[str], seed: int) -> 
         r=lora.rank,
         lora_alpha=lora.alpha,
         lora_dropout=lora.dropout,
-        target_modules=list(lora.targets),
+        target_modules=chosen,
     )
     with torch.random.fork_rng(devices=[]), warnings.catch_warnings():
         # PEFT asks for a property that transformers is about to rename.

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import polars as pl
 
+from wellspring.datasets.negatives import normal
 from wellspring.errors import WellspringError
 from wellspring.randomness import shuffled
 
@@ -31,12 +33,57 @@ class Examples:
     `passage_ids`."""
 
 
-def gather(samples: pl.DataFrame, split: str, negatives: int, seed: int = 0) -> Examples:
+def joined(
+    texts: Sequence[pl.DataFrame], samples: Sequence[pl.DataFrame]
+) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """The texts that samples name, and the samples, of several datasets as of one.
+
+    texts: side, text_id, text of each dataset. samples: `wellspring.datasets.samples.make`'s of
+    each. Ids begin with the number of their dataset, and a text that several have has the first
+    one's id there, too: masks go by id.
+    """
+    parts = []
+    for number, (known, own) in enumerate(zip(texts, samples, strict=True)):
+        passages = [own["positive_id"], own["negative_ids"].explode().drop_nulls()]
+        used = {"query": own["query_id"], "passage": pl.concat(passages)}
+        parts += [
+            known.filter(
+                pl.col("side") == side, pl.col("text_id").is_in(ids.unique().implode())
+            ).select("side", "text", text_id=pl.format(f"{number}/{{}}", "text_id"))
+            for side, ids in used.items()
+        ]
+    whole = pl.concat(parts).with_columns(first=pl.col("text_id").first().over("side", "text"))
+    first = {
+        side: dict(whole.filter(pl.col("side") == side).select("text_id", "first").iter_rows())
+        for side in ("query", "passage")
+    }
+    renamed = []
+    for number, own in enumerate(samples):
+        name = f"{number}/{{}}"
+        numbered = own.with_columns(
+            pl.col("negative_ids").list.eval(pl.format(name, pl.element())),
+            **{each: pl.format(name, each) for each in ("sample_id", "query_id", "positive_id")},
+        )
+        renamed.append(
+            numbered.with_columns(
+                pl.col("query_id").replace(first["query"]),
+                pl.col("positive_id").replace(first["passage"]),
+                pl.col("negative_ids").list.eval(pl.element().replace(first["passage"])),
+            )
+        )
+    kept = whole.filter(pl.col("text_id") == pl.col("first")).drop("first")
+    return kept, pl.concat(renamed)
+
+
+def gather(
+    samples: pl.DataFrame, texts: pl.DataFrame, split: str, negatives: int, seed: int = 0
+) -> Examples:
     """The examples of a split.
 
-    samples: `wellspring.datasets.samples.make`'s, all splits of it: a passage that answers a query
-    in another split is no negative of that query here. negatives: hard ones of each sample, the
-    first of its distinct ones in an order that is drawn from (seed, sample id).
+    samples, texts: as `joined` gives them, all splits: a passage that answers a query in another
+    split is no negative of that query here. Nor is one that has the text of the query, or of what
+    answers it, up to case and white space. negatives: hard ones of each sample, the first of its
+    distinct ones in an order that is drawn from (seed, sample id).
 
     Raises WellspringError where the split is empty, or a sample has too few distinct negatives.
     """
@@ -57,10 +104,14 @@ def gather(samples: pl.DataFrame, split: str, negatives: int, seed: int = 0) -> 
         )
     queries = _numbers(query_ids)
     passages = _numbers(passage for group in groups for passage in group)
-    answers: dict[str, set[int]] = {query: set() for query in queries}
+    forms = {side: _forms(texts, side) for side in ("query", "passage")}
+    alike: dict[int, list[int]] = defaultdict(list)
+    for passage, number in passages.items():
+        alike[forms["passage"][passage]].append(number)
+    answers = {query: set(alike.get(forms["query"][query], ())) for query in queries}
     for query, positive in samples.select("query_id", "positive_id").iter_rows():
-        if query in answers and positive in passages:
-            answers[query].add(passages[positive])
+        if query in answers:
+            answers[query].update(alike.get(forms["passage"][positive], ()))
     return Examples(
         ids=ids,
         query_ids=list(queries),
@@ -97,6 +148,12 @@ def taught(examples: Examples, samples: pl.DataFrame, scores: pl.DataFrame) -> n
         ],
         np.float32,
     )
+
+
+def _forms(texts: pl.DataFrame, side: str) -> dict[str, int]:
+    """Id to what stands for a text up to case and white space."""
+    own = texts.filter(pl.col("side") == side)
+    return dict(own.select("text_id", normal(pl.col("text")).hash(seed=0)).iter_rows())
 
 
 def _drawn(

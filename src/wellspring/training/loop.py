@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import tempfile
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -25,6 +26,7 @@ from wellspring.training.objectives import Objective
 
 COLLAPSED = 1e-3
 """Cosines of a batch that are all this close: the vectors tell nothing apart any more."""
+REMEDY = "lower learning_rate, or raise temperature or warmup"
 SAVED = 60.0
 """Seconds between two states of a run, which is what a kill may cost."""
 
@@ -105,6 +107,8 @@ def optimise(
     )
     if state:
         _restore(state, weights, optimiser)
+    if done >= len(batches):
+        return list(state.losses) if state else []
     for group in optimiser.param_groups:
         group["initial_lr"] = settings.schedule.peak
     rates = torch.optim.lr_scheduler.LambdaLR(
@@ -115,10 +119,32 @@ def optimise(
     model = SentenceTransformer(modules=[encoding], device=device)
     loss = objective(model)
     watch = _Watch(loss, weights, optimiser, state or State(0, {}), save, follow)
+    with tempfile.TemporaryDirectory() as nothing:
+        # States are saved by `save`, and nothing is written there.
+        arguments = _arguments(nothing, settings, len(batches) - done, device)
+        trainer = _Trainer(
+            model=model,
+            args=arguments,
+            loss=loss,
+            callbacks=[watch],
+            optimizers=(optimiser, rates),
+        )
+        trainer.remove_callback(transformers.PrinterCallback)
+        trainer.batches = _Rest(batches, done)
+        model.train()
+        trainer.train()
+    model.eval()
+    if not all(bool(each.isfinite().all()) for each in weights.values()):
+        raise WellspringError(f"the weights are no numbers any more: {REMEDY}")
+    return watch.state.losses
+
+
+def _arguments(
+    folder: str, settings: Settings, steps: int, device: str
+) -> SentenceTransformerTrainingArguments:
     arguments = SentenceTransformerTrainingArguments(
-        # Nothing is written there: states are saved by `save`.
-        output_dir="unused",
-        max_steps=len(batches) - done,
+        output_dir=folder,
+        max_steps=steps,
         max_grad_norm=settings.max_gradient_norm,
         bf16=settings.bfloat16,
         seed=key(settings.seed, "training") % 2**32,
@@ -130,15 +156,9 @@ def optimise(
         disable_tqdm=True,
         dataloader_pin_memory=False,
     )
-    trainer = _Trainer(
-        model=model, args=arguments, loss=loss, callbacks=[watch], optimizers=(optimiser, rates)
-    )
-    trainer.remove_callback(transformers.PrinterCallback)
-    trainer.batches = _Rest(batches, done)
-    model.train()
-    trainer.train()
-    model.eval()
-    return watch.state.losses
+    # One card: on several the library would cut the batches, and with them the objective.
+    arguments._n_gpu = min(1, arguments.n_gpu)
+    return arguments
 
 
 class _Rest(torch.utils.data.Dataset):
@@ -192,14 +212,16 @@ class _Watch(transformers.TrainerCallback):
     def on_step_end(self, args, state, control, **kwargs) -> None:
         step, loss = self.state.step + 1, self.loss.loss
         if not math.isfinite(loss):
-            raise WellspringError(
-                f"the loss of step {step} is {loss}: lower learning_rate, or raise temperature or "
-                "warmup"
-            )
+            raise WellspringError(f"the loss of step {step} is {loss}: {REMEDY}")
         if self.loss.spread < COLLAPSED:
+            reason = (
+                "the model gives them before it is trained: choose another pooling or model"
+                if step == 1
+                else "lower learning_rate or temperature"
+            )
             raise WellspringError(
                 f"all vectors of step {step} point the same way (cosines differ by "
-                f"{self.loss.spread:.1e}): lower learning_rate or temperature"
+                f"{self.loss.spread:.1e}): {reason}"
             )
         self.state.step = step
         self.state.losses.append(loss)
@@ -233,14 +255,11 @@ def _restore(
 
 
 def _random() -> dict[str, torch.Tensor]:
-    devices = torch.cuda.get_rng_state_all() if torch.cuda.is_available() else []
-    named = {f"random.cuda.{number}": each for number, each in enumerate(devices)}
-    return {"random.cpu": torch.get_rng_state(), **named}
+    card = {"random.cuda": torch.cuda.get_rng_state()} if torch.cuda.is_available() else {}
+    return {"random.cpu": torch.get_rng_state(), **card}
 
 
 def _restore_random(states: Mapping[str, torch.Tensor]) -> None:
-    for name, each in states.items():
-        if name == "random.cpu":
-            torch.set_rng_state(each)
-        else:
-            torch.cuda.set_rng_state(each, int(name.rpartition(".")[2]))
+    torch.set_rng_state(states["random.cpu"])
+    if "random.cuda" in states and torch.cuda.is_available():
+        torch.cuda.set_rng_state(states["random.cuda"])

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
+from wellspring.budgets import TOKENS
 from wellspring.training.batches import Batches
 from wellspring.training.encoding import parts
 from wellspring.training.ledger import Flops, Ledger, Network, count, similarity
@@ -61,9 +62,10 @@ class Prices:
 def within(batches: Batches, prices: Prices, budget_flops: float) -> Batches:
     """The batches that a budget pays for, up to half a step.
 
-    Raises WellspringError where it does not pay for one.
+    They are priced as a processor pads them, whatever the hardware: a run must not be longer on
+    another one. Raises WellspringError where it does not pay for one.
     """
-    ledger = Ledger()
+    ledger, prices = Ledger(), replace(prices, tokens=TOKENS["cpu"])
     endless = replace(batches, steps=2**62)
     while True:
         after = prices.step(endless, ledger.steps, ledger)

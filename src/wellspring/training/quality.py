@@ -5,21 +5,41 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+import polars as pl
 import torch
 
 from wellspring.config.vocabulary import Similarity
 from wellspring.embeddings import Tokens
+from wellspring.errors import WellspringError
+from wellspring.randomness import shuffled
 from wellspring.training.batches import padded
 from wellspring.training.encoding import Encoding
 from wellspring.training.objectives import similarities
 
 DEPTH = 10
+QUERIES = 1000
+"""Validation queries that are looked at, at most."""
 TEXTS = 64
 """At once."""
 
 
-def vectors(encoding: Encoding, tokens: Sequence[Tokens], padding: int) -> torch.Tensor:
-    """[texts, hidden], on the processor; the model's mode is left as it was."""
+def held_out(samples: pl.DataFrame, seed: int) -> pl.DataFrame | None:
+    """The validation samples of at most QUERIES queries, drawn from (seed, query id); None where
+    there are none."""
+    own = samples.filter(pl.col("split") == "validation")
+    if own.is_empty():
+        return None
+    queries = shuffled(seed, own["query_id"].unique().to_list(), "validation queries")[:QUERIES]
+    return own.filter(pl.col("query_id").is_in(queries))
+
+
+def vectors(
+    encoding: Encoding, tokens: Sequence[Tokens | np.ndarray], padding: int
+) -> torch.Tensor:
+    """[texts, hidden], on the processor; the model's mode is left as it was.
+
+    Raises WellspringError for vectors that are no numbers.
+    """
     training, device = encoding.training, next(encoding.parameters()).device
     order = sorted(range(len(tokens)), key=lambda row: len(tokens[row]))
     parts = []
@@ -30,7 +50,10 @@ def vectors(encoding: Encoding, tokens: Sequence[Tokens], padding: int) -> torch
             on_device = {name: each.to(device) for name, each in batch.items()}
             parts.append(encoding(on_device)["sentence_embedding"].float().cpu())
     encoding.train(training)
-    return torch.cat(parts)[torch.argsort(torch.tensor(order))]
+    whole = torch.cat(parts)[torch.argsort(torch.tensor(order))]
+    if not bool(whole.isfinite().all()):
+        raise WellspringError("the model gives vectors that are no numbers")
+    return whole
 
 
 def reciprocal_ranks(
@@ -50,5 +73,5 @@ def reciprocal_ranks(
         rows = sorted(answers)
         others = np.ones(len(row), bool)
         others[rows] = False
-        ranks.append(1 + int((row[others] >= row[rows].max()).sum()) if rows else DEPTH + 1)
+        ranks.append(1 + int((~(row[others] < row[rows].max())).sum()) if rows else DEPTH + 1)
     return np.array([1 / rank if rank <= DEPTH else 0.0 for rank in ranks])
