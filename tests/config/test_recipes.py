@@ -70,9 +70,10 @@ def test_the_slice_is_the_recipe_and_how_it_writes_texts():
             "models.tuned.recipe: no recipe is named 'brif'",
         ),
         (
-            lambda c: c["models"]["tuned"].update(
-                source="train:twice", layers=2, architecture="bert"
-            ),
+            lambda c: [
+                c["models"][name].update(source=f"train:{other}", layers=2, architecture="bert")
+                for name, other in (("tuned", "twice"), ("twice", "tuned"))
+            ],
             "models.tuned: is made of itself",
         ),
         (

@@ -94,7 +94,7 @@ def test_a_loss_that_is_no_number_stops_the_run(folder):
 
 
 def test_weights_that_the_last_update_has_spoiled_are_no_success(folder):
-    wild = loop.Settings(loop.Schedule(1e30, 0.0, "constant"), 0.0, 1e30, False, 0)
+    wild = loop.Settings(loop.Schedule(1e39, 0.0, "constant"), 0.0, 1e30, False, 0)
     with pytest.raises(WellspringError, match="no numbers any more: lower learning_rate"):
         run(folder, steps=1, settings=wild)
 
