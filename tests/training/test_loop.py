@@ -93,10 +93,13 @@ def test_a_loss_that_is_no_number_stops_the_run(folder):
         run(folder, settings=wild)
 
 
-def test_weights_that_the_last_update_has_spoiled_are_no_success(folder):
-    wild = loop.Settings(loop.Schedule(1e39, 0.0, "constant"), 0.0, 1e30, False, 0)
-    with pytest.raises(WellspringError, match="no numbers any more: lower learning_rate"):
-        run(folder, steps=1, settings=wild)
+def test_vectors_that_are_no_numbers_are_refused(folder):
+    backbone = training.backbone(folder)
+    batches = training.batches(backbone, training.gathered())
+    encoding = training.encoding(backbone.model)
+    next(encoding.parameters()).data.fill_(torch.nan)
+    with pytest.raises(WellspringError, match="vectors that are no numbers"):
+        quality.vectors(encoding, list(batches.query_tokens), backbone.padding)
 
 
 def test_vectors_that_all_point_one_way_stop_the_run(folder):
