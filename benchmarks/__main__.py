@@ -8,6 +8,7 @@ from benchmarks import (
     measure,
     probes,
     slurm,
+    training,
     validity,
     workflow,
 )
@@ -17,6 +18,7 @@ measure.show(
         *embeddings.main(),
         *attributions.main(),
         *probes.main(),
+        *training.main(),
         *inspection.main(),
         *workflow.main(whole=True),
         *slurm.main(),

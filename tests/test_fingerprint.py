@@ -77,7 +77,7 @@ def test_what_python_imports_is_in_the_closure(entry):
 def test_every_science_module_is_in_some_fingerprint():
     entries = {f"models.{name}" for name in ARCHITECTURES}
     entries |= {f"datasets.{name}" for name in FORMATS}
-    for names in ([], ["methods"], ["paper"]):
+    for names in ([], ["methods"], ["paper"], ["tuned"], ["objectives"]):
         plan = Plan(studies.read([ROOT / "studies" / f"{name}.yaml" for name in names]))
         for artefact in plan.closure(plan.ends()):
             entries |= set(artefact.science(plan.spec(artefact)))
@@ -116,7 +116,7 @@ def test_a_job_refuses_code_that_changed_while_it_waited():
 
 def test_imports_point_down():
     """A module imports only from stages below its own."""
-    order = ["leaf", "datasets", "models", "embeddings", "probes", "attributions"]
+    order = ["leaf", "datasets", "models", "embeddings", "training", "probes", "attributions"]
     order += ["findings", "figures", "page", "inspection", "artefacts", "live", "cli"]
     for name, path in modules().items():
         stage = name.partition(".")[0]

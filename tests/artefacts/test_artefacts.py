@@ -65,6 +65,18 @@ def test_a_model_is_made_from_what_is_read_of_its_folder_and_from_nothing_else(t
     }
 
 
+def test_a_gguf_file_is_read_where_there_are_no_other_weights(tmp_path):
+    for name in ("a.gguf", "README.md"):
+        (tmp_path / name).write_bytes(b"GGUF")
+    config = studies.read([])
+    entry = config.models["minilm"].model_copy(update={"source": f"path:{tmp_path}"})
+    config.models["minilm"] = entry
+    for model in ("minilm", "minilm-random"):
+        assert Model(model).needs(config) == {"checkpoint": [str(tmp_path / "a.gguf")]}
+    (tmp_path / "model.safetensors").write_bytes(b"weights")
+    assert Model("minilm").needs(config) == {"checkpoint": [str(tmp_path / "model.safetensors")]}
+
+
 def test_a_fetched_file_that_was_replaced_is_seen(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     fetched = Download("questions", "train.json")
@@ -128,6 +140,10 @@ def test_weights_are_counted_as_soon_as_they_are_fetched(tmp_path, monkeypatch):
     files = {name: {"size": size, "sha256": ""} for name, size in sizes.items()}
     fetched.write_text(json.dumps({"files": files}))
     assert Model("bert").weights(config) == 500
+    # Four bits a weight become 32.
+    files = {"a.Q4_1.gguf": {"size": 300, "sha256": ""}}
+    fetched.write_text(json.dumps({"files": files}))
+    assert Model("bert").weights(config) == 2400
 
 
 def test_only_files_below_its_own_folder_lie_beside_a_model(tmp_path, monkeypatch):

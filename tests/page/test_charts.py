@@ -16,11 +16,24 @@ import yaml
 from benchmarks import studies
 from tests.support import decentralising, paging
 from wellspring.artefacts import kinds
+from wellspring.cli.page import _bundle as bundle
 from wellspring.figures.binning import binned
-from wellspring.page import ablation, agreement, drawing, heat, pairs, probing, published, theme
+from wellspring.page import (
+    ablation,
+    agreement,
+    answer,
+    drawing,
+    heat,
+    pairs,
+    probing,
+    published,
+    summary,
+    theme,
+)
 from wellspring.page.data import outermost, short, thinned, weight
 from wellspring.page.panels import Panel, Settings
 from wellspring.page.series import COUNTERPART, RETRIEVER, TWINS, Series
+from wellspring.page.shell import Page, render
 
 MODULES = sorted({module for kind in kinds() for module in kind.panels})
 
@@ -353,6 +366,30 @@ def test_the_papers_grid_fits_and_says_what_it_leaves_out(paper):
     assert "Of the normalisers only the text's largest is shown." in left_out(panels)["heat"]
     (accuracy,) = (panel for panel in panels if panel.anchor == "accuracy")
     assert accuracy.choices[2].options == ("2", "3", "4", "5")
+
+
+@pytest.mark.slow
+def test_the_whole_page_of_the_papers_grid_fits(paper):
+    """But for the claims and the texts, which are few."""
+    settings, tables = paper
+    groups, untold = answer.probed(tables, settings)
+    page = Page(
+        study="paper",
+        question=answer.question([*settings.pairs]),
+        lede="",
+        groups=groups,
+        untold=untold,
+        claims=[],
+        untestable=None,
+        cautions=[],
+        studied=[],
+        summary=summary.build(tables, settings),
+        panels=build(tables, settings),
+        examples=[],
+        without_texts="",
+        origins=[],
+    )
+    assert len(render(page, "{}", bundle()).encode()) < 15_000_000
 
 
 @pytest.mark.slow

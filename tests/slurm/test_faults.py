@@ -50,6 +50,7 @@ def test_after_sigkill_no_job_runs_twice_and_the_plan_is_an_undisturbed_one(stud
     run = begin(study, lab, SAMPLES, QRELS)
     job = hanging(study, lab)
     slurm.wait_for((study.folder / QRELS).exists, "a job that ends", 180)
+    slurm.wait_for(lambda: len(lab.jobs()) == 1, "its leaving the queue", 60)
     run.process.kill()
     run.end()
     study.run("--unlock")

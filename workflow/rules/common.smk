@@ -152,9 +152,9 @@ def named_inputs(wildcards, input):
 
 
 def option_of(name):
-    """--NAME with a job's input of that name, where it has one."""
+    """--NAME with each of a job's inputs of that name."""
 
     def option(wildcards, input):
-        return shlex.join([f"--{name}", *input[name]]) if input[name] else ""
+        return shlex.join(part for path in input[name] for part in (f"--{name}", path))
 
     return option

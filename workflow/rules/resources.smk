@@ -65,6 +65,12 @@ def ablation_memory(wildcards, input):
     return 1500 + model_memory(wildcards, input)
 
 
+def training_memory(wildcards, input):
+    """MB for training: gradients and two moments of every weight, activations, and all texts."""
+    base = bytes_of(kinds.Model(study.models[wildcards.model].reference))
+    return 4000 + int(8 * base / 1e6 + 10 * megabytes(*input))
+
+
 def described_memory(wildcards, input):
     """MB for describing a model, or for drawing a fresh one."""
     return 2500 + int(3 * bytes_of(kinds.Model.of(wildcards)) / 1e6)

@@ -33,13 +33,18 @@ RESULTS = "results"
 
 WILDCARDS = {
     **dict.fromkeys(
-        ("model", "encoder", "retriever", "dataset", "attribution", "study", "checkpoint"), SLUG
+        (
+            *("model", "encoder", "retriever", "dataset", "learned", "attribution", "study"),
+            "checkpoint",
+        ),
+        SLUG,
     ),
     "side": "query|passage",
     "shard": r"\d{3}",
     "layer": r"\d{2}",
     "passages": r"\d+",
     "figure": rf"layer-accuracy(\.{SLUG})?|similarity",
+    "similarity": "cosine|dot",
     "map": "heat|change",
     "drawing": "concentration|sweep|sanity-checks",
     "file": r"[a-z]+(\.[a-z0-9]+)*",

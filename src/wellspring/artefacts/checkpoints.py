@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import BaseModel, ValidationError
 
 from wellspring import specs
+from wellspring.config.base import is_fetched
 from wellspring.errors import ModelError, StaleArtefact
 
 if TYPE_CHECKING:
@@ -129,9 +130,11 @@ def _foreign(
         ),
         (checkpoint, ""),
     )
-    fetched = folder / "fetched.json"
+    fetched, trained = folder / "fetched.json", folder / "trained.json"
     if fetched.is_file():
         mend = f"fetch it again: snakemake --cores all --forcerun {fetched}"
+    elif trained.is_file():
+        mend = f"train it again: snakemake --cores all --forcerun {trained}"
     elif description.parent in (folder, folder.parent):
         mend = f"make it again: snakemake --cores all --forcerun {description}"
     else:
@@ -176,11 +179,15 @@ def folders(spec: specs.ModelSpec, folder: Path) -> tuple[Path, Path | None]:
 
 
 def locate(source: str, folder: Path, holds: str = "config.json") -> Path:
-    """The folder of a source; what comes from the hub lies in `hub` beside all models."""
+    """The folder of a source; what was fetched lies in `hub` beside all models, and what
+    training made in `trained`."""
     from wellspring.models import sources
 
-    if source.startswith("hub:"):
+    scheme, _, reference = source.partition(":")
+    if is_fetched(source):
         source = f"path:{folder.parent / 'hub' / specs.checkpoint(source)}"
+    elif scheme == "train":
+        source = f"path:{folder.parent / 'trained' / reference}"
     return sources.locate(source, holds)
 
 

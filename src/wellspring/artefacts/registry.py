@@ -16,6 +16,7 @@ from wellspring.artefacts import (
     page,
     probes,
     tables,
+    training,
     verdicts,
 )
 from wellspring.artefacts.base import Artefact
@@ -24,6 +25,7 @@ MODULES = (
     datasets,
     models,
     embeddings,
+    training,
     probes,
     attributions,
     findings,

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from wellspring.artefacts.base import Artefact, Column, Needed
+from wellspring.artefacts.datasets import Samples, Texts
 from wellspring.artefacts.findings import Findings
 from wellspring.config import Config
 from wellspring.specs.base import Spec
@@ -69,3 +70,51 @@ class Power(Table):
 
     def needs(self, config: Config) -> Mapping[str, Needed]:
         return {"findings": Findings(self.study)}
+
+
+class LeakageSpec(Spec):
+    """When two texts are nearly the same."""
+
+    words: int = 5
+    """Of the pieces that are compared."""
+    near: float = 0.8
+    """Jaccard similarity of their pieces."""
+
+
+@dataclass(frozen=True)
+class Leakage(Table):
+    """How many test texts of a dataset stand in what models of the study learned from another one,
+    or from its own training split."""
+
+    template = "studies/{study}/findings/leakage/{learned}/{dataset}.parquet"
+    rule = "leakage"
+    Slice = LeakageSpec
+    step = "leakage"
+    function = "findings.leakage:leakage"
+    columns = {
+        "side": Column("text", "`query`, or `passage`: those that answer a query"),
+        "texts": Column("integer", "of the test split"),
+        "exact": Column("integer", "of these stand there word for word"),
+        "near": Column("integer", "of the others stand there nearly"),
+    }
+    learned: str
+    dataset: str
+
+    @classmethod
+    def asked(cls, config: Config) -> Iterable[Artefact]:
+        return [
+            cls(config.study.name, learned, dataset)
+            for learned in config.datasets_learned()
+            for dataset in config.datasets_used()
+        ]
+
+    def spec(self, config: Config) -> LeakageSpec:
+        return LeakageSpec()
+
+    def needs(self, config: Config) -> Mapping[str, Needed]:
+        return {
+            "texts": Texts(self.dataset),
+            "samples": Samples(self.dataset),
+            "learned_texts": Texts(self.learned),
+            "learned_samples": Samples(self.learned),
+        }

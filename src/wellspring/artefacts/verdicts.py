@@ -17,6 +17,7 @@ from wellspring.artefacts.findings import (
     attributed_sides,
     probes_of,
 )
+from wellspring.artefacts.tables import Leakage
 from wellspring.config import Config
 
 
@@ -128,6 +129,7 @@ class Cautions(Artefact):
             "findings": Findings(self.study),
             "compared": [*published, *attributed],
             "samples": [Samples(dataset) for dataset in config.datasets_used()],
+            "leakage": list(Leakage.asked(config)),
             "lexical": [Lexical(dataset) for dataset in config.probed_datasets()],
             "activations": attributed_sides(config, ActivationTexts),
         }

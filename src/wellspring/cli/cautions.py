@@ -10,6 +10,7 @@ from wellspring.artefacts.attributions import ActivationTexts
 from wellspring.artefacts.datasets import Lexical, Samples
 from wellspring.artefacts.findings import Decentralisation, Findings, Published, Training
 from wellspring.artefacts.scores import QUIET
+from wellspring.artefacts.tables import Leakage
 from wellspring.artefacts.verdicts import Cautions
 from wellspring.cli.step import Job, gathering, step
 
@@ -57,4 +58,8 @@ def _rows(results: Path, spec: specs.CautionsSpec) -> Iterator[dict[str, object]
             quiet[where] = facts.get(QUIET, 0)
         attributed = Decentralisation.read(Decentralisation(study).at(results))
         yield from science.of_attributions(attributed, quiet)
+    for learned, models in spec.learned.items():
+        for dataset in spec.datasets:
+            counts = Leakage.read(Leakage(study, learned, dataset).at(results))
+            yield from science.of_leakage(dataset, learned, models, counts.iter_rows(named=True))
     yield from science.of_pairs(spec.fresh, spec.partly)

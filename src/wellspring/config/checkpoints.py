@@ -33,9 +33,17 @@ def locate(source: str, holds: str = "config.json") -> Path:
     folder = _package_folder(reference) if scheme == "package" else Path(reference)
     if not folder.is_dir():
         raise ModelError(f"{source}: {folder} is not a folder")
-    if not (folder / holds).is_file():
+    if not (folder / holds).is_file() and gguf(folder) is None:
         raise ModelError(f"{source}: {folder} holds no {holds}")
     return folder
+
+
+def gguf(folder: Path) -> Path | None:
+    """The GGUF file that is all of a folder's checkpoint; None where there are other weights, or
+    several such files."""
+    files = sorted(folder.glob("*.gguf"))
+    others = any(any(folder.glob(pattern)) for pattern in ("*.safetensors", "*.bin"))
+    return files[0] if len(files) == 1 and not others else None
 
 
 def read(folder: Path) -> dict[str, Any]:
@@ -44,6 +52,11 @@ def read(folder: Path) -> dict[str, Any]:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
+        if file := gguf(folder):
+            raise ModelError(
+                f"{file}: is read when the model is made: give architecture and layers, which "
+                f"`wellspring describe {folder}` prints"
+            ) from None
         raise ModelError(f"{folder}: holds no config.json, so it is no checkpoint") from None
     except (OSError, ValueError) as error:
         raise ModelError(f"{path}: cannot be read ({str(error).splitlines()[0]})") from None

@@ -15,8 +15,14 @@ from wellspring.config.base import HUB, Strict
 from wellspring.config.conflicts import conflicts
 from wellspring.config.datasets import PUBLISHED, REMOTE, SCORERS, Dataset
 from wellspring.config.entries import Config
+from wellspring.config.making import model_problems, recipe_problems
 from wellspring.config.messages import describe, unknown
-from wellspring.config.models import ARCHITECTURES, GATED, Encoder, Retriever
+from wellspring.config.models import (
+    ARCHITECTURES,
+    GATED,
+    Encoder,
+    Retriever,
+)
 from wellspring.config.shorthand import spelled_out
 from wellspring.config.study import LAYERLESS, Probing
 from wellspring.config.twins import expanded
@@ -55,7 +61,7 @@ def _problems(config: Config) -> Iterable[str]:
         if name in ARCHITECTURES:
             yield f"architectures.{name}: is built in: give yours another name"
     for name in config.models:
-        yield from _model_problems(config, name)
+        yield from model_problems(config, name)
     for name, encoder in config.encoders.items():
         if encoder.model not in config.models:
             yield f"encoders.{name}.model: {unknown('model', encoder.model, config.models)}"
@@ -63,6 +69,8 @@ def _problems(config: Config) -> Iterable[str]:
         yield from _retriever_problems(config, name, retriever)
     for name, dataset in config.datasets.items():
         yield from _dataset_problems(name, dataset)
+    for name, recipe in config.recipes.items():
+        yield from recipe_problems(config, name, recipe)
     for name, attribution in config.attributions.items():
         for encoder in (*attribution.partners, *attribution.partners.values()):
             if encoder not in config.encoders:
@@ -87,42 +95,6 @@ def _paths(config: Config) -> Iterable[tuple[str, str]]:
             yield f"datasets.{name}.source", address
     if config.study.published:
         yield "study.published.source", config.study.published.source
-
-
-def _model_problems(config: Config, name: str) -> Iterable[str]:
-    model = config.models[name]
-    if model.architecture not in {*ARCHITECTURES, *config.architectures}:
-        yield (
-            f"models.{name}.architecture: {model.architecture!r} is neither built in "
-            f"({', '.join(ARCHITECTURES)}) nor defined under architectures"
-        )
-    for key in ("source", "adapter"):
-        source = getattr(model, key) or ""
-        if source.startswith("hub:") and not re.fullmatch(HUB, source):
-            yield f"models.{name}.{key}: must be hub:OWNER/NAME@REVISION, got {source!r}"
-    if model.scheme != "random":
-        if model.trained_blocks is not None:
-            yield f"models.{name}.trained_blocks: is for sources random:MODEL"
-        if model.draws > 1:
-            yield f"models.{name}.draws: is for sources random:MODEL"
-        return
-    if model.trained_blocks is not None and model.trained_blocks >= model.layers:
-        yield (
-            f"models.{name}.trained_blocks: must be below layers ({model.layers}), "
-            "or nothing is fresh"
-        )
-    base = config.models.get(model.reference)
-    if base is None:
-        yield f"models.{name}.source: {unknown('model', model.reference, config.models)}"
-    elif base.scheme == "random":
-        yield f"models.{name}.source: {model.reference!r} is itself random: name what it copies"
-    else:
-        for key in ("layers", "architecture"):
-            there = getattr(base, key)
-            if getattr(model, key) != there:
-                yield f"models.{name}.{key}: differs from {model.reference!r}, which has {there!r}"
-    if model.adapter:
-        yield f"models.{name}.adapter: fresh weights take no adapter"
 
 
 def _retriever_problems(config: Config, name: str, retriever: Retriever) -> Iterable[str]:

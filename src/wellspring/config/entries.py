@@ -16,7 +16,8 @@ from pydantic import Field, PrivateAttr
 from wellspring.config.attributions import Attributing, Attribution, Removal
 from wellspring.config.base import Slug, Strict
 from wellspring.config.datasets import Dataset
-from wellspring.config.models import Architecture, Encoder, Model, Retriever
+from wellspring.config.models import COPYING, Architecture, Encoder, Model, Retriever
+from wellspring.config.recipes import Recipe
 from wellspring.config.study import LAYERLESS, Probing, Study
 from wellspring.config.vocabulary import OTHER, Side, SublayerName
 
@@ -64,6 +65,8 @@ class Config(Strict):
     """Query encoder and passage encoder."""
     datasets: dict[Slug, Dataset]
     """Queries, passages and judgements."""
+    recipes: dict[Slug, Recipe] = Field(default={})
+    """How models are trained."""
     attributions: dict[Slug, Attribution] = Field(default={})
     """How embeddings are attributed to neurons."""
     study: Study
@@ -98,6 +101,54 @@ class Config(Strict):
     def _models_of(self, retriever: str) -> list[Model]:
         encoders = self.retrievers[retriever].encoders.values()
         return [self.models[self.encoders[encoder].model] for encoder in encoders]
+
+    def lineage(self, model: str) -> list[str]:
+        """A model, what it was made of, and so on: the last one's files come from elsewhere."""
+        names = [model]
+        while self.models[names[-1]].scheme in COPYING:
+            names.append(self.models[names[-1]].reference)
+        return names
+
+    def models_used(self) -> list[str]:
+        """The models of the study's encoders, those that they were made of, and their teachers'."""
+        names: list[str] = []
+        waiting = [self.encoders[encoder].model for encoder in self.encoders_used()]
+        while waiting:
+            name = waiting.pop(0)
+            if name not in names:
+                names.append(name)
+                entry = self.models[name]
+                waiting += [entry.reference] if entry.scheme in COPYING else []
+                waiting += self._taught_by(entry)
+        return names
+
+    def teachers_used(self) -> list[str]:
+        """The retrievers that models of the study follow."""
+        teachers = (self.recipes[recipe].teacher for recipe in self.recipes_used())
+        return _once(teacher for teacher in teachers if teacher)
+
+    def _taught_by(self, model: Model) -> list[str]:
+        """The models of a trained model's teacher."""
+        teacher = self.recipes[model.recipe].teacher if model.recipe else None
+        encoders = self.retrievers[teacher].encoders.values() if teacher else ()
+        return [self.encoders[encoder].model for encoder in encoders]
+
+    def trained_models(self) -> list[str]:
+        """Those of them that are trained here."""
+        return [name for name in self.models_used() if self.models[name].scheme == "train"]
+
+    def recipes_used(self) -> list[str]:
+        """The recipes that models of the study are trained by."""
+        return _once(self.models[name].recipe or "" for name in self.trained_models())
+
+    def datasets_read(self) -> list[str]:
+        """The datasets that the study uses, and those that its models are trained on."""
+        return _once([*self.datasets_used(), *self.datasets_learned()])
+
+    def datasets_learned(self) -> list[str]:
+        """The datasets whose training splits models of the study are trained on."""
+        learned = (self.recipes[recipe].datasets for recipe in self.recipes_used())
+        return _once(name for names in learned for name in names)
 
     def pooling(self, retriever: str) -> str:
         """The pooling of a retriever's query encoder."""

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from wellspring.config import checkpoints
+from wellspring.config.base import is_fetched
 from wellspring.config.entries import Config
 from wellspring.errors import ConfigError, ModelError
 
@@ -17,7 +18,7 @@ from wellspring.errors import ConfigError, ModelError
 def check_checkpoints(config: Config, fetched: Callable[[str], Path]) -> None:
     """Compare the models that the study uses with their config.json, where that can be read.
 
-    fetched: gives the folder of a `hub:` source once it was fetched.
+    fetched: gives the folder of a source that has to be fetched, once it was.
 
     Raises ConfigError, a line each, for a package that is not installed, for another number of
     layers, for a retriever whose encoders differ in width, and for more ablated neurons than there
@@ -26,10 +27,10 @@ def check_checkpoints(config: Config, fetched: Callable[[str], Path]) -> None:
     encoders = config.encoders_used()
     problems: list[str] = []
     known: dict[str, dict[str, int | None]] = {}
-    for name in dict.fromkeys(config.encoders[encoder].model for encoder in encoders):
+    for name in config.models_used():
         source = _source(config, name)
         scheme, _, reference = source.partition(":")
-        folder = fetched(source) if scheme == "hub" else Path(reference)
+        folder = fetched(source) if is_fetched(source) else Path(reference)
         if scheme == "package":
             try:
                 folder = checkpoints.locate(source)
@@ -40,7 +41,7 @@ def check_checkpoints(config: Config, fetched: Callable[[str], Path]) -> None:
                 )
                 continue
         if content := _content(folder):
-            known[name] = checkpoints.sizes(content)
+            known[name] = checkpoints.sizes(content) | _own_sizes(config, name)
             layers = known[name]["layers"]
             if layers not in (None, config.models[name].layers):
                 problems.append(
@@ -52,6 +53,14 @@ def check_checkpoints(config: Config, fetched: Callable[[str], Path]) -> None:
     problems += _ablated(config, by_encoder)
     if problems:
         raise ConfigError("\n".join(dict.fromkeys(problems)))
+
+
+def _own_sizes(config: Config, name: str) -> dict[str, int | None]:
+    """Those that a fresh model on the way to a model has for itself."""
+    models = (config.models[each] for each in config.lineage(name))
+    sizes = next((each.sizes for each in models if each.sizes), None)
+    own = sizes.model_dump(exclude_none=True) if sizes else {}
+    return {name: own[name] for name in own if name != "heads"}
 
 
 def _widths(config: Config, known: Mapping[str, Mapping[str, int | None]]) -> Iterable[str]:
@@ -84,8 +93,7 @@ def _ablated(config: Config, known: Mapping[str, Mapping[str, int | None]]) -> I
 
 
 def _source(config: Config, name: str) -> str:
-    entry = config.models[name]
-    return config.models[entry.reference].source if entry.scheme == "random" else entry.source
+    return config.models[config.lineage(name)[-1]].source
 
 
 def _content(folder: Path) -> Mapping[str, Any] | None:

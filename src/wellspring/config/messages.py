@@ -58,7 +58,9 @@ def describe(detail: Mapping[str, Any]) -> str:
         )
     if re.fullmatch(r"models\.[^.]+\.(source|adapter)", where) and "pattern" in detail["type"]:
         schemes = "hub:ID@REVISION, path:DIR" + (
-            ", package:MODULE or random:MODEL" if where.endswith("source") else ""
+            ", package:MODULE, pypi:PROJECT==VERSION, random:MODEL or train:MODEL"
+            if where.endswith("source")
+            else ""
         )
         return f"{where}: must be {schemes}, got {detail['input']!r}"
     if detail["type"] == "union_tag_not_found":

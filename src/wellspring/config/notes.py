@@ -16,17 +16,18 @@ def notes(config: Config, files: Sequence[Mapping[str, Any]]) -> list[str]:
 
     files: the contents of the configuration files, the workflow's own first. Names entries of the
     last file that the study does not use, and says so where no overlay has a study of its own.
-    Names revisions of a hub that may move.
+    Names revisions of a hub that may move, and encoders that use a model otherwise than its recipe
+    trains it.
     """
-    return [*_idle(config, files), *_moving(config)]
+    return [*_idle(config, files), *_moving(config), *_otherwise(config)]
 
 
 def _moving(config: Config) -> list[str]:
     """A line for each source of the study that is on a hub and names no commit."""
-    models = dict.fromkeys(config.encoders[name].model for name in config.encoders_used())
+    models = config.models_used()
     sources = {f"models.{name}.source": config.models[name].source for name in models}
     sources |= {f"models.{name}.adapter": config.models[name].adapter or "" for name in models}
-    for name in config.datasets_used():
+    for name in config.datasets_read():
         source = getattr(config.datasets[name], "source", "")
         sources[f"datasets.{name}.source"] = source if isinstance(source, str) else ""
     return [
@@ -36,17 +37,38 @@ def _moving(config: Config) -> list[str]:
     ]
 
 
+def _otherwise(config: Config) -> list[str]:
+    """A line for each encoder on a trained model that asks for something else than was trained."""
+    lines = []
+    for name in config.encoders_used():
+        encoder = config.encoders[name]
+        recipe = config.models[encoder.model].recipe
+        for key in ("pooling", "query_template", "passage_template") if recipe else ():
+            own, trained = getattr(encoder, key), getattr(config.recipes[recipe or ""], key)
+            if own != trained:
+                lines.append(
+                    f"encoders.{name}.{key}: is {own!r}, and the model is trained with {trained!r} "
+                    f"(recipes.{recipe})"
+                )
+    return lines
+
+
 def _idle(config: Config, files: Sequence[Mapping[str, Any]]) -> list[str]:
     """A line on the entries of the last file that the study does not use, if there are any."""
     last = files[-1] if files else {}
     retrievers = {*config.probed_retrievers(), *config.attributed_retrievers()}
-    encoders = {*config.encoders_used()}
-    models = {config.encoders[name].model for name in encoders}
+    teachers = config.teachers_used()
+    retrievers |= {*teachers}
+    encoders = {
+        *config.encoders_used(),
+        *(each for name in teachers for each in config.retrievers[name].encoders.values()),
+    }
     used = {
-        "models": {*models, *(config.models[name].reference for name in models)},
+        "models": {*config.models_used()},
+        "recipes": {*config.recipes_used()},
         "encoders": encoders,
         "retrievers": retrievers,
-        "datasets": {*config.datasets_used()},
+        "datasets": {*config.datasets_read()},
         "attributions": {grid.attribution for grid in config.attributed()},
     }
     idle = [

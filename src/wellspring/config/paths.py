@@ -126,7 +126,7 @@ def check_paths(config: Config) -> None:
     Snakemake alone would not: it takes results that exist for results of the file that is named.
     """
     problems = []
-    for name in config.datasets_used():
+    for name in config.datasets_read():
         entry = config.datasets[name]
         for path in local_paths(entry):
             if not path.exists():
@@ -134,11 +134,8 @@ def check_paths(config: Config) -> None:
         for package in getattr(entry, "packages", ()):
             if packages.find(package) is None:
                 problems.append(f"datasets.{name}.packages: {package} is not installed")
-    for encoder in config.encoders_used():
-        name = config.encoders[encoder].model
+    for name in config.models_used():
         entry = config.models[name]
-        if entry.scheme == "random":
-            name, entry = entry.reference, config.models[entry.reference]
         adapter = (entry.adapter or "").partition(":")
         for key, scheme, reference, file in (
             ("source", entry.scheme, entry.reference, "config.json"),

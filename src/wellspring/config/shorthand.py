@@ -17,7 +17,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from wellspring.config import checkpoints
-from wellspring.config.models import RandomTwin, Twin
+from wellspring.config.base import is_fetched
+from wellspring.config.models import COPYING, RandomTwin, Twin
 from wellspring.errors import ModelError
 
 RANDOM = next(iter(RandomTwin.model_fields))
@@ -165,18 +166,25 @@ def _twin_partners(spelled: Spelled) -> None:
 def _sizes(spelled: Spelled) -> None:
     """Fill in architecture and layers that an entry leaves out."""
     models = spelled.entries("models")
-    # What a random model copies comes first.
-    for name, entry in sorted(models, key=lambda item: _scheme(item[1]) == "random"):
+    # What a model is made of comes first.
+    for name, entry in sorted(models, key=lambda item: len(_ancestors(dict(models), item[1]))):
         missing = [key for key in ("architecture", "layers") if key not in entry]
         scheme, _, reference = str(entry.get("source", "")).partition(":")
-        if not missing or scheme not in ("path", "package", "hub", "random"):
+        if not missing or scheme not in ("path", "package", "hub", "pypi", *COPYING):
             continue
-        if scheme == "random":
+        if name in _ancestors(dict(models), entry):
+            spelled.problems.append(f"models.{name}: is made of itself")
+            spelled.unread.update(f"models.{name}.{key}" for key in missing)
+            continue
+        if scheme in COPYING:
             base = spelled.catalogue("models").get(reference)
             said = base if isinstance(base, dict) else {}
+            own = entry.get("sizes")
+            if isinstance(own, dict) and isinstance(own.get("layers"), int):
+                said = {**said, "layers": own["layers"]}
             if reference not in spelled.catalogue("models"):
                 spelled.problems.append(f"models.{name}.source: no model is named {reference!r}")
-        elif scheme == "hub":
+        elif is_fetched(entry["source"]):
             spelled.problems.append(
                 f"models.{name}: names no {' and no '.join(missing)}: `wellspring describe "
                 f"{entry['source']}` prints them"
@@ -185,8 +193,8 @@ def _sizes(spelled: Spelled) -> None:
         else:
             said = _read(spelled, name, entry["source"])
         entry.update({key: said[key] for key in missing if said.get(key) is not None})
-        # What a random model lacks, the model that it copies lacks: one line is enough.
-        if scheme == "random" or not said:
+        # What such a model lacks, the model that it copies lacks: one line is enough.
+        if scheme in COPYING or not said:
             spelled.unread.update(f"models.{name}.{key}" for key in missing)
 
 
@@ -206,8 +214,14 @@ def _read(spelled: Spelled, name: str, source: str) -> dict[str, Any]:
     }
 
 
-def _scheme(entry: dict[str, Any]) -> str:
-    return str(entry.get("source", "")).partition(":")[0]
+def _ancestors(models: Mapping[str, dict[str, Any]], entry: dict[str, Any]) -> list[str]:
+    """The models that a model was made of, one of the other."""
+    seen: list[str] = []
+    scheme, _, reference = str(entry.get("source", "")).partition(":")
+    while scheme in COPYING and reference in models and reference not in seen:
+        seen.append(reference)
+        scheme, _, reference = str(models[reference].get("source", "")).partition(":")
+    return seen
 
 
 def _blocks(spelled: Spelled) -> None:

@@ -55,6 +55,13 @@ Start = Literal["zero", "uniform"]
 Order = Literal["fixed", "redrawn"]
 """Of a sample's candidates."""
 
+ObjectiveName = Literal["infonce", "margin-mse", "kl", "infonce+kl"]
+"""What training minimises: see `wellspring.training.objectives`."""
+DISTILLING: tuple[ObjectiveName, ...] = ("margin-mse", "kl", "infonce+kl")
+"""Those that follow a teacher."""
+Decline = Literal["linear", "cosine", "constant"]
+"""How the learning rate of a training run falls."""
+
 TargetName = Literal["norm", "cosine", "dot", "margin", "pooler-norm", "padded-mean-norm"]
 """Which number of an embedding is attributed."""
 Similarity = Literal["cosine", "dot"]

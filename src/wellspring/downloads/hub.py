@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import re
 import shutil
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +14,7 @@ from huggingface_hub import constants, errors
 
 from wellspring.atomic import replacing
 from wellspring.digests import sha256
+from wellspring.downloads import selection
 from wellspring.downloads.http import Fetched
 from wellspring.downloads.repositories import (
     COMMIT,
@@ -26,23 +26,15 @@ from wellspring.downloads.repositories import (
     obtain,
     resolve,
 )
+from wellspring.downloads.selection import Small
 from wellspring.errors import DownloadError
 
 if TYPE_CHECKING:
     import datasets
     import pyarrow
 
-CONFIGS = frozenset({"config.json", "adapter_config.json"})
-SAFETENSORS = re.compile(r"(?P<stem>(?:adapter_)?model)(?:-\d+-of-(?P<shards>\d+))?\.safetensors")
-PICKLES = re.compile(r"(?P<stem>pytorch_model|adapter_model)(?:-\d+-of-(?P<shards>\d+))?\.bin")
-INDEX = re.compile(r"model\.safetensors\.index\.json|pytorch_model\.bin\.index\.json")
-TOKENIZERS = frozenset({"tokenizer.json", "tokenizer_config.json"})
-"""Of which a tokenizer of transformers has one at least."""
 ROWS = 16_384
 """Rows of a Parquet row group."""
-
-Small = Callable[[str], bool]
-"""Whether a path in a repository is of a small file that belongs to the weights."""
 
 
 @dataclass(frozen=True)
@@ -77,15 +69,12 @@ def checkpoint(name: str, revision: str, folder: Path, small: Small, track: Trac
     digest that the hub names.
     """
     repository = _whole_cached(name, revision, small) or resolve("model", name, revision)
-    names = _chosen(repository.files, small)
+    names = selection.chosen(repository.files, small)
     if repository.from_cache:
         _refuse_partial(repository, names, small)
-    _refuse_incomplete(repository, names)
+    selection.refuse_incomplete(str(repository), names)
     folder.mkdir(parents=True, exist_ok=True)
-    for path in [*folder.glob("*"), *folder.glob("*/*")]:
-        file = path.relative_to(folder).as_posix()
-        if path.is_file() and _belongs(file, small) and file not in names:
-            path.unlink()
+    selection.remove_others(folder, names, small)
     obtain(repository, names, folder, track)
     files = {file: Fetched(sha256(folder / file), (folder / file).stat().st_size) for file in names}
     return Checkpoint(repository.commit, files)
@@ -145,9 +134,9 @@ def _whole_cached(name: str, commit: str, small: Small) -> Repository | None:
     """A commit of which the cache has noted what there is, and holds all that is wanted."""
     snapshot = cached("model", name, commit) if COMMIT.fullmatch(commit) else None
     noted = _noted(snapshot) if snapshot is not None else None
-    if snapshot is None or noted is None or not set(_chosen(noted, small)) <= set(snapshot.files):
+    if snapshot is None or noted is None:
         return None
-    return snapshot
+    return snapshot if set(selection.chosen(noted, small)) <= set(snapshot.files) else None
 
 
 def _noted(repository: Repository) -> list[str] | None:
@@ -159,76 +148,21 @@ def _noted(repository: Repository) -> list[str] | None:
     return [file.path for file in tree]
 
 
-def _chosen(names: Iterable[str], small: Small) -> list[str]:
-    """The files of a checkpoint; of subfolders, the small ones alone.
-
-    Safetensors go before pickles for the model and for the adapter, each by itself.
-    """
-    names = [name for name in names if _belongs(name, small)]
-    safe = {match["stem"] for name in names if (match := SAFETENSORS.fullmatch(name))}
-
-    def needed(name: str) -> bool:
-        if pickle := PICKLES.fullmatch(name):
-            return _holder(pickle) not in safe
-        if INDEX.fullmatch(name):
-            return name.startswith("model.") == ("model" in safe)
-        return True
-
-    return sorted(filter(needed, names))
-
-
-def _holder(weights: re.Match[str]) -> str:
-    """Whose weights a file has: `model` or `adapter_model`."""
-    return weights["stem"].removeprefix("pytorch_")
-
-
-def _belongs(name: str, small: Small) -> bool:
-    patterns = (SAFETENSORS, PICKLES, INDEX, re.compile(r"[^/]+\.model"))
-    return small(name) or any(pattern.fullmatch(name) for pattern in patterns)
-
-
-def _shards(names: Iterable[str]) -> dict[str, list[int]]:
-    """Of the model and of the adapter, as far as there are weights: the total each shard names."""
-    shards: dict[str, list[int]] = {}
-    for name in names:
-        if match := SAFETENSORS.fullmatch(name) or PICKLES.fullmatch(name):
-            totals = shards.setdefault(_holder(match), [])
-            totals += [int(match["shards"])] if match["shards"] else []
-    return shards
-
-
 def _refuse_partial(repository: Repository, names: Collection[str], small: Small) -> None:
     """Refuse a cached commit that may lack files: what runs without one of them runs otherwise."""
-    noted, shards = _noted(repository), _shards(names)
+    noted, shards = _noted(repository), selection.weights(names)
     missing: list[str] = []
     if noted is not None:
-        missing = sorted(set(_chosen(noted, small)) - set(names))
+        missing = sorted(set(selection.chosen(noted, small)) - set(names))
     elif not shards:
         missing = ["weights"]
-    elif "model" in shards and TOKENIZERS.isdisjoint(names):
-        missing = [" or ".join(sorted(TOKENIZERS))]
+    elif "model" in shards and selection.TOKENIZERS.isdisjoint(names):
+        missing = [" or ".join(sorted(selection.TOKENIZERS))]
     if missing:
         raise DownloadError(
             f"{repository}: the cache ({constants.HF_HOME}) has a part of it, without "
             f"{', '.join(missing)}: fetch it once with a network and HF_HUB_OFFLINE unset"
         )
-
-
-def _refuse_incomplete(repository: Repository, names: Collection[str]) -> None:
-    shards = _shards(names)
-    if not shards:
-        raise DownloadError(
-            f"{repository}: holds no weights (model*.safetensors, pytorch_model*.bin or "
-            f"adapter_model.*): name a repository of a transformers model or a peft adapter"
-        )
-    if not CONFIGS.intersection(names):
-        raise DownloadError(f"{repository}: holds no config.json and no adapter_config.json")
-    for totals in shards.values():
-        if totals and set(totals) != {len(totals)}:
-            raise DownloadError(
-                f"{repository}: {len(totals)} of {max(totals)} files of its weights are there: "
-                f"fetch it again where there is a network, or name another revision"
-            )
 
 
 def _builder(source: str, name: str, commit: str, subset: str | None) -> datasets.DatasetBuilder:

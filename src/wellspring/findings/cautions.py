@@ -28,6 +28,8 @@ SEEN = 0.1
 UNSETTLED = 0.05
 WEAK = 0.05
 SHARED = 0.05
+LEAKED = 0.01
+CEILING = 0.95
 """A caution is given above these values; for counts and signals, below them."""
 
 Row = dict[str, object]
@@ -124,7 +126,10 @@ def of_mining(miners: Mapping[str, str]) -> Iterator[Row]:
     miners: dataset to scorer.
     """
     for dataset, miner in miners.items():
-        sentence = f"negatives were mined by {miner}: it ranks badly among them by construction"
+        sentence = (
+            f"negatives were mined by {miner}: they are what it takes for answers, so its own "
+            "accuracy is lower than among other negatives"
+        )
         yield _row("mined-negatives", None, None, sentence, dataset=dataset)
 
 
@@ -147,6 +152,7 @@ def of_probes(findings: pl.DataFrame, training: pl.DataFrame) -> Iterator[Row]:
                 dataset=dataset,
             )
         yield from _selected(dataset, rows)
+        yield from _ceiling(dataset, rows)
     trained = training.filter(pl.col("epochs") > 0)
     fits = trained.group_by("dataset", maintain_order=True).agg(
         fits=pl.len(), unsettled=(~pl.col("converged")).sum()
@@ -161,6 +167,21 @@ def of_probes(findings: pl.DataFrame, training: pl.DataFrame) -> Iterator[Row]:
                 "(findings/training.csv)",
                 dataset=dataset,
             )
+
+
+def _ceiling(dataset: str, accuracies: pl.DataFrame) -> Iterator[Row]:
+    """A lexical floor that leaves little to gain."""
+    floor = accuracies.filter(pl.col("measure") == "accuracy", pl.col("probe") == "lexical")
+    highest = floor.select(pl.max("estimate")).item()
+    if highest is not None and highest > CEILING:
+        yield _row(
+            "ceiling",
+            highest,
+            CEILING,
+            f"words alone rank {100 * highest:.1f} % of the samples right: what a retriever adds "
+            "to them can hardly be seen here",
+            dataset=dataset,
+        )
 
 
 def _selected(dataset: str, accuracies: pl.DataFrame) -> Iterator[Row]:
@@ -246,6 +267,32 @@ def of_attributions(table: pl.DataFrame, quiet: Mapping[tuple[str, ...], int]) -
                 f"{counted(count, 'text')} {form(count, 'was', 'were')} left out: "
                 f"{form(count, 'its', 'their')} target does not move beyond rounding",
                 **where,
+            )
+
+
+def of_leakage(
+    dataset: str, learned: str, models: Collection[str], counts: Iterable[Row]
+) -> Iterator[Row]:
+    """Cautions about test texts that models of the study have seen in training.
+
+    models: those that learned from `learned`. counts: `wellspring.findings.leakage`'s, of the test
+    split of `dataset` there.
+    """
+    for row in counts:
+        total, seen = int(str(row["texts"])), int(str(row["exact"])) + int(str(row["near"]))
+        if total and seen / total > LEAKED:
+            one, many = (
+                ("query", "queries") if row["side"] == "query" else ("positive", "positives")
+            )
+            yield _row(
+                "leakage",
+                seen / total,
+                LEAKED,
+                f"{seen:,} of {counted(total, f'test {one}', f'test {many}')} "
+                f"{form(seen, 'stands', 'stand')}, word for word or nearly, in what "
+                f"{' and '.join(models)} learned from ({learned})",
+                dataset=dataset,
+                side=str(row["side"]),
             )
 
 

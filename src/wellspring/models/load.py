@@ -235,7 +235,7 @@ def _model(
         raise ModelError(f"{folder}: the weights cannot be read ({_reason(error)})") from None
     except ValueError as error:
         raise ModelError(f"{folder}: the model cannot be built ({_reason(error)})") from None
-    _check_keys(report, unused)
+    check_keys(report, unused)
     # Not an argument of every class's call, but read by those that would keep a cache.
     model.config.use_cache = False
     fresh = (*report.get("missing_keys", ()), *report.get("mismatched_keys", ()))
@@ -260,7 +260,11 @@ def _named(key: str | tuple[str, torch.Size, torch.Size]) -> str:
     return f"{name} ({list(stored)} in the checkpoint, {list(expected)} in the class)"
 
 
-def _check_keys(report: dict[str, Any], unused: Sequence[str]) -> None:
+def check_keys(report: dict[str, Any], unused: Sequence[str]) -> None:
+    """Raise ModelError for weights that are missing, left over or of another shape.
+
+    report: what transformers tells of loading. unused: expressions of those that may be.
+    """
     problems = []
     for kind in ("missing_keys", "unexpected_keys", "mismatched_keys"):
         keys = sorted(map(_named, report.get(kind, ())))

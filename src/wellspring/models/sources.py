@@ -8,8 +8,9 @@ import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from wellspring.config.checkpoints import gguf
 from wellspring.config.checkpoints import locate as locate
 from wellspring.digests import sha256
 from wellspring.errors import ModelError
@@ -72,7 +73,9 @@ def small_files(folder: Path) -> list[str]:
 
 def read_files(folder: Path) -> list[str]:
     """The paths in a checkpoint's folder that a model is made from: weights and `small_files`."""
-    weights = (path.name for pattern in WEIGHTS for path in folder.glob(pattern))
+    weights = [path.name for pattern in WEIGHTS for path in folder.glob(pattern)]
+    if file := gguf(folder):
+        weights.append(file.name)
     return sorted([*weights, *small_files(folder)])
 
 
@@ -121,25 +124,38 @@ def make_random(
     architecture: Architecture | str,
     seed: int,
     trained_blocks: int | None = None,
+    sizes: Mapping[str, int] | None = None,
 ) -> None:
     """Write a checkpoint with `base`'s architecture and tokenizer and fresh float32 weights.
 
     The weights are what transformers draws for a new model, from a generator seeded with `seed`.
     trained_blocks: so many of the lowest blocks, and what is no block, have the weights of `base`
-    (Adebayo et al. 2018, cascading randomisation); None: nothing has.
+    (Adebayo et al. 2018, cascading randomisation); None: nothing has. sizes: other ones than those
+    of `base`, as `wellspring.models.sizes.resized` takes them.
     """
     import torch
 
     from wellspring.models.load import model_class, read_config, restore
+    from wellspring.models.sizes import resized
 
     config = read_config(base)
+    if sizes:
+        config = resized(config, sizes)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(key(seed, "fresh weights") % 2**63)
         model = model_class(config, architecture)(config)
     if trained_blocks is not None:
         restore(model, base, architecture, trained_blocks)
+    store(model.to(torch.float32), base, folder)
+
+
+def store(model: Any, base: Path, folder: Path) -> None:
+    """Write a checkpoint of a model, with the tokenizer of another checkpoint, `base`."""
+    import transformers
+
+    transformers.utils.logging.disable_progress_bar()
     folder.mkdir(parents=True, exist_ok=True)
-    model.to(torch.float32).save_pretrained(folder, safe_serialization=True)
+    model.save_pretrained(folder, safe_serialization=True)
     for name in TOKENIZER_FILES:
         if (base / name).is_file():
             shutil.copyfile(base / name, folder / name)

@@ -160,7 +160,7 @@ def _settle(folder: Path, tokenizer: Any) -> list[str]:
         config = json.loads((folder / "tokenizer_config.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return []
-    does: dict[str, Any] = dict(zip(FLAGS, _around(tokenizer), strict=True))
+    does: dict[str, Any] = dict(zip(FLAGS, around(tokenizer), strict=True))
     says = {flag: config[flag] for flag in FLAGS if isinstance(config.get(flag), bool)}
     wrong = [flag for flag, value in says.items() if value != does[flag]]
     if not wrong:
@@ -173,12 +173,12 @@ def _settle(folder: Path, tokenizer: Any) -> list[str]:
     # Each of the two would take the other's token away.
     for flag, value in {**does, **says}.items():
         setattr(tokenizer, flag, value)
-    if dict(zip(FLAGS, _around(tokenizer), strict=True)) != {**does, **says}:
+    if dict(zip(FLAGS, around(tokenizer), strict=True)) != {**does, **says}:
         raise ModelError(f"{folder}: {contradicted}, and the tokenizer cannot be set to it")
     return [f"{contradicted}: texts follow tokenizer_config.json, as {named} does"]
 
 
-def _around(tokenizer: Any) -> tuple[bool, bool]:
+def around(tokenizer: Any) -> tuple[bool, bool]:
     """Whether the tokenizer itself puts its begin token before a text, and its end token behind."""
     plain = tokenizer("a", add_special_tokens=False)["input_ids"]
     whole = tokenizer("a")["input_ids"]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import polars as pl
@@ -36,6 +36,7 @@ Facts = Mapping[str, Any]
 def build(
     spec: PageSpec,
     described: Mapping[str, Facts],
+    trained: Mapping[str, Facts],
     facts: Mapping[str, Facts],
     tables: Tables,
     settings: Settings,
@@ -44,11 +45,13 @@ def build(
 
     Args:
         described: what each model.json says.
+        trained: the facts of each trained.json.
         facts: of each dataset's samples, with those of the source under `source`.
     """
     return [
         retrievers(spec),
         models(spec, described, settings),
+        *training(spec, trained, settings),
         encoders(spec),
         *datasets(spec, facts, tables.get("findings"), settings),
         drawn(spec),
@@ -76,6 +79,8 @@ def models(spec: PageSpec, described: Mapping[str, Facts], settings: Settings) -
 
 def weights(model: StudiedModel) -> str:
     """What a model's weights are."""
+    if model.recipe:
+        return f"those of {model.source.partition(':')[2]}, trained here"
     if not model.fresh:
         return (
             f"as published, with the adapter {model.adapter}" if model.adapter else "as published"
@@ -88,6 +93,51 @@ def weights(model: StudiedModel) -> str:
         f"{kept}what is no block as in {base}; blocks {first} to {model.layers} random, never "
         "trained"
     )
+
+
+def training(spec: PageSpec, trained: Mapping[str, Facts], settings: Settings) -> Iterator[Listing]:
+    """How each model of the study that was trained here was trained."""
+    rows, sources = [], []
+    for name, facts in trained.items():
+        model = spec.models[name]
+        recipe, quality = model.recipe, facts["quality"]
+        if recipe is None:
+            continue
+        negatives = counted(recipe.negatives, "hard negative")
+        share = facts["trained_parameters"] / facts["parameters"]
+        rows.append(
+            (
+                name,
+                model.source.partition(":")[2],
+                ", ".join(recipe.datasets),
+                f"{recipe.objective} over {recipe.batch:,} queries a batch with {negatives} each; "
+                + recipe.similarity
+                + ("" if recipe.objective == "margin-mse" else f" / {recipe.temperature:g}")
+                + (f"; teacher {recipe.teacher}" if recipe.teacher else ""),
+                f"{facts['trained_parameters']:,} of {facts['parameters']:,} ({100 * share:.2g} %)"
+                + (f", LoRA of rank {recipe.lora.rank}" if recipe.lora else ""),
+                f"{counted(facts['steps'], 'step')}, {facts['ledger']['pairs']:,} pairs",
+                f"{facts['ledger']['total_flops']:.3g}",
+                " → ".join(
+                    "–" if each is None else f"{each:.3f}"
+                    for each in (quality["before"], quality["after"])
+                ),
+            )
+        )
+        file = f"models/trained/{name}/trained.json"
+        sources.append(Source(file, ("facts",), settings.command(file)))
+    headings = (
+        "model",
+        "made of",
+        "learned from",
+        "objective",
+        "trained parameters",
+        "seen",
+        "floating-point operations",
+        "MRR@10 of validation queries",
+    )
+    if rows:
+        yield Listing("Training", headings, tuple(rows), sources=tuple(sources))
 
 
 def retrievers(spec: PageSpec) -> Listing:

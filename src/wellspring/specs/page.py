@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from wellspring.config import Config
+from wellspring.config import Config, Recipe
 from wellspring.config.changed import FOLDERS, Change, changed
 from wellspring.config.vocabulary import Side
 from wellspring.specs.attributions import AttributionSummary, attribution, summary
@@ -23,6 +23,8 @@ class StudiedModel(Spec):
     """Whether weights were drawn at random: all of them, or those above the trained blocks."""
     trained_blocks: int | None
     """Of fresh weights: so many of the lowest blocks have the source's; None: all are fresh."""
+    recipe: Recipe | None
+    """What trained it here."""
 
 
 class StudiedDataset(Spec):
@@ -83,7 +85,12 @@ def page(config: Config, shown: list[str]) -> PageSpec:
         twins=config.twins(),
         models={
             name: _model(config, name)
-            for name in dict.fromkeys(config.encoders[encoder].model for encoder in encoders)
+            for name in dict.fromkeys(
+                [
+                    *(config.encoders[encoder].model for encoder in encoders),
+                    *config.trained_models(),
+                ]
+            )
         },
         encoders={
             name: {
@@ -112,6 +119,7 @@ def _model(config: Config, name: str) -> StudiedModel:
         adapter=FOLDERS.sub("…/", entry.adapter) if entry.adapter else None,
         fresh=fresh,
         trained_blocks=entry.trained_blocks if fresh else None,
+        recipe=config.recipes[entry.recipe] if entry.recipe else None,
     )
 
 

@@ -1,0 +1,1 @@
+"""Training: pairs of a dataset, and the objectives, batches and account of a run."""

@@ -1,0 +1,69 @@
+"""Which weights of a model are trained: all, or low-rank updates beside them."""
+
+from __future__ import annotations
+
+import re
+import warnings
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+
+from wellspring.config import Lora
+from wellspring.errors import WellspringError
+from wellspring.randomness import key
+
+
+def prepare(model: Any, lora: Lora | None, unused: Sequence[str], seed: int) -> Any:
+    """The model with gradients where it is trained, in training mode.
+
+    lora: None trains all weights. unused: regular expressions, searched in the names of weights, of
+    those on which no vector depends. seed: of the updates' fresh weights.
+
+    Raises WellspringError where LoRA names a layer that the model lacks.
+    """
+    if lora is None:
+        for name, weight in model.named_parameters():
+            weight.requires_grad_(not any(re.search(pattern, name) for pattern in unused))
+        return model.train()
+    from peft import LoraConfig, get_peft_model
+
+    linears = [
+        name
+        for name, each in model.named_modules()
+        if isinstance(each, torch.nn.Linear)
+        # An update of what no vector depends on would be counted and never learn.
+        and not any(re.search(pattern, f"{name}.weight") for pattern in unused)
+    ]
+    chosen: list[str] = []
+    for target in lora.targets:
+        named = [name for name in linears if name == target or name.endswith(f".{target}")]
+        chosen += [name for name in named if name not in chosen]
+        if not named:
+            known = sorted({name.rpartition(".")[2] for name in linears})
+            raise WellspringError(
+                f"lora.targets: {target!r} is no linear layer of the model, which has "
+                f"{', '.join(known)}"
+            )
+    settings = LoraConfig(
+        r=lora.rank,
+        lora_alpha=lora.alpha,
+        lora_dropout=lora.dropout,
+        target_modules=chosen,
+    )
+    with torch.random.fork_rng(devices=[]), warnings.catch_warnings():
+        # PEFT asks for a property that transformers is about to rename.
+        warnings.filterwarnings("ignore", ".*is_gradient_checkpointing", FutureWarning)
+        torch.manual_seed(key(seed, "fresh updates") % 2**63)
+        return get_peft_model(model, settings).train()
+
+
+def merged(model: Any, lora: Lora | None) -> Any:
+    """The model as it was built, with what was learned in its weights, in inference mode."""
+    whole = model if lora is None else model.merge_and_unload(safe_merge=True)
+    return whole.eval().requires_grad_(False)
+
+
+def trained(model: Any) -> int:
+    """How many numbers are trained."""
+    return sum(each.numel() for each in model.parameters() if each.requires_grad)

@@ -1,0 +1,51 @@
+"""A model under training: from tokens to the vector of its last layer, as it will be embedded."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from wellspring.config.vocabulary import Pooling
+from wellspring.pooling import pool
+
+
+def parts(lengths: np.ndarray, tokens: int) -> Iterator[list[int]]:
+    """The rows of each forward pass, longest first, so that there is little padding whatever order
+    the texts came in.
+
+    lengths: tokens of each text. tokens: of a forward pass, padding included; 0: all in one.
+    """
+    order = np.argsort(-lengths, kind="stable").tolist()
+    start = 0
+    while start < len(order):
+        count = max(1, tokens // int(lengths[order[start]])) if tokens else len(order)
+        yield order[start : start + count]
+        start += count
+
+
+class Encoding(nn.Module):
+    """A module of sentence-transformers around a model of transformers."""
+
+    def __init__(self, model: Any, pooling: Pooling, tokens: int = 0) -> None:
+        """tokens: of a forward pass, padding included; 0: all texts in one."""
+        super().__init__()
+        self.model, self.tokens = model, tokens
+        self.pooling: Pooling = pooling
+
+    def forward(self, features: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        """Adds `sentence_embedding` [texts, hidden] to `input_ids` and `attention_mask`."""
+        ids, mask = features["input_ids"], features["attention_mask"]
+        lengths = mask.sum(dim=1).cpu().numpy()
+        passes = list(parts(lengths, self.tokens))
+        vectors = [self._vectors(ids[rows], mask[rows], int(lengths[rows[0]])) for rows in passes]
+        back = torch.argsort(torch.tensor([row for rows in passes for row in rows]))
+        return {**features, "sentence_embedding": torch.cat(vectors)[back.to(ids.device)]}
+
+    def _vectors(self, ids: torch.Tensor, mask: torch.Tensor, longest: int) -> torch.Tensor:
+        ids, mask = ids[:, :longest], mask[:, :longest]
+        states = self.model(input_ids=ids, attention_mask=mask).last_hidden_state
+        return pool(states, mask, self.pooling)

@@ -1,0 +1,125 @@
+"""What training minimises, as losses of sentence-transformers, with gradients cached on request."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import torch
+from sentence_transformers.base.losses.gradcache import CachedLossMixin
+from torch import nn
+
+from wellspring.config.vocabulary import ObjectiveName, Similarity
+from wellspring.training.batches import MASKED, POSITIVE
+
+
+def similarities(
+    queries: torch.Tensor, passages: torch.Tensor, similarity: Similarity
+) -> torch.Tensor:
+    """[queries, passages]: the inner products, or the cosines, of vectors [n, width]."""
+    if similarity == "cosine":
+        queries, passages = (nn.functional.normalize(each, dim=-1) for each in (queries, passages))
+    return queries @ passages.T
+
+
+def infonce(scores: torch.Tensor, labels: torch.Tensor, temperature: float) -> torch.Tensor:
+    """Mean over the queries of −log(exp(s⁺/τ) / Σ exp(s/τ)) over their candidates (van den Oord et
+    al. 2018).
+
+    scores, labels: [queries, passages]; labels as `wellspring.training.batches` gives them. What is
+    MASKED for a query is no candidate of it.
+    """
+    logits = (scores / temperature).masked_fill(labels == MASKED, -torch.inf)
+    return nn.functional.cross_entropy(logits, (labels == POSITIVE).int().argmax(dim=1))
+
+
+def margin_mse(student: torch.Tensor, teacher: torch.Tensor) -> torch.Tensor:
+    """Mean of ((s⁺ − s⁻) − (t⁺ − t⁻))² over queries and negatives (Hofstätter et al. 2020).
+
+    student, teacher: [queries, 1 + negatives], scores of the positive first.
+    """
+    own, theirs = (scores[:, :1] - scores[:, 1:] for scores in (student, teacher))
+    return nn.functional.mse_loss(own, theirs)
+
+
+def divergence(student: torch.Tensor, teacher: torch.Tensor) -> torch.Tensor:
+    """Mean over the queries of KL(teacher ‖ student), in nats, of how often each of a query's own
+    passages is chosen.
+
+    student, teacher: [queries, 1 + negatives], similarities over their temperatures.
+    """
+    own, theirs = (nn.functional.log_softmax(scores, dim=1) for scores in (student, teacher))
+    return nn.functional.kl_div(own, theirs, reduction="batchmean", log_target=True)
+
+
+@dataclass(frozen=True)
+class Aim:
+    """What is minimised."""
+
+    name: ObjectiveName
+    similarity: Similarity
+    temperature: float
+    teacher_temperature: float = 1.0
+
+    def loss(self, scores: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        """scores: [queries, passages] of a batch. labels: the same, as
+        `wellspring.training.batches` gives them: [queries, passages], or with a teacher [queries,
+        passages, 2]."""
+        kinds = labels if labels.dim() == 2 else labels[..., 0]
+        contrast = infonce(scores, kinds, self.temperature) if "infonce" in self.name else None
+        if self.name == "infonce":
+            assert contrast is not None
+            return contrast
+        teacher = labels[..., 1]
+        # A query's own passages, its positive first.
+        own = torch.where(teacher.isnan(), -1.0, 1.0 + (kinds == POSITIVE))
+        rows = own.argsort(dim=1, descending=True, stable=True)[:, : int((own[0] > 0).sum())]
+        student, teacher = scores.gather(1, rows), teacher.gather(1, rows)
+        if self.name == "margin-mse":
+            return margin_mse(student, teacher)
+        apart = divergence(student / self.temperature, teacher / self.teacher_temperature)
+        return apart if contrast is None else (contrast + apart) / 2
+
+
+class Objective(CachedLossMixin, nn.Module):
+    """A loss over the passages of a batch, hard negatives included."""
+
+    def __init__(self, model: nn.Module, aim: Aim, gradient_cache: int | None = None) -> None:
+        """gradient_cache: how many texts run at once, with gradients cached between the loss and
+        the model (Gao et al. 2021); None: the whole batch, its activations kept."""
+        super().__init__()
+        self.model, self.aim = model, aim
+        self.mini_batch_size = gradient_cache or 0
+        self.uses_gradient_cache = gradient_cache is not None
+        self.loss = self.spread = torch.nan
+        """Of the last batch: its loss, and how far its cosines are apart (largest − smallest)."""
+
+    def forward(
+        self, sentence_features: Iterable[dict[str, torch.Tensor]], labels: torch.Tensor
+    ) -> torch.Tensor:
+        """The loss of a batch of queries and passages."""
+        features = list(sentence_features)
+        if self.uses_gradient_cache:
+            return self.forward_cached(features, labels)
+        return self.calculate_loss(
+            [[self.model(each)["sentence_embedding"]] for each in features], labels
+        )
+
+    def calculate_loss(
+        self,
+        reps: list[list[torch.Tensor]],
+        labels: torch.Tensor | None = None,
+        *,
+        with_backward: bool = False,
+    ) -> torch.Tensor:
+        """The loss of vectors, in parts as they were made; with_backward: and their gradients."""
+        assert labels is not None
+        queries, passages = (torch.cat(parts).float() for parts in reps)
+        loss = self.aim.loss(similarities(queries, passages, self.aim.similarity), labels)
+        with torch.no_grad():
+            cosines = similarities(queries, passages, "cosine")
+            self.loss, self.spread = float(loss), float(cosines.max() - cosines.min())
+        if with_backward:
+            loss.backward()
+            loss = loss.detach()
+        return loss

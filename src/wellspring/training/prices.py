@@ -1,0 +1,82 @@
+"""What the steps of a run cost, told before they run: their batches are known."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+from wellspring.budgets import TOKENS
+from wellspring.training.batches import Batches
+from wellspring.training.encoding import parts
+from wellspring.training.ledger import Flops, Ledger, Network, count, similarity
+
+
+@dataclass(frozen=True)
+class Prices:
+    """How a batch is computed, as far as its cost depends on it."""
+
+    network: Network
+    width: int
+    """Numbers of a vector."""
+    tokens: int
+    """Of a forward pass, padding included; 0: all texts in one."""
+    gradient_cache: int | None
+
+    @cached_property
+    def _of_text(self) -> dict[int, Flops]:
+        return {}
+
+    def _text(self, length: int) -> Flops:
+        """Of one text of a padded batch: all rows cost the same."""
+        if length not in self._of_text:
+            cached = self.gradient_cache is not None
+            self._of_text[length] = count(self.network, 1, length, cached=cached)
+        return self._of_text[length]
+
+    def step(self, batches: Batches, step: int, ledger: Ledger) -> Ledger:
+        """The account after a step."""
+        sides = batches.lengths(step)
+        encoder, padded = Flops(), 0
+        for lengths in sides:
+            for rows in self._passes(lengths):
+                longest = int(lengths[rows].max())
+                one = self._text(longest)
+                padded += len(rows) * longest
+                encoder += Flops(
+                    len(rows) * one.forward, len(rows) * one.backward, len(rows) * one.recomputation
+                )
+        queries, passages = map(len, sides)
+        flops = {"encoder": encoder, "similarity": similarity(queries, passages, self.width)}
+        read = sum(int(lengths.sum()) for lengths in sides)
+        return ledger.after(flops, pairs=queries, tokens=read, padded_tokens=padded, seconds=0.0)
+
+    def _passes(self, lengths) -> Iterator[Sequence[int]]:
+        """The rows of each forward pass."""
+        size = self.gradient_cache or len(lengths)
+        for start in range(0, len(lengths), size):
+            for rows in parts(lengths[start : start + size], self.tokens):
+                yield [start + row for row in rows]
+
+
+def within(batches: Batches, prices: Prices, budget_flops: float) -> Batches:
+    """The batches that a budget pays for, up to half a step.
+
+    They are priced as a processor pads them, whatever the hardware: a run must not be longer on
+    another one. Raises WellspringError where it does not pay for one.
+    """
+    ledger, prices = Ledger(), replace(prices, tokens=TOKENS["cpu"])
+    endless = replace(batches, steps=2**62)
+    while True:
+        after = prices.step(endless, ledger.steps, ledger)
+        if not ledger.steps_within(budget_flops, after.total - ledger.total):
+            return replace(batches, steps=ledger.steps)
+        ledger = after
+
+
+def account(batches: Batches, prices: Prices) -> Ledger:
+    """What a whole run costs, its seconds aside."""
+    ledger = Ledger()
+    for step in range(len(batches)):
+        ledger = prices.step(batches, step, ledger)
+    return ledger

@@ -1,0 +1,36 @@
+"""What a teacher says of samples: similarities of its vectors."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import polars as pl
+
+from wellspring.config.vocabulary import Similarity
+
+
+def judge(
+    samples: pl.DataFrame,
+    queries: tuple[Sequence[str], np.ndarray],
+    passages: tuple[Sequence[str], np.ndarray],
+    similarity: Similarity,
+) -> pl.DataFrame:
+    """`sample_id`, and `scores`: of each sample's query with its positive, then with each negative.
+
+    queries, passages: ids, and vectors [texts, hidden]. similarity: inner products, or cosines.
+    """
+    rows, vectors = {}, {}
+    for side, (ids, given) in (("query", queries), ("passage", passages)):
+        rows[side] = {each: row for row, each in enumerate(ids)}
+        vectors[side] = given
+        if similarity == "cosine":
+            lengths = np.linalg.norm(given, axis=1, keepdims=True)
+            vectors[side] = given / np.maximum(lengths, np.finfo(np.float32).tiny)
+    scores = []
+    for query, positive, negatives in samples.select(
+        "query_id", "positive_id", "negative_ids"
+    ).iter_rows():
+        own = vectors["passage"][[rows["passage"][each] for each in (positive, *negatives)]]
+        scores.append((own @ vectors["query"][rows["query"][query]]).astype(float).tolist())
+    return pl.DataFrame({"sample_id": samples["sample_id"], "scores": scores})

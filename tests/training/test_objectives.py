@@ -1,0 +1,128 @@
+"""Objectives against hand-computed cases, and with cached gradients against themselves."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from tests.support import training
+from wellspring.training.batches import CANDIDATE, MASKED, POSITIVE
+from wellspring.training.objectives import (
+    Aim,
+    Objective,
+    divergence,
+    infonce,
+    margin_mse,
+    similarities,
+)
+
+P, C, M = POSITIVE, CANDIDATE, MASKED
+
+
+def test_infonce_by_hand():
+    scores = torch.tensor([[0.5, 0.1, 0.9], [0.2, 0.4, 0.3]])
+    labels = torch.tensor([[P, C, M], [C, P, C]])
+    # The third passage answers the first query, too, and is left out there.
+    first = -math.log(math.exp(5) / (math.exp(5) + math.exp(1)))
+    second = -math.log(math.exp(4) / (math.exp(2) + math.exp(4) + math.exp(3)))
+    assert float(infonce(scores, labels, 0.1)) == pytest.approx((first + second) / 2, rel=1e-6)
+
+
+def test_similarities_are_products_and_cosines():
+    rng = np.random.default_rng(0)
+    queries, passages = rng.normal(size=(3, 8)), rng.normal(size=(5, 8))
+    pair = torch.tensor(queries), torch.tensor(passages)
+    products = queries @ passages.T
+    lengths = np.outer(np.linalg.norm(queries, axis=1), np.linalg.norm(passages, axis=1))
+    np.testing.assert_allclose(similarities(*pair, "dot"), products)
+    np.testing.assert_allclose(similarities(*pair, "cosine"), products / lengths)
+
+
+def test_margins_and_divergence_by_hand():
+    student = torch.tensor([[0.9, 0.4, 0.1], [0.2, 0.3, 0.0]])
+    teacher = torch.tensor([[1.0, 0.2, 0.2], [0.5, 0.1, 0.3]])
+    margins = [(0.5 - 0.8) ** 2, (0.8 - 0.8) ** 2, (-0.1 - 0.4) ** 2, (0.2 - 0.2) ** 2]
+    assert float(margin_mse(student, teacher)) == pytest.approx(np.mean(margins), rel=1e-5)
+    apart = []
+    for own, theirs in zip(student.tolist(), teacher.tolist(), strict=True):
+        p, q = (np.exp(each) / np.exp(each).sum() for each in (theirs, own))
+        apart.append(float((p * np.log(p / q)).sum()))
+    assert float(divergence(student, teacher)) == pytest.approx(np.mean(apart), rel=1e-5)
+
+
+def test_a_teacher_judges_a_query_s_own_passages_alone():
+    nan = torch.nan
+    scores = torch.tensor([[0.4, 0.9, 0.1, 0.3], [0.2, 0.5, 0.7, 0.6]])
+    # The first query's positive is the second passage, and its negative the third.
+    kinds = torch.tensor([[C, P, C, M], [P, C, C, C]]).float()
+    teacher = torch.tensor([[nan, 0.8, 0.3, nan], [0.9, nan, nan, 0.2]])
+    labels = torch.stack([kinds, teacher], dim=-1)
+    own, theirs = torch.tensor([[0.9, 0.1], [0.2, 0.6]]), torch.tensor([[0.8, 0.3], [0.9, 0.2]])
+    contrast = infonce(scores, kinds, 0.1)
+    apart = divergence(own / 0.1, theirs / 0.5)
+    for name, expected in (
+        ("infonce", contrast),
+        ("margin-mse", margin_mse(own, theirs)),
+        ("kl", apart),
+        ("infonce+kl", (contrast + apart) / 2),
+    ):
+        loss = Aim(name, "cosine", 0.1, 0.5).loss(scores, labels)
+        assert float(loss) == pytest.approx(float(expected), rel=1e-6), name
+
+
+@pytest.mark.parametrize(
+    ("name", "similarity"),
+    [
+        ("infonce", "cosine"),
+        ("infonce", "dot"),
+        ("margin-mse", "dot"),
+        ("kl", "cosine"),
+        ("infonce+kl", "cosine"),
+    ],
+)
+def test_cached_gradients_are_those_of_the_whole_batch(tmp_path, name, similarity):
+    backbone = training.backbone(tmp_path)
+    examples = training.gathered(2)
+    batches = training.batches(backbone, examples, size=6)
+    if name != "infonce":
+        scores = np.random.default_rng(1).normal(size=examples.passages.shape)
+        batches = dataclasses.replace(batches, teacher=scores.astype(np.float32))
+    batch = batches[0]
+    features = [
+        {name: batch[f"{side}_{name}"] for name in ("input_ids", "attention_mask")}
+        for side in ("query", "passage")
+    ]
+    model = training.encoding(backbone.model.requires_grad_(True))
+    gradients, losses = [], []
+    for cache in (None, 1, 4):
+        model.zero_grad()
+        objective = Objective(model, Aim(name, similarity, 0.05), cache)
+        loss = objective([dict(each) for each in features], batch["label"])
+        loss.backward()
+        losses.append(float(loss.detach()))
+        weights = [each.grad for each in model.parameters() if each.grad is not None]
+        gradients.append(torch.cat([each.flatten() for each in weights]))
+    for loss, gradient in zip(losses[1:], gradients[1:], strict=True):
+        assert loss == pytest.approx(losses[0], rel=1e-5)
+        apart = (gradient - gradients[0]).norm() / gradients[0].norm()
+        assert apart < 1e-5
+
+
+def test_vectors_are_those_of_embeddings_whatever_the_parts(tmp_path):
+    from wellspring.embeddings import encode
+
+    backbone = training.backbone(tmp_path)
+    run = training.batches(backbone, training.gathered(), size=6)
+    tokens = list(run.passage_tokens)
+    expected = np.zeros((len(tokens), backbone.hidden), np.float32)
+    for done in encode(backbone, tokens, "mean", False, 4096, 24):
+        expected[done.rows] = done.vectors[-1]
+    from wellspring.training.quality import vectors
+
+    for budget in (0, 30):
+        found = vectors(training.encoding(backbone.model, budget), tokens, backbone.padding)
+        np.testing.assert_allclose(found, expected, atol=1e-5)

@@ -1,0 +1,53 @@
+"""From a model and a recipe to a trained model."""
+
+
+rule teach:
+    """Let a retriever judge a dataset's samples, for training that follows it."""
+    input:
+        inputs_of(kinds.TeacherScores),
+    output:
+        kinds.TeacherScores.path(),
+    log:
+        kinds.TeacherScores.log(),
+    conda:
+        "../../envs/wellspring.yaml"
+    resources:
+        mem_mb=growing(layer_memory),
+        runtime=growing(60),
+    params:
+        **params_of(kinds.TeacherScores),
+        query=folder_of("query"),
+        passage=folder_of("passage"),
+    shell:
+        "wellspring teach {input.texts} {input.samples} {output}"
+        " --query {params.query:q} --passage {params.passage:q}"
+        " --spec {params.spec:q} --code {params.code} --key {params.key} --log {log}"
+
+
+rule train:
+    """Train a model by its recipe; trained.json is written last, beside the checkpoint."""
+    input:
+        inputs_of(kinds.TrainedModel),
+    output:
+        trained=kinds.TrainedModel.path(),
+        curve=kinds.LearningCurve.path(),
+    log:
+        kinds.TrainedModel.log(),
+    conda:
+        "../../envs/wellspring.yaml"
+    threads: kinds.TrainedModel.threads
+    resources:
+        **ON_GPU,
+        mem_mb=growing(training_memory),
+        runtime=growing(1440),
+        tokens=0,
+    params:
+        texts=option_of("texts"),
+        samples=option_of("samples"),
+        teacher=option_of("teacher"),
+        **params_of(kinds.TrainedModel),
+    shell:
+        "wellspring train {input.base} {output.trained} {output.curve} {params.texts} {params.samples}"
+        " {params.teacher}"
+        " --threads {threads} --tokens {resources.tokens}"
+        " --spec {params.spec:q} --code {params.code} --key {params.key} --log {log}"
