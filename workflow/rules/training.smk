@@ -42,10 +42,10 @@ rule train:
         runtime=growing(1440),
         tokens=0,
     params:
+        **params_of(kinds.TrainedModel),
         texts=option_of("texts"),
         samples=option_of("samples"),
         teacher=option_of("teacher"),
-        **params_of(kinds.TrainedModel),
     shell:
         "wellspring train {input.base} {output.trained} {output.curve} {params.texts} {params.samples}"
         " {params.teacher}"
