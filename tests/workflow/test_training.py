@@ -107,7 +107,7 @@ def test_what_is_trained_is_trained_once_and_again_where_it_depends(trained):
 def test_a_teacher_judges_every_sample_and_is_followed(trained):
     samples = pl.read_parquet(trained.folder / "results/datasets/questions/samples.parquet")
     scores = pl.read_parquet(
-        trained.folder / "results/datasets/questions/teachers/tiny.cosine.parquet"
+        trained.folder / "results/datasets/questions/teachers/tiny/cosine.parquet"
     )
     assert scores["sample_id"].to_list() == samples["sample_id"].to_list()
     sizes = samples.select(1 + pl.col("negative_ids").list.len()).to_series()

@@ -202,6 +202,10 @@ class LearningCurve(TrainedModel):
     def shown(cls, config: Config) -> Iterable[Artefact]:
         return [cls(name) for name in config.trained_models()]
 
+    def _named(self) -> list[str]:
+        # The checkpoint lies beside the other file.
+        return []
+
 
 def _made_from(config: Config, name: str) -> list[Checkpoint | TrainedModel | str]:
     """What a model is made from: a fetched or trained checkpoint, or the files of one that lies

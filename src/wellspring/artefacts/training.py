@@ -18,7 +18,7 @@ class TeacherScores(Artefact):
     """A retriever's similarities, at its last layer, of every sample's query with its positive and
     its negatives: what training may follow."""
 
-    template = "datasets/{dataset}/teachers/{retriever}.{similarity}.parquet"
+    template = "datasets/{dataset}/teachers/{retriever}/{similarity}.parquet"
     rule = "teach"
     Slice = specs.TeachSpec
     step = "teach"
