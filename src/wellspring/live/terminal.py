@@ -95,7 +95,9 @@ class Terminal:
 
         message = Text.from_ansi(text)
         message.stylize(style)
-        self._console.print(message, soft_wrap=True)
+        # rich erases the line and writes the message in two steps: no frame may come between them.
+        with self._live._lock:
+            self._console.print(message, soft_wrap=True)
 
     def stop(self) -> None:
         self._pipe.close()
