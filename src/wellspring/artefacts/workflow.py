@@ -88,6 +88,10 @@ def expect(workflow: Any, say: Callable[..., None]) -> None:
         else f"This takes about {duration(left)} {how}, by what jobs like these took here.",
         extra={"expected": (jobs, cores)},
     )
+    # A thread of its own shows what is logged. A job that starts before the live line stands there
+    # would write across it.
+    if (listener := workflow.logger_manager.queue_listener) is not None:
+        listener.queue.join()
 
 
 def equipped(workflow: Any, batches: Sequence[Batch]) -> Sequence[Batch]:

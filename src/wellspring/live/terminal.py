@@ -95,9 +95,7 @@ class Terminal:
 
         message = Text.from_ansi(text)
         message.stylize(style)
-        # rich erases the line and writes the message in two steps: no frame may come between them.
-        with self._live._lock:
-            self._console.print(message, soft_wrap=True)
+        self._console.print(message, soft_wrap=True)
 
     def stop(self) -> None:
         self._pipe.close()
