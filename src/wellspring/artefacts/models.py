@@ -161,14 +161,7 @@ class TrainedModel(Artefact):
 
     @classmethod
     def science(cls, spec: specs.TrainSpec) -> Sequence[str]:
-        own = ("examples", "batches", "objectives", "encoding", "adaptation", "loop", "prices")
-        own += ("quality", "shapes")
-        return [
-            *(f"training.{name}" for name in own),
-            "embeddings",
-            "models.sources",
-            *variant(spec.query),
-        ]
+        return ["training.run", "models.sources", *variant(spec.query)]
 
     def harmed(self, facts: Mapping[str, Any], digests: Digests) -> str | None:
         folder = Path(self.main_file).parent

@@ -75,6 +75,14 @@ def joined(
     return kept, pl.concat(renamed)
 
 
+def judged(scores: Sequence[pl.DataFrame]) -> pl.DataFrame:
+    """A teacher's scores of several datasets' samples, under the ids that `joined` gives."""
+    return pl.concat(
+        own.with_columns(sample_id=pl.format(f"{number}/{{}}", "sample_id"))
+        for number, own in enumerate(scores)
+    )
+
+
 def gather(
     samples: pl.DataFrame, texts: pl.DataFrame, split: str, negatives: int, seed: int = 0
 ) -> Examples:
