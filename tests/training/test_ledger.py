@@ -294,27 +294,24 @@ def test_a_module_without_blocks_is_refused_in_one_line():
 
 
 def spend(ledger: Ledger, flops: int) -> Ledger:
-    return ledger.after(
-        {"encoder": Flops(flops)}, pairs=4, tokens=30, padded_tokens=40, seconds=0.5
-    )
+    return ledger.after({"encoder": Flops(flops)}, pairs=4, tokens=30, padded_tokens=40)
 
 
-def test_a_ledger_adds_steps_and_comes_back_from_json():
+def test_a_ledger_adds_steps():
     first = spend(Ledger(), 100)
     ledger = first.after(
         {"encoder": Flops(1, 2, 3), "similarity": Flops(10, 20)},
         pairs=6,
         tokens=50,
         padded_tokens=60,
-        seconds=1.0,
     )
     assert ledger == Ledger(
-        {"encoder": Flops(101, 2, 3), "similarity": Flops(10, 20)}, 2, 10, 80, 100, 1.5
+        {"encoder": Flops(101, 2, 3), "similarity": Flops(10, 20)}, 2, 10, 80, 100
     )
     assert first == spend(Ledger(), 100)
     stored = json.loads(json.dumps(ledger.as_json()))
     assert stored["total_flops"] == ledger.total == 136
-    assert Ledger.from_json(stored) == ledger
+    assert stored["flops"]["similarity"] == {"forward": 10, "backward": 20, "recomputation": 0}
 
 
 @given(

@@ -126,3 +126,35 @@ def test_vectors_are_those_of_embeddings_whatever_the_parts(tmp_path):
     for budget in (0, 30):
         found = vectors(training.encoding(backbone.model, budget), tokens, backbone.padding)
         np.testing.assert_allclose(found, expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("negatives", [0, 2])
+def test_the_library_s_own_losses_agree(negatives):
+    """An independent implementation, where nothing is masked."""
+    from sentence_transformers import SentenceTransformer, losses
+    from sentence_transformers.util import pairwise_dot_score
+
+    rng = np.random.default_rng(negatives)
+    queries, *groups = (
+        torch.tensor(rng.normal(size=(5, 8)), dtype=torch.float32) for _ in range(2 + negatives)
+    )
+    passages = torch.cat(groups)
+    labels = torch.full((5, len(passages)), C)
+    labels[range(5), range(5)] = P
+    model = SentenceTransformer(modules=[torch.nn.Identity()], device="cpu")
+    theirs = losses.MultipleNegativesRankingLoss(model, scale=1 / 0.05)
+    expected = theirs.compute_loss_from_embeddings([queries, *groups], None)
+    scores = similarities(queries, passages, "cosine")
+    assert float(infonce(scores, labels, 0.05)) == pytest.approx(float(expected), rel=1e-5)
+    if not negatives:
+        return
+    teacher = torch.tensor(rng.normal(size=(5, 1 + negatives)), dtype=torch.float32)
+    own = torch.stack([pairwise_dot_score(queries, each) for each in groups], dim=1)
+    margins = losses.MarginMSELoss(model)
+    expected = margins.compute_loss_from_embeddings(
+        [queries, *groups], teacher[:, :1] - teacher[:, 1:]
+    )
+    assert float(margin_mse(own, teacher)) == pytest.approx(float(expected), rel=1e-5)
+    divergences = losses.DistillKLDivLoss(model, temperature=1.0)
+    expected = divergences.compute_loss_from_embeddings([queries, *groups], teacher)
+    assert float(divergence(own, teacher)) == pytest.approx(float(expected), rel=1e-5)

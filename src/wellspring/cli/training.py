@@ -114,11 +114,13 @@ def _identity(job: Job, described: Described, inputs: Mapping[str, str], steps: 
 
 def _trained(job: Job, run: Run, saved: _Saved) -> tuple[dict[str, Any], list[float]]:
     """Train; gives the facts of the run and each step's loss."""
+    from wellspring.training.ledger import energy
+
     facts = run.facts
     job.counts({name: value for name, value in facts.items() if isinstance(value, int)})
     job.counts({"tokens": run.ledger.tokens})
-    job.say(f"operations: {run.ledger.total:.3g}")
-    before = run.quality()
+    job.say(f"operations: {run.ledger.total:.3g}; of all weights: {run.in_full:.3g}")
+    before, joules = run.quality(), energy(job.device)
     steps, size = len(run.batches), run.batches.size
     state = saved.read()
     if state:
@@ -135,6 +137,8 @@ def _trained(job: Job, run: Run, saved: _Saved) -> tuple[dict[str, Any], list[fl
                 job.say(f"step {step:,} of {steps:,}: loss {loss:.4f}")
 
         losses = run.optimise(state, saved.write, follow)
+    if joules is not None:
+        job.cost["joules"] = round((energy(job.device) or joules) - joules)
     after = run.quality()
     job.say(f"MRR@10 of validation queries: {before} before, {after} after")
     return {**facts, "quality": {"before": before, "after": after}}, losses

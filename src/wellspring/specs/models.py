@@ -110,7 +110,11 @@ def model(config: Config, name: str) -> ModelSpec:
 
 def encoding(config: Config, encoder: str, side: Side) -> EncodingSpec:
     """The slice that a side's vectors depend on, whatever the dataset."""
-    entry: Encoder = config.encoders[encoder]
+    return written(config, config.encoders[encoder], side)
+
+
+def written(config: Config, entry: Encoder, side: Side) -> EncodingSpec:
+    """The same of an encoder that the configuration need not name."""
     named = config.models[entry.model]
     return EncodingSpec(
         model=entry.model,

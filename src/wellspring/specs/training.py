@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from wellspring.config import Config, Model, Recipe
-from wellspring.config.vocabulary import Side, Similarity
+from wellspring.config import Config, Encoder, Model, Recipe
+from wellspring.config.vocabulary import OTHER, Similarity
 from wellspring.specs.base import Spec
-from wellspring.specs.models import EncodingSpec, encoding
+from wellspring.specs.models import EncodingSpec, encoding, written
 
 
 class TrainSpec(Spec):
@@ -41,19 +41,10 @@ def train(config: Config, name: str) -> TrainSpec:
     entry: Model = config.models[name]
     recipe = config.recipes[entry.recipe or ""]
 
-    def written(side: Side) -> EncodingSpec:
-        return EncodingSpec(
-            model=entry.reference,
-            architecture=entry.architecture,
-            definition=config.architectures.get(entry.architecture),
-            layers=entry.layers,
-            side=side,
-            pooling=recipe.pooling,
-            template=getattr(recipe, f"{side}_template"),
-            length=getattr(recipe, f"{side}_length"),
-            normalise=False,
-            dtype="float32",
-            storage="float32",
-        )
-
-    return TrainSpec(recipe=recipe, query=written("query"), passage=written("passage"))
+    encoder = Encoder(
+        model=entry.reference,
+        **recipe.model_dump(include={*Encoder.model_fields} - {"model", "dtype"}),
+        storage="float32",
+    )
+    query, passage = (written(config, encoder, side) for side in OTHER)
+    return TrainSpec(recipe=recipe, query=query, passage=passage)

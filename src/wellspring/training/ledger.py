@@ -249,7 +249,6 @@ class Ledger:
     """Tokens of texts."""
     padded_tokens: int = 0
     """Positions that were computed: tokens and padding."""
-    seconds: float = 0.0
 
     @property
     def total(self) -> int:
@@ -263,7 +262,6 @@ class Ledger:
         pairs: int,
         tokens: int,
         padded_tokens: int,
-        seconds: float,
     ) -> Ledger:
         """The account after one more step, which took these."""
         return Ledger(
@@ -275,7 +273,6 @@ class Ledger:
             pairs=self.pairs + pairs,
             tokens=self.tokens + tokens,
             padded_tokens=self.padded_tokens + padded_tokens,
-            seconds=self.seconds + seconds,
         )
 
     def steps_within(self, budget_flops: float, next_step_flops: int) -> bool:
@@ -294,13 +291,6 @@ class Ledger:
     def as_json(self) -> dict[str, Any]:
         """The account in plain types, with its total."""
         return asdict(self) | {"total_flops": self.total}
-
-    @classmethod
-    def from_json(cls, stored: Mapping[str, Any]) -> Ledger:
-        """The account that `as_json` gave."""
-        values = {name: value for name, value in stored.items() if name != "total_flops"}
-        values["flops"] = {part: Flops(**flops) for part, flops in stored["flops"].items()}
-        return cls(**values)
 
 
 def energy(device: str) -> float | None:

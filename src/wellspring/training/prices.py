@@ -9,7 +9,7 @@ from functools import cached_property
 from wellspring.budgets import TOKENS
 from wellspring.training.batches import Batches
 from wellspring.training.encoding import parts
-from wellspring.training.ledger import Flops, Ledger, Network, count, similarity
+from wellspring.training.ledger import Flops, Ledger, Network, count, similarity, trained_in_full
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ class Prices:
         queries, passages = map(len, sides)
         flops = {"encoder": encoder, "similarity": similarity(queries, passages, self.width)}
         read = sum(int(lengths.sum()) for lengths in sides)
-        return ledger.after(flops, pairs=queries, tokens=read, padded_tokens=padded, seconds=0.0)
+        return ledger.after(flops, pairs=queries, tokens=read, padded_tokens=padded)
 
     def _passes(self, lengths) -> Iterator[Sequence[int]]:
         """The rows of each forward pass."""
@@ -74,8 +74,13 @@ def within(batches: Batches, prices: Prices, budget_flops: float) -> Batches:
         ledger = after
 
 
+def in_full(prices: Prices) -> Prices:
+    """Those of training all weights: the difference is what LoRA saves."""
+    return replace(prices, network=trained_in_full(prices.network))
+
+
 def account(batches: Batches, prices: Prices) -> Ledger:
-    """What a whole run costs, its seconds aside."""
+    """What a whole run costs."""
     ledger = Ledger()
     for step in range(len(batches)):
         ledger = prices.step(batches, step, ledger)

@@ -45,7 +45,9 @@ class Run:
     encoding: Encoding
     batches: batches.Batches
     ledger: Ledger
-    """What the whole run costs, its seconds aside."""
+    """What the whole run costs."""
+    in_full: int
+    """The operations that training all weights would take."""
     parameters: int
     """Of the model that it begins with."""
     held: Examples | None
@@ -55,13 +57,12 @@ class Run:
     @property
     def facts(self) -> dict[str, Any]:
         """Its counts. Seconds are no part of what a model is: they stand in the log."""
-        account = self.ledger.as_json()
         return {
             "examples": len(self.batches.examples.ids),
             "steps": len(self.batches),
             "trained_parameters": adaptation.trained(self.encoding.model),
             "parameters": self.parameters,
-            "ledger": {name: account[name] for name in account if name != "seconds"},
+            "ledger": self.ledger.as_json() | {"flops_in_full": self.in_full},
         }
 
     def rate(self, step: int) -> float:
@@ -154,6 +155,7 @@ def prepare(backbone: Backbone, spec: TrainSpec, material: Material, tokens: int
         encoding=Encoding(model.to(backbone.device), recipe.pooling, tokens),
         batches=stream,
         ledger=prices.account(stream, price),
+        in_full=prices.account(stream, prices.in_full(price)).total,
         parameters=parameters,
         held=held,
         held_tokens=_tokens(backbone, spec, held, material.texts) if held else ((), ()),
