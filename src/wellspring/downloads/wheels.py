@@ -101,25 +101,25 @@ def checkpoint(
 
 @contextmanager
 def _downloaded(requirement: str, folder: Path) -> Iterator[Path]:
-    """The wheel of a requirement, in a place of its own until the block ends."""
-    place = folder / ".wheel"
-    shutil.rmtree(place, ignore_errors=True)
+    """The wheel of a requirement, in a folder of its own until the block ends."""
+    scratch = folder / ".wheel"
+    shutil.rmtree(scratch, ignore_errors=True)
     try:
-        yield _downloaded_to(place, requirement)
+        yield _downloaded_to(scratch, requirement)
     finally:
-        shutil.rmtree(place, ignore_errors=True)
+        shutil.rmtree(scratch, ignore_errors=True)
 
 
-def _downloaded_to(place: Path, requirement: str) -> Path:
+def _downloaded_to(scratch: Path, requirement: str) -> Path:
     try:
-        place.mkdir(parents=True)
+        scratch.mkdir(parents=True)
     except OSError as error:
-        raise DownloadError(f"{place}: cannot be written: {refusal(error)}") from error
+        raise DownloadError(f"{scratch}: cannot be written: {refusal(error)}") from error
     # pip puts a file there first: both places are on the disk that the checkpoint is for.
-    environment = {**os.environ, "TMPDIR": str(place.resolve())}
-    command = [sys.executable, "-m", "pip", "download", *OPTIONS, f"--dest={place}", requirement]
+    environment = {**os.environ, "TMPDIR": str(scratch.resolve())}
+    command = [sys.executable, "-m", "pip", "download", *OPTIONS, f"--dest={scratch}", requirement]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-    wheels = list(place.glob("*.whl"))
+    wheels = list(scratch.glob("*.whl"))
     if done.returncode or len(wheels) != 1:
         raise DownloadError(f"pypi:{requirement}: {_reason(done.stderr)}")
     return wheels[0]
