@@ -30,6 +30,8 @@ Pooling = Literal["cls", "mean", "eos", "last-position"]
 """How token states become one vector."""
 Dtype = Literal["float32", "bfloat16", "float16"]
 """Arithmetic of a model."""
+HeadName = Literal["masked", "causal"]
+"""Of a vocabulary head: it tells a hidden word, or the next one."""
 Storage = Literal["float16", "float32"]
 """Precision of stored vectors."""
 

@@ -147,7 +147,7 @@ def load(
     count, hidden = _sizes(folder, config)
     if count != layers:
         raise ModelError(f"the checkpoint has {count} layers, the configuration says {layers}")
-    (model, fresh), apart = _model(folder, kind, dtype, known.unused), None
+    (model, fresh), apart = read_model(folder, kind, dtype, known.unused), None
     check(model, known, layers)
     embedded = model.get_input_embeddings().num_embeddings
     tokenizer, notes = read_tokenizer(folder, embedded)
@@ -183,7 +183,7 @@ def restore(
     Raises ModelError as `load` does for weights.
     """
     known = _resolved(architecture)
-    trained, _ = _model(folder, type(model), "float32", known.unused)
+    trained, _ = read_model(folder, type(model), "float32", known.unused)
     weights, above = trained.state_dict(), blocks(model, known)[trained_blocks:]
     fresh = {id(tensor) for tensor in above.state_dict(keep_vars=True).values()}
     with torch.no_grad():
@@ -216,7 +216,7 @@ def _sizes(folder: Path, config: Any) -> tuple[int, int]:
     return sizes["num_hidden_layers"], sizes["hidden_size"]
 
 
-def _model(
+def read_model(
     folder: Path, kind: type, dtype: str, unused: Sequence[str]
 ) -> tuple[Any, tuple[str, ...]]:
     """The model, and its weights that are not the checkpoint's."""

@@ -1,0 +1,61 @@
+"""A model with its vocabulary head: for stages and vectors that are made of words."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+import transformers
+from torch import nn
+
+from wellspring.config.vocabulary import HeadName
+from wellspring.errors import ModelError
+from wellspring.models.load import Backbone, read_model
+from wellspring.randomness import key
+
+_KNOWN = {
+    "masked": transformers.MODEL_FOR_MASKED_LM_MAPPING,
+    "causal": transformers.MODEL_FOR_CAUSAL_LM_MAPPING,
+}
+
+
+@dataclass(frozen=True)
+class Headed:
+    """A backbone, and the same modules below a head that gives a logit for every word."""
+
+    model: Any
+    """Called as a model of transformers; gives `logits` [texts, tokens, vocabulary]."""
+    fresh: tuple[str, ...]
+    """Names of the head's weights that are not the checkpoint's."""
+
+
+def headed(backbone: Backbone, folder: Path, head: HeadName, seed: int) -> Headed:
+    """Put the head of a checkpoint onto its backbone, which is not copied.
+
+    folder: the checkpoint. What it lacks of a head is drawn from (seed), but for what the head
+    shares with the embeddings. Raises ModelError where transformers has no such head for it.
+    """
+    config = backbone.model.config
+    kind: Any = _KNOWN[head].get(type(config), None)
+    if kind is None:
+        raise ModelError(f"transformers knows no {head} head for {type(backbone.model).__name__}")
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(key(seed, "fresh head") % 2**63)
+        dtype = str(backbone.model.dtype).removeprefix("torch.")
+        model, fresh = read_model(folder, kind, dtype, backbone.architecture.unused)
+    trunk = getattr(model, model.base_model_prefix, None)
+    if not isinstance(trunk, type(backbone.model)):
+        raise ModelError(f"{kind.__name__} is no head of {type(backbone.model).__name__}")
+    of_trunk = {f"{model.base_model_prefix}.{name}" for name, _ in trunk.named_parameters()}
+    setattr(model, model.base_model_prefix, backbone.model)
+    model.tie_weights()
+    model.requires_grad_(False).to(backbone.device)
+    return Headed(model.eval(), tuple(name for name in fresh if name not in of_trunk))
+
+
+def is_tied(model: Any) -> bool:
+    """Whether the head's last map is the table of embeddings."""
+    last: nn.Module | None = model.get_output_embeddings()
+    return last is not None and last.weight is model.get_input_embeddings().weight
