@@ -26,7 +26,8 @@ from wellspring.errors import WellspringError
 if TYPE_CHECKING:
     from wellspring.artefacts.checkpoints import Described
     from wellspring.training.loop import State
-    from wellspring.training.run import Material, Run
+    from wellspring.training.material import Material
+    from wellspring.training.run import Run
 
 STATE = "state.safetensors"
 """Beside trained.json while training runs: what it goes on from after a kill."""
@@ -62,9 +63,10 @@ def train(
             job.say(line)
         budget = tokens or TOKENS[job.device]
         try:
-            run = prepare(backbone, spec, _material(texts, samples, teacher), budget)
+            material = _material(texts, samples, teacher)
+            run = prepare(backbone, described.checkpoint, spec, material, budget)
             inputs = {path.as_posix(): sha256(path) for path in (*texts, *samples, *teacher)}
-            identity = _identity(job, described, inputs, len(run.batches))
+            identity = _identity(job, described, inputs, len(run.learner.batches))
             facts, losses = _trained(job, run, _Saved(trained.with_name(STATE), identity))
         except WellspringError as error:
             raise type(error)(f"models.{trained.parent.name}: {error}") from None
@@ -98,7 +100,7 @@ def teach(job: Job, texts: Path, samples: Path, table: Path, query: Path, passag
 def _material(texts: Sequence[Path], samples: Sequence[Path], teacher: Sequence[Path]) -> Material:
     """What is learned from, of all datasets."""
     from wellspring.training.examples import joined, judged
-    from wellspring.training.run import Material
+    from wellspring.training.material import Material
 
     frames = joined([Texts.read(path) for path in texts], [Samples.read(path) for path in samples])
     scores = [TeacherScores.read(path) for path in teacher]
@@ -116,17 +118,17 @@ def _trained(job: Job, run: Run, saved: _Saved) -> tuple[dict[str, Any], list[fl
     """Train; gives the facts of the run and each step's loss."""
     from wellspring.training.ledger import energy
 
-    facts = run.facts
+    facts, learner = run.facts, run.learner
     job.counts({name: value for name, value in facts.items() if isinstance(value, int)})
     job.counts({"tokens": run.ledger.tokens})
     job.say(f"operations: {run.ledger.total:.3g}; of all weights: {run.in_full:.3g}")
-    before, joules = run.quality(), energy(job.device)
-    steps, size = len(run.batches), run.batches.size
+    before, joules = learner.measure(), energy(job.device)
+    steps, size = len(learner.batches), learner.batches.size
     state = saved.read()
     if state:
         job.say(f"goes on after step {state.step:,} of {steps:,}, where it was ended")
     said = time.monotonic()
-    with job.track(steps * size, "pairs") as bar:
+    with job.track(steps * size, learner.unit) as bar:
         bar.advance(state.step * size if state else 0)
 
         def follow(step: int, loss: float) -> None:
@@ -139,9 +141,10 @@ def _trained(job: Job, run: Run, saved: _Saved) -> tuple[dict[str, Any], list[fl
         losses = run.optimise(state, saved.write, follow)
     if joules is not None:
         job.cost["joules"] = round((energy(job.device) or joules) - joules)
-    after = run.quality()
-    job.say(f"MRR@10 of validation queries: {before} before, {after} after")
-    return {**facts, "quality": {"before": before, "after": after}}, losses
+    after = learner.measure()
+    job.say(f"{learner.measured} of the validation split: {before} before, {after} after")
+    quality = {"measure": learner.measured, "before": before, "after": after}
+    return {**facts, "quality": quality}, losses
 
 
 def _write(
@@ -157,13 +160,13 @@ def _write(
 
     # Until it is written again, nothing describes the weights beside it.
     trained.unlink(missing_ok=True)
-    sources.store(run.merged(), described.checkpoint, trained.parent)
+    sources.store(run.learner.merged(), described.checkpoint, trained.parent)
     contents = checkpoints.contents(trained.parent, None)
     steps = range(len(losses))
     table = pl.DataFrame(
         {
             "step": [step + 1 for step in steps],
-            "examples": [(step + 1) * run.batches.size for step in steps],
+            "examples": [(step + 1) * run.learner.batches.size for step in steps],
             "loss": losses,
             "learning_rate": [run.rate(step) for step in steps],
         }

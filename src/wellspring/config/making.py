@@ -9,7 +9,8 @@ from wellspring.config.base import HUB, PYPI
 from wellspring.config.entries import Config
 from wellspring.config.messages import unknown
 from wellspring.config.models import ARCHITECTURES, COPYING, Model
-from wellspring.config.recipes import Recipe
+from wellspring.config.recipes import OF_MASKS, OF_VECTORS, Recipe
+from wellspring.config.vocabulary import LANGUAGE
 
 
 def model_problems(config: Config, name: str) -> Iterable[str]:
@@ -119,6 +120,14 @@ def recipe_problems(config: Config, name: str, recipe: Recipe) -> Iterable[str]:
     """A line for everything that is wrong with a recipe."""
     if len(set(recipe.datasets)) < len(recipe.datasets):
         yield f"recipes.{name}.datasets: names something twice"
+    idle = (OF_VECTORS if recipe.stage in LANGUAGE else ()) + (
+        () if recipe.stage in ("mlm", "mntp") else OF_MASKS
+    )
+    if given := [key for key in idle if key in recipe.model_fields_set]:
+        yield (
+            f"recipes.{name}: {', '.join(given)}: mean nothing in the stage {recipe.stage}: leave "
+            "them out"
+        )
     if recipe.teacher and recipe.teacher not in config.retrievers:
         yield f"recipes.{name}.teacher: {unknown('retriever', recipe.teacher, config.retrievers)}"
     for dataset in recipe.datasets:

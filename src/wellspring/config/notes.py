@@ -9,6 +9,7 @@ from typing import Any
 from wellspring.config.base import PINNED
 from wellspring.config.entries import Config
 from wellspring.config.messages import LISTED
+from wellspring.config.vocabulary import LANGUAGE
 
 
 def notes(config: Config, files: Sequence[Mapping[str, Any]]) -> list[str]:
@@ -43,6 +44,9 @@ def _otherwise(config: Config) -> list[str]:
     for name in config.encoders_used():
         encoder = config.encoders[name]
         recipe = config.models[encoder.model].recipe
+        if recipe and config.recipes[recipe].stage in LANGUAGE:
+            # Words were learned, and no vector.
+            continue
         for key in ("pooling", "query_template", "passage_template") if recipe else ():
             own, trained = getattr(encoder, key), getattr(config.recipes[recipe or ""], key)
             if own != trained:

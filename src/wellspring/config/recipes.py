@@ -7,8 +7,30 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from wellspring.config.base import Slug, Strict
-from wellspring.config.vocabulary import DISTILLING, Decline, ObjectiveName, Similarity
+from wellspring.config.vocabulary import (
+    DISTILLING,
+    LANGUAGE,
+    Decline,
+    ObjectiveName,
+    Similarity,
+    Stage,
+)
 
+OF_VECTORS = (
+    "pooling",
+    "query_template",
+    "query_length",
+    "objective",
+    "teacher",
+    "teacher_temperature",
+    "similarity",
+    "temperature",
+    "negatives",
+    "gradient_cache",
+)
+"""Keys of a recipe that mean nothing where no vector is trained."""
+OF_MASKS = ("mask", "mask_token")
+"""Those that mean nothing where nothing is hidden."""
 Share = Annotated[float, Field(ge=0, lt=1)]
 
 
@@ -32,8 +54,21 @@ class Recipe(Strict):
 
     datasets: list[Slug] = Field(min_length=1)
     """Their training splits are learned from, as one. Validation and test splits are never seen."""
-    pooling: Literal["cls", "mean", "eos"]
-    """As of an encoder: how token states become the vector that is trained."""
+    stage: Stage = "fine-tuning"
+    """`fine-tuning`: queries are to find their passages. The others learn words of the passages
+    alone. `mlm`: hidden ones, of an encoder (Devlin et al. 2019). `clm`: the next one, of a
+    decoder. `mntp`: hidden ones, of a decoder whose attention is made bidirectional, from the
+    position before (LLM2Vec, BehnamGhader et al. 2024)."""
+    mask: float = Field(default=0.15, gt=0, lt=1)
+    """Of `mlm` and `mntp`: the share of a text's tokens that is hidden, at least one. Of these 80 %
+    become the mask token, 10 % a random token, and 10 % stay. 0.15 is BERT's; ModernBERT has 0.3,
+    LLM2Vec 0.2 for Llama."""
+    mask_token: str | None = None
+    """Of `mlm` and `mntp`: what hidden tokens become. Where left out, the tokenizer's own mask
+    token; where it has none, `_`, as LLM2Vec does with Llama."""
+    pooling: Literal["cls", "mean", "eos"] | None = None
+    """As of an encoder: how token states become the vector that is trained. `fine-tuning` needs
+    it."""
     query_template: str = "{text}"
     """How a query is written for the model."""
     passage_template: str = "{text}"
@@ -60,8 +95,8 @@ class Recipe(Strict):
     negatives: int = Field(default=0, ge=0)
     """Hard negatives of each query, beside the other passages of its batch."""
     batch: int = Field(default=64, ge=2)
-    """Queries of a step. A passage that answers another query of the batch, too, is no negative
-    there."""
+    """Queries of a step, or texts where words are learned. A passage that answers another query of
+    the batch, too, is no negative there."""
     gradient_cache: int | None = Field(default=None, ge=1)
     """So many texts run through the model at once, and gradients are cached between it and the
     objective (GradCache, Gao et al. 2021): memory does not grow with the batch, and every text runs
@@ -98,6 +133,8 @@ class Recipe(Strict):
                 raise ValueError(f"{name} must contain {{text}} exactly once")
         if sum(each is not None for each in (self.epochs, self.steps, self.budget_flops)) > 1:
             raise ValueError("give one of epochs, steps and budget_flops")
+        if self.pooling is None and self.stage not in LANGUAGE:
+            raise ValueError(f"pooling: missing: the stage {self.stage} trains vectors")
         follows = self.objective in DISTILLING
         if follows and (self.teacher is None or not self.negatives):
             raise ValueError(

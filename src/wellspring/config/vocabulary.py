@@ -57,6 +57,11 @@ Start = Literal["zero", "uniform"]
 Order = Literal["fixed", "redrawn"]
 """Of a sample's candidates."""
 
+Stage = Literal["fine-tuning", "mlm", "clm", "mntp"]
+"""What a model is trained for: see `wellspring.training`."""
+LANGUAGE: dict[Stage, HeadName] = {"mlm": "masked", "clm": "causal", "mntp": "causal"}
+"""The stages that learn words of texts, and the vocabulary head that each of them needs."""
+
 ObjectiveName = Literal["infonce", "margin-mse", "kl", "infonce+kl"]
 """What training minimises: see `wellspring.training.objectives`."""
 DISTILLING: tuple[ObjectiveName, ...] = ("margin-mse", "kl", "infonce+kl")

@@ -41,10 +41,9 @@ def train(config: Config, name: str) -> TrainSpec:
     entry: Model = config.models[name]
     recipe = config.recipes[entry.recipe or ""]
 
-    encoder = Encoder(
-        model=entry.reference,
-        **recipe.model_dump(include={*Encoder.model_fields} - {"model", "dtype"}),
-        storage="float32",
-    )
+    said = recipe.model_dump(include={*Encoder.model_fields} - {"model", "dtype"})
+    # Where no vector is made, a text ends as the tokenizer ends it: as under `mean`.
+    said["pooling"] = recipe.pooling or "mean"
+    encoder = Encoder(model=entry.reference, **said, storage="float32")
     query, passage = (written(config, encoder, side) for side in OTHER)
     return TrainSpec(recipe=recipe, query=query, passage=passage)

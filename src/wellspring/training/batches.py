@@ -11,8 +11,8 @@ import torch
 
 from wellspring.embeddings import Tokens
 from wellspring.errors import WellspringError
-from wellspring.randomness import key
 from wellspring.training.examples import Examples
+from wellspring.training.order import Order
 
 MASKED, CANDIDATE, POSITIVE = 0, 1, 2
 """What a passage of a batch is to a query: left out, a negative, what answers it."""
@@ -73,7 +73,7 @@ class Batches(Sequence):
     def rows(self, step: int) -> np.ndarray:
         """The examples of a step."""
         first, last = step * self.size, (step + 1) * self.size
-        return np.array([self._at(position) for position in range(first, last)])
+        return np.array([self._order.at(position)[1] for position in range(first, last)])
 
     def lengths(self, step: int) -> tuple[np.ndarray, np.ndarray]:
         """The tokens of a step's queries and passages, in the batch's order."""
@@ -96,20 +96,9 @@ class Batches(Sequence):
     def _named(self, side: str, tokens: Sequence[Tokens | np.ndarray]) -> dict[str, torch.Tensor]:
         return {f"{side}_{name}": each for name, each in padded(tokens, self.padding).items()}
 
-    def _at(self, position: int) -> int:
-        epoch, place = divmod(position, len(self.examples.ids))
-        if epoch not in self._orders:
-            # A batch may lie in two epochs, and no batch in more.
-            for earlier in [each for each in self._orders if each < epoch - 1]:
-                del self._orders[earlier]
-            keys = [key(self.seed, "order", epoch, each) for each in self.examples.ids]
-            self._orders[epoch] = np.argsort(np.array(keys, np.uint64), kind="stable")
-        return int(self._orders[epoch][place])
-
     @cached_property
-    def _orders(self) -> dict[int, np.ndarray]:
-        """Epoch to the order of its examples."""
-        return {}
+    def _order(self) -> Order:
+        return Order(self.examples.ids, self.seed)
 
     def _labels(self, queries: np.ndarray, passages: np.ndarray) -> np.ndarray:
         """[queries, passages]. A passage that stands there twice counts once, and one that answers
@@ -125,10 +114,10 @@ class Batches(Sequence):
         return labels.astype(np.int8)
 
 
-def steps_of(examples: Examples, size: int, epochs: float) -> int:
-    """The full batches of so many epochs."""
+def steps_of(examples: int, size: int, epochs: float) -> int:
+    """The full batches of so many epochs of so many examples."""
     # 0.29 times 6,400 is a little less than 1,856 in floating point.
-    return int(epochs * len(examples.ids) / size + 1e-9)
+    return int(epochs * examples / size + 1e-9)
 
 
 def padded(tokens: Sequence[Tokens | np.ndarray], padding: int) -> dict[str, torch.Tensor]:

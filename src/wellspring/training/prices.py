@@ -6,6 +6,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
+import numpy as np
+
 from wellspring.budgets import TOKENS
 from wellspring.training.batches import Batches
 from wellspring.training.encoding import parts
@@ -37,6 +39,14 @@ class Prices:
     def step(self, batches: Batches, step: int, ledger: Ledger) -> Ledger:
         """The account after a step."""
         sides = batches.lengths(step)
+        encoder, padded = self._encoded(sides)
+        queries, passages = map(len, sides)
+        flops = {"encoder": encoder, "similarity": similarity(queries, passages, self.width)}
+        read = sum(int(lengths.sum()) for lengths in sides)
+        return ledger.after(flops, pairs=queries, tokens=read, padded_tokens=padded)
+
+    def _encoded(self, sides: Sequence[np.ndarray]) -> tuple[Flops, int]:
+        """The operations of encoding texts of these lengths, and the positions computed."""
         encoder, padded = Flops(), 0
         for lengths in sides:
             for rows in self._passes(lengths):
@@ -46,10 +56,7 @@ class Prices:
                 encoder += Flops(
                     len(rows) * one.forward, len(rows) * one.backward, len(rows) * one.recomputation
                 )
-        queries, passages = map(len, sides)
-        flops = {"encoder": encoder, "similarity": similarity(queries, passages, self.width)}
-        read = sum(int(lengths.sum()) for lengths in sides)
-        return ledger.after(flops, pairs=queries, tokens=read, padded_tokens=padded)
+        return encoder, padded
 
     def _passes(self, lengths) -> Iterator[Sequence[int]]:
         """The rows of each forward pass."""

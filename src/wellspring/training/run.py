@@ -2,39 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from functools import partial
+from pathlib import Path
 from typing import Any
 
-import numpy as np
-import polars as pl
-
-from wellspring.budgets import WINDOW
 from wellspring.config import Recipe
-from wellspring.embeddings import tokenise
+from wellspring.config.vocabulary import LANGUAGE
 from wellspring.errors import WellspringError
 from wellspring.models.load import Backbone
 from wellspring.specs import TrainSpec
-from wellspring.training import adaptation, batches, examples, loop, prices, quality
+from wellspring.training import adaptation, batches, examples, language, loop, prices, quality
 from wellspring.training.encoding import Encoding
-from wellspring.training.examples import Examples
+from wellspring.training.learner import Learner
 from wellspring.training.ledger import Ledger
+from wellspring.training.material import Material
 from wellspring.training.objectives import Aim, Objective
 from wellspring.training.shapes import shapes
-
-Tokenised = tuple[Sequence[np.ndarray], Sequence[np.ndarray]]
-"""The tokens of every query, and of every passage."""
-
-
-@dataclass(frozen=True)
-class Material:
-    """What is learned from, of all datasets as of one: see `wellspring.training.examples`."""
-
-    texts: pl.DataFrame
-    samples: pl.DataFrame
-    scores: pl.DataFrame | None = None
-    """A teacher's, where the objective follows one."""
 
 
 @dataclass(frozen=True)
@@ -42,47 +27,27 @@ class Run:
     """A model that is ready to be trained, and all that its training depends on."""
 
     recipe: Recipe
-    encoding: Encoding
-    batches: batches.Batches
+    learner: Learner
     ledger: Ledger
     """What the whole run costs."""
     in_full: int
     """The operations that training all weights would take."""
-    parameters: int
-    """Of the model that it begins with."""
-    held: Examples | None
-    """Validation queries; None where there are none."""
-    held_tokens: Tokenised
 
     @property
     def facts(self) -> dict[str, Any]:
         """Its counts. Seconds are no part of what a model is: they stand in the log."""
         return {
-            "examples": len(self.batches.examples.ids),
-            "steps": len(self.batches),
-            "trained_parameters": adaptation.trained(self.encoding.model),
-            "parameters": self.parameters,
+            "examples": self.learner.examples,
+            "steps": len(self.learner.batches),
+            "trained_parameters": adaptation.trained(self.learner.module),
+            "parameters": self.learner.parameters,
             "ledger": self.ledger.as_json() | {"flops_in_full": self.in_full},
         }
 
     def rate(self, step: int) -> float:
         """The learning rate of a step that is counted from 0."""
         schedule = _schedule(self.recipe)
-        return schedule.peak * schedule.share(step, len(self.batches))
-
-    def quality(self) -> float | None:
-        """MRR@10 of the validation queries, among the passages that answer one of them, of the
-        model as it is; None without such queries."""
-        if self.held is None:
-            return None
-        padding = self.batches.padding
-        queries, passages = (
-            quality.vectors(self.encoding, tokens, padding) for tokens in self.held_tokens
-        )
-        ranks = quality.reciprocal_ranks(
-            queries, passages, self.held.relevant, self.recipe.similarity
-        )
-        return round(float(ranks.mean()), 4)
+        return schedule.peak * schedule.share(step, len(self.learner.batches))
 
     def optimise(
         self,
@@ -91,11 +56,7 @@ class Run:
         follow: Callable[[int, float], None],
     ) -> list[float]:
         """Train the model in place; gives each step's loss. See `wellspring.training.loop`."""
-        recipe = self.recipe
-        aim = Aim(
-            recipe.objective, recipe.similarity, recipe.temperature, recipe.teacher_temperature
-        )
-        objective = partial(Objective, aim=aim, gradient_cache=recipe.gradient_cache)
+        recipe, learner = self.recipe, self.learner
         settings = loop.Settings(
             _schedule(recipe),
             recipe.weight_decay,
@@ -103,31 +64,59 @@ class Run:
             recipe.dtype == "bfloat16",
             recipe.seed,
         )
-        device = next(self.encoding.parameters()).device.type
+        device = next(learner.module.parameters()).device.type
         return loop.optimise(
-            self.encoding, objective, self.batches, settings, state, save, follow, device
+            learner.module,
+            learner.objective,
+            learner.batches,
+            settings,
+            state,
+            save,
+            follow,
+            device,
         )
 
-    def merged(self) -> Any:
-        """The model as it was built, with what was learned in its weights."""
-        return adaptation.merged(self.encoding.model, self.recipe.lora)
 
-
-def prepare(backbone: Backbone, spec: TrainSpec, material: Material, tokens: int) -> Run:
+def prepare(
+    backbone: Backbone, folder: Path, spec: TrainSpec, material: Material, tokens: int
+) -> Run:
     """Make a run ready.
 
-    tokens: of a forward pass, padding included. Raises WellspringError where nothing can be learned
-    from the material, where the batches or the budget do not fit, where LoRA names layers that the
-    model lacks, and for a model that lies on several devices.
+    folder: the backbone's checkpoint, which may have a head. tokens: of a forward pass, padding
+    included. Raises WellspringError where nothing can be learned from the material, where the
+    batches or the budget do not fit, where LoRA names layers that the model lacks, and for a model
+    that lies on several devices.
     """
     recipe = spec.recipe
     if getattr(backbone.model, "hf_device_map", None):
         raise WellspringError("the model does not fit on one device: it cannot be trained here")
+    if recipe.stage in LANGUAGE:
+        learner = language.learner(backbone, folder, spec, material, tokens)
+    else:
+        learner = _retriever(backbone, spec, material, tokens)
+    if recipe.budget_flops:
+        met = prices.within(learner.batches, learner.price, recipe.budget_flops)
+        learner = replace(learner, batches=met)
+    elif not len(learner.batches):
+        raise WellspringError(
+            f"{learner.examples:,} {learner.unit} make no batch of {recipe.batch:,}: lower batch, "
+            "or raise epochs"
+        )
+    return Run(
+        recipe=recipe,
+        learner=learner,
+        ledger=prices.account(learner.batches, learner.price),
+        in_full=prices.account(learner.batches, prices.in_full(learner.price)).total,
+    )
+
+
+def _retriever(backbone: Backbone, spec: TrainSpec, material: Material, tokens: int) -> Learner:
+    """A retriever under training, on pairs."""
+    recipe = spec.recipe
+    assert recipe.pooling is not None
     learned = examples.gather(
         material.samples, material.texts, "train", recipe.negatives, recipe.seed
     )
-    own = quality.held_out(material.samples, recipe.seed)
-    held = None if own is None else examples.gather(own, material.texts, "validation", 0)
     parameters = sum(each.numel() for each in backbone.model.parameters())
     model = adaptation.prepare(
         backbone.model, recipe.lora, backbone.architecture.unused, recipe.seed
@@ -135,49 +124,50 @@ def prepare(backbone: Backbone, spec: TrainSpec, material: Material, tokens: int
     scores = material.scores
     stream = batches.Batches(
         learned,
-        *_tokens(backbone, spec, learned, material.texts),
+        material.tokens(backbone, spec.query, learned.query_ids),
+        material.tokens(backbone, spec.passage, learned.passage_ids),
         size=recipe.batch,
-        steps=recipe.steps or batches.steps_of(learned, recipe.batch, recipe.epochs or 1),
+        steps=recipe.steps or batches.steps_of(len(learned.ids), recipe.batch, recipe.epochs or 1),
         seed=recipe.seed,
         padding=backbone.padding,
         teacher=None if scores is None else examples.taught(learned, material.samples, scores),
     )
-    price = prices.Prices(shapes(model), backbone.hidden, tokens, recipe.gradient_cache)
-    if recipe.budget_flops:
-        stream = prices.within(stream, price, recipe.budget_flops)
-    elif not len(stream):
-        raise WellspringError(
-            f"{len(learned.ids):,} examples make no batch of {recipe.batch:,}: lower batch, or "
-            "raise epochs"
-        )
-    return Run(
-        recipe=recipe,
-        encoding=Encoding(model.to(backbone.device), recipe.pooling, tokens),
+    aim = Aim(recipe.objective, recipe.similarity, recipe.temperature, recipe.teacher_temperature)
+    encoding = Encoding(model.to(backbone.device), recipe.pooling, tokens)
+    return Learner(
+        module=encoding,
+        objective=partial(Objective, aim=aim, gradient_cache=recipe.gradient_cache),
         batches=stream,
-        ledger=prices.account(stream, price),
-        in_full=prices.account(stream, prices.in_full(price)).total,
+        price=prices.Prices(shapes(model), backbone.hidden, tokens, recipe.gradient_cache),
+        examples=len(learned.ids),
         parameters=parameters,
-        held=held,
-        held_tokens=_tokens(backbone, spec, held, material.texts) if held else ((), ()),
+        unit="pairs",
+        measure=_look(backbone, spec, material, encoding),
+        measured="MRR@10",
+        merged=partial(adaptation.merged, model, recipe.lora),
     )
+
+
+def _look(
+    backbone: Backbone, spec: TrainSpec, material: Material, encoding: Encoding
+) -> Callable[[], float | None]:
+    """MRR@10 of the validation queries, among the passages that answer one of them."""
+    own = quality.held_out(material.samples, spec.recipe.seed)
+    if own is None:
+        return lambda: None
+    held = examples.gather(own, material.texts, "validation", 0)
+    sides = (
+        material.tokens(backbone, spec.query, held.query_ids),
+        material.tokens(backbone, spec.passage, held.passage_ids),
+    )
+
+    def measure() -> float:
+        queries, passages = (quality.vectors(encoding, each, backbone.padding) for each in sides)
+        ranks = quality.reciprocal_ranks(queries, passages, held.relevant, spec.recipe.similarity)
+        return round(float(ranks.mean()), 4)
+
+    return measure
 
 
 def _schedule(recipe: Recipe) -> loop.Schedule:
     return loop.Schedule(recipe.learning_rate, recipe.warmup, recipe.decline)
-
-
-def _tokens(backbone: Backbone, spec: TrainSpec, of: Examples, texts: pl.DataFrame) -> Tokenised:
-    """The tokens of the examples' queries and passages, as the two sides write them."""
-
-    def side(encoding, ids: Sequence[str]) -> Iterator[np.ndarray]:
-        own = texts.filter(pl.col("side") == encoding.side).select("text_id", "text")
-        named = pl.DataFrame({"text_id": ids})
-        written = named.join(own, on="text_id", how="left", maintain_order="left")["text"]
-        cut = (encoding.template, encoding.length, encoding.pooling)
-        for start in range(0, len(written), WINDOW):
-            window = written[start : start + WINDOW].to_list()
-            for row in tokenise(backbone.tokenizer, window, *cut):
-                # A tuple of Python's numbers would take ten times the memory.
-                yield np.array(row, np.int32)
-
-    return [*side(spec.query, of.query_ids)], [*side(spec.passage, of.passage_ids)]

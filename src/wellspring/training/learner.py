@@ -1,0 +1,44 @@
+"""What a stage of training gives to a run: all that one stage has and another has not."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from torch import nn
+
+from wellspring.training.prices import Prices
+
+
+class Watched(Protocol):
+    """A loss that tells what it found in the last batch."""
+
+    loss: float
+    spread: float
+    """How far the cosines of the batch are apart; infinite where nothing is compared."""
+
+
+@dataclass(frozen=True)
+class Learner:
+    """A model that is ready to be trained by a stage."""
+
+    module: nn.Module
+    """A module of sentence-transformers: what the loss is made of."""
+    objective: Callable[[Any], Any]
+    """From the module, as sentence-transformers wraps it, to its loss, which is `Watched`."""
+    batches: Any
+    """`wellspring.training.batches.Batches`, or what gives as much."""
+    price: Prices
+    examples: int
+    """How many there are to learn from."""
+    parameters: int
+    """Of the model that it begins with."""
+    unit: str
+    """What an example is called, in the plural."""
+    measure: Callable[[], float | None]
+    """How good the model is now, on what it does not learn from; None where there is no such."""
+    measured: str
+    """What `measure` gives."""
+    merged: Callable[[], Any]
+    """The model as it was built, with what was learned in its weights."""
