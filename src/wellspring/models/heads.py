@@ -50,6 +50,8 @@ def headed(backbone: Backbone, folder: Path, head: HeadName, seed: int) -> Heade
         raise ModelError(f"{kind.__name__} is no head of {type(backbone.model).__name__}")
     of_trunk = {f"{model.base_model_prefix}.{name}" for name, _ in trunk.named_parameters()}
     setattr(model, model.base_model_prefix, backbone.model)
+    # What was decided about the backbone since it was read holds for the whole, too.
+    model.config = config
     model.tie_weights()
     model.requires_grad_(False).to(backbone.device)
     return Headed(model.eval(), tuple(name for name in fresh if name not in of_trunk))
