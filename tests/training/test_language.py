@@ -13,6 +13,7 @@ from wellspring.config import Lora, Recipe
 from wellspring.errors import WellspringError
 from wellspring.models import sources
 from wellspring.models.architecture import knowing
+from wellspring.models.directions import is_bidirectional
 from wellspring.models.heads import is_tied
 from wellspring.models.load import load
 from wellspring.specs import EncodingSpec, TrainSpec
@@ -24,6 +25,7 @@ from wellspring.training.run import prepare
 MODELS = {
     "mlm": ["BertModel", "ModernBertForMaskedLM"],
     "clm": ["LlamaModel", "Qwen2ForCausalLM"],
+    "mntp": ["LlamaForCausalLM", "Gemma3ForCausalLM"],
 }
 STAGES = [(stage, named) for stage, names in MODELS.items() for named in names]
 SPECIAL = frozenset({0, 1, 2})
@@ -70,7 +72,7 @@ def prepared(folder, stage="mlm", named="BertModel", tokens=2048, eager=False, *
         # The counter sees no kernel of attention on a CPU.
         backbone.model.set_attn_implementation("eager")
     if stage != "clm" and backbone.tokenizer.mask_token is None:
-        # One that no text has.
+        # One that the small tokenizers know and no text has.
         options.setdefault("mask_token", "query")
     settings = {"batch": 8, "steps": 6, "learning_rate": 5e-3, **options}
     recipe = Recipe(datasets=["made-up"], stage=stage, **settings)
@@ -147,6 +149,15 @@ def test_the_next_token_is_told_and_padding_is_not():
     assert question.told(np.array([1])) == 0
 
 
+def test_a_hidden_token_is_told_by_the_position_before():
+    question = Question("mntp", 0, 0.9, mask=5, special=SPECIAL, vocabulary=60)
+    tokens = np.array([10, 11, 12, 2, 13])
+    read, targets = question.ask(tokens, 0, "text")
+    # The first token has nothing before it, and the fourth is a special one.
+    assert targets.tolist() == [11, 12, UNTOLD, 13, UNTOLD]
+    assert read[[0, 3]].tolist() == [10, 2]
+
+
 @pytest.mark.parametrize(("stage", "named"), STAGES)
 @pytest.mark.parametrize("tokens", [2048, 30])
 def test_the_loss_is_the_cross_entropy_of_transformers(stage, named, tokens, tmp_path):
@@ -176,7 +187,8 @@ def test_a_run_learns_words_and_what_is_stored_says_the_same(stage, named, tmp_p
     assert after < 0.8 * before
     merged = run.learner.merged()
     sources.store(merged, tmp_path / "base", tmp_path / "stored")
-    again, _ = prepared(tmp_path / "stored", stage, named)
+    again, backbone = prepared(tmp_path / "stored", stage, named)
+    assert is_bidirectional(backbone.model.config) == (stage == "mntp")
     # Its head came with it: a next stage goes on where this one ended.
     assert again.learner.measure() == after
 
@@ -225,7 +237,7 @@ def test_what_goes_on_is_what_was_not_ended(tmp_path, lora, monkeypatch):
 @pytest.mark.parametrize("lora", [False, True])
 @pytest.mark.parametrize(("stage", "named"), STAGES)
 def test_a_run_costs_what_was_told(stage, named, lora, tmp_path):
-    target = {"mlm": "query", "clm": "q_proj"}[stage] if named != "ModernBertForMaskedLM" else "Wo"
+    target = {"BertModel": "query", "ModernBertForMaskedLM": "Wo"}.get(named, "q_proj")
     chosen = Lora(rank=4, targets=[target]) if lora else None
     run, _ = prepared(tmp_path, stage, named, tokens=60, eager=True, lora=chosen, steps=3)
     with FlopCounterMode(display=False) as counter:
@@ -252,6 +264,13 @@ def test_what_answers_a_query_of_another_split_is_not_read():
     read, held = chosen(samples, seed=0)
     assert read == ["a", "b", "x", "y"]
     assert held == ["c"]
+
+
+def test_the_next_word_of_what_reads_in_both_directions_is_no_question(tmp_path):
+    run, _ = prepared(tmp_path / "base", "mntp", "LlamaModel", steps=1)
+    sources.store(run.learner.merged(), tmp_path / "base", tmp_path / "both")
+    with pytest.raises(WellspringError, match="it sees the next word"):
+        prepared(tmp_path / "both", "clm", "LlamaForCausalLM")
 
 
 def test_a_model_without_such_a_head_or_token_is_refused(tmp_path):

@@ -14,6 +14,7 @@ from huggingface_hub.errors import StrictDataclassError
 from safetensors import SafetensorError
 
 from wellspring.errors import ModelError
+from wellspring.models import directions
 from wellspring.models.architecture import Architecture, blocks, builtin, check
 from wellspring.models.tokenizer import read as read_tokenizer
 
@@ -156,6 +157,8 @@ def load(
 
         model, apart = adapters.merge(model, adapter, known.unused)
     model, input_device = placement.place(model.requires_grad_(False), known, device, device_map)
+    if directions.is_bidirectional(config):
+        directions.open_both(model, input_device)
     padding = getattr(config, "pad_token_id", None)
     return Backbone(
         model=model,

@@ -18,6 +18,7 @@ from torch import nn
 from wellspring.config import Recipe
 from wellspring.config.vocabulary import LANGUAGE, Stage
 from wellspring.errors import WellspringError
+from wellspring.models import directions
 from wellspring.models.heads import headed
 from wellspring.models.load import Backbone
 from wellspring.randomness import generator, shuffled
@@ -249,6 +250,12 @@ def learner(
     """A model that learns words; see `wellspring.training.run.prepare`."""
     recipe = spec.recipe
     question = _question(backbone, recipe)
+    if recipe.stage == "mntp":
+        directions.open_both(backbone.model, backbone.device)
+    elif recipe.stage == "clm" and directions.is_bidirectional(backbone.model.config):
+        raise WellspringError(
+            "stage: clm: the model reads in both directions, so it sees the next word"
+        )
     whole = headed(backbone, folder, LANGUAGE[recipe.stage], recipe.seed)
     named = type(whole.model).__name__
     if named not in backbone.architecture.classes:
