@@ -133,6 +133,24 @@ def test_the_slice_is_the_recipe_and_how_it_writes_texts():
             "recipes.brief.lora.targets: is empty",
         ),
         (
+            lambda c: c["recipes"]["brief"].update(stage="mlm"),
+            "recipes.brief: pooling, negatives: not used by the stage mlm: leave out",
+        ),
+        (
+            lambda c: c["recipes"]["brief"].update(mask=0.3),
+            "recipes.brief: mask: not used by the stage fine-tuning: leave out",
+        ),
+        (
+            lambda c: c["recipes"].update(
+                brief={"datasets": ["questions"], "stage": "clm", "mask_token": "_"}
+            ),
+            "recipes.brief: mask_token: not used by the stage clm: leave out",
+        ),
+        (
+            lambda c: c["recipes"]["brief"].pop("pooling"),
+            "pooling: missing: the stage fine-tuning trains vectors",
+        ),
+        (
             lambda c: c["recipes"]["brief"].update(query_template="query"),
             "query_template must contain {text} exactly once",
         ),
@@ -143,6 +161,17 @@ def test_what_cannot_be_trained_is_one_line(edit, line):
         parse(edited(edit))
     assert line in str(refused.value)
     assert len(str(refused.value).splitlines()) <= 2
+
+
+def test_a_stage_that_learns_words_needs_no_pooling():
+    def read(config):
+        config["recipes"]["read"] = {"datasets": ["questions"], "stage": "mlm", "mask": 0.3}
+        config["models"]["tuned"]["recipe"] = "read"
+
+    spec = specs.train(parse(edited(read)), "tuned")
+    assert (spec.passage.pooling, spec.passage.length) == ("mean", 128)
+    # A slice is written and read with every default.
+    assert specs.TrainSpec.read(spec.canonical()) == spec
 
 
 def test_an_encoder_that_asks_for_something_else_than_was_trained_is_noted():

@@ -16,6 +16,7 @@ from tests.support import study as studies
 
 TRAINED = "results/models/trained/tuned"
 DISTILLED = "results/models/trained/distilled/trained.json"
+READ = "results/models/trained/read/trained.json"
 TARGETS = (
     "results/models/tuned/model.json",
     "results/models/twin/model.json",
@@ -40,7 +41,10 @@ def tune(config) -> None:
     config["models"]["twin"] = {"source": "random:tuned"}
     after = {"objective": "infonce+kl", "teacher": "tiny", "steps": 2}
     config["recipes"]["after"] = {**RECIPE, **after}
-    config["models"]["distilled"] = {"source": "train:fresh", "recipe": "after"}
+    # One stage's output is the next one's model.
+    config["recipes"]["read"] = {"datasets": ["questions"], "stage": "mlm", "batch": 8, "steps": 2}
+    config["models"]["read"] = {"source": "train:fresh", "recipe": "read"}
+    config["models"]["distilled"] = {"source": "train:read", "recipe": "after"}
     config["encoders"]["tuned"] = {**config["encoders"]["tiny"], "model": "tuned"}
     config["encoders"]["twin"] = {**config["encoders"]["tiny"], "model": "twin"}
     config["retrievers"]["tuned"] = {"query": "tuned", "compared_with": "tiny"}
@@ -65,7 +69,7 @@ def test_training_leaves_a_checkpoint_an_account_and_a_curve(trained):
     assert facts["steps"] == 12 and facts["ledger"]["pairs"] == 12 * 8
     assert 0 < facts["trained_parameters"] < facts["parameters"]
     assert facts["ledger"]["total_flops"] > 0
-    assert set(facts["quality"]) == {"before", "after"}
+    assert set(facts["quality"]) == {"measure", "before", "after"}
     curve = pl.read_parquet(folder / "curve.parquet")
     assert curve["step"].to_list() == list(range(1, 13))
     assert curve["learning_rate"].max() == pytest.approx(RECIPE["learning_rate"])
@@ -74,7 +78,7 @@ def test_training_leaves_a_checkpoint_an_account_and_a_curve(trained):
     base = json.loads((trained.folder / "results/models/tiny/model.json").read_text())
     assert described["digest"] == told["digest"] != base["digest"]
     log = (trained.folder / "results/logs/train/tuned.log").read_text()
-    assert "MRR@10 of validation queries" in log and "step 12 of 12: loss" in log
+    assert "MRR@10 of the validation split" in log and "step 12 of 12: loss" in log
 
 
 def test_what_is_trained_is_trained_once_and_again_where_it_depends(trained):
@@ -117,6 +121,16 @@ def test_a_teacher_judges_every_sample_and_is_followed(trained):
     assert told["identity"]["spec"]["recipe"]["teacher"] == "tiny"
     # Another teacher is another run; the teacher's own samples are judged once.
     assert trained.planned(DISTILLED) == {}
+
+
+def test_a_model_that_read_the_passages_first_is_what_is_tuned(trained):
+    told = json.loads((trained.folder / READ).read_text())
+    assert told["facts"]["quality"]["measure"] == "loss"
+    assert told["facts"]["ledger"]["flops"].keys() == {"encoder", "head"}
+    config = json.loads((trained.folder / READ).with_name("config.json").read_text())
+    assert config["architectures"][0].endswith("ForMaskedLM")
+    described = json.loads((trained.folder / "results/models/read/model.json").read_text())
+    assert described["digest"] == told["digest"]
 
 
 def weights(folder: Path) -> bytes:

@@ -128,8 +128,8 @@ class Model(Artefact):
 
 @dataclass(frozen=True)
 class TrainedModel(Artefact):
-    """How a model was trained, on what, and what validation queries found before and after; its
-    checkpoint lies beside it."""
+    """How a model was trained, on what, and how good it was on the validation split before and
+    after; its checkpoint lies beside it."""
 
     template = "models/trained/{model}/trained.json"
     rule = "train"
@@ -186,7 +186,7 @@ class LearningCurve(TrainedModel):
     condensed = "page.learning:condense"
     columns = {
         "step": Column("integer", "counted from 1"),
-        "examples": Column("integer", "queries seen, the step's included"),
+        "examples": Column("integer", "queries or texts seen, the step's included"),
         "loss": Column("number", "of the step's batch, before its update"),
         "learning_rate": Column("number", "of the step"),
     }

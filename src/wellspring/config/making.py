@@ -125,8 +125,7 @@ def recipe_problems(config: Config, name: str, recipe: Recipe) -> Iterable[str]:
     )
     if given := [key for key in idle if key in recipe.model_fields_set]:
         yield (
-            f"recipes.{name}: {', '.join(given)}: mean nothing in the stage {recipe.stage}: leave "
-            "them out"
+            f"recipes.{name}: {', '.join(given)}: not used by the stage {recipe.stage}: leave out"
         )
     if recipe.teacher and recipe.teacher not in config.retrievers:
         yield f"recipes.{name}.teacher: {unknown('retriever', recipe.teacher, config.retrievers)}"
