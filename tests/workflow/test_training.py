@@ -143,7 +143,7 @@ def test_a_run_that_is_killed_goes_on_and_ends_as_if_it_had_not(trained, tmp_pat
     study.configure(tune)
     # A state every step, so that every kill finds one, and steps enough to be killed in.
     study.rewrite("src/wellspring/training/loop.py", "SAVED = 60.0", "SAVED = 0.0")
-    steps = 20 * kills
+    steps = 100 * kills
     study.configure(lambda config: config["recipes"]["brief"].update(steps=steps))
     study.run("results/models/tiny/model.json", "results/datasets/questions/samples.parquet")
     command = ("snakemake", "--cores", "1", f"{TRAINED}/trained.json")
