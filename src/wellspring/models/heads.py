@@ -45,7 +45,7 @@ def headed(backbone: Backbone, folder: Path, head: HeadName, seed: int) -> Heade
         torch.manual_seed(key(seed, "fresh head") % 2**63)
         dtype = str(backbone.model.dtype).removeprefix("torch.")
         model, fresh = read_model(folder, kind, dtype, backbone.architecture.unused)
-    trunk = getattr(model, model.base_model_prefix, None)
+    trunk: Any = getattr(model, model.base_model_prefix, None)
     if not isinstance(trunk, type(backbone.model)):
         raise ModelError(f"{kind.__name__} is no head of {type(backbone.model).__name__}")
     of_trunk = {f"{model.base_model_prefix}.{name}" for name, _ in trunk.named_parameters()}
