@@ -97,6 +97,14 @@ def test_the_slice_is_the_recipe_and_how_it_writes_texts():
             "recipes.brief.negatives: 5, but datasets.questions.negatives.count is 4",
         ),
         (
+            lambda c: c["recipes"]["brief"].update(fraction=0),
+            "recipes.brief.fraction: Input should be greater than 0",
+        ),
+        (
+            lambda c: c["recipes"]["brief"].update(fraction=1.5),
+            "recipes.brief.fraction: Input should be less than or equal to 1",
+        ),
+        (
             lambda c: c["recipes"]["brief"].update(temperature=0),
             "recipes.brief.temperature: Input should be greater than 0",
         ),

@@ -32,6 +32,9 @@ class Recipe(Strict):
 
     datasets: list[Slug] = Field(min_length=1)
     """Their training splits are learned from, as one. Validation and test splits are never seen."""
+    fraction: float = Field(default=1, gt=0, le=1)
+    """Share of the training queries that is learned from. The queries of a smaller fraction are
+    among those of a larger one, under the same seed: what studies of data efficiency vary."""
     pooling: Literal["cls", "mean", "eos"]
     """As of an encoder: how token states become the vector that is trained."""
     query_template: str = "{text}"
@@ -89,7 +92,7 @@ class Recipe(Strict):
     dtype: Literal["float32", "bfloat16"] = "float32"
     """Arithmetic of the forward pass; weights and their updates stay in float32."""
     seed: int = 0
-    """Of the order of the examples, the hard negatives, fresh updates and dropout."""
+    """Of the choice and order of the examples, the hard negatives, fresh updates and dropout."""
 
     @model_validator(mode="after")
     def _consistent(self) -> Recipe:

@@ -83,6 +83,21 @@ def judged(scores: Sequence[pl.DataFrame]) -> pl.DataFrame:
     )
 
 
+def part(samples: pl.DataFrame, fraction: float, seed: int) -> pl.DataFrame:
+    """The samples without those training samples whose query is not learned from.
+
+    fraction: of the training queries, those that come first in an order that is drawn from (seed,
+    query id), and one at least: a smaller fraction's are among them. A query stays or goes with all
+    its training samples, and other splits stay as they are.
+    """
+    if fraction == 1:
+        return samples
+    training = pl.col("split") == "train"
+    order = shuffled(seed, samples.filter(training)["query_id"].unique().to_list(), "fraction")
+    chosen = order[: max(1, round(fraction * len(order)))]
+    return samples.filter(~training | pl.col("query_id").is_in(chosen))
+
+
 def gather(
     samples: pl.DataFrame, texts: pl.DataFrame, split: str, negatives: int, seed: int = 0
 ) -> Examples:

@@ -123,9 +123,7 @@ def prepare(backbone: Backbone, spec: TrainSpec, material: Material, tokens: int
     recipe = spec.recipe
     if getattr(backbone.model, "hf_device_map", None):
         raise WellspringError("the model does not fit on one device: it cannot be trained here")
-    learned = examples.gather(
-        material.samples, material.texts, "train", recipe.negatives, recipe.seed
-    )
+    learned = _learned(recipe, material)
     own = quality.held_out(material.samples, recipe.seed)
     held = None if own is None else examples.gather(own, material.texts, "validation", 0)
     parameters = sum(each.numel() for each in backbone.model.parameters())
@@ -160,6 +158,18 @@ def prepare(backbone: Backbone, spec: TrainSpec, material: Material, tokens: int
         held=held,
         held_tokens=_tokens(backbone, spec, held, material.texts) if held else ((), ()),
     )
+
+
+def _learned(recipe: Recipe, material: Material) -> Examples:
+    """The examples of the training split, as far as the recipe takes them."""
+    samples = examples.part(material.samples, recipe.fraction, recipe.seed)
+    learned = examples.gather(samples, material.texts, "train", recipe.negatives, recipe.seed)
+    if recipe.fraction < 1 and (count := len(learned.ids)) < recipe.batch:
+        raise WellspringError(
+            f"fraction: {recipe.fraction:g} leaves {count:,} examples, fewer than a batch of "
+            f"{recipe.batch:,}: raise fraction, or lower batch"
+        )
+    return learned
 
 
 def _schedule(recipe: Recipe) -> loop.Schedule:
