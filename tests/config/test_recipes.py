@@ -105,6 +105,18 @@ def test_the_slice_is_the_recipe_and_how_it_writes_texts():
             "recipes.brief.fraction: Input should be less than or equal to 1",
         ),
         (
+            lambda c: c["recipes"]["brief"].update(weights={"questions": 1, "answers": 1}),
+            "recipes.brief.weights: no dataset of the recipe is named 'answers'",
+        ),
+        (
+            lambda c: c["recipes"]["brief"].update(weights={}),
+            "recipes.brief.weights: 'questions' is missing: name all datasets of the recipe",
+        ),
+        (
+            lambda c: c["recipes"]["brief"].update(weights={"questions": 0}),
+            "recipes.brief.weights.questions: Input should be greater than 0",
+        ),
+        (
             lambda c: c["recipes"]["brief"].update(temperature=0),
             "recipes.brief.temperature: Input should be greater than 0",
         ),

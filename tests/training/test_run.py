@@ -8,6 +8,7 @@ from tests.support import training
 from wellspring.config import Recipe
 from wellspring.errors import WellspringError
 from wellspring.specs import EncodingSpec, TrainSpec
+from wellspring.training import loop
 from wellspring.training.run import Material, Run, prepare
 
 RECIPE = {"datasets": ["one"], "pooling": "mean", "batch": 4, "passage_length": 24}
@@ -58,3 +59,64 @@ def test_a_fraction_of_less_than_a_batch_is_one_line(folder):
         WellspringError, match=r"fraction: 0\.1 leaves \d examples, fewer than a bat"
     ):
         prepared(folder, fraction=0.1)
+
+
+def mixed() -> Material:
+    """Two datasets: `one` has 23 training examples, `two` 8."""
+    return Material(*training.joined(training.samples(), training.samples(8, held=2)))
+
+
+MIXTURE = {"datasets": ["one", "two"], "weights": {"two": 1, "one": 1}}
+RECIPES = {
+    "fraction": {"fraction": 0.5},
+    "mixture": MIXTURE,
+}
+
+
+@pytest.mark.parametrize("keys", RECIPES.values(), ids=RECIPES)
+def test_the_account_is_of_what_is_run(folder, keys):
+    run = prepared(folder, mixed() if "datasets" in keys else None, **{**keys, "steps": 9})
+    tokens = padded = 0
+    for step in range(9):
+        batch = run.batches[step]
+        for side, lengths in zip(("query", "passage"), run.batches.lengths(step), strict=True):
+            mask = batch[f"{side}_attention_mask"]
+            assert mask.sum(dim=1).tolist() == lengths.tolist()
+            tokens += int(mask.sum())
+            padded += mask.numel()
+    assert (run.ledger.tokens, run.ledger.padded_tokens) == (tokens, padded)
+    assert run.ledger.steps == 9 and run.ledger.pairs == 9 * 4
+
+
+@pytest.mark.parametrize("keys", RECIPES.values(), ids=RECIPES)
+def test_a_run_that_was_ended_goes_on_as_if_it_had_not(folder, keys, monkeypatch):
+    monkeypatch.setattr(loop, "SAVED", 0.0)
+    material = mixed() if "datasets" in keys else None
+    states: list[loop.State] = []
+
+    def save(state):
+        copies = {name: each.clone() for name, each in state.tensors.items()}
+        states.append(loop.State(state.step, copies, list(state.losses)))
+
+    def run(state=None) -> list[float]:
+        own = prepared(folder, material, **{**keys, "steps": 5, "learning_rate": 1e-3})
+        return own.optimise(state, save, lambda step, loss: None)
+
+    losses = run()
+    assert run(states[2]) == pytest.approx(losses, abs=1e-6)
+
+
+def test_a_mixture_has_the_shares_of_its_weights(folder):
+    run = prepared(folder, mixed(), **{**MIXTURE, "weights": {"one": 1, "two": 3}, "steps": 500})
+    rows = [row for step in range(500) for row in run.batches.rows(step)]
+    ids = [run.batches.examples.ids[row] for row in rows]
+    assert sum(each.startswith("1/") for each in ids) / len(ids) == pytest.approx(0.75, abs=0.04)
+    # An epoch is as many examples as both have.
+    assert len(prepared(folder, mixed(), **MIXTURE, epochs=2).batches) == 2 * (23 + 8) // 4
+
+
+def test_more_of_a_dataset_in_a_batch_than_there_is_is_one_line(folder):
+    with pytest.raises(
+        WellspringError, match="weights: 14.4 of the 16 .* 'two', which has 8 "
+    ):
+        prepared(folder, mixed(), **{**MIXTURE, "weights": {"one": 1, "two": 9}, "batch": 16})

@@ -121,6 +121,8 @@ def recipe_problems(config: Config, name: str, recipe: Recipe) -> Iterable[str]:
         yield f"recipes.{name}.datasets: names something twice"
     if recipe.teacher and recipe.teacher not in config.retrievers:
         yield f"recipes.{name}.teacher: {unknown('retriever', recipe.teacher, config.retrievers)}"
+    if recipe.weights is not None:
+        yield from _keys_problems(f"recipes.{name}.weights", recipe.weights, recipe)
     for dataset in recipe.datasets:
         if dataset not in config.datasets:
             yield f"recipes.{name}.datasets: {unknown('dataset', dataset, config.datasets)}"
@@ -131,3 +133,12 @@ def recipe_problems(config: Config, name: str, recipe: Recipe) -> Iterable[str]:
                 f"recipes.{name}.negatives: {recipe.negatives}, but datasets.{dataset}.negatives."
                 f"count is {count}: lower the one or raise the other"
             )
+
+
+def _keys_problems(key: str, given: Iterable[str], recipe: Recipe) -> Iterable[str]:
+    """What keeps a mapping of a recipe from having one entry for each of its datasets."""
+    for dataset in given:
+        if dataset not in recipe.datasets:
+            yield f"{key}: {unknown('dataset of the recipe', dataset, recipe.datasets)}"
+    if missing := [dataset for dataset in recipe.datasets if dataset not in given]:
+        yield f"{key}: {missing[0]!r} is missing: name all datasets of the recipe"

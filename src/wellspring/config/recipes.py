@@ -35,6 +35,10 @@ class Recipe(Strict):
     fraction: float = Field(default=1, gt=0, le=1)
     """Share of the training queries that is learned from. The queries of a smaller fraction are
     among those of a larger one, under the same seed: what studies of data efficiency vary."""
+    weights: dict[Slug, Annotated[float, Field(gt=0)]] | None = None
+    """Dataset to its weight, one for each of `datasets`. Each example's dataset is then drawn in
+    proportion to the weights, and every dataset runs through orders of its own. Where left out,
+    datasets are drawn in proportion to their examples."""
     pooling: Literal["cls", "mean", "eos"]
     """As of an encoder: how token states become the vector that is trained."""
     query_template: str = "{text}"
@@ -83,7 +87,8 @@ class Recipe(Strict):
     """Gradients are scaled down to this norm where theirs is larger."""
     epochs: float | None = Field(default=None, gt=0)
     """How often the examples are seen. Batches are full: what is left over is not seen. 1 where
-    neither this nor `steps` nor `budget_flops` is given."""
+    neither this nor `steps` nor `budget_flops` is given. With `weights`, too, an epoch is as many
+    examples as all datasets have together: some are seen more often then, and some less."""
     steps: int | None = Field(default=None, ge=1)
     """How many batches are seen."""
     budget_flops: float | None = Field(default=None, gt=0)

@@ -11,8 +11,8 @@ import torch
 
 from wellspring.embeddings import Tokens
 from wellspring.errors import WellspringError
-from wellspring.randomness import key
 from wellspring.training.examples import Examples
+from wellspring.training.stream import Stream
 
 MASKED, CANDIDATE, POSITIVE = 0, 1, 2
 """What a passage of a batch is to a query: left out, a negative, what answers it."""
@@ -22,8 +22,8 @@ MASKED, CANDIDATE, POSITIVE = 0, 1, 2
 class Batches(Sequence):
     """The batches of a run, made when they are asked for.
 
-    They follow a stream of the examples, one permutation an epoch, each drawn from (seed, epoch,
-    sample id). A batch may begin in one epoch and end in the next, and is always full.
+    They follow a stream of the examples: see `wellspring.training.stream`. A batch may begin in one
+    epoch and end in the next, and is always full.
     """
 
     examples: Examples
@@ -37,6 +37,8 @@ class Batches(Sequence):
     """The id to pad with."""
     teacher: np.ndarray | None = None
     """[examples, 1 + negatives]: a teacher's scores of each example's own passages."""
+    weights: Sequence[float] | None = None
+    """Of each dataset in a mixture: see `wellspring.training.stream`."""
 
     def __post_init__(self) -> None:
         if self.size > (available := len(self.examples.ids)):
@@ -73,7 +75,7 @@ class Batches(Sequence):
     def rows(self, step: int) -> np.ndarray:
         """The examples of a step."""
         first, last = step * self.size, (step + 1) * self.size
-        return np.array([self._at(position) for position in range(first, last)])
+        return np.array([self._stream.at(position)[0] for position in range(first, last)])
 
     def lengths(self, step: int) -> tuple[np.ndarray, np.ndarray]:
         """The tokens of a step's queries and passages, in the batch's order."""
@@ -96,20 +98,9 @@ class Batches(Sequence):
     def _named(self, side: str, tokens: Sequence[Tokens | np.ndarray]) -> dict[str, torch.Tensor]:
         return {f"{side}_{name}": each for name, each in padded(tokens, self.padding).items()}
 
-    def _at(self, position: int) -> int:
-        epoch, place = divmod(position, len(self.examples.ids))
-        if epoch not in self._orders:
-            # A batch may lie in two epochs, and no batch in more.
-            for earlier in [each for each in self._orders if each < epoch - 1]:
-                del self._orders[earlier]
-            keys = [key(self.seed, "order", epoch, each) for each in self.examples.ids]
-            self._orders[epoch] = np.argsort(np.array(keys, np.uint64), kind="stable")
-        return int(self._orders[epoch][place])
-
     @cached_property
-    def _orders(self) -> dict[int, np.ndarray]:
-        """Epoch to the order of its examples."""
-        return {}
+    def _stream(self) -> Stream:
+        return Stream(self.examples.ids, self.seed, self.weights)
 
     def _labels(self, queries: np.ndarray, passages: np.ndarray) -> np.ndarray:
         """[queries, passages]. A passage that stands there twice counts once, and one that answers
@@ -126,7 +117,7 @@ class Batches(Sequence):
 
 
 def steps_of(examples: Examples, size: int, epochs: float) -> int:
-    """The full batches of so many epochs."""
+    """The full batches of so many epochs, each as many examples as there are."""
     # 0.29 times 6,400 is a little less than 1,856 in floating point.
     return int(epochs * len(examples.ids) / size + 1e-9)
 

@@ -75,6 +75,11 @@ def joined(
     return kept, pl.concat(renamed)
 
 
+def datasets_of(ids: Sequence[str]) -> np.ndarray:
+    """[ids]: the number of the dataset that each id is of, as `joined` writes ids."""
+    return np.array([int(each.partition("/")[0]) for each in ids])
+
+
 def judged(scores: Sequence[pl.DataFrame]) -> pl.DataFrame:
     """A teacher's scores of several datasets' samples, under the ids that `joined` gives."""
     return pl.concat(

@@ -139,6 +139,7 @@ def prepare(backbone: Backbone, spec: TrainSpec, material: Material, tokens: int
         seed=recipe.seed,
         padding=backbone.padding,
         teacher=None if scores is None else examples.taught(learned, material.samples, scores),
+        weights=_weights(recipe, learned),
     )
     price = prices.Prices(shapes(model), backbone.hidden, tokens, recipe.gradient_cache)
     if recipe.budget_flops:
@@ -170,6 +171,24 @@ def _learned(recipe: Recipe, material: Material) -> Examples:
             f"{recipe.batch:,}: raise fraction, or lower batch"
         )
     return learned
+
+
+def _weights(recipe: Recipe, learned: Examples) -> list[float] | None:
+    """The weight of each dataset, if they have one.
+
+    Raises WellspringError where a batch has more of a dataset than there is.
+    """
+    if recipe.weights is None:
+        return None
+    weights = [recipe.weights[name] for name in recipe.datasets]
+    counts = np.bincount(examples.datasets_of(learned.ids), minlength=len(weights))
+    for name, weight, count in zip(recipe.datasets, weights, counts, strict=True):
+        if (share := recipe.batch * weight / sum(weights)) > count:
+            raise WellspringError(
+                f"weights: {share:.3g} of the {recipe.batch:,} queries of a batch come from "
+                f"{name!r}, which has {count:,} examples: lower its weight, or batch"
+            )
+    return weights
 
 
 def _schedule(recipe: Recipe) -> loop.Schedule:
