@@ -45,7 +45,7 @@ class Stream:
                 if abs(other - epoch) > 1:
                     del self._orders[dataset, other]
             members = self._members[dataset]
-            keys = [key(self.seed, "order", epoch, self.ids[each]) for each in members]
+            keys = [key(self.seed, "order", epoch, self.ids[each]) for each in members.tolist()]
             order = np.argsort(np.array(keys, np.uint64), kind="stable")
             self._orders[dataset, epoch] = members[order]
         return self._orders[dataset, epoch]
