@@ -116,5 +116,5 @@ def test_a_mixture_has_the_shares_of_its_weights(folder):
 
 
 def test_more_of_a_dataset_in_a_batch_than_there_is_is_one_line(folder):
-    with pytest.raises(WellspringError, match="weights: .* 'two', which has 8 examples"):
+    with pytest.raises(WellspringError, match=r"weights: .* 'two', which has 8 examples"):
         prepared(folder, mixed(), **{**MIXTURE, "weights": {"one": 1, "two": 9}, "batch": 16})

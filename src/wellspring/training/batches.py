@@ -12,7 +12,7 @@ import torch
 from wellspring.embeddings import Tokens
 from wellspring.errors import WellspringError
 from wellspring.training.examples import Examples
-from wellspring.training.stream import Stream
+from wellspring.training.order import Order
 
 MASKED, CANDIDATE, POSITIVE = 0, 1, 2
 """What a passage of a batch is to a query: left out, a negative, what answers it."""
@@ -22,7 +22,7 @@ MASKED, CANDIDATE, POSITIVE = 0, 1, 2
 class Batches(Sequence):
     """The batches of a run, made when they are asked for.
 
-    They follow a stream of the examples: see `wellspring.training.stream`. A batch may begin in one
+    They follow a stream of the examples: see `wellspring.training.order`. A batch may begin in one
     epoch and end in the next, and is always full.
     """
 
@@ -38,7 +38,7 @@ class Batches(Sequence):
     teacher: np.ndarray | None = None
     """[examples, 1 + negatives]: a teacher's scores of each example's own passages."""
     weights: Sequence[float] | None = None
-    """Of each dataset in a mixture: see `wellspring.training.stream`."""
+    """Of each dataset in a mixture: see `wellspring.training.order`."""
 
     def __post_init__(self) -> None:
         if self.size > (available := len(self.examples.ids)):
@@ -75,7 +75,7 @@ class Batches(Sequence):
     def rows(self, step: int) -> np.ndarray:
         """The examples of a step."""
         first, last = step * self.size, (step + 1) * self.size
-        return np.array([self._stream.at(position)[0] for position in range(first, last)])
+        return np.array([self._order.at(position)[1] for position in range(first, last)])
 
     def lengths(self, step: int) -> tuple[np.ndarray, np.ndarray]:
         """The tokens of a step's queries and passages, in the batch's order."""
@@ -99,8 +99,8 @@ class Batches(Sequence):
         return {f"{side}_{name}": each for name, each in padded(tokens, self.padding).items()}
 
     @cached_property
-    def _stream(self) -> Stream:
-        return Stream(self.examples.ids, self.seed, self.weights)
+    def _order(self) -> Order:
+        return Order(self.examples.ids, self.seed, self.weights)
 
     def _labels(self, queries: np.ndarray, passages: np.ndarray) -> np.ndarray:
         """[queries, passages]. A passage that stands there twice counts once, and one that answers

@@ -1,4 +1,4 @@
-"""The stream of examples, as one set and as a mixture."""
+"""The order of examples, as of one set and as of a mixture."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from wellspring.training.stream import BLOCK, Stream
+from wellspring.training.order import BLOCK, Order
 
 SIZES = (7, 40, 300)
 IDS = [f"{dataset}/s{sample}" for dataset, size in enumerate(SIZES) for sample in range(size)]
@@ -16,7 +16,7 @@ LENGTH = 3 * BLOCK + 100
 
 
 def first(count: int, weights=WEIGHTS, seed: int = 0, ids=IDS) -> list[tuple[int, int]]:
-    known = Stream(ids, seed, weights)
+    known = Order(ids, seed, weights)
     return [known.at(position) for position in range(count)]
 
 
@@ -25,7 +25,7 @@ def dataset(example: int) -> int:
 
 
 def test_a_mixture_has_the_shares_of_its_weights():
-    shares = Counter(dataset(example) for example, _ in first(LENGTH))
+    shares = Counter(dataset(example) for _, example in first(LENGTH))
     for number, weight in enumerate(WEIGHTS):
         expected = weight / sum(WEIGHTS)
         error = (expected * (1 - expected) / LENGTH) ** 0.5
@@ -39,27 +39,27 @@ def test_weights_count_in_proportion():
 def test_each_dataset_runs_through_permutations_of_its_own():
     seen = first(LENGTH)
     for number, size in enumerate(SIZES):
-        own = [(example, epoch) for example, epoch in seen if dataset(example) == number]
+        own = [(epoch, example) for epoch, example in seen if dataset(example) == number]
         epochs = [own[start : start + size] for start in range(0, len(own) - size + 1, size)]
         for count, part in enumerate(epochs):
-            assert len({example for example, _ in part}) == size
-            assert {epoch for _, epoch in part} == {count}
-        assert [example for example, _ in epochs[0]] != [example for example, _ in epochs[1]]
+            assert len({example for _, example in part}) == size
+            assert {epoch for epoch, _ in part} == {count}
+        assert [example for _, example in epochs[0]] != [example for _, example in epochs[1]]
 
 
 def test_a_position_has_one_example_however_it_is_reached():
     seen = first(LENGTH)
-    fresh = Stream(IDS, 0, WEIGHTS)
+    fresh = Order(IDS, 0, WEIGHTS)
     rng = np.random.default_rng(0)
     for position in [LENGTH - 1, 0, *rng.integers(0, LENGTH, 200).tolist()]:
         assert fresh.at(position) == seen[position]
-        assert Stream(IDS, 0, WEIGHTS).at(0) == seen[0]
+        assert Order(IDS, 0, WEIGHTS).at(0) == seen[0]
 
 
 def test_the_stream_depends_on_ids_and_not_on_their_order():
     turned = IDS[::-1]
-    assert [IDS[example] for example, _ in first(500)] == [
-        turned[example] for example, _ in first(500, ids=turned)
+    assert [IDS[example] for _, example in first(500)] == [
+        turned[example] for _, example in first(500, ids=turned)
     ]
     assert first(500) != first(500, seed=1)
 
@@ -67,7 +67,7 @@ def test_the_stream_depends_on_ids_and_not_on_their_order():
 @pytest.mark.parametrize("weights", [None, WEIGHTS])
 def test_a_stream_that_is_read_backwards_is_the_same(weights):
     seen = first(LENGTH, weights)
-    back = Stream(IDS, 0, weights)
+    back = Order(IDS, 0, weights)
     assert [back.at(position) for position in reversed(range(LENGTH))] == seen[::-1]
 
 
@@ -76,5 +76,5 @@ def test_without_weights_all_are_one_set():
     seen = first(2 * count, None)
     for epoch in range(2):
         part = seen[epoch * count : (epoch + 1) * count]
-        assert sorted(example for example, _ in part) == list(range(count))
-        assert {each for _, each in part} == {epoch}
+        assert sorted(example for _, example in part) == list(range(count))
+        assert {each for each, _ in part} == {epoch}

@@ -1,4 +1,4 @@
-"""The order in which examples are learned from: an endless stream, known before a run begins."""
+"""The order in which a run sees what it learns from: known before it begins."""
 
 from __future__ import annotations
 
@@ -16,36 +16,37 @@ BLOCK = 4096
 
 
 @dataclass(frozen=True)
-class Stream:
-    """One permutation of the examples after another, each drawn from (seed, epoch, sample id).
+class Order:
+    """An endless stream: one permutation an epoch, each drawn from (seed, epoch, id).
 
     With weights it is a mixture: each position's dataset is drawn from (seed, position), and every
     dataset runs through permutations of its own, so none is cut short when another one ends.
     """
 
     ids: Sequence[str]
-    """Of the samples; with weights they begin with the number of their dataset."""
+    """With weights they begin with the number of their dataset."""
     seed: int
     weights: Sequence[float] | None = None
     """Of each dataset, in proportion to which its examples are drawn. None: all examples are one
     set, and are drawn in proportion to their number."""
 
     def at(self, position: int) -> tuple[int, int]:
-        """The example at a position, and which time it is seen there, counted from 0: both depend
-        on (seed, ids, weights, position) alone."""
+        """The epoch of a position of the stream, and the row of `ids` that stands there. With
+        weights it is the epoch of the row's dataset. Both depend on (seed, ids, weights, position)
+        alone."""
         dataset, place = (0, position) if self.weights is None else self._placed(position)
         epoch, rank = divmod(place, len(self._members[dataset]))
-        return int(self._order(dataset, epoch)[rank]), epoch
+        return epoch, int(self._rows(dataset, epoch)[rank])
 
-    def _order(self, dataset: int, epoch: int) -> np.ndarray:
-        """The examples of an epoch of a dataset."""
+    def _rows(self, dataset: int, epoch: int) -> np.ndarray:
+        """The rows of an epoch of a dataset, in order."""
         if (dataset, epoch) not in self._orders:
             # A batch seldom lies in more than two epochs, and others can be made again.
             for other in [each for own, each in self._orders if own == dataset]:
                 if abs(other - epoch) > 1:
                     del self._orders[dataset, other]
             members = self._members[dataset]
-            keys = [key(self.seed, "order", epoch, self.ids[each]) for each in members.tolist()]
+            keys = [key(self.seed, "order", epoch, self.ids[int(row)]) for row in members]
             order = np.argsort(np.array(keys, np.uint64), kind="stable")
             self._orders[dataset, epoch] = members[order]
         return self._orders[dataset, epoch]
@@ -82,7 +83,7 @@ class Stream:
 
     @cached_property
     def _members(self) -> list[np.ndarray]:
-        """The examples of each dataset; without weights all of them are one."""
+        """The rows of each dataset; without weights all of them are one."""
         if self.weights is None:
             return [np.arange(len(self.ids))]
         datasets = datasets_of(self.ids)
@@ -90,7 +91,7 @@ class Stream:
 
     @cached_property
     def _orders(self) -> dict[tuple[int, int], np.ndarray]:
-        """(dataset, epoch) to the order of its examples."""
+        """(dataset, epoch) to the order of its rows."""
         return {}
 
     @cached_property
