@@ -117,6 +117,40 @@ def test_the_slice_is_the_recipe_and_how_it_writes_texts():
             "recipes.brief.weights.questions: Input should be greater than 0",
         ),
         (
+            lambda c: c["recipes"]["brief"].update(query_template="{instruction} {text}"),
+            "recipes.brief.instructions: missing: query_template has a place for them",
+        ),
+        (
+            lambda c: c["recipes"]["brief"].update(instructions={"questions": {"seen": ["a"]}}),
+            "recipes.brief.query_template: must contain {instruction} exactly once",
+        ),
+        (
+            lambda c: c["recipes"]["brief"].update(passage_template="{instruction} {text}"),
+            "recipes.brief.passage_template: {instruction} is for query_template",
+        ),
+        (
+            lambda c: c["recipes"]["brief"].update(
+                query_template="{instruction} {text}", instructions={"answers": {"seen": ["a"]}}
+            ),
+            "recipes.brief.instructions: no dataset of the recipe is named 'answers'",
+        ),
+        (
+            lambda c: c["recipes"]["brief"].update(instructions={"questions": {"seen": []}}),
+            "recipes.brief.instructions.questions.seen: is empty",
+        ),
+        (
+            lambda c: c["recipes"]["brief"].update(
+                instructions={"questions": {"seen": ["a"], "unseen": ["a"]}}
+            ),
+            "recipes.brief.instructions.questions: 'a' stands there twice",
+        ),
+        (
+            lambda c: c["recipes"]["brief"].update(
+                instructions={"questions": {"seen": ["a {text}"]}}
+            ),
+            "'a {text}' must not contain {text}",
+        ),
+        (
             lambda c: c["recipes"]["brief"].update(temperature=0),
             "recipes.brief.temperature: Input should be greater than 0",
         ),
@@ -175,6 +209,43 @@ def test_an_encoder_that_asks_for_something_else_than_was_trained_is_noted():
         "encoders.twice.pooling",
         "encoders.twice.query_template",
     ]
+
+
+def test_an_encoder_may_write_any_instruction_of_the_recipe():
+    def instruct(template):
+        def edit(config):
+            config["recipes"]["brief"].update(
+                query_template="Task: {instruction} {text}",
+                instructions={"questions": {"seen": ["find"], "unseen": ["look"]}},
+            )
+            config["retrievers"]["twice"]["query"]["query_template"] = template
+
+        return edited(edit)
+
+    for template, count in (
+        ("Task: find {text}", 0),
+        ("Task: look {text}", 0),
+        ("Task:  {text}", 0),
+        ("Task: seek {text}", 1),
+    ):
+        config = instruct(template)
+        assert len(notes(parse(config), [config])) == count
+
+
+def test_unseen_instructions_are_given_to_all_datasets_or_to_none():
+    def edit(config):
+        config["datasets"]["answers"] = {"format": "jsonl", "source": "answers.jsonl"}
+        config["recipes"]["brief"].update(
+            datasets=["questions", "answers"],
+            query_template="{instruction} {text}",
+            instructions={
+                "questions": {"seen": ["find"], "unseen": ["look"]},
+                "answers": {"seen": ["find"]},
+            },
+        )
+
+    with pytest.raises(ConfigError, match=r"instructions\.answers\.unseen: missing: give unseen"):
+        parse(edited(edit))
 
 
 def test_a_fresh_model_may_have_sizes_of_its_own():

@@ -9,7 +9,8 @@ from wellspring.config import Recipe
 from wellspring.errors import WellspringError
 from wellspring.specs import EncodingSpec, TrainSpec
 from wellspring.training import loop
-from wellspring.training.run import Material, Run, prepare
+from wellspring.training.material import Material
+from wellspring.training.run import Run, prepare
 
 RECIPE = {"datasets": ["one"], "pooling": "mean", "batch": 4, "passage_length": 24}
 
@@ -50,8 +51,7 @@ def test_a_fraction_is_learned_from(folder):
     assert queries[1] < queries[0] and len(queries[1]) == len(queries[0]) / 2
     assert half.facts["steps"] == half.facts["examples"] // 4 < whole.facts["steps"]
     # What it is judged by stays the same.
-    assert whole.held is not None and half.held is not None
-    assert half.held.query_ids == whole.held.query_ids
+    assert half.held["quality"].query_ids == whole.held["quality"].query_ids
 
 
 def test_a_fraction_of_less_than_a_batch_is_one_line(folder):
@@ -67,9 +67,18 @@ def mixed() -> Material:
 
 
 MIXTURE = {"datasets": ["one", "two"], "weights": {"two": 1, "one": 1}}
+INSTRUCTED = {
+    "datasets": ["one", "two"],
+    "query_template": "{instruction} river : {text}",
+    "instructions": {
+        "one": {"seen": ["stone", "cloud forest", ""], "unseen": ["engine"]},
+        "two": {"seen": ["winter"], "unseen": ["harbour", "market"]},
+    },
+}
 RECIPES = {
     "fraction": {"fraction": 0.5},
     "mixture": MIXTURE,
+    "instructions": INSTRUCTED,
 }
 
 
@@ -118,3 +127,61 @@ def test_a_mixture_has_the_shares_of_its_weights(folder):
 def test_more_of_a_dataset_in_a_batch_than_there_is_is_one_line(folder):
     with pytest.raises(WellspringError, match=r"weights: .* 'two', which has 8 examples"):
         prepared(folder, mixed(), **{**MIXTURE, "weights": {"one": 1, "two": 9}, "batch": 16})
+
+
+def decoded(folder, tokens) -> list[str]:
+    """The words between the special tokens of each text."""
+    tokenizer = training.backbone(folder).tokenizer
+    return [tokenizer.decode(each[1:-1]) for each in tokens]
+
+
+def test_a_training_query_has_one_of_its_dataset_s_seen_instructions(folder):
+    run = prepared(folder, mixed(), **INSTRUCTED)
+    examples, written = run.batches.examples, decoded(folder, run.batches.query_tokens)
+    given: dict[str, set[str]] = {"0": set(), "1": set()}
+    for sample, query in zip(examples.ids, examples.queries, strict=True):
+        instruction, _, text = written[query].partition("river : ")
+        given[sample[0]].add(instruction.strip())
+        assert text.startswith(training.text(examples.query_ids[query].partition("/")[2])[:20])
+    assert given == {"0": {"stone", "cloud forest", ""}, "1": {"winter"}}
+    # The order of the samples does not matter, the seed does.
+    again, other = (prepared(folder, mixed(), **INSTRUCTED, seed=seed) for seed in (0, 1))
+    assert again.batches.examples.instructions == examples.instructions
+    assert other.batches.examples.instructions != examples.instructions
+
+
+def test_a_query_s_answers_are_masked_with_every_instruction(folder):
+    plain, own = (prepared(folder, mixed(), **keys).batches.examples for keys in ({}, INSTRUCTED))
+    relevant = dict(zip(plain.query_ids, plain.relevant, strict=True))
+    assert len(own.query_ids) > len(plain.query_ids)
+    for query, answers in zip(own.query_ids, own.relevant, strict=True):
+        assert own.passage_ids == plain.passage_ids and answers == relevant[query]
+
+
+def test_validation_queries_are_looked_at_in_three_conditions(folder):
+    run = prepared(folder, mixed(), **INSTRUCTED)
+    looks = run.quality()
+    assert list(looks) == [
+        "quality",
+        "quality_without_instruction",
+        "quality_with_unseen_instructions",
+    ]
+    texts = {
+        condition: [each.partition("river : ") for each in decoded(folder, tokens)]
+        for condition, tokens in run.held_queries.items()
+    }
+    assert len({tuple(text for _, _, text in own) for own in texts.values()}) == 1
+    instructions = {name: {each.strip() for each, _, _ in own} for name, own in texts.items()}
+    assert instructions["quality_without_instruction"] == {""}
+    assert instructions["quality"] <= {"stone", "cloud forest", "", "winter"}
+    assert instructions["quality_with_unseen_instructions"] <= {"engine", "harbour", "market"}
+    assert not {*run.batches.examples.instructions} & {"engine", "harbour", "market"}
+
+
+def test_the_text_is_cut_and_the_instruction_is_not(folder):
+    long = "stone river cloud forest engine"
+    keys = {"query_template": "{instruction} : {text}", "query_length": 9}
+    run = prepared(folder, **keys, instructions={"one": {"seen": [long]}})
+    assert all(each.startswith(f"{long} :") for each in decoded(folder, run.batches.query_tokens))
+    assert {len(each) for each in run.batches.query_tokens} == {9}
+    assert list(run.quality()) == ["quality", "quality_without_instruction"]

@@ -26,6 +26,30 @@ class Lora(Strict):
     `query`, `attention.output.dense`."""
 
 
+def written_with(template: str, instruction: str) -> str:
+    """A query's template with an instruction in its place."""
+    return template.replace("{instruction}", instruction)
+
+
+class Instructions(Strict):
+    """What queries of a dataset are written with, in the place of `{instruction}`."""
+
+    seen: list[str] = Field(min_length=1)
+    """Each training sample's query is written with one of them, drawn from the seed and the
+    sample's id. An empty one leaves its place empty."""
+    unseen: list[str] = Field(default=[])
+    """Never trained on. Validation queries are looked at with them, too."""
+
+    @model_validator(mode="after")
+    def _apart(self) -> Instructions:
+        both = [*self.seen, *self.unseen]
+        if twice := next((each for each in both if both.count(each) > 1), None):
+            raise ValueError(f"{twice!r} stands there twice: take one out")
+        if wrong := next((each for each in both if "{text}" in each), None):
+            raise ValueError(f"{wrong!r} must not contain {{text}}: query_template has it")
+        return self
+
+
 class Recipe(Strict):
     """How a model is trained, on pairs of query and passage of a training split: contrastively,
     with the other passages of a batch as negatives, or after a teacher, or both."""
@@ -42,7 +66,11 @@ class Recipe(Strict):
     pooling: Literal["cls", "mean", "eos"]
     """As of an encoder: how token states become the vector that is trained."""
     query_template: str = "{text}"
-    """How a query is written for the model."""
+    """How a query is written for the model; `{instruction}` is where one of its dataset's
+    instructions stands: `"Instruct: {instruction}\\nQuery: {text}"`."""
+    instructions: dict[Slug, Instructions] = Field(default={})
+    """Dataset to its instructions, for each of `datasets`, where the template has a place for
+    them. Instructions are not cut. An encoder on the model writes one of them into its template."""
     passage_template: str = "{text}"
     """How a passage is written for the model."""
     query_length: int = Field(default=64, ge=3)
@@ -98,6 +126,13 @@ class Recipe(Strict):
     """Arithmetic of the forward pass; weights and their updates stay in float32."""
     seed: int = 0
     """Of the choice and order of the examples, the hard negatives, fresh updates and dropout."""
+
+    @property
+    def query_templates(self) -> list[str]:
+        """How queries are written: the template, with each instruction, or with an empty one."""
+        lists = [[*each.seen, *each.unseen] for each in self.instructions.values()]
+        instructions = dict.fromkeys(["", *(each for own in lists for each in own)])
+        return [written_with(self.query_template, each) for each in instructions]
 
     @model_validator(mode="after")
     def _consistent(self) -> Recipe:

@@ -21,7 +21,7 @@ class Examples:
     ids: Sequence[str]
     """Of the samples: what the order of a run is drawn from."""
     query_ids: Sequence[str]
-    """Every query once."""
+    """Every query once, or once for each instruction that it is written with."""
     passage_ids: Sequence[str]
     """Every passage once."""
     queries: np.ndarray
@@ -31,6 +31,8 @@ class Examples:
     relevant: Sequence[frozenset[int]]
     """For every query the passages that answer it, whatever split says so, as positions in
     `passage_ids`."""
+    instructions: Sequence[str] = ()
+    """For every query what it is written with; empty where there are no instructions."""
 
 
 def joined(
