@@ -151,6 +151,24 @@ def test_the_slice_is_the_recipe_and_how_it_writes_texts():
             "'a {text}' must not contain {text}",
         ),
         (
+            lambda c: c["recipes"]["brief"].update(crop=[0.1, 0.2]),
+            "recipes.brief.crop: is for the stage contrastive-pretraining",
+        ),
+        (
+            lambda c: c["recipes"]["brief"].update(stage="contrastive-pretraining"),
+            "recipes.brief.negatives: means nothing in the stage contrastive-pretraining",
+        ),
+        (
+            lambda c: c["recipes"]["brief"].update(
+                stage="contrastive-pretraining", negatives=0, crop=[0.5, 0.1]
+            ),
+            "recipes.brief.crop: names the shortest share first, and then the longest",
+        ),
+        (
+            lambda c: c["recipes"]["brief"].update(stage="contrastive-pretraining", crop=[0, 0.1]),
+            "recipes.brief.crop",
+        ),
+        (
             lambda c: c["recipes"]["brief"].update(temperature=0),
             "recipes.brief.temperature: Input should be greater than 0",
         ),

@@ -13,7 +13,6 @@ from wellspring.models.load import Backbone, load
 from wellspring.training.batches import Batches
 from wellspring.training.encoding import Encoding
 from wellspring.training.examples import Examples, gather
-from wellspring.training.examples import joined as as_one
 
 LAYERS = 2
 
@@ -73,12 +72,6 @@ def backbone(folder: Path) -> Backbone:
 def gathered(negatives: int = 1) -> Examples:
     """The training examples of `samples`."""
     return gather(samples(), texts(), "train", negatives)
-
-
-def joined(*datasets: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """The made-up texts and these samples, or those of `samples`, as training reads them."""
-    frames = datasets or (samples(),)
-    return as_one([texts()] * len(frames), frames)
 
 
 def encoding(model, tokens: int = 0) -> Encoding:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import polars as pl
 import pytest
 
 from tests.support import training
@@ -9,6 +10,7 @@ from wellspring.config import Recipe
 from wellspring.errors import WellspringError
 from wellspring.specs import EncodingSpec, TrainSpec
 from wellspring.training import loop
+from wellspring.training.examples import joined
 from wellspring.training.material import Material
 from wellspring.training.run import Run, prepare
 
@@ -26,7 +28,7 @@ def prepared(folder, material: Material | None = None, **keys) -> Run:
     spec = TrainSpec(
         recipe=recipe, **{side: side_of(recipe, side) for side in ("query", "passage")}
     )
-    own = material or Material(*training.joined())
+    own = material or Material(*joined([training.texts()], [training.samples()]))
     return prepare(training.backbone(folder), spec, own, tokens=2048)
 
 
@@ -63,7 +65,9 @@ def test_a_fraction_of_less_than_a_batch_is_one_line(folder):
 
 def mixed() -> Material:
     """Two datasets: `one` has 23 training examples, `two` 8."""
-    return Material(*training.joined(training.samples(), training.samples(8, held=2)))
+    other = training.texts().with_columns(pl.col("text") + " two")
+    frames = [training.samples(), training.samples(8, held=2)]
+    return Material(*joined([training.texts(), other], frames))
 
 
 MIXTURE = {"datasets": ["one", "two"], "weights": {"two": 1, "one": 1}}
@@ -75,10 +79,13 @@ INSTRUCTED = {
         "two": {"seen": ["winter"], "unseen": ["harbour", "market"]},
     },
 }
+CROPPED = {"stage": "contrastive-pretraining"}
 RECIPES = {
     "fraction": {"fraction": 0.5},
     "mixture": MIXTURE,
     "instructions": INSTRUCTED,
+    "crops": CROPPED,
+    "crops of a mixture": {**MIXTURE, **CROPPED, "fraction": 0.5},
 }
 
 
@@ -97,10 +104,10 @@ def test_the_account_is_of_what_is_run(folder, keys):
     assert run.ledger.steps == 9 and run.ledger.pairs == 9 * 4
 
 
-@pytest.mark.parametrize("keys", RECIPES.values(), ids=RECIPES)
-def test_a_run_that_was_ended_goes_on_as_if_it_had_not(folder, keys, monkeypatch):
+@pytest.mark.parametrize("name", ["instructions", "crops of a mixture"])
+def test_a_run_that_was_ended_goes_on_as_if_it_had_not(folder, name, monkeypatch):
     monkeypatch.setattr(loop, "SAVED", 0.0)
-    material = mixed() if "datasets" in keys else None
+    material, keys = mixed(), {**RECIPES[name], "steps": 4, "learning_rate": 1e-3}
     states: list[loop.State] = []
 
     def save(state):
@@ -108,11 +115,11 @@ def test_a_run_that_was_ended_goes_on_as_if_it_had_not(folder, keys, monkeypatch
         states.append(loop.State(state.step, copies, list(state.losses)))
 
     def run(state=None) -> list[float]:
-        own = prepared(folder, material, **{**keys, "steps": 5, "learning_rate": 1e-3})
+        own = prepared(folder, material, **keys)
         return own.optimise(state, save, lambda step, loss: None)
 
     losses = run()
-    assert run(states[2]) == pytest.approx(losses, abs=1e-6)
+    assert run(states[1]) == pytest.approx(losses, abs=1e-6)
 
 
 def test_a_mixture_has_the_shares_of_its_weights(folder):
@@ -185,3 +192,36 @@ def test_the_text_is_cut_and_the_instruction_is_not(folder):
     assert all(each.startswith(f"{long} :") for each in decoded(folder, run.batches.query_tokens))
     assert {len(each) for each in run.batches.query_tokens} == {9}
     assert list(run.quality()) == ["quality", "quality_without_instruction"]
+
+
+def test_a_batch_of_crops_has_two_of_each_text(folder):
+    run = prepared(folder, **CROPPED, steps=60)
+    batches, tokens = run.batches, run.batches.passage_tokens
+    seen: dict[int, set[tuple[int, ...]]] = {}
+    for step in range(60):
+        rows = batches.rows(step)
+        sides = batches._tokens(step)
+        for own in sides:
+            for row, crop in zip(rows, own, strict=True):
+                inner, text = crop[1:-1].tolist(), tokens[row].tolist()
+                length = len(text) - 2
+                assert max(1, int(0.05 * length)) <= len(inner) <= max(1, int(0.5 * length))
+                assert any(text[at : at + len(inner)] == inner for at in range(1, len(text)))
+                seen.setdefault(row, set()).add(tuple(inner))
+    # Epochs have crops of their own.
+    assert max(map(len, seen.values())) > 2
+
+
+def test_crops_teach_to_tell_texts_apart(folder):
+    keys = {"crop": (0.6, 0.9), "learning_rate": 3e-3, "warmup": 0, "steps": 40}
+    run = prepared(folder, **CROPPED, **keys)
+    losses = run.optimise(None, lambda state: None, lambda step, loss: None)
+    assert sum(losses[-10:]) < 0.8 * sum(losses[:10])
+    # Its validation queries are real ones.
+    assert run.held["quality"].query_ids == prepared(folder).held["quality"].query_ids
+
+
+def test_a_budget_is_met_by_crops(folder):
+    whole = prepared(folder, **CROPPED, steps=40)
+    met = prepared(folder, **CROPPED, budget_flops=float(whole.ledger.total))
+    assert met.ledger == whole.ledger

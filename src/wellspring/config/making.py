@@ -121,6 +121,7 @@ def recipe_problems(config: Config, name: str, recipe: Recipe) -> Iterable[str]:
         yield f"recipes.{name}.datasets: names something twice"
     if recipe.teacher and recipe.teacher not in config.retrievers:
         yield f"recipes.{name}.teacher: {unknown('retriever', recipe.teacher, config.retrievers)}"
+    yield from _stage_problems(f"recipes.{name}", recipe)
     if recipe.weights is not None:
         yield from _keys_problems(f"recipes.{name}.weights", recipe.weights, recipe)
     yield from _instruction_problems(f"recipes.{name}", recipe)
@@ -134,6 +135,19 @@ def recipe_problems(config: Config, name: str, recipe: Recipe) -> Iterable[str]:
                 f"recipes.{name}.negatives: {recipe.negatives}, but datasets.{dataset}.negatives."
                 f"count is {count}: lower the one or raise the other"
             )
+
+
+def _stage_problems(key: str, recipe: Recipe) -> Iterable[str]:
+    """What a recipe says and its stage has no use for."""
+    if recipe.stage == "fine-tuning":
+        if "crop" in recipe.model_fields_set:
+            yield f"{key}.crop: is for the stage contrastive-pretraining"
+        return
+    if recipe.crop[0] > recipe.crop[1]:
+        yield f"{key}.crop: names the shortest share first, and then the longest"
+    for own in ("objective", "negatives", "query_template", "passage_template", "instructions"):
+        if getattr(recipe, own) != Recipe.model_fields[own].default:
+            yield f"{key}.{own}: means nothing in the stage {recipe.stage}: leave it out"
 
 
 def _keys_problems(key: str, given: Iterable[str], recipe: Recipe) -> Iterable[str]:

@@ -7,9 +7,10 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from wellspring.config.base import Slug, Strict
-from wellspring.config.vocabulary import DISTILLING, Decline, ObjectiveName, Similarity
+from wellspring.config.vocabulary import DISTILLING, Decline, ObjectiveName, Similarity, Stage
 
 Share = Annotated[float, Field(ge=0, lt=1)]
+Crop = Annotated[float, Field(gt=0, le=1)]
 
 
 class Lora(Strict):
@@ -56,6 +57,15 @@ class Recipe(Strict):
 
     datasets: list[Slug] = Field(min_length=1)
     """Their training splits are learned from, as one. Validation and test splits are never seen."""
+    stage: Stage = "fine-tuning"
+    """`fine-tuning`: queries are to find their passages. `contrastive-pretraining`: a crop of a
+    text is to find another crop of it, among those of the batch's other texts (Contriever, Izacard
+    et al. 2022). The texts are the passages of the training samples, less those that answer a
+    query of another split."""
+    crop: tuple[Crop, Crop] = (0.05, 0.5)
+    """Of `contrastive-pretraining`: the shortest and the longest crop, as shares of the tokens that
+    `passage_length` leaves of a text. The default is Contriever's, whose texts are chunks of 256
+    tokens."""
     fraction: float = Field(default=1, gt=0, le=1)
     """Share of the training queries that is learned from. The queries of a smaller fraction are
     among those of a larger one, under the same seed: what studies of data efficiency vary."""

@@ -134,14 +134,14 @@ def gather(
         )
     queries = _numbers(query_ids)
     passages = _numbers(passage for group in groups for passage in group)
-    forms = {side: _forms(texts, side) for side in ("query", "passage")}
+    form = {side: forms(texts, side) for side in ("query", "passage")}
     alike: dict[int, list[int]] = defaultdict(list)
     for passage, number in passages.items():
-        alike[forms["passage"][passage]].append(number)
-    answers = {query: set(alike.get(forms["query"][query], ())) for query in queries}
+        alike[form["passage"][passage]].append(number)
+    answers = {query: set(alike.get(form["query"][query], ())) for query in queries}
     for query, positive in samples.select("query_id", "positive_id").iter_rows():
         if query in answers:
-            answers[query].update(alike.get(forms["passage"][positive], ()))
+            answers[query].update(alike.get(form["passage"][positive], ()))
     return Examples(
         ids=ids,
         query_ids=list(queries),
@@ -180,8 +180,8 @@ def taught(examples: Examples, samples: pl.DataFrame, scores: pl.DataFrame) -> n
     )
 
 
-def _forms(texts: pl.DataFrame, side: str) -> dict[str, int]:
-    """Id to what stands for a text up to case and white space."""
+def forms(texts: pl.DataFrame, side: str) -> dict[str, int]:
+    """Id to what stands for a text of a side up to case and white space."""
     own = texts.filter(pl.col("side") == side)
     return dict(own.select("text_id", normal(pl.col("text")).hash(seed=0)).iter_rows())
 

@@ -13,7 +13,16 @@ from wellspring.config import Recipe
 from wellspring.errors import WellspringError
 from wellspring.models.load import Backbone
 from wellspring.specs import TrainSpec
-from wellspring.training import adaptation, batches, examples, instructions, loop, prices, quality
+from wellspring.training import (
+    adaptation,
+    batches,
+    crops,
+    examples,
+    instructions,
+    loop,
+    prices,
+    quality,
+)
 from wellspring.training.encoding import Encoding
 from wellspring.training.examples import Examples
 from wellspring.training.ledger import Ledger
@@ -123,17 +132,20 @@ def prepare(backbone: Backbone, spec: TrainSpec, material: Material, tokens: int
     model = adaptation.prepare(
         backbone.model, recipe.lora, backbone.architecture.unused, recipe.seed
     )
-    scores = material.scores
+    scores, tokens_of = material.scores, partial(material.tokens, backbone)
+    passages = tokens_of(spec.passage, learned.passage_ids)
+    cropped = _crops(backbone, recipe)
     stream = batches.Batches(
         learned,
-        material.tokens(backbone, spec.query, learned.query_ids, learned.instructions),
-        material.tokens(backbone, spec.passage, learned.passage_ids),
+        passages if cropped else tokens_of(spec.query, learned.query_ids, learned.instructions),
+        passages,
         size=recipe.batch,
         steps=recipe.steps or batches.steps_of(learned, recipe.batch, recipe.epochs or 1),
         seed=recipe.seed,
         padding=backbone.padding,
         teacher=None if scores is None else examples.taught(learned, material.samples, scores),
         weights=_weights(recipe, learned),
+        crops=cropped,
     )
     price = prices.Prices(shapes(model), backbone.hidden, tokens, recipe.gradient_cache)
     if recipe.budget_flops:
@@ -152,25 +164,34 @@ def prepare(backbone: Backbone, spec: TrainSpec, material: Material, tokens: int
         parameters=parameters,
         held=held,
         held_queries={
-            condition: material.tokens(backbone, spec.query, own.query_ids, own.instructions)
+            condition: tokens_of(spec.query, own.query_ids, own.instructions)
             for condition, own in held.items()
         },
-        held_passages=material.tokens(
-            backbone, spec.passage, held["quality"].passage_ids if held else ()
-        ),
+        held_passages=tokens_of(spec.passage, held["quality"].passage_ids if held else ()),
     )
 
 
 def _learned(recipe: Recipe, material: Material) -> Examples:
     """The examples of the training split, as far as the recipe takes them."""
     samples = examples.part(material.samples, recipe.fraction, recipe.seed)
-    learned = examples.gather(samples, material.texts, "train", recipe.negatives, recipe.seed)
+    if recipe.stage == "contrastive-pretraining":
+        learned = crops.gather(samples, material.texts)
+    else:
+        learned = examples.gather(samples, material.texts, "train", recipe.negatives, recipe.seed)
     if recipe.fraction < 1 and (count := len(learned.ids)) < recipe.batch:
         raise WellspringError(
             f"fraction: {recipe.fraction:g} leaves {count:,} examples, fewer than a batch of "
             f"{recipe.batch:,}: raise fraction, or lower batch"
         )
     return instructions.instructed(learned, instructions.seen(recipe), recipe.seed, learned.ids)
+
+
+def _crops(backbone: Backbone, recipe: Recipe) -> crops.Crops | None:
+    """How texts are cropped, in the stage that does so."""
+    if recipe.stage != "contrastive-pretraining":
+        return None
+    around = crops.around(backbone.tokenizer, recipe.pooling)
+    return crops.Crops(recipe.seed, recipe.crop, *around)
 
 
 def _weights(recipe: Recipe, learned: Examples) -> list[float] | None:
