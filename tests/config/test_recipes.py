@@ -103,6 +103,78 @@ def test_the_slice_is_the_recipe_and_how_it_writes_texts():
             "recipes.brief.negatives: 5, but datasets.questions.negatives.count is 4",
         ),
         (
+            lambda c: c["recipes"]["brief"].update(fraction=0),
+            "recipes.brief.fraction: Input should be greater than 0",
+        ),
+        (
+            lambda c: c["recipes"]["brief"].update(fraction=1.5),
+            "recipes.brief.fraction: Input should be less than or equal to 1",
+        ),
+        (
+            lambda c: c["recipes"]["brief"].update(weights={"questions": 1, "answers": 1}),
+            "recipes.brief.weights: no dataset of the recipe is named 'answers'",
+        ),
+        (
+            lambda c: c["recipes"]["brief"].update(weights={}),
+            "recipes.brief.weights: 'questions' is missing: name all datasets of the recipe",
+        ),
+        (
+            lambda c: c["recipes"]["brief"].update(weights={"questions": 0}),
+            "recipes.brief.weights.questions: Input should be greater than 0",
+        ),
+        (
+            lambda c: c["recipes"]["brief"].update(query_template="{instruction} {text}"),
+            "recipes.brief.instructions: missing: query_template has a place for them",
+        ),
+        (
+            lambda c: c["recipes"]["brief"].update(instructions={"questions": {"seen": ["a"]}}),
+            "recipes.brief.query_template: must contain {instruction} exactly once",
+        ),
+        (
+            lambda c: c["recipes"]["brief"].update(passage_template="{instruction} {text}"),
+            "recipes.brief.passage_template: {instruction} is for query_template",
+        ),
+        (
+            lambda c: c["recipes"]["brief"].update(
+                query_template="{instruction} {text}", instructions={"answers": {"seen": ["a"]}}
+            ),
+            "recipes.brief.instructions: no dataset of the recipe is named 'answers'",
+        ),
+        (
+            lambda c: c["recipes"]["brief"].update(instructions={"questions": {"seen": []}}),
+            "recipes.brief.instructions.questions.seen: is empty",
+        ),
+        (
+            lambda c: c["recipes"]["brief"].update(
+                instructions={"questions": {"seen": ["a"], "unseen": ["a"]}}
+            ),
+            "recipes.brief.instructions.questions: 'a' stands there twice",
+        ),
+        (
+            lambda c: c["recipes"]["brief"].update(
+                instructions={"questions": {"seen": ["a {text}"]}}
+            ),
+            "'a {text}' must not contain {text}",
+        ),
+        (
+            lambda c: c["recipes"]["brief"].update(crop=[0.1, 0.2]),
+            "recipes.brief.crop: is for the stage contrastive-pretraining",
+        ),
+        (
+            lambda c: c["recipes"]["brief"].update(stage="contrastive-pretraining"),
+            "recipes.brief.negatives: means nothing in the stage contrastive-pretraining",
+        ),
+        (
+            lambda c: c["recipes"]["brief"].update(
+                stage="contrastive-pretraining", negatives=0, crop=[0.5, 0.1]
+            ),
+            "recipes.brief.crop: names the shortest share first, and then the longest",
+        ),
+        (
+            lambda c: c["recipes"]["brief"].update(stage="contrastive-pretraining", crop=[0, 0.1]),
+            "recipes.brief.crop",
+        ),
+        (
             lambda c: c["recipes"]["brief"].update(temperature=0),
             "recipes.brief.temperature: Input should be greater than 0",
         ),
@@ -161,6 +233,43 @@ def test_an_encoder_that_asks_for_something_else_than_was_trained_is_noted():
         "encoders.twice.pooling",
         "encoders.twice.query_template",
     ]
+
+
+def test_an_encoder_may_write_any_instruction_of_the_recipe():
+    def instruct(template):
+        def edit(config):
+            config["recipes"]["brief"].update(
+                query_template="Task: {instruction} {text}",
+                instructions={"questions": {"seen": ["find"], "unseen": ["look"]}},
+            )
+            config["retrievers"]["twice"]["query"]["query_template"] = template
+
+        return edited(edit)
+
+    for template, count in (
+        ("Task: find {text}", 0),
+        ("Task: look {text}", 0),
+        ("Task:  {text}", 0),
+        ("Task: seek {text}", 1),
+    ):
+        config = instruct(template)
+        assert len(notes(parse(config), [config])) == count
+
+
+def test_unseen_instructions_are_given_to_all_datasets_or_to_none():
+    def edit(config):
+        config["datasets"]["answers"] = {"format": "jsonl", "source": "answers.jsonl"}
+        config["recipes"]["brief"].update(
+            datasets=["questions", "answers"],
+            query_template="{instruction} {text}",
+            instructions={
+                "questions": {"seen": ["find"], "unseen": ["look"]},
+                "answers": {"seen": ["find"]},
+            },
+        )
+
+    with pytest.raises(ConfigError, match=r"instructions\.answers\.unseen: missing: give unseen"):
+        parse(edited(edit))
 
 
 def test_a_fresh_model_may_have_sizes_of_its_own():

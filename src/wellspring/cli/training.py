@@ -26,7 +26,8 @@ from wellspring.errors import WellspringError
 if TYPE_CHECKING:
     from wellspring.artefacts.checkpoints import Described
     from wellspring.training.loop import State
-    from wellspring.training.run import Material, Run
+    from wellspring.training.material import Material
+    from wellspring.training.run import Run
 
 STATE = "state.safetensors"
 """Beside trained.json while training runs: what it goes on from after a kill."""
@@ -98,7 +99,7 @@ def teach(job: Job, texts: Path, samples: Path, table: Path, query: Path, passag
 def _material(texts: Sequence[Path], samples: Sequence[Path], teacher: Sequence[Path]) -> Material:
     """What is learned from, of all datasets."""
     from wellspring.training.examples import joined, judged
-    from wellspring.training.run import Material
+    from wellspring.training.material import Material
 
     frames = joined([Texts.read(path) for path in texts], [Samples.read(path) for path in samples])
     scores = [TeacherScores.read(path) for path in teacher]
@@ -140,8 +141,11 @@ def _trained(job: Job, run: Run, saved: _Saved) -> tuple[dict[str, Any], list[fl
     if joules is not None:
         job.cost["joules"] = round((energy(job.device) or joules) - joules)
     after = run.quality()
-    job.say(f"MRR@10 of validation queries: {before} before, {after} after")
-    return {**facts, "quality": {"before": before, "after": after}}, losses
+    for name, value in before.items():
+        words = name.removeprefix("quality").replace("_", " ")
+        job.say(f"MRR@10 of validation queries{words}: {value} before, {after[name]} after")
+    looks = {name: {"before": value, "after": after[name]} for name, value in before.items()}
+    return {**facts, **looks}, losses
 
 
 def _write(

@@ -121,6 +121,10 @@ def recipe_problems(config: Config, name: str, recipe: Recipe) -> Iterable[str]:
         yield f"recipes.{name}.datasets: names something twice"
     if recipe.teacher and recipe.teacher not in config.retrievers:
         yield f"recipes.{name}.teacher: {unknown('retriever', recipe.teacher, config.retrievers)}"
+    yield from _stage_problems(f"recipes.{name}", recipe)
+    if recipe.weights is not None:
+        yield from _keys_problems(f"recipes.{name}.weights", recipe.weights, recipe)
+    yield from _instruction_problems(f"recipes.{name}", recipe)
     for dataset in recipe.datasets:
         if dataset not in config.datasets:
             yield f"recipes.{name}.datasets: {unknown('dataset', dataset, config.datasets)}"
@@ -143,3 +147,45 @@ def learning_problems(config: Config) -> Iterable[str]:
                 f"datasets.{grid.dataset}.splits.redrawn: must be false: models of the study learn "
                 "from the training split, and another seed's test split would hold a part of it"
             )
+
+
+def _stage_problems(key: str, recipe: Recipe) -> Iterable[str]:
+    """What a recipe says and its stage has no use for."""
+    if recipe.stage == "fine-tuning":
+        if "crop" in recipe.model_fields_set:
+            yield f"{key}.crop: is for the stage contrastive-pretraining"
+        return
+    if recipe.crop[0] > recipe.crop[1]:
+        yield f"{key}.crop: names the shortest share first, and then the longest"
+    for own in ("objective", "negatives", "query_template", "passage_template", "instructions"):
+        if getattr(recipe, own) != Recipe.model_fields[own].default:
+            yield f"{key}.{own}: means nothing in the stage {recipe.stage}: leave it out"
+
+
+def _keys_problems(key: str, given: Iterable[str], recipe: Recipe) -> Iterable[str]:
+    """What keeps a mapping of a recipe from having one entry for each of its datasets."""
+    for dataset in given:
+        if dataset not in recipe.datasets:
+            yield f"{key}: {unknown('dataset of the recipe', dataset, recipe.datasets)}"
+    if missing := [dataset for dataset in recipe.datasets if dataset not in given]:
+        yield f"{key}: {missing[0]!r} is missing: name all datasets of the recipe"
+
+
+def _instruction_problems(key: str, recipe: Recipe) -> Iterable[str]:
+    """What does not fit between instructions and the templates that they stand in."""
+    place = "{instruction}"
+    if place in recipe.passage_template:
+        yield f"{key}.passage_template: {place} is for query_template: passages have none"
+    if not recipe.instructions:
+        if place in recipe.query_template:
+            yield f"{key}.instructions: missing: query_template has a place for them, {place}"
+        return
+    if recipe.query_template.count(place) != 1:
+        yield f"{key}.query_template: must contain {place} exactly once, as there are instructions"
+    yield from _keys_problems(f"{key}.instructions", recipe.instructions, recipe)
+    without = [dataset for dataset, own in recipe.instructions.items() if not own.unseen]
+    if 0 < len(without) < len(recipe.instructions):
+        yield (
+            f"{key}.instructions.{without[0]}.unseen: missing: give unseen ones to all datasets or "
+            "to none, or other queries are compared"
+        )

@@ -45,6 +45,8 @@ def _otherwise(config: Config) -> list[str]:
         recipe = config.models[encoder.model].recipe
         for key in ("pooling", "query_template", "passage_template") if recipe else ():
             own, trained = getattr(encoder, key), getattr(config.recipes[recipe or ""], key)
+            if key == "query_template" and own in config.recipes[recipe or ""].query_templates:
+                continue
             if own != trained:
                 lines.append(
                     f"encoders.{name}.{key}: is {own!r}, and the model is trained with {trained!r} "

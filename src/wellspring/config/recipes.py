@@ -7,9 +7,10 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from wellspring.config.base import Slug, Strict
-from wellspring.config.vocabulary import DISTILLING, Decline, ObjectiveName, Similarity
+from wellspring.config.vocabulary import DISTILLING, Decline, ObjectiveName, Similarity, Stage
 
 Share = Annotated[float, Field(ge=0, lt=1)]
+Crop = Annotated[float, Field(gt=0, le=1)]
 
 
 class Lora(Strict):
@@ -26,16 +27,60 @@ class Lora(Strict):
     `query`, `attention.output.dense`."""
 
 
+def written_with(template: str, instruction: str) -> str:
+    """A query's template with an instruction in its place."""
+    return template.replace("{instruction}", instruction)
+
+
+class Instructions(Strict):
+    """What queries of a dataset are written with, in the place of `{instruction}`."""
+
+    seen: list[str] = Field(min_length=1)
+    """Each training sample's query is written with one of them, drawn from the seed and the
+    sample's id. An empty one leaves its place empty."""
+    unseen: list[str] = Field(default=[])
+    """Never trained on. Validation queries are looked at with them, too."""
+
+    @model_validator(mode="after")
+    def _apart(self) -> Instructions:
+        both = [*self.seen, *self.unseen]
+        if twice := next((each for each in both if both.count(each) > 1), None):
+            raise ValueError(f"{twice!r} stands there twice: take one out")
+        if wrong := next((each for each in both if "{text}" in each), None):
+            raise ValueError(f"{wrong!r} must not contain {{text}}: query_template has it")
+        return self
+
+
 class Recipe(Strict):
     """How a model is trained, on pairs of query and passage of a training split: contrastively,
     with the other passages of a batch as negatives, or after a teacher, or both."""
 
     datasets: list[Slug] = Field(min_length=1)
     """Their training splits are learned from, as one. Validation and test splits are never seen."""
+    stage: Stage = "fine-tuning"
+    """`fine-tuning`: queries are to find their passages. `contrastive-pretraining`: a crop of a
+    text is to find another crop of it, among those of the batch's other texts (Contriever, Izacard
+    et al. 2022). The texts are the passages of the training samples, less those that answer a
+    query of another split."""
+    crop: tuple[Crop, Crop] = (0.05, 0.5)
+    """Of `contrastive-pretraining`: the shortest and the longest crop, as shares of the tokens that
+    `passage_length` leaves of a text. The default is Contriever's, whose texts are chunks of 256
+    tokens."""
+    fraction: float = Field(default=1, gt=0, le=1)
+    """Share of the training queries that is learned from. The queries of a smaller fraction are
+    among those of a larger one, under the same seed: what studies of data efficiency vary."""
+    weights: dict[Slug, Annotated[float, Field(gt=0)]] | None = None
+    """Dataset to its weight, one for each of `datasets`. Each example's dataset is then drawn in
+    proportion to the weights, and every dataset runs through orders of its own. Where left out,
+    datasets are drawn in proportion to their examples."""
     pooling: Literal["cls", "mean", "eos"]
     """As of an encoder: how token states become the vector that is trained."""
     query_template: str = "{text}"
-    """How a query is written for the model."""
+    """How a query is written for the model; `{instruction}` is where one of its dataset's
+    instructions stands: `"Instruct: {instruction}\\nQuery: {text}"`."""
+    instructions: dict[Slug, Instructions] = Field(default={})
+    """Dataset to its instructions, for each of `datasets`, where the template has a place for
+    them. Instructions are not cut. An encoder on the model writes one of them into its template."""
     passage_template: str = "{text}"
     """How a passage is written for the model."""
     query_length: int = Field(default=64, ge=3)
@@ -80,7 +125,8 @@ class Recipe(Strict):
     """Gradients are scaled down to this norm where theirs is larger."""
     epochs: float | None = Field(default=None, gt=0)
     """How often the examples are seen. Batches are full: what is left over is not seen. 1 where
-    neither this nor `steps` nor `budget_flops` is given."""
+    neither this nor `steps` nor `budget_flops` is given. With `weights`, too, an epoch is as many
+    examples as all datasets have together: some are seen more often then, and some less."""
     steps: int | None = Field(default=None, ge=1)
     """How many batches are seen."""
     budget_flops: float | None = Field(default=None, gt=0)
@@ -89,7 +135,14 @@ class Recipe(Strict):
     dtype: Literal["float32", "bfloat16"] = "float32"
     """Arithmetic of the forward pass; weights and their updates stay in float32."""
     seed: int = 0
-    """Of the order of the examples, the hard negatives, fresh updates and dropout."""
+    """Of the choice and order of the examples, the hard negatives, fresh updates and dropout."""
+
+    @property
+    def query_templates(self) -> list[str]:
+        """How queries are written: the template, with each instruction, or with an empty one."""
+        lists = [[*each.seen, *each.unseen] for each in self.instructions.values()]
+        instructions = dict.fromkeys(["", *(each for own in lists for each in own)])
+        return [written_with(self.query_template, each) for each in instructions]
 
     @model_validator(mode="after")
     def _consistent(self) -> Recipe:

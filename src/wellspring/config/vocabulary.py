@@ -57,6 +57,8 @@ Start = Literal["zero", "uniform"]
 Order = Literal["fixed", "redrawn"]
 """Of a sample's candidates."""
 
+Stage = Literal["contrastive-pretraining", "fine-tuning"]
+"""What a model is trained for: see `wellspring.training`."""
 ObjectiveName = Literal["infonce", "margin-mse", "kl", "infonce+kl"]
 """What training minimises: see `wellspring.training.objectives`."""
 DISTILLING: tuple[ObjectiveName, ...] = ("margin-mse", "kl", "infonce+kl")

@@ -109,7 +109,9 @@ def training(spec: PageSpec, trained: Mapping[str, Facts], settings: Settings) -
             (
                 name,
                 model.source.partition(":")[2],
-                ", ".join(recipe.datasets),
+                ("crops of " if recipe.stage == "contrastive-pretraining" else "")
+                + ", ".join(recipe.datasets)
+                + (f", {recipe.fraction:.3g} of the queries" if recipe.fraction < 1 else ""),
                 f"{recipe.objective} over {recipe.batch:,} queries a batch with {negatives} each; "
                 + recipe.similarity
                 + ("" if recipe.objective == "margin-mse" else f" / {recipe.temperature:g}")

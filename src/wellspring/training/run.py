@@ -2,39 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 import numpy as np
-import polars as pl
 
-from wellspring.budgets import WINDOW
 from wellspring.config import Recipe
-from wellspring.embeddings import tokenise
 from wellspring.errors import WellspringError
 from wellspring.models.load import Backbone
 from wellspring.specs import TrainSpec
-from wellspring.training import adaptation, batches, examples, loop, prices, quality
+from wellspring.training import (
+    adaptation,
+    batches,
+    crops,
+    examples,
+    instructions,
+    loop,
+    prices,
+    quality,
+)
 from wellspring.training.encoding import Encoding
 from wellspring.training.examples import Examples
 from wellspring.training.ledger import Ledger
+from wellspring.training.material import Material
 from wellspring.training.objectives import Aim, Objective
 from wellspring.training.shapes import shapes
 
-Tokenised = tuple[Sequence[np.ndarray], Sequence[np.ndarray]]
-"""The tokens of every query, and of every passage."""
-
-
-@dataclass(frozen=True)
-class Material:
-    """What is learned from, of all datasets as of one: see `wellspring.training.examples`."""
-
-    texts: pl.DataFrame
-    samples: pl.DataFrame
-    scores: pl.DataFrame | None = None
-    """A teacher's, where the objective follows one."""
+Tokenised = Sequence[np.ndarray]
+"""The tokens of every text."""
 
 
 @dataclass(frozen=True)
@@ -50,9 +47,13 @@ class Run:
     """The operations that training all weights would take."""
     parameters: int
     """Of the model that it begins with."""
-    held: Examples | None
-    """Validation queries; None where there are none."""
-    held_tokens: Tokenised
+    held: Mapping[str, Examples]
+    """Validation queries in every condition: see `wellspring.training.instructions`. Empty where
+    there are none."""
+    held_queries: Mapping[str, Tokenised]
+    """Their tokens."""
+    held_passages: Tokenised
+    """The same in every condition."""
 
     @property
     def facts(self) -> dict[str, Any]:
@@ -70,19 +71,21 @@ class Run:
         schedule = _schedule(self.recipe)
         return schedule.peak * schedule.share(step, len(self.batches))
 
-    def quality(self) -> float | None:
+    def quality(self) -> dict[str, float | None]:
         """MRR@10 of the validation queries, among the passages that answer one of them, of the
-        model as it is; None without such queries."""
-        if self.held is None:
-            return None
-        padding = self.batches.padding
-        queries, passages = (
-            quality.vectors(self.encoding, tokens, padding) for tokens in self.held_tokens
-        )
-        ranks = quality.reciprocal_ranks(
-            queries, passages, self.held.relevant, self.recipe.similarity
-        )
-        return round(float(ranks.mean()), 4)
+        model as it is, in every condition; None without such queries."""
+        if not self.held:
+            return dict.fromkeys(instructions.conditions(self.recipe))
+        passages = quality.vectors(self.encoding, self.held_passages, self.batches.padding)
+        means = {}
+        for condition, held in self.held.items():
+            tokens = self.held_queries[condition]
+            queries = quality.vectors(self.encoding, tokens, self.batches.padding)
+            ranks = quality.reciprocal_ranks(
+                queries, passages, held.relevant, self.recipe.similarity
+            )
+            means[condition] = round(float(ranks.mean()), 4)
+        return means
 
     def optimise(
         self,
@@ -123,24 +126,26 @@ def prepare(backbone: Backbone, spec: TrainSpec, material: Material, tokens: int
     recipe = spec.recipe
     if getattr(backbone.model, "hf_device_map", None):
         raise WellspringError("the model does not fit on one device: it cannot be trained here")
-    learned = examples.gather(
-        material.samples, material.texts, "train", recipe.negatives, recipe.seed
-    )
-    own = quality.held_out(material.samples, recipe.seed)
-    held = None if own is None else examples.gather(own, material.texts, "validation", 0)
+    learned = _learned(recipe, material)
+    held = _held(recipe, material)
     parameters = sum(each.numel() for each in backbone.model.parameters())
     model = adaptation.prepare(
         backbone.model, recipe.lora, backbone.architecture.unused, recipe.seed
     )
-    scores = material.scores
+    scores, tokens_of = material.scores, partial(material.tokens, backbone)
+    passages = tokens_of(spec.passage, learned.passage_ids)
+    cropped = _crops(backbone, recipe)
     stream = batches.Batches(
         learned,
-        *_tokens(backbone, spec, learned, material.texts),
+        passages if cropped else tokens_of(spec.query, learned.query_ids, learned.instructions),
+        passages,
         size=recipe.batch,
         steps=recipe.steps or batches.steps_of(learned, recipe.batch, recipe.epochs or 1),
         seed=recipe.seed,
         padding=backbone.padding,
         teacher=None if scores is None else examples.taught(learned, material.samples, scores),
+        weights=_weights(recipe, learned),
+        crops=cropped,
     )
     price = prices.Prices(shapes(model), backbone.hidden, tokens, recipe.gradient_cache)
     if recipe.budget_flops:
@@ -158,26 +163,68 @@ def prepare(backbone: Backbone, spec: TrainSpec, material: Material, tokens: int
         in_full=prices.account(stream, prices.in_full(price)).total,
         parameters=parameters,
         held=held,
-        held_tokens=_tokens(backbone, spec, held, material.texts) if held else ((), ()),
+        held_queries={
+            condition: tokens_of(spec.query, own.query_ids, own.instructions)
+            for condition, own in held.items()
+        },
+        held_passages=tokens_of(spec.passage, held["quality"].passage_ids if held else ()),
     )
+
+
+def _learned(recipe: Recipe, material: Material) -> Examples:
+    """The examples of the training split, as far as the recipe takes them."""
+    samples = examples.part(material.samples, recipe.fraction, recipe.seed)
+    if recipe.stage == "contrastive-pretraining":
+        learned = crops.gather(samples, material.texts)
+    else:
+        learned = examples.gather(samples, material.texts, "train", recipe.negatives, recipe.seed)
+    if recipe.fraction < 1 and (count := len(learned.ids)) < recipe.batch:
+        raise WellspringError(
+            f"fraction: {recipe.fraction:g} leaves {count:,} examples, fewer than a batch of "
+            f"{recipe.batch:,}: raise fraction, or lower batch"
+        )
+    return instructions.instructed(learned, instructions.seen(recipe), recipe.seed, learned.ids)
+
+
+def _crops(backbone: Backbone, recipe: Recipe) -> crops.Crops | None:
+    """How texts are cropped, in the stage that does so."""
+    if recipe.stage != "contrastive-pretraining":
+        return None
+    around = crops.around(backbone.tokenizer, recipe.pooling)
+    return crops.Crops(recipe.seed, recipe.crop, *around)
+
+
+def _weights(recipe: Recipe, learned: Examples) -> list[float] | None:
+    """The weight of each dataset, if they have one.
+
+    Raises WellspringError where a batch has more of a dataset than there is.
+    """
+    if recipe.weights is None:
+        return None
+    weights = [recipe.weights[name] for name in recipe.datasets]
+    counts = np.bincount(examples.datasets_of(learned.ids), minlength=len(weights))
+    for name, weight, count in zip(recipe.datasets, weights, counts, strict=True):
+        if (share := recipe.batch * weight / sum(weights)) > count:
+            raise WellspringError(
+                f"weights: {share:.3g} of the {recipe.batch:,} queries of a batch come from "
+                f"{name!r}, which has {count:,} examples: lower its weight, or batch"
+            )
+    return weights
 
 
 def _schedule(recipe: Recipe) -> loop.Schedule:
     return loop.Schedule(recipe.learning_rate, recipe.warmup, recipe.decline)
 
 
-def _tokens(backbone: Backbone, spec: TrainSpec, of: Examples, texts: pl.DataFrame) -> Tokenised:
-    """The tokens of the examples' queries and passages, as the two sides write them."""
-
-    def side(encoding, ids: Sequence[str]) -> Iterator[np.ndarray]:
-        own = texts.filter(pl.col("side") == encoding.side).select("text_id", "text")
-        named = pl.DataFrame({"text_id": ids})
-        written = named.join(own, on="text_id", how="left", maintain_order="left")["text"]
-        cut = (encoding.template, encoding.length, encoding.pooling)
-        for start in range(0, len(written), WINDOW):
-            window = written[start : start + WINDOW].to_list()
-            for row in tokenise(backbone.tokenizer, window, *cut):
-                # A tuple of Python's numbers would take ten times the memory.
-                yield np.array(row, np.int32)
-
-    return [*side(spec.query, of.query_ids)], [*side(spec.passage, of.passage_ids)]
+def _held(recipe: Recipe, material: Material) -> dict[str, Examples]:
+    """The validation queries in every condition, which differ in their instructions alone."""
+    own = quality.held_out(material.samples, recipe.seed)
+    if own is None:
+        return {}
+    held = examples.gather(own, material.texts, "validation", 0)
+    # A query has one instruction, however many passages answer it.
+    ids = [held.query_ids[int(query)] for query in held.queries]
+    return {
+        condition: instructions.instructed(held, lists, recipe.seed, ids)
+        for condition, lists in instructions.conditions(recipe).items()
+    }
