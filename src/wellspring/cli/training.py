@@ -1,4 +1,4 @@
-"""teach and train: what a teacher says of samples, and a model by a recipe."""
+"""train: a model by a recipe."""
 
 from __future__ import annotations
 
@@ -15,11 +15,10 @@ import polars as pl
 from wellspring import atomic, fingerprint, shards
 from wellspring.artefacts import checkpoints
 from wellspring.artefacts.datasets import Samples, Texts
-from wellspring.artefacts.embeddings import EmbeddingShard
 from wellspring.artefacts.models import LearningCurve, TrainedModel
 from wellspring.artefacts.training import TeacherScores
 from wellspring.budgets import TOKENS
-from wellspring.cli.step import FILE, FOLDER, Job, batched, step
+from wellspring.cli.step import FILE, Job, batched, step
 from wellspring.digests import sha256
 from wellspring.errors import WellspringError
 
@@ -75,24 +74,6 @@ def train(
             weights=described.digest,
         )
         _write(job, run, losses, described, provenance, trained, curve)
-
-
-@step(TeacherScores, "texts", "samples", "table")
-@click.option("--query", type=FOLDER, required=True, help="Folder of the query shards.")
-@click.option("--passage", type=FOLDER, required=True, help="Folder of the passage shards.")
-def teach(job: Job, texts: Path, samples: Path, table: Path, query: Path, passage: Path) -> None:
-    """Let a retriever judge the SAMPLES by its last layer, into TABLE."""
-    from wellspring.training.teaching import judge
-
-    spec = job.spec
-    digests = Texts.check(texts).identity["texts"]
-    queries, passages = (
-        EmbeddingShard.read_side(folder, encoding, spec.shards, digests, encoding.layers)
-        for folder, encoding in ((query, spec.query), (passage, spec.passage))
-    )
-    scores = judge(Samples.read(samples), queries, passages, spec.similarity)
-    job.counts({"samples": scores.height})
-    TeacherScores.write(table, scores, job.provenance("numpy", "polars"))
 
 
 def _material(texts: Sequence[Path], samples: Sequence[Path], teacher: Sequence[Path]) -> Material:

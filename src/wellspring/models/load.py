@@ -147,7 +147,7 @@ def load(
     count, hidden = _sizes(folder, config)
     if count != layers:
         raise ModelError(f"the checkpoint has {count} layers, the configuration says {layers}")
-    (model, fresh), apart = _model(folder, kind, dtype, known.unused), None
+    (model, fresh), apart = build(folder, kind, dtype, known.unused), None
     check(model, known, layers)
     embedded = model.get_input_embeddings().num_embeddings
     tokenizer, notes = read_tokenizer(folder, embedded)
@@ -164,7 +164,7 @@ def load(
         layers=layers,
         hidden=hidden,
         padding=padding if isinstance(padding, int) and 0 <= padding < embedded else 0,
-        positions=_positions(model),
+        positions=positions(model),
         merged=apart,
         device=input_device,
         fresh=fresh,
@@ -183,7 +183,7 @@ def restore(
     Raises ModelError as `load` does for weights.
     """
     known = _resolved(architecture)
-    trained, _ = _model(folder, type(model), "float32", known.unused)
+    trained, _ = build(folder, type(model), "float32", known.unused)
     weights, above = trained.state_dict(), blocks(model, known)[trained_blocks:]
     fresh = {id(tensor) for tensor in above.state_dict(keep_vars=True).values()}
     with torch.no_grad():
@@ -216,10 +216,14 @@ def _sizes(folder: Path, config: Any) -> tuple[int, int]:
     return sizes["num_hidden_layers"], sizes["hidden_size"]
 
 
-def _model(
+def build(
     folder: Path, kind: type, dtype: str, unused: Sequence[str]
 ) -> tuple[Any, tuple[str, ...]]:
-    """The model, and its weights that are not the checkpoint's."""
+    """The model of a class in inference mode, and its weights that are not the checkpoint's.
+
+    unused: expressions of those that may be missing or left over. Raises ModelError where others
+    are, or are of another shape.
+    """
     try:
         model, report = kind.from_pretrained(
             folder,
@@ -242,7 +246,8 @@ def _model(
     return model.eval(), tuple(sorted(map(_named, fresh)))
 
 
-def _positions(model: Any) -> int | None:
+def positions(model: Any) -> int | None:
+    """The longest text in tokens, where the model has a table of positions; else None."""
     for name, table in model.named_modules():
         if name.endswith("position_embeddings") and isinstance(table, torch.nn.Embedding):
             # RoBERTa and MPNet count from behind the padding token's id.
