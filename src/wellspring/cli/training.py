@@ -67,6 +67,7 @@ def train(
             facts, losses = _trained(job, run, _Saved(trained.with_name(STATE), identity))
         except WellspringError as error:
             raise type(error)(f"models.{trained.parent.name}: {error}") from None
+        facts |= _judging(teacher)
         provenance = job.provenance(
             *("torch", "transformers", "sentence-transformers", "peft", "accelerate"),
             circumstances={"device": job.device, "threads": threads, "tokens": budget},
@@ -84,6 +85,12 @@ def _material(texts: Sequence[Path], samples: Sequence[Path], teacher: Sequence[
     frames = joined([Texts.read(path) for path in texts], [Samples.read(path) for path in samples])
     scores = [TeacherScores.read(path) for path in teacher]
     return Material(*frames, judged(scores) if scores else None)
+
+
+def _judging(teacher: Sequence[Path]) -> Mapping[str, int]:
+    """The operations of a teacher that reads each pair, once for all runs that follow it."""
+    operations = sum(TeacherScores.check(path).facts.get("flops", 0) for path in teacher)
+    return {"teacher_flops": operations} if operations else {}
 
 
 def _identity(job: Job, described: Described, inputs: Mapping[str, str], steps: int) -> str:
