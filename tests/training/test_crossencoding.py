@@ -5,13 +5,19 @@ from __future__ import annotations
 import json
 
 import numpy as np
+import polars as pl
 import pytest
 import torch
 import transformers
+from click.testing import CliRunner
 from safetensors.torch import load_file, save_file
 from torch.utils.flop_counter import FlopCounterMode, sdpa_flop
 
 from tests.support import checkpoints
+from wellspring import shards, specs
+from wellspring.artefacts.datasets import Samples, Texts
+from wellspring.cli import cli
+from wellspring.config import CrossEncoder
 from wellspring.errors import ModelError, WellspringError
 from wellspring.training.crossencoding import judge, load
 
@@ -138,6 +144,27 @@ def test_what_cannot_be_a_teacher_is_one_line(tmp_path, damage, message):
     with pytest.raises(ModelError, match=message) as refused:
         load(folder, LENGTH)
     assert len(str(refused.value).splitlines()) == 1
+
+
+def test_the_command_names_the_teacher_that_cannot_be_used(tmp_path):
+    texts, samples, table = (tmp_path / "judge" / f"{name}.parquet" for name in "tsj")
+    identity = {"step": "texts", "texts": {}}
+    frame = pl.DataFrame({"text_id": ["q"], "side": ["query"], "text": ["w1"]})
+    Texts.write(texts, frame, shards.Provenance(identity))
+    frame = pl.DataFrame({name: ["q"] for name in Samples.columns}).with_columns(
+        pl.concat_list("negative_ids").alias("negative_ids")
+    )
+    Samples.write(samples, frame, shards.Provenance({"step": "samples"}))
+    folder = saved(tmp_path / "model")
+    backbone(folder)
+    spec = specs.TeachSpec(cross_encoder=CrossEncoder(source=f"path:{folder}", length=LENGTH))
+    words = ["teach", *map(str, (texts, samples, table)), "--spec", spec.canonical()]
+    done = CliRunner().invoke(cli, [*words, "--checkpoint", str(folder)])
+    assert isinstance(done.exception, ModelError)
+    assert str(done.exception).startswith("teachers.judge.cross_encoder: config.json names the")
+    assert not table.exists()
+    done = CliRunner().invoke(cli, words)
+    assert done.exit_code == 2 and "this teacher needs --checkpoint" in done.output
 
 
 def test_a_pair_longer_than_the_model_is_refused_before_it_is_read(tmp_path):

@@ -44,7 +44,11 @@ def teach(
         provenance = job.provenance("numpy", "polars")
     elif spec.cross_encoder:
         folder = _given(checkpoint, "checkpoint")
-        judged, facts, digest = _read_together(job, texts, own, folder, threads, tokens)
+        try:
+            judged, facts, digest = _read_together(job, texts, own, folder, threads, tokens)
+        except ModelError as error:
+            name = f"teachers.{table.parent.name}.cross_encoder"
+            raise ModelError(f"{name}: {error}") from None
         packages = ("torch", "transformers", "tokenizers")
         circumstances = {"device": job.device, "threads": threads}
         provenance = job.provenance(
@@ -94,11 +98,8 @@ def _read_together(
     job.device = "cuda" if torch.cuda.is_available() else "cpu"
     if job.device == "cuda":
         reproducible()
-    try:
-        digest = sources.files(folder).digest
-        encoder = crossencoding.load(folder, spec.length, spec.dtype, job.device)
-    except ModelError as error:
-        raise ModelError(f"cross_encoder {spec.source}: {error}") from None
+    digest = sources.files(folder).digest
+    encoder = crossencoding.load(folder, spec.length, spec.dtype, job.device)
     for line in encoder.notes:
         job.say(line)
     pairs = teaching.pairs(samples)
