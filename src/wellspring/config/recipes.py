@@ -93,12 +93,14 @@ class Recipe(Strict):
     the teacher says (Hofstätter et al. 2020). `kl`: its own passages are to be chosen as often as
     the teacher chooses them. `infonce+kl`: the mean of both."""
     teacher: Slug | None = None
-    """A retriever whose last layer scores each query's own passages, for objectives that follow a
-    teacher."""
+    """What scores each query's own passages, for objectives that follow a teacher: a name under
+    `teachers`, or a retriever, whose last layer is compared."""
     teacher_temperature: float = Field(default=0.05, gt=0)
-    """Of `kl`: the teacher's similarities are divided by it, the student's by `temperature`."""
+    """Of `kl`: the teacher's scores are divided by it, the student's by `temperature`. 0.05 is for
+    cosines. An entry of `teachers` needs it to be given: logits that were trained by cross-entropy
+    have 1."""
     similarity: Similarity = "cosine"
-    """What student and teacher compare vectors by."""
+    """What the student compares vectors by, and so does a teacher that is a retriever."""
     temperature: float = Field(default=0.05, gt=0)
     """Similarities are divided by it; `margin-mse` has none. 0.05 is the usual one of cosines
     (SimCSE); RepLLaMA has 0.01. Inner products need it to be given: DPR has 1."""

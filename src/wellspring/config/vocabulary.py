@@ -70,6 +70,9 @@ TargetName = Literal["norm", "cosine", "dot", "margin", "pooler-norm", "padded-m
 """Which number of an embedding is attributed."""
 Similarity = Literal["cosine", "dot"]
 """How two vectors are compared."""
+Measure = Literal[Similarity, "logit", "given"]
+"""What a teacher's scores are: similarities of vectors, the output of a cross-encoder, or what a
+file says."""
 OutputMethod = Literal[
     "integrated-gradients", "conductance", "relp", "gradient-x-activation", "activation"
 ]
