@@ -181,9 +181,9 @@ def _page(key: str, part: Schema, entries: list[str], reference: Reference) -> I
 
 
 def _shared(bodies: list[Schema]) -> Schema:
-    """The keys that three entries or more have in the same form: they stand once."""
+    """The keys that two entries or more have in the same form: they stand once."""
     every = [(k, v) for body in bodies for k, v in body["properties"].items()]
-    return {k: v for k, v in every if every.count((k, v)) > 2}
+    return {k: v for k, v in every if every.count((k, v)) > 1}
 
 
 def _reached(names: list[str], reference: Reference) -> list[str]:

@@ -12,9 +12,10 @@ import pytest
 
 from benchmarks import studies
 from tests.support.paths import ROOT
-from wellspring import fingerprint
+from wellspring import fingerprint, specs
 from wellspring.artefacts import Plan
-from wellspring.config import ARCHITECTURES
+from wellspring.artefacts.training import TeacherScores
+from wellspring.config import ARCHITECTURES, CrossEncoder
 from wellspring.config.datasets import FORMATS
 from wellspring.errors import WellspringError
 
@@ -77,6 +78,9 @@ def test_what_python_imports_is_in_the_closure(entry):
 def test_every_science_module_is_in_some_fingerprint():
     entries = {f"models.{name}" for name in ARCHITECTURES}
     entries |= {f"datasets.{name}" for name in FORMATS}
+    # Teachers that no study here has.
+    for teacher in (None, CrossEncoder(source="path:judge")):
+        entries |= {*TeacherScores.science(specs.TeachSpec(cross_encoder=teacher))}
     for names in ([], ["methods"], ["paper"], ["tuned"], ["objectives"]):
         plan = Plan(studies.read([ROOT / "studies" / f"{name}.yaml" for name in names]))
         for artefact in plan.closure(plan.ends()):

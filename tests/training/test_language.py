@@ -18,7 +18,8 @@ from wellspring.models.heads import is_tied
 from wellspring.models.load import load
 from wellspring.specs import EncodingSpec, TrainSpec
 from wellspring.training import loop
-from wellspring.training.language import UNTOLD, Question, chosen
+from wellspring.training.examples import joined, passages
+from wellspring.training.language import UNTOLD, Question, looked_at
 from wellspring.training.material import Material
 from wellspring.training.run import prepare
 
@@ -62,7 +63,9 @@ def spec(backbone, architecture: str, recipe: Recipe) -> TrainSpec:
     return TrainSpec(recipe=recipe, **dict(zip(("query", "passage"), sides, strict=True)))
 
 
-def prepared(folder, stage="mlm", named="BertModel", tokens=2048, eager=False, **options):
+def prepared(
+    folder, stage="mlm", named="BertModel", tokens=2048, eager=False, given=None, **options
+):
     """A run of a tiny model on the made-up passages, and the model as it was loaded."""
     if not (folder / "config.json").is_file():
         checkpoints.make(folder, named)
@@ -74,10 +77,14 @@ def prepared(folder, stage="mlm", named="BertModel", tokens=2048, eager=False, *
     if stage != "clm" and backbone.tokenizer.mask_token is None:
         # One that the small tokenizers know and no text has.
         options.setdefault("mask_token", "query")
-    settings = {"batch": 8, "steps": 6, "learning_rate": 5e-3, **options}
-    recipe = Recipe(datasets=["made-up"], stage=stage, **settings)
-    run = prepare(backbone, folder, spec(backbone, architecture, recipe), material(), tokens)
-    return run, backbone
+    settings = {"datasets": ["made-up"], "batch": 8, "steps": 6, "learning_rate": 5e-3, **options}
+    recipe = Recipe.model_validate({"stage": stage, **settings})
+    sides = spec(backbone, architecture, recipe)
+    return prepare(backbone, folder, sides, given or material(), tokens), backbone
+
+
+def quality(run) -> float:
+    return run.learner.measure()["quality"]
 
 
 def weights(module) -> torch.Tensor:
@@ -180,9 +187,9 @@ def test_the_loss_is_the_cross_entropy_of_transformers(stage, named, tokens, tmp
 @pytest.mark.parametrize(("stage", "named"), STAGES)
 def test_a_run_learns_words_and_what_is_stored_says_the_same(stage, named, tmp_path):
     run, _ = prepared(tmp_path / "base", stage, named, steps=60)
-    before = run.learner.measure()
+    before = quality(run)
     losses = optimised(run)
-    after = run.learner.measure()
+    after = quality(run)
     assert np.mean(losses[-10:]) < 0.7 * np.mean(losses[:5])
     assert after < 0.8 * before
     merged = run.learner.merged()
@@ -190,7 +197,7 @@ def test_a_run_learns_words_and_what_is_stored_says_the_same(stage, named, tmp_p
     again, backbone = prepared(tmp_path / "stored", stage, named)
     assert is_bidirectional(backbone.model.config) == (stage == "mntp")
     # Its head came with it: a next stage goes on where this one ended.
-    assert again.learner.measure() == after
+    assert quality(again) == after
 
 
 @pytest.mark.parametrize(("stage", "named"), [("mlm", "BertModel"), ("clm", "LlamaModel")])
@@ -206,12 +213,12 @@ def test_lora_moves_the_trunk_and_trains_a_fresh_head_in_full(stage, named, tmp_
     assert tied == (stage == "mlm")
     kept = backbone.model.get_input_embeddings().weight.clone()
     optimised(run)
-    measured = run.learner.measure()
+    measured = quality(run)
     whole = run.learner.merged()
     assert torch.equal(kept, whole.get_input_embeddings().weight)
     assert is_tied(whole) == tied
     assert not any("lora_" in name for name, _ in whole.named_parameters())
-    assert run.learner.measure() == pytest.approx(measured, abs=2e-4)
+    assert quality(run) == pytest.approx(measured, abs=2e-4)
 
 
 @pytest.mark.parametrize("lora", [None, Lora(rank=4, targets=["query"])])
@@ -223,15 +230,14 @@ def test_what_goes_on_is_what_was_not_ended(tmp_path, lora, monkeypatch):
         copies = {name: each.clone() for name, each in state.tensors.items()}
         states.append(loop.State(state.step, copies, list(state.losses)))
 
-    run, _ = prepared(tmp_path, lora=lora)
+    run, _ = prepared(tmp_path, lora=lora, steps=4)
     losses = optimised(run, save=save)
-    for state in (states[0], states[3]):
-        # What happened before in this process must not matter.
-        torch.manual_seed(1)
-        other, _ = prepared(tmp_path, lora=lora)
-        rest = optimised(other, state)
-        np.testing.assert_allclose(rest, losses, rtol=0, atol=1e-6)
-        assert torch.equal(weights(run.learner.module), weights(other.learner.module))
+    # What happened before in this process must not matter.
+    torch.manual_seed(1)
+    other, _ = prepared(tmp_path, lora=lora, steps=4)
+    rest = optimised(other, states[1])
+    np.testing.assert_allclose(rest, losses, rtol=0, atol=1e-6)
+    assert torch.equal(weights(run.learner.module), weights(other.learner.module))
 
 
 @pytest.mark.parametrize("lora", [False, True])
@@ -253,17 +259,33 @@ def test_a_budget_is_met(tmp_path):
     assert abs(met.ledger.total / (1.02 * run.ledger.total) - 1) < 0.05
 
 
-def test_what_answers_a_query_of_another_split_is_not_read():
-    samples = pl.DataFrame(
-        {
-            "split": ["train", "train", "validation", "test"],
-            "positive_id": ["a", "b", "c", "d"],
-            "negative_ids": [["c", "x"], ["d", "a", "y"], ["x"], ["z"]],
-        }
+def mixed() -> Material:
+    """Two datasets, of which the second is the smaller one."""
+    own = material().texts
+    frames = [training.samples(), training.samples(8, held=2)]
+    others = own.with_columns(pl.col("text") + " w1")
+    return Material(*joined([own, others], frames))
+
+
+def test_what_validation_looks_at_is_not_read(tmp_path):
+    samples = mixed().samples
+    held = looked_at(samples, seed=0)
+    assert held and not {*held} & {*passages(samples)}
+    assert sorted(held) == sorted(looked_at(samples.reverse(), seed=0))
+
+
+def test_a_fraction_and_a_mixture_are_read(tmp_path):
+    whole, _ = prepared(tmp_path, datasets=["one", "two"], given=mixed())
+    half, _ = prepared(tmp_path, datasets=["one", "two"], given=mixed(), fraction=0.5)
+    assert {*half.learner.batches.ids} < {*whole.learner.batches.ids}
+    assert half.learner.measure() == whole.learner.measure()
+    weights = {"one": 1, "two": 3}
+    mixture, _ = prepared(
+        tmp_path, datasets=["one", "two"], given=mixed(), weights=weights, steps=200
     )
-    read, held = chosen(samples, seed=0)
-    assert read == ["a", "b", "x", "y"]
-    assert held == ["c"]
+    batches = mixture.learner.batches
+    ids = [batches.ids[row] for step in range(200) for _, row in batches._rows(step)]
+    assert np.mean([each.startswith("1/") for each in ids]) == pytest.approx(0.75, abs=0.04)
 
 
 def test_the_next_word_of_what_reads_in_both_directions_is_no_question(tmp_path):

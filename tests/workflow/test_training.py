@@ -10,8 +10,9 @@ from pathlib import Path
 
 import polars as pl
 import pytest
+import transformers
 
-from tests.support import forks
+from tests.support import checkpoints, forks
 from tests.support import study as studies
 
 TRAINED = "results/models/trained/tuned"
@@ -22,6 +23,7 @@ TARGETS = (
     "results/models/twin/model.json",
     "results/embeddings/tuned/questions/query/shard-000.parquet",
 )
+JUDGE = "BertForSequenceClassification"
 RECIPE = {
     "datasets": ["questions"],
     "pooling": "mean",
@@ -131,6 +133,63 @@ def test_a_model_that_read_the_passages_first_is_what_is_tuned(trained):
     assert config["architectures"][0].endswith("ForMaskedLM")
     described = json.loads((trained.folder / "results/models/read/model.json").read_text())
     assert described["digest"] == told["digest"]
+
+
+def teachers(config) -> None:
+    """Add a cross-encoder, a file of scores, and a model that follows each."""
+    config["teachers"] = {
+        "judge": {"cross_encoder": {"source": "path:judge", "length": 48}},
+        "file": {"scores": {"questions": "scores.tsv"}},
+    }
+    for name in config["teachers"]:
+        after = {"objective": "kl", "teacher": name, "teacher_temperature": 1.0, "steps": 2}
+        config["recipes"][name] = {**RECIPE, **after}
+        config["models"][f"after-{name}"] = {"source": "train:tiny", "recipe": name}
+
+
+def test_a_cross_encoder_and_a_file_are_followed_and_an_edit_reruns_what_follows(trained):
+    judge = checkpoints.make(trained.folder / "judge", JUDGE, num_labels=1)
+    samples = pl.read_parquet(trained.folder / "results/datasets/questions/samples.parquet")
+    pairs = samples.select("query_id", passage_id=pl.concat_list("positive_id", "negative_ids"))
+    told = pairs.explode("passage_id").unique(maintain_order=True).with_row_index("score")
+    scores = trained.folder / "scores.tsv"
+    told.select("query_id", "passage_id", "score").write_csv(scores, separator="\t")
+    trained.configure(teachers)
+    targets = [f"results/models/trained/after-{name}/trained.json" for name in ("judge", "file")]
+    trained.run(*targets)
+    folder = trained.folder / "results/datasets/questions/teachers"
+    logit, given = (
+        pl.read_parquet(folder / name) for name in ("judge/logit.parquet", "file/given.parquet")
+    )
+    number = dict(zip(told.select("query_id", "passage_id").rows(), told["score"], strict=True))
+    assert given["scores"].to_list() == [
+        [number[query, passage] for passage in own] for query, own in pairs.iter_rows()
+    ]
+    texts = pl.read_parquet(trained.folder / "results/datasets/questions/texts.parquet")
+    text = {(side, each): text for each, side, text in texts.iter_rows()}
+    query, (positive, *_) = pairs.row(3)
+    model = transformers.AutoModelForSequenceClassification.from_pretrained(judge).eval()
+    read = transformers.AutoTokenizer.from_pretrained(judge)(
+        text["query", query], text["passage", positive], return_tensors="pt"
+    )
+    alone = model(**read).logits.item()
+    assert logit["scores"][3][0] == pytest.approx(alone, abs=1e-5)
+    facts = json.loads((trained.folder / targets[0]).read_text())["facts"]
+    assert facts["teacher_flops"] > 0
+    assert "teacher_flops" not in json.loads((trained.folder / targets[1]).read_text())["facts"]
+
+    assert trained.planned(*targets) == {}
+    again = {"teach": 1, "train": 1}
+    trained.configure(lambda c: c["teachers"]["judge"]["cross_encoder"].update(length=40))
+    assert trained.planned(*targets) == again
+    trained.configure(teachers)
+    scores.write_text(scores.read_text() + "nobody\tnothing\t1\n")
+    assert trained.planned(*targets) == again
+    refused = trained.run(targets[1], check=False)
+    assert refused.returncode
+    log = (trained.folder / "results/logs/teach/questions/file/given.log").read_text()
+    line = f"error: scores.tsv:{told.height + 2}: the dataset has no query 'nobody'"
+    assert log.splitlines()[-1].startswith(line)
 
 
 def weights(folder: Path) -> bytes:

@@ -22,7 +22,12 @@ def growing(amount, files=1):
 
 def layer_memory(wildcards, input):
     """MB for a job that works on one layer of its shards, which hold all of them."""
-    return 1500 + int(8 * megabytes(*input) / (study.depth(wildcards.retriever) + 1))
+    return one_layer(wildcards.retriever, input)
+
+
+def one_layer(retriever, input):
+    """MB for one layer of a retriever's shards."""
+    return 1500 + int(8 * megabytes(*input) / (study.depth(retriever) + 1))
 
 
 def layer_runtime(wildcards, input):
@@ -47,9 +52,12 @@ def bytes_of(model):
 
 def weights(wildcards, input):
     """MB of the weights that a job loads, each model's once."""
-    models = {model for path in input if (model := kinds.Model.find(path))}
+    models = {
+        model for path in input if (model := kinds.Model.find(path) or kinds.Checkpoint.find(path))
+    }
+    here = [path for path in input if path.endswith(".safetensors")]
     try:
-        return sum(map(bytes_of, models)) / 1e6
+        return sum(map(bytes_of, models)) / 1e6 + megabytes(*here)
     except FileNotFoundError as error:
         # Not fetched yet: Snakemake asks again once the input is there.
         raise FileNotFoundError(error.errno, error.strerror, input[0]) from None
@@ -63,6 +71,13 @@ def model_memory(wildcards, input):
 def ablation_memory(wildcards, input):
     """MB for the same with texts run again and again, and the samples' other vectors."""
     return 1500 + model_memory(wildcards, input)
+
+
+def judging_memory(wildcards, input):
+    """MB for a teacher: a layer of a retriever's vectors, or a network with all texts and pairs."""
+    if wildcards.teacher in study.retrievers:
+        return one_layer(wildcards.teacher, input)
+    return model_memory(wildcards, input) + int(10 * megabytes(*input.texts, *input.samples))
 
 
 def training_memory(wildcards, input):

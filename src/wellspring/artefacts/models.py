@@ -67,6 +67,10 @@ class Checkpoint(Artefact):
                 return f"{path} has not the size that was fetched"
         return None
 
+    def weights(self, config: Config) -> int:
+        """Bytes of its weights. Raises FileNotFoundError where it is not fetched yet."""
+        return _weights([self])
+
     def companions(self) -> Sequence[Path]:
         fetched = Path(self.main_file)
         named = json.loads(fetched.read_text(encoding="utf-8")).get("files")
@@ -104,16 +108,8 @@ class Model(Artefact):
 
         Raises FileNotFoundError where it is not fetched yet.
         """
-        sizes: Counter[str] = Counter()
         # What training makes has the weights that it begins with.
-        for each in _made_from(config, config.lineage(self.model)[-1]):
-            if isinstance(each, Checkpoint):
-                for name, file in json.loads(Path(each.main_file).read_bytes())["files"].items():
-                    sizes[Path(name).suffix] += file["size"]
-            elif isinstance(each, str):
-                sizes[Path(each).suffix] += Path(each).stat().st_size
-        # Where a checkpoint is stored twice, one of the two is read.
-        return max(sizes[".safetensors"], sizes[".bin"], DEQUANTISED * sizes[".gguf"])
+        return _weights(_made_from(config, config.lineage(self.model)[-1]))
 
     @classmethod
     def science(cls, spec: specs.ModelSpec) -> Sequence[str]:
@@ -147,16 +143,11 @@ class TrainedModel(Artefact):
 
         entry = config.models[self.model]
         recipe = config.recipes[entry.recipe or ""]
-        teacher = [
-            TeacherScores(dataset, recipe.teacher, recipe.similarity)
-            for dataset in recipe.datasets
-            if recipe.teacher
-        ]
         return {
             "base": Model(entry.reference),
             "texts": [Texts(dataset) for dataset in recipe.datasets],
             "samples": [Samples(dataset) for dataset in recipe.datasets],
-            "teacher": teacher,
+            "teacher": TeacherScores.followed(config, recipe),
         }
 
     @classmethod
@@ -200,6 +191,19 @@ class LearningCurve(TrainedModel):
         return []
 
 
+def _weights(files: Iterable[Artefact | str]) -> int:
+    """Bytes of the weights among fetched checkpoints and files that lie here."""
+    sizes: Counter[str] = Counter()
+    for each in files:
+        if isinstance(each, Checkpoint):
+            for name, file in json.loads(Path(each.main_file).read_bytes())["files"].items():
+                sizes[Path(name).suffix] += file["size"]
+        elif isinstance(each, str):
+            sizes[Path(each).suffix] += Path(each).stat().st_size
+    # Where a checkpoint is stored twice, one of the two is read.
+    return max(sizes[".safetensors"], sizes[".bin"], DEQUANTISED * sizes[".gguf"])
+
+
 def _made_from(config: Config, name: str) -> list[Checkpoint | TrainedModel | str]:
     """What a model is made from: a fetched or trained checkpoint, or the files of one that lies
     here; none of a package that is not installed."""
@@ -208,18 +212,21 @@ def _made_from(config: Config, name: str) -> list[Checkpoint | TrainedModel | st
         name, entry = entry.reference, config.models[entry.reference]
     if entry.scheme == "train":
         return [TrainedModel(name)]
-    needed: list[Checkpoint | TrainedModel | str] = []
-    for source in filter(None, (entry.source, entry.adapter)):
-        scheme, _, reference = source.partition(":")
-        if is_fetched(source):
-            needed.append(Checkpoint(specs.checkpoint(source)))
-            continue
-        folder = Path(reference)
-        if scheme == "package":
-            try:
-                folder = sources.locate(source)
-            except ModelError:
-                continue
-        if folder.is_dir():
-            needed.extend(str(folder / file) for file in sources.read_files(folder))
-    return needed
+    given = filter(None, (entry.source, entry.adapter))
+    return [each for source in given for each in checkpoint_files(source)]
+
+
+def checkpoint_files(source: str) -> list[Checkpoint | str]:
+    """A fetched checkpoint, or the files of one that lies here; none of a package that is not
+    installed."""
+    scheme, _, reference = source.partition(":")
+    if is_fetched(source):
+        return [Checkpoint(specs.checkpoint(source))]
+    folder = Path(reference)
+    if scheme == "package":
+        try:
+            folder = sources.locate(source)
+        except ModelError:
+            return []
+    files = sources.read_files(folder) if folder.is_dir() else []
+    return [str(folder / file) for file in files]

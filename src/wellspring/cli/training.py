@@ -1,4 +1,4 @@
-"""teach and train: what a teacher says of samples, and a model by a recipe."""
+"""train: a model by a recipe."""
 
 from __future__ import annotations
 
@@ -15,11 +15,10 @@ import polars as pl
 from wellspring import atomic, fingerprint, shards
 from wellspring.artefacts import checkpoints
 from wellspring.artefacts.datasets import Samples, Texts
-from wellspring.artefacts.embeddings import EmbeddingShard
 from wellspring.artefacts.models import LearningCurve, TrainedModel
 from wellspring.artefacts.training import TeacherScores
 from wellspring.budgets import TOKENS
-from wellspring.cli.step import FILE, FOLDER, Job, batched, step
+from wellspring.cli.step import FILE, Job, batched, step
 from wellspring.digests import sha256
 from wellspring.errors import WellspringError
 
@@ -70,6 +69,7 @@ def train(
             facts, losses = _trained(job, run, _Saved(trained.with_name(STATE), identity))
         except WellspringError as error:
             raise type(error)(f"models.{trained.parent.name}: {error}") from None
+        facts |= _judging(teacher)
         provenance = job.provenance(
             *("torch", "transformers", "sentence-transformers", "peft", "accelerate"),
             circumstances={"device": job.device, "threads": threads, "tokens": budget},
@@ -77,24 +77,6 @@ def train(
             weights=described.digest,
         )
         _write(job, run, losses, described, provenance, trained, curve)
-
-
-@step(TeacherScores, "texts", "samples", "table")
-@click.option("--query", type=FOLDER, required=True, help="Folder of the query shards.")
-@click.option("--passage", type=FOLDER, required=True, help="Folder of the passage shards.")
-def teach(job: Job, texts: Path, samples: Path, table: Path, query: Path, passage: Path) -> None:
-    """Let a retriever judge the SAMPLES by its last layer, into TABLE."""
-    from wellspring.training.teaching import judge
-
-    spec = job.spec
-    digests = Texts.check(texts).identity["texts"]
-    queries, passages = (
-        EmbeddingShard.read_side(folder, encoding, spec.shards, digests, encoding.layers)
-        for folder, encoding in ((query, spec.query), (passage, spec.passage))
-    )
-    scores = judge(Samples.read(samples), queries, passages, spec.similarity)
-    job.counts({"samples": scores.height})
-    TeacherScores.write(table, scores, job.provenance("numpy", "polars"))
 
 
 def _material(texts: Sequence[Path], samples: Sequence[Path], teacher: Sequence[Path]) -> Material:
@@ -105,6 +87,12 @@ def _material(texts: Sequence[Path], samples: Sequence[Path], teacher: Sequence[
     frames = joined([Texts.read(path) for path in texts], [Samples.read(path) for path in samples])
     scores = [TeacherScores.read(path) for path in teacher]
     return Material(*frames, judged(scores) if scores else None)
+
+
+def _judging(teacher: Sequence[Path]) -> Mapping[str, int]:
+    """The operations of a teacher that reads each pair, once for all runs that follow it."""
+    operations = sum(TeacherScores.check(path).facts.get("flops", 0) for path in teacher)
+    return {"teacher_flops": operations} if operations else {}
 
 
 def _identity(job: Job, described: Described, inputs: Mapping[str, str], steps: int) -> str:
@@ -142,9 +130,17 @@ def _trained(job: Job, run: Run, saved: _Saved) -> tuple[dict[str, Any], list[fl
     if joules is not None:
         job.cost["joules"] = round((energy(job.device) or joules) - joules)
     after = learner.measure()
-    job.say(f"{learner.measured} of the validation split: {before} before, {after} after")
-    quality = {"measure": learner.measured, "before": before, "after": after}
-    return {**facts, "quality": quality}, losses
+    looks = {
+        name: {"measure": learner.measured, "before": value, "after": after[name]}
+        for name, value in before.items()
+    }
+    for name, look in looks.items():
+        words = name.removeprefix("quality").replace("_", " ")
+        job.say(
+            f"{learner.measured} of the validation split{words}: {look['before']} before, "
+            f"{look['after']} after"
+        )
+    return {**facts, **looks}, losses
 
 
 def _write(

@@ -22,6 +22,7 @@ from wellspring.config.notes import notes
 from wellspring.config.paths import anchor, anchored, check_paths, load, local_paths
 from wellspring.config.recipes import Lora, Recipe
 from wellspring.config.study import LAYERLESS, Findings, Probing
+from wellspring.config.teachers import CrossEncoder, Teacher
 
 __all__ = [
     "ARCHITECTURES",
@@ -39,6 +40,7 @@ __all__ = [
     "AttributionGrid",
     "Bm25",
     "Config",
+    "CrossEncoder",
     "Encoder",
     "Findings",
     "Lora",
@@ -51,6 +53,7 @@ __all__ = [
     "Recipe",
     "Sizes",
     "Splits",
+    "Teacher",
     "Trec",
     "anchor",
     "anchored",

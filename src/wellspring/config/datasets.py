@@ -170,9 +170,12 @@ class Pydocs(_Dataset):
     format: Literal["pydocs"]
     """How the source is read."""
     unspaced: Unspaced = "runs"
-    """As of all datasets. Of 4,000 docstrings three are Chinese: they change no number this way."""
+    """Of 4,000 docstrings three are Chinese: they change no number this way."""
     entries: int = Field(default=4000, ge=10)
     """How many docstrings are kept, chosen by hash."""
+    skip: int = Field(default=0, ge=0)
+    """Docstrings that are left out before: those of a dataset that has so many `entries`, and the
+    same seed and packages. So a model can learn from others than it is tested on."""
     seed: int = 42
     """Seed of that choice."""
     packages: list[PackageName] = Field(default_factory=lambda: list(DOCUMENTED))

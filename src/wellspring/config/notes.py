@@ -17,10 +17,10 @@ def notes(config: Config, files: Sequence[Mapping[str, Any]]) -> list[str]:
 
     files: the contents of the configuration files, the workflow's own first. Names entries of the
     last file that the study does not use, and says so where no overlay has a study of its own.
-    Names revisions of a hub that may move, and encoders that use a model otherwise than its recipe
-    trains it.
+    Names revisions of a hub that may move, encoders that use a model otherwise than its recipe
+    trains it, and margins that a student may be unable to follow.
     """
-    return [*_idle(config, files), *_moving(config), *_otherwise(config)]
+    return [*_idle(config, files), *_moving(config), *_otherwise(config), *_beyond_reach(config)]
 
 
 def _moving(config: Config) -> list[str]:
@@ -28,6 +28,9 @@ def _moving(config: Config) -> list[str]:
     models = config.models_used()
     sources = {f"models.{name}.source": config.models[name].source for name in models}
     sources |= {f"models.{name}.adapter": config.models[name].adapter or "" for name in models}
+    for name in config.teachers_used():
+        if (teacher := config.teachers.get(name)) and teacher.cross_encoder:
+            sources[f"teachers.{name}.cross_encoder.source"] = teacher.cross_encoder.source
     for name in config.datasets_read():
         source = getattr(config.datasets[name], "source", "")
         sources[f"datasets.{name}.source"] = source if isinstance(source, str) else ""
@@ -49,6 +52,8 @@ def _otherwise(config: Config) -> list[str]:
             continue
         for key in ("pooling", "query_template", "passage_template") if recipe else ():
             own, trained = getattr(encoder, key), getattr(config.recipes[recipe or ""], key)
+            if key == "query_template" and own in config.recipes[recipe or ""].query_templates:
+                continue
             if own != trained:
                 lines.append(
                     f"encoders.{name}.{key}: is {own!r}, and the model is trained with {trained!r} "
@@ -57,19 +62,32 @@ def _otherwise(config: Config) -> list[str]:
     return lines
 
 
+def _beyond_reach(config: Config) -> list[str]:
+    """A line for each recipe whose student has cosines, and whose teacher may be wider apart."""
+    return [
+        f"recipes.{name}: margins of cosines are at most 2, and teacher {recipe.teacher!r} may "
+        "have wider ones: similarity: dot can follow them"
+        for name in config.recipes_used()
+        if (recipe := config.recipes[name]).objective == "margin-mse"
+        and (recipe.similarity, recipe.teacher in config.teachers) == ("cosine", True)
+    ]
+
+
 def _idle(config: Config, files: Sequence[Mapping[str, Any]]) -> list[str]:
     """A line on the entries of the last file that the study does not use, if there are any."""
     last = files[-1] if files else {}
     retrievers = {*config.probed_retrievers(), *config.attributed_retrievers()}
     teachers = config.teachers_used()
     retrievers |= {*teachers}
+    teaching = [config.retrievers[name] for name in teachers if name in config.retrievers]
     encoders = {
         *config.encoders_used(),
-        *(each for name in teachers for each in config.retrievers[name].encoders.values()),
+        *(each for retriever in teaching for each in retriever.encoders.values()),
     }
     used = {
         "models": {*config.models_used()},
         "recipes": {*config.recipes_used()},
+        "teachers": {*teachers},
         "encoders": encoders,
         "retrievers": retrievers,
         "datasets": {*config.datasets_read()},

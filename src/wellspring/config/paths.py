@@ -47,6 +47,7 @@ def anchor(raw: Any, files: Iterable[Path]) -> Any:
         ("encoders", _anchor_encoder),
         ("retrievers", _anchor_retriever),
         ("datasets", _anchor_dataset),
+        ("teachers", _anchor_teacher),
     ):
         if isinstance(entries := raw.get(section), Mapping):
             config[section] = {
@@ -136,20 +137,40 @@ def check_paths(config: Config) -> None:
                 problems.append(f"datasets.{name}.packages: {package} is not installed")
     for name in config.models_used():
         entry = config.models[name]
-        adapter = (entry.adapter or "").partition(":")
-        for key, scheme, reference, file in (
-            ("source", entry.scheme, entry.reference, "config.json"),
-            ("adapter", adapter[0], adapter[2], "adapter_config.json"),
-        ):
-            if scheme == "path" and not Path(reference).is_dir():
-                problems.append(f"models.{name}.{key}: {reference} is not a folder")
-            elif scheme == "path" and not (Path(reference) / file).is_file():
-                problems.append(f"models.{name}.{key}: {reference} holds no {file}")
+        problems += _folder_problems(f"models.{name}.source", entry.source, "config.json")
+        adapter = entry.adapter or ""
+        problems += _folder_problems(f"models.{name}.adapter", adapter, "adapter_config.json")
+    for name in config.teachers_used():
+        problems += _teacher_paths(config, name)
     published = config.study.published
     if published and not Path(published.source).is_file():
         problems.append(f"study.published.source: {published.source} does not exist")
     if problems:
         raise ConfigError("\n".join(dict.fromkeys(problems)))
+
+
+def _folder_problems(key: str, source: str, holds: str) -> list[str]:
+    """A line where a source is a folder that is not there, or lacks its file."""
+    scheme, _, reference = source.partition(":")
+    if scheme != "path":
+        return []
+    if not Path(reference).is_dir():
+        return [f"{key}: {reference} is not a folder"]
+    return [] if Path(reference, holds).is_file() else [f"{key}: {reference} holds no {holds}"]
+
+
+def _teacher_paths(config: Config, name: str) -> list[str]:
+    """A line for each path of a teacher that is not there."""
+    if (teacher := config.teachers.get(name)) is None:
+        return []
+    if teacher.cross_encoder:
+        key = f"teachers.{name}.cross_encoder.source"
+        return _folder_problems(key, teacher.cross_encoder.source, "config.json")
+    return [
+        f"teachers.{name}.scores: {path} does not exist"
+        for path in teacher.files.values()
+        if not Path(path).is_file()
+    ]
 
 
 def local_paths(entry: Any) -> list[Path]:
@@ -185,12 +206,23 @@ def _anchor_retriever(entry: Mapping[str, Any], base: Callable[..., Path]) -> An
 
 
 def _anchor_dataset(entry: Mapping[str, Any], base: Callable[..., Path]) -> Any:
-    entry = dict(entry)
-    source = entry.get("source")
-    if isinstance(source, str):
-        entry["source"] = _join(base("source"), source)
-    elif isinstance(source, Mapping):
-        entry["source"] = {split: _join(base("source"), path) for split, path in source.items()}
+    return _anchor_files(dict(entry), base, "source")
+
+
+def _anchor_teacher(entry: Mapping[str, Any], base: Callable[..., Path]) -> Any:
+    entry = _anchor_files(dict(entry), base, "scores")
+    if isinstance(network := entry.get("cross_encoder"), Mapping):
+        entry["cross_encoder"] = _anchor_model(network, partial(base, "cross_encoder"))
+    return entry
+
+
+def _anchor_files(entry: dict[str, Any], base: Callable[..., Path], key: str) -> dict[str, Any]:
+    """A file, or one for each name, under a key."""
+    given = entry.get(key)
+    if isinstance(given, str):
+        entry[key] = _join(base(key), given)
+    elif isinstance(given, Mapping):
+        entry[key] = {name: _join(base(key), path) for name, path in given.items()}
     return entry
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
@@ -16,22 +17,29 @@ from wellspring.config.vocabulary import (
     Stage,
 )
 
-OF_VECTORS = (
-    "pooling",
-    "query_template",
-    "query_length",
-    "objective",
-    "teacher",
-    "teacher_temperature",
-    "similarity",
-    "temperature",
-    "negatives",
-    "gradient_cache",
-)
-"""Keys of a recipe that mean nothing where no vector is trained."""
-OF_MASKS = ("mask", "mask_token")
-"""Those that mean nothing where nothing is hidden."""
+_PAIRS: tuple[Stage, ...] = ("fine-tuning",)
+_VECTORS: tuple[Stage, ...] = ("contrastive-pretraining", *_PAIRS)
+_HIDING: tuple[Stage, ...] = ("mlm", "mntp")
+STAGES: Mapping[str, tuple[Stage, ...]] = {
+    "crop": ("contrastive-pretraining",),
+    "mask": _HIDING,
+    "mask_token": _HIDING,
+    "pooling": _VECTORS,
+    "query_template": _PAIRS,
+    "instructions": _PAIRS,
+    "passage_template": (*_PAIRS, *LANGUAGE),
+    "query_length": _VECTORS,
+    "objective": _PAIRS,
+    "teacher": _PAIRS,
+    "teacher_temperature": _PAIRS,
+    "similarity": _VECTORS,
+    "temperature": _VECTORS,
+    "negatives": _PAIRS,
+    "gradient_cache": _VECTORS,
+}
+"""The stages that use a key of a recipe, for keys that not all stages use."""
 Share = Annotated[float, Field(ge=0, lt=1)]
+Crop = Annotated[float, Field(gt=0, le=1)]
 
 
 class Lora(Strict):
@@ -48,6 +56,30 @@ class Lora(Strict):
     `query`, `attention.output.dense`."""
 
 
+def written_with(template: str, instruction: str) -> str:
+    """A query's template with an instruction in its place."""
+    return template.replace("{instruction}", instruction)
+
+
+class Instructions(Strict):
+    """What queries of a dataset are written with, in the place of `{instruction}`."""
+
+    seen: list[str] = Field(min_length=1)
+    """Each training sample's query is written with one of them, drawn from the seed and the
+    sample's id. An empty one leaves its place empty."""
+    unseen: list[str] = Field(default=[])
+    """Never trained on. Validation queries are looked at with them, too."""
+
+    @model_validator(mode="after")
+    def _apart(self) -> Instructions:
+        both = [*self.seen, *self.unseen]
+        if twice := next((each for each in both if both.count(each) > 1), None):
+            raise ValueError(f"{twice!r} stands there twice: take one out")
+        if wrong := next((each for each in both if "{text}" in each), None):
+            raise ValueError(f"{wrong!r} must not contain {{text}}: query_template has it")
+        return self
+
+
 class Recipe(Strict):
     """How a model is trained, on pairs of query and passage of a training split: contrastively,
     with the other passages of a batch as negatives, or after a teacher, or both."""
@@ -55,10 +87,17 @@ class Recipe(Strict):
     datasets: list[Slug] = Field(min_length=1)
     """Their training splits are learned from, as one. Validation and test splits are never seen."""
     stage: Stage = "fine-tuning"
-    """`fine-tuning`: queries are to find their passages. The others learn words of the passages
-    alone. `mlm`: hidden ones, of an encoder (Devlin et al. 2019). `clm`: the next one, of a
-    decoder. `mntp`: hidden ones, of a decoder whose attention is made bidirectional, from the
-    position before (LLM2Vec, BehnamGhader et al. 2024)."""
+    """`fine-tuning`: queries are to find their passages. `contrastive-pretraining`: a crop of a
+    text is to find another crop of it, among those of the batch's other texts (Contriever, Izacard
+    et al. 2022). The others learn words. `mlm`: hidden ones, of an encoder (Devlin et al. 2019).
+    `clm`: the next one, of a decoder. `mntp`: hidden ones, of a decoder whose attention is made
+    bidirectional, from the position before (LLM2Vec, BehnamGhader et al. 2024). The texts of all
+    but `fine-tuning` are the passages of the training samples, less those that answer a query of
+    another split."""
+    crop: tuple[Crop, Crop] = (0.05, 0.5)
+    """Of `contrastive-pretraining`: the shortest and the longest crop, as shares of the tokens that
+    `passage_length` leaves of a text. The default is Contriever's, whose texts are chunks of 256
+    tokens."""
     mask: float = Field(default=0.15, gt=0, lt=1)
     """Of `mlm` and `mntp`: the share of a text's tokens that is hidden, at least one. Of these 80 %
     become the mask token, 10 % a random token, and 10 % stay. 0.15 is BERT's; ModernBERT has 0.3,
@@ -66,11 +105,22 @@ class Recipe(Strict):
     mask_token: str | None = None
     """Of `mlm` and `mntp`: what hidden tokens become. Where left out, the tokenizer's own mask
     token; where it has none, `_`, as LLM2Vec does with Llama."""
+    fraction: float = Field(default=1, gt=0, le=1)
+    """Share of the training queries that is learned from. The queries of a smaller fraction are
+    among those of a larger one, under the same seed: what studies of data efficiency vary."""
+    weights: dict[Slug, Annotated[float, Field(gt=0)]] | None = None
+    """Dataset to its weight, one for each of `datasets`. Each example's dataset is then drawn in
+    proportion to the weights, and every dataset runs through orders of its own. Where left out,
+    datasets are drawn in proportion to their examples."""
     pooling: Literal["cls", "mean", "eos"] | None = None
-    """As of an encoder: how token states become the vector that is trained. `fine-tuning` needs
-    it."""
+    """As of an encoder: how token states become the vector that is trained. It is missing where
+    words are learned, and needed in the other stages."""
     query_template: str = "{text}"
-    """How a query is written for the model."""
+    """How a query is written for the model; `{instruction}` is where one of its dataset's
+    instructions stands: `"Instruct: {instruction}\\nQuery: {text}"`."""
+    instructions: dict[Slug, Instructions] = Field(default={})
+    """Dataset to its instructions, for each of `datasets`, where the template has a place for
+    them. Instructions are not cut. An encoder on the model writes one of them into its template."""
     passage_template: str = "{text}"
     """How a passage is written for the model."""
     query_length: int = Field(default=64, ge=3)
@@ -83,12 +133,14 @@ class Recipe(Strict):
     the teacher says (Hofstätter et al. 2020). `kl`: its own passages are to be chosen as often as
     the teacher chooses them. `infonce+kl`: the mean of both."""
     teacher: Slug | None = None
-    """A retriever whose last layer scores each query's own passages, for objectives that follow a
-    teacher."""
+    """What scores each query's own passages, for objectives that follow a teacher: a name under
+    `teachers`, or a retriever, whose last layer is compared."""
     teacher_temperature: float = Field(default=0.05, gt=0)
-    """Of `kl`: the teacher's similarities are divided by it, the student's by `temperature`."""
+    """Of `kl`: the teacher's scores are divided by it, the student's by `temperature`. 0.05 is for
+    cosines. An entry of `teachers` needs it to be given: logits that were trained by cross-entropy
+    have 1."""
     similarity: Similarity = "cosine"
-    """What student and teacher compare vectors by."""
+    """What the student compares vectors by, and so does a teacher that is a retriever."""
     temperature: float = Field(default=0.05, gt=0)
     """Similarities are divided by it; `margin-mse` has none. 0.05 is the usual one of cosines
     (SimCSE); RepLLaMA has 0.01. Inner products need it to be given: DPR has 1."""
@@ -115,7 +167,8 @@ class Recipe(Strict):
     """Gradients are scaled down to this norm where theirs is larger."""
     epochs: float | None = Field(default=None, gt=0)
     """How often the examples are seen. Batches are full: what is left over is not seen. 1 where
-    neither this nor `steps` nor `budget_flops` is given."""
+    neither this nor `steps` nor `budget_flops` is given. With `weights`, too, an epoch is as many
+    examples as all datasets have together: some are seen more often then, and some less."""
     steps: int | None = Field(default=None, ge=1)
     """How many batches are seen."""
     budget_flops: float | None = Field(default=None, gt=0)
@@ -124,7 +177,14 @@ class Recipe(Strict):
     dtype: Literal["float32", "bfloat16"] = "float32"
     """Arithmetic of the forward pass; weights and their updates stay in float32."""
     seed: int = 0
-    """Of the order of the examples, the hard negatives, fresh updates and dropout."""
+    """Of the choice and order of the examples, the hard negatives, fresh updates and dropout."""
+
+    @property
+    def query_templates(self) -> list[str]:
+        """How queries are written: the template, with each instruction, or with an empty one."""
+        lists = [[*each.seen, *each.unseen] for each in self.instructions.values()]
+        instructions = dict.fromkeys(["", *(each for own in lists for each in own)])
+        return [written_with(self.query_template, each) for each in instructions]
 
     @model_validator(mode="after")
     def _consistent(self) -> Recipe:

@@ -57,11 +57,10 @@ Start = Literal["zero", "uniform"]
 Order = Literal["fixed", "redrawn"]
 """Of a sample's candidates."""
 
-Stage = Literal["fine-tuning", "mlm", "clm", "mntp"]
+Stage = Literal["contrastive-pretraining", "fine-tuning", "mlm", "clm", "mntp"]
 """What a model is trained for: see `wellspring.training`."""
 LANGUAGE: dict[Stage, HeadName] = {"mlm": "masked", "clm": "causal", "mntp": "causal"}
 """The stages that learn words of texts, and the vocabulary head that each of them needs."""
-
 ObjectiveName = Literal["infonce", "margin-mse", "kl", "infonce+kl"]
 """What training minimises: see `wellspring.training.objectives`."""
 DISTILLING: tuple[ObjectiveName, ...] = ("margin-mse", "kl", "infonce+kl")
@@ -73,6 +72,9 @@ TargetName = Literal["norm", "cosine", "dot", "margin", "pooler-norm", "padded-m
 """Which number of an embedding is attributed."""
 Similarity = Literal["cosine", "dot"]
 """How two vectors are compared."""
+Measure = Literal[Similarity, "logit", "given"]
+"""What a teacher's scores are: similarities of vectors, the output of a cross-encoder, or what a
+file says."""
 OutputMethod = Literal[
     "integrated-gradients", "conductance", "relp", "gradient-x-activation", "activation"
 ]

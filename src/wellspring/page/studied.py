@@ -110,7 +110,7 @@ def training(spec: PageSpec, trained: Mapping[str, Facts], settings: Settings) -
             (
                 name,
                 model.source.partition(":")[2],
-                ", ".join(recipe.datasets),
+                learned_from(recipe),
                 objective(recipe),
                 f"{facts['trained_parameters']:,} of {facts['parameters']:,} ({100 * share:.2g} %)"
                 + (f", LoRA of rank {recipe.lora.rank}" if recipe.lora else ""),
@@ -137,6 +137,15 @@ def training(spec: PageSpec, trained: Mapping[str, Facts], settings: Settings) -
     )
     if rows:
         yield Listing("Training", headings, tuple(rows), sources=tuple(sources))
+
+
+def learned_from(recipe: Recipe) -> str:
+    """What a recipe learns from, in a few words."""
+    return (
+        ("crops of " if recipe.stage == "contrastive-pretraining" else "")
+        + ", ".join(recipe.datasets)
+        + (f", {recipe.fraction:.3g} of the queries" if recipe.fraction < 1 else "")
+    )
 
 
 def objective(recipe: Recipe) -> str:

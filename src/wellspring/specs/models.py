@@ -80,9 +80,9 @@ def fetched(source: str) -> Path:
 def fetch(config: Config, name: str) -> FetchSpec:
     """The slice that fetching a checkpoint depends on, found by its folder's name."""
     specs = (
-        FetchSpec(source=source, sha256=model.sha256)
-        for model in config.models.values()
-        for source in (model.source, model.adapter)
+        FetchSpec(source=source, sha256=entry.sha256)
+        for entry in config.checkpoints().values()
+        for source in (entry.source, getattr(entry, "adapter", None))
         if source and is_fetched(source) and checkpoint(source) == name
     )
     return next(specs)

@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from functools import cached_property, partial
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -26,10 +26,11 @@ from wellspring.specs import TrainSpec
 from wellspring.training import adaptation
 from wellspring.training.batches import padded, steps_of
 from wellspring.training.encoding import parts
+from wellspring.training.examples import part, passages
 from wellspring.training.learner import Learner
 from wellspring.training.ledger import Ledger, Network, count
 from wellspring.training.material import Material
-from wellspring.training.order import Order
+from wellspring.training.order import Order, weights
 from wellspring.training.prices import Prices
 from wellspring.training.shapes import shapes
 
@@ -115,6 +116,8 @@ class Batches(Sequence):
     seed: int
     padding: int
     """The id to pad with."""
+    weights: Sequence[float] | None = None
+    """Of each dataset in a mixture: see `wellspring.training.order`."""
 
     def __post_init__(self) -> None:
         if self.size > (available := len(self.ids)):
@@ -148,7 +151,7 @@ class Batches(Sequence):
 
     @cached_property
     def _order(self) -> Order:
-        return Order(self.ids, self.seed)
+        return Order(self.ids, self.seed, self.weights)
 
 
 def _batch(asked: Iterable[tuple[np.ndarray, np.ndarray]], padding: int) -> dict[str, torch.Tensor]:
@@ -257,25 +260,28 @@ def learner(
             "stage: clm: the model reads in both directions, so it sees the next word"
         )
     whole = headed(backbone, folder, LANGUAGE[recipe.stage], recipe.seed)
-    named = type(whole.model).__name__
-    if named not in backbone.architecture.classes:
-        raise WellspringError(f"stage: the model's architecture does not know {named}")
+    kind = type(whole.model).__name__
+    if kind not in backbone.architecture.classes:
+        raise WellspringError(f"stage: the model's architecture does not know {kind}")
     parameters = sum(each.numel() for each in whole.model.parameters())
     model, trunk = _adapted(backbone, whole.model, whole.fresh, recipe)
-    ids, held = chosen(material.samples, recipe.seed)
+    ids = passages(part(material.samples, recipe.fraction, recipe.seed))
+    held = looked_at(material.samples, recipe.seed)
     rows = material.tokens(backbone, spec.passage, ids)
     # A text without a word of its own has nothing to tell.
     asked = [row for row, own in enumerate(rows) if question.told(own)]
     if not asked:
         raise WellspringError("datasets: there are no passages of training samples to learn from")
+    named = [ids[row] for row in asked]
     batches = Batches(
-        ids=[ids[row] for row in asked],
+        ids=named,
         tokens=[rows[row] for row in asked],
         question=question,
         size=recipe.batch,
         steps=recipe.steps or steps_of(len(asked), recipe.batch, recipe.epochs or 1),
         seed=recipe.seed,
         padding=backbone.padding,
+        weights=weights(recipe, named),
     )
     module = Language(model.to(backbone.device), tokens)
     unseen = [
@@ -283,6 +289,9 @@ def learner(
         for each, own in zip(held, material.tokens(backbone, spec.passage, held), strict=True)
         if question.told(own)
     ]
+
+    def measure() -> dict[str, float | None]:
+        return {"quality": mean_loss(module, unseen, backbone.padding)}
 
     def merged() -> Any:
         adaptation.merged(trunk, recipe.lora)
@@ -296,28 +305,17 @@ def learner(
         examples=len(asked),
         parameters=parameters,
         unit="texts",
-        measure=partial(mean_loss, module, unseen, backbone.padding),
+        measure=measure,
         measured="loss",
         merged=merged,
     )
 
 
-def chosen(samples: pl.DataFrame, seed: int) -> tuple[list[str], list[str]]:
-    """The ids of the passages that are learned from, and of those that are looked at.
-
-    samples: as `wellspring.training.examples.joined` gives them. Learned from are the passages of
-    training samples, less those that answer a query of another split; looked at are at most HELD
-    of those that answer a query of the validation split, drawn from (seed, id).
-    """
-    train = samples.filter(pl.col("split") == "train")
-    others = samples.filter(pl.col("split") != "train")
-    passages = [*train["positive_id"], *train["negative_ids"].explode().drop_nulls()]
-    answering = {*others["positive_id"]}
-    held = others.filter(pl.col("split") == "validation")["positive_id"].unique().to_list()
-    return (
-        [each for each in dict.fromkeys(passages) if each not in answering],
-        shuffled(seed, held, "validation texts")[:HELD],
-    )
+def looked_at(samples: pl.DataFrame, seed: int) -> list[str]:
+    """The ids of at most HELD passages that answer a query of the validation split, drawn from
+    (seed, id). None of them is learned from: see `wellspring.training.examples.passages`."""
+    held = samples.filter(pl.col("split") == "validation")["positive_id"].unique().to_list()
+    return shuffled(seed, held, "validation texts")[:HELD]
 
 
 def mean_loss(

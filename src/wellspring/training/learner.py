@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -36,8 +36,9 @@ class Learner:
     """Of the model that it begins with."""
     unit: str
     """What an example is called, in the plural."""
-    measure: Callable[[], float | None]
-    """How good the model is now, on what it does not learn from; None where there is no such."""
+    measure: Callable[[], Mapping[str, float | None]]
+    """How good the model is now, on what it does not learn from, by the name of the fact that says
+    so (`quality`, and others where it is asked in several ways); None where there is no such."""
     measured: str
     """What `measure` gives."""
     merged: Callable[[], Any]

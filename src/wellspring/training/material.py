@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import polars as pl
 
 from wellspring.budgets import WINDOW
+from wellspring.config.recipes import written_with
 from wellspring.embeddings import tokenise
 from wellspring.models.load import Backbone
 from wellspring.specs import EncodingSpec
@@ -24,20 +25,29 @@ class Material:
     """A teacher's, where the objective follows one."""
 
     def tokens(
-        self, backbone: Backbone, encoding: EncodingSpec, ids: Sequence[str]
+        self,
+        backbone: Backbone,
+        encoding: EncodingSpec,
+        ids: Sequence[str],
+        instructions: Sequence[str] = (),
     ) -> list[np.ndarray]:
-        """The tokens of the texts of these ids, as their side writes them."""
-        return list(self._tokens(backbone, encoding, ids))
+        """The tokens of the texts of these ids, as their side writes them.
 
-    def _tokens(
-        self, backbone: Backbone, encoding: EncodingSpec, ids: Sequence[str]
-    ) -> Iterator[np.ndarray]:
+        instructions: for every id what its text is written with, where there are instructions.
+        """
         own = self.texts.filter(pl.col("side") == encoding.side).select("text_id", "text")
         named = pl.DataFrame({"text_id": ids}, {"text_id": pl.String})
-        written = named.join(own, on="text_id", how="left", maintain_order="left")["text"]
-        cut = (encoding.template, encoding.length, encoding.pooling)
-        for start in range(0, len(written), WINDOW):
-            window = written[start : start + WINDOW].to_list()
-            for row in tokenise(backbone.tokenizer, window, *cut):
-                # A tuple of Python's numbers would take ten times the memory.
-                yield np.array(row, np.int32)
+        texts = named.join(own, on="text_id", how="left", maintain_order="left")["text"]
+        rows_of: dict[str, list[int]] = {}
+        for row, instruction in enumerate(instructions or [""] * len(ids)):
+            rows_of.setdefault(instruction, []).append(row)
+        tokens: list[np.ndarray] = [np.empty(0, np.int32)] * len(ids)
+        for instruction, rows in rows_of.items():
+            cut = (written_with(encoding.template, instruction), encoding.length, encoding.pooling)
+            for start in range(0, len(rows), WINDOW):
+                window = rows[start : start + WINDOW]
+                written = tokenise(backbone.tokenizer, texts[window].to_list(), *cut)
+                for row, each in zip(window, written, strict=True):
+                    # A tuple of Python's numbers would take ten times the memory.
+                    tokens[row] = np.array(each, np.int32)
+        return tokens

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import polars as pl
@@ -14,6 +15,7 @@ from wellspring.errors import WellspringError
 from wellspring.randomness import shuffled
 from wellspring.training.batches import padded
 from wellspring.training.encoding import Encoding
+from wellspring.training.examples import Examples
 from wellspring.training.objectives import similarities
 
 DEPTH = 10
@@ -21,6 +23,33 @@ QUERIES = 1000
 """Validation queries that are looked at, at most."""
 TEXTS = 64
 """At once."""
+
+
+@dataclass(frozen=True)
+class Look:
+    """How well validation queries find what answers them, among the passages that answer one."""
+
+    encoding: Encoding
+    """The model as it is when it is looked at."""
+    held: Mapping[str, Examples]
+    """The queries in every condition: see `wellspring.training.instructions`."""
+    queries: Mapping[str, Sequence[np.ndarray]]
+    """Their tokens."""
+    passages: Sequence[np.ndarray]
+    """Tokens of the passages, which are the same in every condition."""
+    padding: int
+    """The id to pad with."""
+    similarity: Similarity
+
+    def __call__(self) -> dict[str, float | None]:
+        """MRR@10 in every condition."""
+        passages = vectors(self.encoding, self.passages, self.padding)
+        means: dict[str, float | None] = {}
+        for condition, held in self.held.items():
+            queries = vectors(self.encoding, self.queries[condition], self.padding)
+            ranks = reciprocal_ranks(queries, passages, held.relevant, self.similarity)
+            means[condition] = round(float(ranks.mean()), 4)
+        return means
 
 
 def held_out(samples: pl.DataFrame, seed: int) -> pl.DataFrame | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -13,8 +13,20 @@ from wellspring.config.vocabulary import LANGUAGE
 from wellspring.errors import WellspringError
 from wellspring.models.load import Backbone
 from wellspring.specs import TrainSpec
-from wellspring.training import adaptation, batches, examples, language, loop, prices, quality
+from wellspring.training import (
+    adaptation,
+    batches,
+    crops,
+    examples,
+    instructions,
+    language,
+    loop,
+    order,
+    prices,
+    quality,
+)
 from wellspring.training.encoding import Encoding
+from wellspring.training.examples import Examples
 from wellspring.training.learner import Learner
 from wellspring.training.ledger import Ledger
 from wellspring.training.material import Material
@@ -114,23 +126,28 @@ def _retriever(backbone: Backbone, spec: TrainSpec, material: Material, tokens: 
     """A retriever under training, on pairs."""
     recipe = spec.recipe
     assert recipe.pooling is not None
-    learned = examples.gather(
-        material.samples, material.texts, "train", recipe.negatives, recipe.seed
-    )
+    learned = _learned(recipe, material)
     parameters = sum(each.numel() for each in backbone.model.parameters())
     model = adaptation.prepare(
         backbone.model, recipe.lora, backbone.architecture.unused, recipe.seed
     )
-    scores = material.scores
+    scores, tokens_of = material.scores, partial(material.tokens, backbone)
+    passages = tokens_of(spec.passage, learned.passage_ids)
+    cropped = None
+    if recipe.stage == "contrastive-pretraining":
+        around = crops.around(backbone.tokenizer, recipe.pooling)
+        cropped = crops.Crops(recipe.seed, recipe.crop, *around)
     stream = batches.Batches(
         learned,
-        material.tokens(backbone, spec.query, learned.query_ids),
-        material.tokens(backbone, spec.passage, learned.passage_ids),
+        passages if cropped else tokens_of(spec.query, learned.query_ids, learned.instructions),
+        passages,
         size=recipe.batch,
         steps=recipe.steps or batches.steps_of(len(learned.ids), recipe.batch, recipe.epochs or 1),
         seed=recipe.seed,
         padding=backbone.padding,
         teacher=None if scores is None else examples.taught(learned, material.samples, scores),
+        weights=order.weights(recipe, learned.ids),
+        crops=cropped,
     )
     aim = Aim(recipe.objective, recipe.similarity, recipe.temperature, recipe.teacher_temperature)
     encoding = Encoding(model.to(backbone.device), recipe.pooling, tokens)
@@ -148,25 +165,48 @@ def _retriever(backbone: Backbone, spec: TrainSpec, material: Material, tokens: 
     )
 
 
+def _learned(recipe: Recipe, material: Material) -> Examples:
+    """The examples of the training split, as far as the recipe takes them."""
+    samples = examples.part(material.samples, recipe.fraction, recipe.seed)
+    if recipe.stage == "contrastive-pretraining":
+        learned = crops.gather(samples, material.texts)
+    else:
+        learned = examples.gather(samples, material.texts, "train", recipe.negatives, recipe.seed)
+    if recipe.fraction < 1 and (count := len(learned.ids)) < recipe.batch:
+        raise WellspringError(
+            f"fraction: {recipe.fraction:g} leaves {count:,} examples, fewer than a batch of "
+            f"{recipe.batch:,}: raise fraction, or lower batch"
+        )
+    return instructions.instructed(learned, instructions.seen(recipe), recipe.seed, learned.ids)
+
+
 def _look(
     backbone: Backbone, spec: TrainSpec, material: Material, encoding: Encoding
-) -> Callable[[], float | None]:
-    """MRR@10 of the validation queries, among the passages that answer one of them."""
-    own = quality.held_out(material.samples, spec.recipe.seed)
+) -> Callable[[], Mapping[str, float | None]]:
+    """The look at validation queries, in conditions that differ in their instructions alone."""
+    recipe = spec.recipe
+    conditions = instructions.conditions(recipe)
+    own = quality.held_out(material.samples, recipe.seed)
     if own is None:
-        return lambda: None
+        return partial(dict.fromkeys, conditions)
     held = examples.gather(own, material.texts, "validation", 0)
-    sides = (
-        material.tokens(backbone, spec.query, held.query_ids),
+    # A query has one instruction, however many passages answer it.
+    ids = [held.query_ids[int(query)] for query in held.queries]
+    written = {
+        condition: instructions.instructed(held, lists, recipe.seed, ids)
+        for condition, lists in conditions.items()
+    }
+    return quality.Look(
+        encoding,
+        written,
+        {
+            condition: material.tokens(backbone, spec.query, each.query_ids, each.instructions)
+            for condition, each in written.items()
+        },
         material.tokens(backbone, spec.passage, held.passage_ids),
+        backbone.padding,
+        recipe.similarity,
     )
-
-    def measure() -> float:
-        queries, passages = (quality.vectors(encoding, each, backbone.padding) for each in sides)
-        ranks = quality.reciprocal_ranks(queries, passages, held.relevant, spec.recipe.similarity)
-        return round(float(ranks.mean()), 4)
-
-    return measure
 
 
 def _schedule(recipe: Recipe) -> loop.Schedule:
