@@ -90,7 +90,13 @@ class Model(Artefact):
         return specs.model(config, self.model)
 
     def needs(self, config: Config) -> Mapping[str, Needed]:
-        return {"checkpoint": _made_from(config, self.model)}
+        tokenizer = config.models[self.model].tokenizer
+        datasets = (tokenizer.datasets if tokenizer else None) or ()
+        return {
+            "checkpoint": _made_from(config, self.model),
+            "texts": [Texts(dataset) for dataset in datasets],
+            "samples": [Samples(dataset) for dataset in datasets],
+        }
 
     def companions(self) -> Sequence[Path]:
         path = Path(self.main_file)
@@ -118,6 +124,8 @@ class Model(Artefact):
     @classmethod
     def science(cls, spec: specs.ModelSpec) -> Sequence[str]:
         own = ["sources", "conventions", "weights", "gguf", "load", "adapters"]
+        if spec.tokenizer and spec.tokenizer.datasets:
+            own.append("vocabulary")
         return [*(f"models.{name}" for name in own), *variant(spec)]
 
     @classmethod
@@ -204,15 +212,18 @@ def _made_from(config: Config, name: str) -> list[Checkpoint | TrainedModel | st
     """What a model is made from: a fetched or trained checkpoint, or the files of one that lies
     here; none of a package that is not installed."""
     entry = config.models[name]
+    named = dict(entry.sources)
     if entry.scheme == "random":
         name, entry = entry.reference, config.models[entry.reference]
-    if entry.scheme == "train":
-        return [TrainedModel(name)]
+        named |= entry.sources
     needed: list[Checkpoint | TrainedModel | str] = []
-    for source in filter(None, (entry.source, entry.adapter)):
+    for key, (source, _) in named.items():
         scheme, _, reference = source.partition(":")
         if is_fetched(source):
             needed.append(Checkpoint(specs.checkpoint(source)))
+            continue
+        if scheme == "train":
+            needed.append(TrainedModel(name))
             continue
         folder = Path(reference)
         if scheme == "package":
@@ -221,5 +232,7 @@ def _made_from(config: Config, name: str) -> list[Checkpoint | TrainedModel | st
             except ModelError:
                 continue
         if folder.is_dir():
-            needed.extend(str(folder / file) for file in sources.read_files(folder))
+            own = key == "tokenizer.source"
+            paths = sources.tokenizer_files(folder) if own else sources.read_files(folder)
+            needed.extend(map(str, paths))
     return needed

@@ -20,8 +20,7 @@ def model_problems(config: Config, name: str) -> Iterable[str]:
             f"models.{name}.architecture: {model.architecture!r} is neither built in "
             f"({', '.join(ARCHITECTURES)}) nor defined under architectures"
         )
-    for key in ("source", "adapter"):
-        source = getattr(model, key) or ""
+    for key, (source, digest) in model.sources.items():
         if source.startswith("hub:") and not re.fullmatch(HUB, source):
             yield f"models.{name}.{key}: must be hub:OWNER/NAME@REVISION, got {source!r}"
         if source.startswith("pypi:") and not re.fullmatch(PYPI, source):
@@ -29,11 +28,13 @@ def model_problems(config: Config, name: str) -> Iterable[str]:
                 f"models.{name}.{key}: must be pypi:PROJECT==VERSION, or "
                 f"pypi:PROJECT==VERSION/FOLDER, got {source!r}"
             )
-    if model.sha256 is not None and model.scheme != "pypi":
-        yield f"models.{name}.sha256: is for sources pypi:PROJECT==VERSION"
-    for other, entry in config.models.items():
-        if model.scheme == "pypi" and entry.source == model.source and entry.sha256 != model.sha256:
-            yield f"models.{name}.sha256: differs from that of {other!r}, which has the same source"
+        pinned = f"models.{name}.{key.replace('source', 'sha256')}"
+        if digest is not None and not source.startswith("pypi:"):
+            yield f"{pinned}: is for sources pypi:PROJECT==VERSION"
+        for other, entry in config.models.items():
+            others = {each for same, each in entry.sources.values() if same == source}
+            if source.startswith("pypi:") and others - {digest}:
+                yield f"{pinned}: differs from that of {other!r}, which has the same source"
     if model.recipe and model.scheme != "train":
         yield f"models.{name}.recipe: is for sources train:MODEL"
     if model.scheme == "train":
@@ -43,6 +44,8 @@ def model_problems(config: Config, name: str) -> Iterable[str]:
             yield f"models.{name}.trained_blocks: is for sources random:MODEL"
         if model.sizes is not None:
             yield f"models.{name}.sizes: is for sources random:MODEL"
+        if model.tokenizer is not None:
+            yield f"models.{name}.tokenizer: is for sources random:MODEL"
         if model.draws > 1:
             yield f"models.{name}.draws: is for sources random:MODEL"
         return
@@ -53,6 +56,15 @@ def model_problems(config: Config, name: str) -> Iterable[str]:
         )
     if model.sizes and model.trained_blocks is not None:
         yield f"models.{name}.trained_blocks: trained blocks have the sizes of {model.reference!r}"
+    if model.tokenizer and model.trained_blocks is not None:
+        yield (
+            f"models.{name}.trained_blocks: trained embeddings are of the tokens of "
+            f"{model.reference!r}"
+        )
+    for dataset in (model.tokenizer.datasets if model.tokenizer else None) or ():
+        if dataset not in config.datasets:
+            absent = unknown("dataset", dataset, config.datasets)
+            yield f"models.{name}.tokenizer.datasets: {absent}"
     yield from _base_problems(config, name, model)
     base = config.models.get(model.reference)
     if base and base.scheme == "random":

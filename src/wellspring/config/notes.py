@@ -25,8 +25,11 @@ def notes(config: Config, files: Sequence[Mapping[str, Any]]) -> list[str]:
 def _moving(config: Config) -> list[str]:
     """A line for each source of the study that is on a hub and names no commit."""
     models = config.models_used()
-    sources = {f"models.{name}.source": config.models[name].source for name in models}
-    sources |= {f"models.{name}.adapter": config.models[name].adapter or "" for name in models}
+    sources = {
+        f"models.{name}.{key}": source
+        for name in models
+        for key, (source, _) in config.models[name].sources.items()
+    }
     for name in config.datasets_read():
         source = getattr(config.datasets[name], "source", "")
         sources[f"datasets.{name}.source"] = source if isinstance(source, str) else ""

@@ -120,6 +120,14 @@ def _beyond(raw: Mapping[str, Any], merged: Mapping[str, Any]) -> dict[str, Any]
     return beyond
 
 
+HOLDS = {
+    "source": "config.json",
+    "adapter": "adapter_config.json",
+    "tokenizer.source": "tokenizer.json",
+}
+"""Which file a folder must hold that a model's entry names."""
+
+
 def check_paths(config: Config) -> None:
     """Raise ConfigError, a line each, for paths that the study reads and that are not there.
 
@@ -136,11 +144,9 @@ def check_paths(config: Config) -> None:
                 problems.append(f"datasets.{name}.packages: {package} is not installed")
     for name in config.models_used():
         entry = config.models[name]
-        adapter = (entry.adapter or "").partition(":")
-        for key, scheme, reference, file in (
-            ("source", entry.scheme, entry.reference, "config.json"),
-            ("adapter", adapter[0], adapter[2], "adapter_config.json"),
-        ):
+        for key, (source, _) in entry.sources.items():
+            scheme, _, reference = source.partition(":")
+            file = HOLDS[key]
             if scheme == "path" and not Path(reference).is_dir():
                 problems.append(f"models.{name}.{key}: {reference} is not a folder")
             elif scheme == "path" and not (Path(reference) / file).is_file():
@@ -166,6 +172,8 @@ def _anchor_model(entry: Mapping[str, Any], base: Callable[..., Path]) -> Any:
         source = entry.get(key)
         if isinstance(source, str) and source.startswith("path:"):
             entry[key] = "path:" + _join(base(key), source.removeprefix("path:"))
+    if isinstance(tokenizer := entry.get("tokenizer"), Mapping):
+        entry["tokenizer"] = _anchor_model(tokenizer, partial(base, "tokenizer"))
     return entry
 
 
