@@ -98,8 +98,8 @@ def _trained(content: Mapping[str, Any], texts: Sequence[str], size: int) -> dic
     if len(vocabulary) > size or len(vocabulary) <= len(reserved):
         raise ModelError(
             f"tokenizer.vocabulary: {size:,} is too small: {len(reserved):,} tokens are reserved, "
-            "and every character of the texts needs one: "
-            f"ask for more than {max(len(vocabulary), len(reserved)):,}"
+            "and every character of the texts needs one: ask for "
+            f"{max(len(vocabulary), len(reserved) + 1)} or more"
         )
     return {
         **content,
