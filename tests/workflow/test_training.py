@@ -48,6 +48,11 @@ def tune(config) -> None:
     config["encoders"]["distilled"] = {**config["encoders"]["tiny"], "model": "distilled"}
     config["retrievers"]["distilled"] = {"query": "distilled"}
     config["study"]["probe"]["retrievers"] += ["tuned", "twin", "distilled"]
+    own = {"datasets": ["questions"], "vocabulary": 300}
+    config["models"]["small"] = {"source": "random:tiny", "tokenizer": own, "draws": 2}
+    config["encoders"]["small"] = {**config["encoders"]["tiny"], "model": "small"}
+    config["retrievers"]["small"] = {"query": "small"}
+    config["study"]["probe"]["retrievers"] += ["small"]
 
 
 @pytest.fixture(scope="module")
@@ -175,3 +180,19 @@ def kill(folder: Path, job: forks.Job) -> None:
             continue
     job.wait()
     job.texts()
+
+
+def test_a_tokenizer_is_trained_on_texts_and_again_where_they_change(trained):
+    """Two draws of a fresh model have the same tokenizer and other weights."""
+    targets = [f"results/models/{name}/model.json" for name in ("small", "small.2")]
+    trained.run(*targets)
+    first, second = (json.loads((trained.folder / path).read_text()) for path in targets)
+    assert first["tokenizer"] == second["tokenizer"] and first["weights"] != second["weights"]
+    assert trained.planned(*targets) == {}
+    path = trained.folder / "config.yaml"
+    kept = path.read_text()
+    try:
+        trained.configure(lambda c: c["datasets"]["questions"].update(negatives={"seed": 7}))
+        assert trained.planned(*targets) == {"samples": 1, "model": 2}
+    finally:
+        path.write_text(kept)

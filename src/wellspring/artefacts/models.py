@@ -232,7 +232,8 @@ def _made_from(config: Config, name: str) -> list[Checkpoint | TrainedModel | st
             except ModelError:
                 continue
         if folder.is_dir():
-            own = key == "tokenizer.source"
-            paths = sources.tokenizer_files(folder) if own else sources.read_files(folder)
-            needed.extend(map(str, paths))
+            if key == "tokenizer.source":
+                needed.extend(map(str, sources.tokenizer_files(folder)))
+            else:
+                needed.extend(str(folder / file) for file in sources.read_files(folder))
     return needed

@@ -19,9 +19,9 @@ import polars as pl
 import tokenizers
 from tokenizers import pre_tokenizers, trainers
 
+from wellspring.datasets.named import named
 from wellspring.errors import ModelError
 from wellspring.models.tokenizer import embedded, read
-from wellspring.training.examples import joined
 
 FILE, SETTINGS = "tokenizer.json", "tokenizer_config.json"
 TRAINERS: Mapping[str, Any] = {
@@ -39,13 +39,14 @@ WORD = pre_tokenizers.Split("▁", "merged_with_next")
 def learned(texts: Sequence[pl.DataFrame], samples: Sequence[pl.DataFrame]) -> list[str]:
     """The texts that training samples name, each once, sorted.
 
-    texts, samples: of each dataset, as `wellspring.training.examples.joined` takes them. Raises
+    texts, samples: of each dataset, as `wellspring.datasets.named.named` takes them. Raises
     ModelError where there is no training sample.
     """
     training = [own.filter(pl.col("split") == "train") for own in samples]
     if not any(own.height for own in training):
         raise ModelError("tokenizer.datasets: there are no training samples to learn from")
-    return joined(texts, training)[0]["text"].unique().sort().to_list()
+    parts = [named(*each)["text"] for each in zip(texts, training, strict=True)]
+    return pl.concat(parts).unique().sort().to_list()
 
 
 def train(base: Path, folder: Path, texts: Sequence[str], size: int) -> int:
