@@ -91,7 +91,7 @@ class Model(Artefact):
 
     def needs(self, config: Config) -> Mapping[str, Needed]:
         tokenizer = config.models[self.model].tokenizer
-        datasets = (tokenizer.datasets if tokenizer else None) or ()
+        datasets = tokenizer.datasets if tokenizer else ()
         return {
             "checkpoint": _made_from(config, self.model),
             "texts": [Texts(dataset) for dataset in datasets],

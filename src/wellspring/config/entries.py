@@ -145,7 +145,7 @@ class Config(Strict):
         """The datasets that the study uses, and those that its models or their tokenizers are
         trained on."""
         tokenizers = (self.models[name].tokenizer for name in self.models_used())
-        split = (name for each in tokenizers if each for name in each.datasets or ())
+        split = (name for each in tokenizers if each for name in each.datasets)
         return _once([*self.datasets_used(), *self.datasets_learned(), *split])
 
     def datasets_learned(self) -> list[str]:

@@ -61,7 +61,7 @@ def model_problems(config: Config, name: str) -> Iterable[str]:
             f"models.{name}.trained_blocks: trained embeddings are of the tokens of "
             f"{model.reference!r}"
         )
-    for dataset in (model.tokenizer.datasets if model.tokenizer else None) or ():
+    for dataset in model.tokenizer.datasets if model.tokenizer else ():
         if dataset not in config.datasets:
             absent = unknown("dataset", dataset, config.datasets)
             yield f"models.{name}.tokenizer.datasets: {absent}"

@@ -117,7 +117,7 @@ class Sizes(Strict):
 class Tokenizer(Strict):
     """A tokenizer that a `random:` model does not share with the entry that it copies."""
 
-    datasets: list[Slug] | None = Field(default=None, min_length=1)
+    datasets: list[Slug] = Field(default=[])
     """Its vocabulary is trained on the texts that their training samples name: queries, positives
     and hard negatives. Everything else is as in the tokenizer of MODEL."""
     vocabulary: int | None = Field(default=None, ge=1)
@@ -130,7 +130,7 @@ class Tokenizer(Strict):
 
     @model_validator(mode="after")
     def _one(self) -> Tokenizer:
-        trained = [self.datasets is not None, self.vocabulary is not None]
+        trained = [bool(self.datasets), self.vocabulary is not None]
         if any(trained) != all(trained) or any(trained) == (self.source is not None):
             raise ValueError("give datasets and vocabulary, or source")
         return self

@@ -122,8 +122,14 @@ def _model(config: Config, name: str) -> StudiedModel:
         fresh=fresh,
         trained_blocks=entry.trained_blocks if fresh else None,
         recipe=config.recipes[entry.recipe] if entry.recipe else None,
-        tokenizer=entry.tokenizer,
+        tokenizer=_tokenizer(entry.tokenizer) if entry.tokenizer else None,
     )
+
+
+def _tokenizer(tokenizer: Tokenizer) -> Tokenizer:
+    """The same without the folders above its own."""
+    source = FOLDERS.sub("…/", tokenizer.source) if tokenizer.source else None
+    return tokenizer.model_copy(update={"source": source})
 
 
 def _dataset(config: Config, name: str) -> StudiedDataset:
