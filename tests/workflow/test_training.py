@@ -74,7 +74,7 @@ def test_training_leaves_a_checkpoint_an_account_and_a_curve(trained):
     curve = pl.read_parquet(folder / "curve.parquet")
     assert curve["step"].to_list() == list(range(1, 13))
     assert curve["learning_rate"].max() == pytest.approx(RECIPE["learning_rate"])
-    assert not list(folder.glob("state*"))
+    assert not list(folder.glob("*.state"))
     described = json.loads((trained.folder / TARGETS[0]).read_text())
     base = json.loads((trained.folder / "results/models/tiny/model.json").read_text())
     assert described["digest"] == told["digest"] != base["digest"]
@@ -139,7 +139,7 @@ def test_a_run_that_is_killed_goes_on_and_ends_as_if_it_had_not(trained, tmp_pat
     study.run("results/models/tiny/model.json", "results/datasets/questions/samples.parquet")
     command = ("snakemake", "--cores", "1", f"{TRAINED}/trained.json")
     environment = study.environment()
-    state = study.folder / TRAINED / "state.safetensors"
+    state = study.folder / TRAINED / "training.state"
     draw = random.Random(kills)
     for number in range(1, kills + 1):
         study.run("--unlock")
@@ -157,6 +157,9 @@ def test_a_run_that_is_killed_goes_on_and_ends_as_if_it_had_not(trained, tmp_pat
     log = (study.folder / "results/logs/train/tuned.log").read_text()
     assert "goes on after step" in log or "Nothing to be done" in done.stdout + done.stderr
     broken = weights(study.folder)
+    told = json.loads((study.folder / TRAINED / "trained.json").read_text())
+    assert list(told["weights"]) == ["model.safetensors"]
+    assert study.planned(f"{TRAINED}/trained.json") == {}
     study.run("--cores", "1", f"{TRAINED}/trained.json", "--forcerun", f"{TRAINED}/trained.json")
     assert "goes on after" not in (study.folder / "results/logs/train/tuned.log").read_text()
     assert weights(study.folder) == broken
