@@ -8,6 +8,7 @@ from pydantic import AfterValidator, Field, field_validator, model_validator
 
 from wellspring.config.base import Bytes, Fraction, Sha256, Slug, Strict
 from wellspring.config.vocabulary import (
+    FactSet,
     Miner,
     Scorer,
     SplitPassages,
@@ -181,6 +182,32 @@ class Pydocs(_Dataset):
     dataset."""
 
 
+class Facts(_Dataset):
+    """Facts about invented people: a question names a person, and the passage that answers it
+    describes the answer without any of the question's words. Who was not told cannot find it."""
+
+    format: Literal["facts"]
+    """How the source is read."""
+    set: FactSet
+    """What the dataset holds. `statements`: what is told, for a stage that reads texts. To be
+    trained on: `practice`, questions about people of whom all is told, and `taught`, the same and
+    questions about the taught people. Tests have one question about each taught person:
+    `same-wording`, as `taught` asks; `held-out-question` and `held-out-passage`, in other words;
+    `held-out-relation`, where no training asks for the relation; `held-out-fact`, where the fact is
+    nowhere told; `open-book` and `open-book-held-out-relation`, with the statement before the
+    question. The training split of tests holds the practice questions."""
+    seed: int = 0
+    """Of the world. Datasets with one seed and the same numbers of people show one world."""
+    practice: int = Field(default=144, ge=20)
+    """People of whom all is told and asked."""
+    taught: int = Field(default=288, ge=10)
+    """People whose facts are tested. In multiples of 72 all values are equally frequent in every
+    test."""
+    shuffled: bool = False
+    """Statements and training questions give taught people the values of others: the control that
+    reads as much and learns nothing true of them. Tests do not change."""
+
+
 class Jsonl(_LimitedDataset):
     """Lines of `{"query": str, "pos": [str], "neg": [str]}`, and optionally `"paraphrases": [str]`,
     other wordings of the query, of which attributions may take one."""
@@ -337,7 +364,8 @@ Dataset = Annotated[
     | Hotpotqa
     | Selqa
     | Msmarco
-    | Table,
+    | Table
+    | Facts,
     Field(discriminator="format"),
 ]
 FORMATS = tuple(
