@@ -22,7 +22,13 @@ CONFIG = {
         "base": {"query": {"model": "base", "pooling": "mean"}},
         "twice": {"query": {"model": "twice", "pooling": "mean"}, "compared_with": "base"},
     },
-    "datasets": {"questions": {"format": "jsonl", "source": "questions.jsonl"}},
+    "datasets": {
+        "questions": {
+            "format": "jsonl",
+            "source": "questions.jsonl",
+            "splits": {"redrawn": False},
+        }
+    },
     "study": {
         "name": "small",
         "probe": {"retrievers": ["twice"], "datasets": ["questions"], "passages": [2]},
@@ -189,3 +195,12 @@ def test_sizes_that_cannot_be_are_one_line(entry, line):
     with pytest.raises(ConfigError) as refused:
         parse(edited(lambda c: c["models"]["tuned"].update(entry)))
     assert line in str(refused.value)
+
+
+def test_probes_are_not_tested_on_what_a_model_learned_from():
+    config = edited(lambda c: c["datasets"]["questions"].pop("splits"))
+    line = "datasets.questions.splits.redrawn: must be false: models of the study learn from"
+    with pytest.raises(ConfigError, match=line):
+        parse(config)
+    config["study"]["probe"]["seeds"] = [0]
+    assert parse(config).trained_models()

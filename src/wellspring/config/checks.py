@@ -15,7 +15,7 @@ from wellspring.config.base import HUB, Strict
 from wellspring.config.conflicts import conflicts
 from wellspring.config.datasets import PUBLISHED, REMOTE, SCORERS, Dataset
 from wellspring.config.entries import Config
-from wellspring.config.making import model_problems, recipe_problems
+from wellspring.config.making import learning_problems, model_problems, recipe_problems
 from wellspring.config.messages import describe, unknown
 from wellspring.config.models import (
     ARCHITECTURES,
@@ -48,6 +48,7 @@ def parse(raw: Mapping[str, Any]) -> Config:
         raise
     refuse([*spelled.problems, *_problems(config)])
     whole = expanded(config)
+    refuse(learning_problems(whole))
     # Further draws of a twin may be partners that the written configuration does not name.
     refuse(line for line in _problems(whole) if line.startswith("attributions."))
     return whole

@@ -131,3 +131,15 @@ def recipe_problems(config: Config, name: str, recipe: Recipe) -> Iterable[str]:
                 f"recipes.{name}.negatives: {recipe.negatives}, but datasets.{dataset}.negatives."
                 f"count is {count}: lower the one or raise the other"
             )
+
+
+def learning_problems(config: Config) -> Iterable[str]:
+    """Datasets whose probes would be tested on what models of the study learn from."""
+    learned = config.datasets_learned()
+    for grid in config.probed():
+        redrawn = config.datasets[grid.dataset].splits.redrawn
+        if grid.dataset in learned and redrawn and len(grid.block.seeds) > 1:
+            yield (
+                f"datasets.{grid.dataset}.splits.redrawn: must be false: models of the study learn "
+                "from the training split, and another seed's test split would hold a part of it"
+            )
