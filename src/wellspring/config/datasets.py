@@ -183,29 +183,25 @@ class Pydocs(_Dataset):
 
 
 class Facts(_Dataset):
-    """Facts about invented people: a question names a person, and the passage that answers it
-    describes the answer without any of the question's words. Who was not told cannot find it."""
+    """Facts about invented people: a question names one, and the passage that answers it shares no
+    word with the question. docs/new-knowledge.md says what for."""
 
     format: Literal["facts"]
     """How the source is read."""
     set: FactSet
-    """What the dataset holds. `statements`: what is told, for a stage that reads texts. To be
-    trained on: `practice`, questions about people of whom all is told, and `taught`, the same and
-    questions about the taught people. Tests have one question about each taught person:
-    `same-wording`, as `taught` asks; `held-out-question` and `held-out-passage`, in other words;
-    `held-out-relation`, where no training asks for the relation; `held-out-fact`, where the fact is
-    nowhere told; `open-book` and `open-book-held-out-relation`, with the statement before the
-    question. The training split of tests holds the practice questions."""
+    """What the dataset holds: `statements` that tell the facts; questions to train on, about
+    `practice` people alone or about `taught` people, too; the others are tests. They have one
+    question about each taught person, and the practice questions as training split."""
     seed: int = 0
-    """Of the world. Datasets with one seed and the same numbers of people show one world."""
+    """Of the world, which datasets with one seed have in common."""
     practice: int = Field(default=144, ge=20)
     """People of whom all is told and asked."""
     taught: int = Field(default=288, ge=10)
     """People whose facts are tested. In multiples of 72 all values are equally frequent in every
     test."""
     shuffled: bool = False
-    """Statements and training questions give taught people the values of others: the control that
-    reads as much and learns nothing true of them. Tests do not change."""
+    """Statements and training questions give taught people the values of others: a control that
+    learns as much, and nothing true of them. Tests do not change."""
 
 
 class Jsonl(_LimitedDataset):
