@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from functools import cache
+from itertools import zip_longest
 from typing import get_args
 
 import numpy as np
@@ -14,6 +15,7 @@ from pydantic import ValidationError
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
 
+from benchmarks import studies
 from tests.support.formats import check
 from wellspring import specs
 from wellspring.config import Config, Facts
@@ -294,3 +296,31 @@ def test_the_slice_of_a_world() -> None:
     }
     with pytest.raises(ValidationError, match="greater than or equal to 20"):
         Facts(format="facts", set="taught", practice=1)
+
+
+def test_the_arms_of_the_study_differ_in_one_thing() -> None:
+    config = studies.read([studies.ROOT / "studies" / "new-knowledge.yaml"])
+    invented = {name: entry for name, entry in config.datasets.items() if entry.format == "facts"}
+    worlds = {(entry.seed, entry.practice, entry.taught) for entry in invented.values()}
+    assert len(worlds) == 1 and {entry.set for entry in invented.values()} >= {*TESTS}
+    (probing,) = config.study.probe
+    assert {invented[name].set for name in probing.datasets} == {*TESTS}
+
+    def learned(retriever: str) -> tuple[list[str], list[object]]:
+        """What a model learned from in each stage, and how."""
+        model = config.models[config.encoders[config.retrievers[retriever].encoders["query"]].model]
+        sets, manners = [], []
+        while model.recipe:
+            recipe = config.recipes[model.recipe]
+            manners.append(recipe.model_copy(update={"datasets": []}))
+            ((name,), model) = recipe.datasets, config.models[model.reference]
+            sets.append(f"{invented[name].set}{' shuffled' * invented[name].shuffled}")
+        return sets, manners
+
+    pairs = {name: config.retrievers[name].compared_with for name in probing.retrievers}
+    assert [name for name, other in pairs.items() if other is None] in ([], ["none"])
+    for retriever, other in pairs.items():
+        if other:
+            (own, how), (theirs, likewise) = learned(retriever), learned(other)
+            assert all(one == another for one, another in zip(how, likewise, strict=False))
+            assert sum(one != another for one, another in zip_longest(own, theirs)) == 1
