@@ -10,7 +10,7 @@ from typing import Any
 
 from wellspring import packages
 from wellspring.config.checks import parse
-from wellspring.config.datasets import REMOTE, Pydocs
+from wellspring.config.datasets import REMOTE
 from wellspring.config.entries import Config
 from wellspring.config.files import read
 from wellspring.config.study import Study
@@ -182,9 +182,8 @@ def _teacher_paths(config: Config, name: str) -> list[str]:
 
 def local_paths(entry: Any) -> list[Path]:
     """The files or folders of this machine that a dataset's entry names."""
-    if isinstance(entry, Pydocs):
-        return []
-    addresses = [entry.source] if isinstance(entry.source, str) else entry.source.values()
+    source = getattr(entry, "source", {})
+    addresses = [source] if isinstance(source, str) else source.values()
     return [Path(address) for address in addresses if not address.startswith(REMOTE)]
 
 
