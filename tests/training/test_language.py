@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import polars as pl
 import pytest
@@ -70,6 +72,7 @@ def prepared(
     if not (folder / "config.json").is_file():
         checkpoints.make(folder, named)
     architecture = knowing(named)
+    assert architecture
     backbone = load(folder, architecture, 2)
     if eager:
         # The counter sees no kernel of attention on a CPU.
@@ -84,6 +87,7 @@ def prepared(
 
 
 def quality(run) -> float:
+    """What validation texts cost, in nats a token."""
     return run.learner.measure()["quality"]
 
 
@@ -169,7 +173,8 @@ def test_a_hidden_token_is_told_by_the_position_before():
 @pytest.mark.parametrize("tokens", [2048, 30])
 def test_the_loss_is_the_cross_entropy_of_transformers(stage, named, tokens, tmp_path):
     run, _ = prepared(tmp_path, stage, named, tokens)
-    whole = run.learner.module.model.eval()
+    whole: Any = run.learner.module.model
+    whole.eval()
     batch = {name.removeprefix("text_"): each for name, each in run.learner.batches[0].items()}
     with torch.no_grad():
         own = run.learner.module(batch)["losses"]
@@ -205,7 +210,7 @@ def test_lora_moves_the_trunk_and_trains_a_fresh_head_in_full(stage, named, tmp_
     target = "query" if stage == "mlm" else "q_proj"
     lora = Lora(rank=4, targets=[target])
     run, backbone = prepared(tmp_path, stage, named, lora=lora, steps=10)
-    model = run.learner.module.model
+    model: Any = run.learner.module.model
     moved = {name for name, each in model.named_parameters() if each.requires_grad}
     head = {name for name in moved if not name.startswith(f"{model.base_model_prefix}.")}
     assert head and all("lora_" in name for name in moved - head)
@@ -267,7 +272,7 @@ def mixed() -> Material:
     return Material(*joined([own, others], frames))
 
 
-def test_what_validation_looks_at_is_not_read(tmp_path):
+def test_what_validation_looks_at_is_not_read():
     samples = mixed().samples
     held = looked_at(samples, seed=0)
     assert held and not {*held} & {*passages(samples)}

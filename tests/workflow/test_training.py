@@ -54,6 +54,11 @@ def tune(config) -> None:
     config["encoders"]["distilled"] = {**config["encoders"]["tiny"], "model": "distilled"}
     config["retrievers"]["distilled"] = {"query": "distilled"}
     config["study"]["probe"]["retrievers"] += ["tuned", "twin", "distilled"]
+    own = {"datasets": ["questions"], "vocabulary": 300}
+    config["models"]["small"] = {"source": "random:tiny", "tokenizer": own, "draws": 2}
+    config["encoders"]["small"] = {**config["encoders"]["tiny"], "model": "small"}
+    config["retrievers"]["small"] = {"query": "small"}
+    config["study"]["probe"]["retrievers"] += ["small"]
 
 
 @pytest.fixture(scope="module")
@@ -75,7 +80,7 @@ def test_training_leaves_a_checkpoint_an_account_and_a_curve(trained):
     curve = pl.read_parquet(folder / "curve.parquet")
     assert curve["step"].to_list() == list(range(1, 13))
     assert curve["learning_rate"].max() == pytest.approx(RECIPE["learning_rate"])
-    assert not list(folder.glob("state*"))
+    assert not list(folder.glob("*.state"))
     described = json.loads((trained.folder / TARGETS[0]).read_text())
     base = json.loads((trained.folder / "results/models/tiny/model.json").read_text())
     assert described["digest"] == told["digest"] != base["digest"]
@@ -207,7 +212,7 @@ def test_a_run_that_is_killed_goes_on_and_ends_as_if_it_had_not(trained, tmp_pat
     study.run("results/models/tiny/model.json", "results/datasets/questions/samples.parquet")
     command = ("snakemake", "--cores", "1", f"{TRAINED}/trained.json")
     environment = study.environment()
-    state = study.folder / TRAINED / "state.safetensors"
+    state = study.folder / TRAINED / "training.state"
     draw = random.Random(kills)
     for number in range(1, kills + 1):
         study.run("--unlock")
@@ -225,6 +230,9 @@ def test_a_run_that_is_killed_goes_on_and_ends_as_if_it_had_not(trained, tmp_pat
     log = (study.folder / "results/logs/train/tuned.log").read_text()
     assert "goes on after step" in log or "Nothing to be done" in done.stdout + done.stderr
     broken = weights(study.folder)
+    told = json.loads((study.folder / TRAINED / "trained.json").read_text())
+    assert list(told["weights"]) == ["model.safetensors"]
+    assert study.planned(f"{TRAINED}/trained.json") == {}
     study.run("--cores", "1", f"{TRAINED}/trained.json", "--forcerun", f"{TRAINED}/trained.json")
     assert "goes on after" not in (study.folder / "results/logs/train/tuned.log").read_text()
     assert weights(study.folder) == broken
@@ -248,3 +256,19 @@ def kill(folder: Path, job: forks.Job) -> None:
             continue
     job.wait()
     job.texts()
+
+
+def test_a_tokenizer_is_trained_on_texts_and_again_where_they_change(trained):
+    """Two draws of a fresh model have the same tokenizer and other weights."""
+    targets = [f"results/models/{name}/model.json" for name in ("small", "small.2")]
+    trained.run(*targets)
+    first, second = (json.loads((trained.folder / path).read_text()) for path in targets)
+    assert first["tokenizer"] == second["tokenizer"] and first["weights"] != second["weights"]
+    assert trained.planned(*targets) == {}
+    path = trained.folder / "config.yaml"
+    kept = path.read_text()
+    try:
+        trained.configure(lambda c: c["datasets"]["questions"].update(negatives={"seed": 7}))
+        assert trained.planned(*targets) == {"samples": 1, "model": 2}
+    finally:
+        path.write_text(kept)

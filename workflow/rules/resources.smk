@@ -87,8 +87,10 @@ def training_memory(wildcards, input):
 
 
 def described_memory(wildcards, input):
-    """MB for describing a model, or for drawing a fresh one."""
-    return 2500 + int(3 * bytes_of(kinds.Model.of(wildcards)) / 1e6)
+    """MB for describing a model, or for drawing a fresh one; all texts, where it learns to split
+    them."""
+    own = bytes_of(kinds.Model.of(wildcards)) / 1e6
+    return 2500 + int(3 * own + 10 * megabytes(*input.texts, *input.samples))
 
 
 def gpus(wildcards, input):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePath
 from typing import Any
@@ -94,7 +94,13 @@ class Model(Artefact):
         return specs.model(config, self.model)
 
     def needs(self, config: Config) -> Mapping[str, Needed]:
-        return {"checkpoint": _made_from(config, self.model)}
+        tokenizer = config.models[self.model].tokenizer
+        datasets = tokenizer.datasets if tokenizer else ()
+        return {
+            "checkpoint": _made_from(config, self.model),
+            "texts": [Texts(dataset) for dataset in datasets],
+            "samples": [Samples(dataset) for dataset in datasets],
+        }
 
     def companions(self) -> Sequence[Path]:
         path = Path(self.main_file)
@@ -114,6 +120,8 @@ class Model(Artefact):
     @classmethod
     def science(cls, spec: specs.ModelSpec) -> Sequence[str]:
         own = ["sources", "conventions", "weights", "gguf", "load", "adapters"]
+        if spec.tokenizer and spec.tokenizer.datasets:
+            own.append("vocabulary")
         return [*(f"models.{name}" for name in own), *variant(spec)]
 
     @classmethod
@@ -208,17 +216,29 @@ def _made_from(config: Config, name: str) -> list[Checkpoint | TrainedModel | st
     """What a model is made from: a fetched or trained checkpoint, or the files of one that lies
     here; none of a package that is not installed."""
     entry = config.models[name]
+    named = dict(entry.sources)
     if entry.scheme == "random":
         name, entry = entry.reference, config.models[entry.reference]
-    if entry.scheme == "train":
-        return [TrainedModel(name)]
-    given = filter(None, (entry.source, entry.adapter))
-    return [each for source in given for each in checkpoint_files(source)]
+        named |= entry.sources
+    needed: list[Checkpoint | TrainedModel | str] = []
+    for key, (source, _) in named.items():
+        if source.startswith("train:"):
+            needed.append(TrainedModel(name))
+        else:
+            tokenizer = key == "tokenizer.source"
+            files = sources.tokenizer_files if tokenizer else sources.read_files
+            needed += checkpoint_files(source, files)
+    return needed
 
 
-def checkpoint_files(source: str) -> list[Checkpoint | str]:
+def checkpoint_files(
+    source: str, files: Callable[[Path], Iterable[str | Path]] = sources.read_files
+) -> list[Checkpoint | str]:
     """A fetched checkpoint, or the files of one that lies here; none of a package that is not
-    installed."""
+    installed.
+
+    files: those of a folder that are read.
+    """
     scheme, _, reference = source.partition(":")
     if is_fetched(source):
         return [Checkpoint(specs.checkpoint(source))]
@@ -228,5 +248,4 @@ def checkpoint_files(source: str) -> list[Checkpoint | str]:
             folder = sources.locate(source)
         except ModelError:
             return []
-    files = sources.read_files(folder) if folder.is_dir() else []
-    return [str(folder / file) for file in files]
+    return [str(folder / file) for file in files(folder)] if folder.is_dir() else []

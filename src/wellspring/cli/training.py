@@ -28,8 +28,9 @@ if TYPE_CHECKING:
     from wellspring.training.material import Material
     from wellspring.training.run import Run
 
-STATE = "state.safetensors"
-"""Beside trained.json while training runs: what it goes on from after a kill."""
+STATE = "training.state"
+"""Beside trained.json while training runs: what it goes on from after a kill. It has not the name
+of weights: those of the checkpoint are all that are so called."""
 SAYS = 10.0
 """Seconds between two lines about the loss."""
 

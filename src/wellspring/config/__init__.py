@@ -9,6 +9,7 @@ from wellspring.config.datasets import (
     REMOTE,
     SCORERS,
     Bm25,
+    Facts,
     Negatives,
     Pydocs,
     Splits,
@@ -17,7 +18,7 @@ from wellspring.config.datasets import (
 from wellspring.config.entries import PUBLISHED_PROBE, AttributionGrid, Config, ProbeGrid
 from wellspring.config.files import read
 from wellspring.config.fitting import check_checkpoints
-from wellspring.config.models import ARCHITECTURES, Architecture, Encoder, Model, Sizes
+from wellspring.config.models import ARCHITECTURES, Architecture, Encoder, Model, Sizes, Tokenizer
 from wellspring.config.notes import notes
 from wellspring.config.paths import anchor, anchored, check_paths, load, local_paths
 from wellspring.config.recipes import Lora, Recipe
@@ -42,6 +43,7 @@ __all__ = [
     "Config",
     "CrossEncoder",
     "Encoder",
+    "Facts",
     "Findings",
     "Lora",
     "Model",
@@ -54,6 +56,7 @@ __all__ = [
     "Sizes",
     "Splits",
     "Teacher",
+    "Tokenizer",
     "Trec",
     "anchor",
     "anchored",

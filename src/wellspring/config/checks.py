@@ -95,8 +95,7 @@ def _problems(config: Config) -> Iterable[str]:
 def _paths(config: Config) -> Iterable[tuple[str, str]]:
     """Everything of the configuration that is a path or an address, and its key."""
     for name, model in config.models.items():
-        yield f"models.{name}.source", model.source
-        yield f"models.{name}.adapter", model.adapter or ""
+        yield from ((f"models.{name}.{key}", source) for key, (source, _) in model.sources.items())
     for name, dataset in config.datasets.items():
         source = getattr(dataset, "source", "")
         for address in source.values() if isinstance(source, Mapping) else [source]:

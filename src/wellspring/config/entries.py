@@ -156,8 +156,11 @@ class Config(Strict):
         return _once(self.models[name].recipe or "" for name in self.trained_models())
 
     def datasets_read(self) -> list[str]:
-        """The datasets that the study uses, and those that its models are trained on."""
-        return _once([*self.datasets_used(), *self.datasets_learned()])
+        """The datasets that the study uses, and those that its models or their tokenizers are
+        trained on."""
+        tokenizers = (self.models[name].tokenizer for name in self.models_used())
+        split = (name for each in tokenizers if each for name in each.datasets)
+        return _once([*self.datasets_used(), *self.datasets_learned(), *split])
 
     def datasets_learned(self) -> list[str]:
         """The datasets whose training splits models of the study are trained on."""

@@ -50,7 +50,7 @@ def check_checkpoints(config: Config, fetched: Callable[[str], Path]) -> None:
                 )
     for name in config.teachers_used():
         network = config.teachers[name].cross_encoder if name in config.teachers else None
-        if network and network.scheme == "package":
+        if network and network.source.startswith("package:"):
             try:
                 checkpoints.locate(network.source)
             except ModelError as error:

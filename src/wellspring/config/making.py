@@ -21,9 +21,7 @@ def model_problems(config: Config, name: str) -> Iterable[str]:
             f"models.{name}.architecture: {model.architecture!r} is neither built in "
             f"({', '.join(ARCHITECTURES)}) nor defined under architectures"
         )
-    for key in ("source", "adapter"):
-        yield from _source_problems(f"models.{name}.{key}", getattr(model, key) or "")
-    yield from _digest_problems(config, f"models.{name}", model)
+    yield from _source_problems(config, f"models.{name}", model)
     if model.recipe and model.scheme != "train":
         yield f"models.{name}.recipe: is for sources train:MODEL"
     if model.scheme == "train":
@@ -33,6 +31,8 @@ def model_problems(config: Config, name: str) -> Iterable[str]:
             yield f"models.{name}.trained_blocks: is for sources random:MODEL"
         if model.sizes is not None:
             yield f"models.{name}.sizes: is for sources random:MODEL"
+        if model.tokenizer is not None:
+            yield f"models.{name}.tokenizer: is for sources random:MODEL"
         if model.draws > 1:
             yield f"models.{name}.draws: is for sources random:MODEL"
         return
@@ -43,6 +43,15 @@ def model_problems(config: Config, name: str) -> Iterable[str]:
         )
     if model.sizes and model.trained_blocks is not None:
         yield f"models.{name}.trained_blocks: trained blocks have the sizes of {model.reference!r}"
+    if model.tokenizer and model.trained_blocks is not None:
+        yield (
+            f"models.{name}.trained_blocks: trained embeddings are of the tokens of "
+            f"{model.reference!r}"
+        )
+    for dataset in model.tokenizer.datasets if model.tokenizer else ():
+        if dataset not in config.datasets:
+            absent = unknown("dataset", dataset, config.datasets)
+            yield f"models.{name}.tokenizer.datasets: {absent}"
     yield from _base_problems(config, name, model)
     base = config.models.get(model.reference)
     if base and base.scheme == "random":
@@ -60,29 +69,27 @@ def teacher_problems(config: Config, name: str) -> Iterable[str]:
         if dataset and dataset not in config.datasets:
             yield f"teachers.{name}.scores: {unknown('dataset', dataset, config.datasets)}"
     if teacher.cross_encoder:
-        yield from _source_problems(f"{key}.source", teacher.cross_encoder.source)
-        yield from _digest_problems(config, key, teacher.cross_encoder)
+        yield from _source_problems(config, key, teacher.cross_encoder)
 
 
-def _source_problems(key: str, source: str) -> Iterable[str]:
-    """What is wrong with the name of a source that has to be fetched."""
-    if source.startswith("hub:") and not re.fullmatch(HUB, source):
-        yield f"{key}: must be hub:OWNER/NAME@REVISION, got {source!r}"
-    if source.startswith("pypi:") and not re.fullmatch(PYPI, source):
-        yield (
-            f"{key}: must be pypi:PROJECT==VERSION, or pypi:PROJECT==VERSION/FOLDER, got {source!r}"
-        )
-
-
-def _digest_problems(config: Config, key: str, entry: Model | CrossEncoder) -> Iterable[str]:
-    """What is wrong with the digest of a wheel."""
-    if entry.sha256 is not None and entry.scheme != "pypi":
-        yield f"{key}.sha256: is for sources pypi:PROJECT==VERSION"
-    for other, theirs in config.checkpoints().items():
-        if (theirs.scheme, theirs.source) == ("pypi", entry.source) and (
-            theirs.sha256 != entry.sha256
-        ):
-            yield f"{key}.sha256: differs from that of {other!r}, which has the same source"
+def _source_problems(config: Config, key: str, entry: Model | CrossEncoder) -> Iterable[str]:
+    """What is wrong with sources that have to be fetched, and with their digests."""
+    for part, (source, digest) in entry.sources.items():
+        is_wheel = source.startswith("pypi:")
+        if source.startswith("hub:") and not re.fullmatch(HUB, source):
+            yield f"{key}.{part}: must be hub:OWNER/NAME@REVISION, got {source!r}"
+        if is_wheel and not re.fullmatch(PYPI, source):
+            yield (
+                f"{key}.{part}: must be pypi:PROJECT==VERSION, or pypi:PROJECT==VERSION/FOLDER, "
+                f"got {source!r}"
+            )
+        pinned = f"{key}.{part.replace('source', 'sha256')}"
+        if digest is not None and not is_wheel:
+            yield f"{pinned}: is for sources pypi:PROJECT==VERSION"
+        for other, theirs in config.checkpoints().items():
+            digests = {each for same, each in theirs.sources.values() if same == source}
+            if is_wheel and digests - {digest}:
+                yield f"{pinned}: differs from that of {other!r}, which has the same source"
 
 
 def _training_problems(config: Config, name: str, model: Model) -> Iterable[str]:

@@ -9,6 +9,8 @@ from typing import Any
 from wellspring.config.base import PINNED
 from wellspring.config.entries import Config
 from wellspring.config.messages import LISTED
+from wellspring.config.models import Model
+from wellspring.config.teachers import CrossEncoder
 from wellspring.config.vocabulary import LANGUAGE
 
 
@@ -26,11 +28,15 @@ def notes(config: Config, files: Sequence[Mapping[str, Any]]) -> list[str]:
 def _moving(config: Config) -> list[str]:
     """A line for each source of the study that is on a hub and names no commit."""
     models = config.models_used()
-    sources = {f"models.{name}.source": config.models[name].source for name in models}
-    sources |= {f"models.{name}.adapter": config.models[name].adapter or "" for name in models}
+    entries: dict[str, Model | CrossEncoder] = {f"models.{n}": config.models[n] for n in models}
     for name in config.teachers_used():
         if (teacher := config.teachers.get(name)) and teacher.cross_encoder:
-            sources[f"teachers.{name}.cross_encoder.source"] = teacher.cross_encoder.source
+            entries[f"teachers.{name}.cross_encoder"] = teacher.cross_encoder
+    sources = {
+        f"{key}.{part}": source
+        for key, entry in entries.items()
+        for part, (source, _) in entry.sources.items()
+    }
     for name in config.datasets_read():
         source = getattr(config.datasets[name], "source", "")
         sources[f"datasets.{name}.source"] = source if isinstance(source, str) else ""

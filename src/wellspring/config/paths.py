@@ -10,7 +10,7 @@ from typing import Any
 
 from wellspring import packages
 from wellspring.config.checks import parse
-from wellspring.config.datasets import REMOTE, Pydocs
+from wellspring.config.datasets import REMOTE
 from wellspring.config.entries import Config
 from wellspring.config.files import read
 from wellspring.config.study import Study
@@ -121,6 +121,14 @@ def _beyond(raw: Mapping[str, Any], merged: Mapping[str, Any]) -> dict[str, Any]
     return beyond
 
 
+HOLDS = {
+    "source": "config.json",
+    "adapter": "adapter_config.json",
+    "tokenizer.source": "tokenizer.json",
+}
+"""Which file a folder must hold that a model's entry names."""
+
+
 def check_paths(config: Config) -> None:
     """Raise ConfigError, a line each, for paths that the study reads and that are not there.
 
@@ -137,9 +145,8 @@ def check_paths(config: Config) -> None:
                 problems.append(f"datasets.{name}.packages: {package} is not installed")
     for name in config.models_used():
         entry = config.models[name]
-        problems += _folder_problems(f"models.{name}.source", entry.source, "config.json")
-        adapter = entry.adapter or ""
-        problems += _folder_problems(f"models.{name}.adapter", adapter, "adapter_config.json")
+        for key, (source, _) in entry.sources.items():
+            problems += _folder_problems(f"models.{name}.{key}", source, HOLDS[key])
     for name in config.teachers_used():
         problems += _teacher_paths(config, name)
     published = config.study.published
@@ -175,9 +182,8 @@ def _teacher_paths(config: Config, name: str) -> list[str]:
 
 def local_paths(entry: Any) -> list[Path]:
     """The files or folders of this machine that a dataset's entry names."""
-    if isinstance(entry, Pydocs):
-        return []
-    addresses = [entry.source] if isinstance(entry.source, str) else entry.source.values()
+    source = getattr(entry, "source", {})
+    addresses = [source] if isinstance(source, str) else source.values()
     return [Path(address) for address in addresses if not address.startswith(REMOTE)]
 
 
@@ -187,6 +193,8 @@ def _anchor_model(entry: Mapping[str, Any], base: Callable[..., Path]) -> Any:
         source = entry.get(key)
         if isinstance(source, str) and source.startswith("path:"):
             entry[key] = "path:" + _join(base(key), source.removeprefix("path:"))
+    if isinstance(tokenizer := entry.get("tokenizer"), Mapping):
+        entry["tokenizer"] = _anchor_model(tokenizer, partial(base, "tokenizer"))
     return entry
 
 

@@ -31,9 +31,9 @@ class CrossEncoder(Strict):
     """Arithmetic of the forward pass."""
 
     @property
-    def scheme(self) -> str:
-        """The part of the source before the colon."""
-        return self.source.partition(":")[0]
+    def sources(self) -> dict[str, tuple[str, str | None]]:
+        """As of a model: key to the source that the entry names, and its wheel's sha256."""
+        return {"source": (self.source, self.sha256)}
 
 
 class Teacher(Strict):

@@ -22,6 +22,20 @@ SplitUnit = Literal["query", "sample"]
 SplitPassages = Literal["shared", "disjoint"]
 """Whether a passage may be a candidate in two splits."""
 
+FactSet = Literal[
+    "statements",
+    "practice",
+    "taught",
+    "open-book",
+    "open-book-held-out-relation",
+    "same-wording",
+    "held-out-question",
+    "held-out-passage",
+    "held-out-relation",
+    "held-out-fact",
+]
+"""From which side a dataset of invented facts shows its world: see `wellspring.datasets.facts`."""
+
 Rows = Literal["all", "first-half", "second-half"]
 """Which output rows of a linear layer belong to a sub-layer."""
 SublayerName = Literal["intermediate", "output", "up"]

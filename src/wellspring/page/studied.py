@@ -86,6 +86,10 @@ def weights(model: StudiedModel) -> str:
         return (
             f"as published, with the adapter {model.adapter}" if model.adapter else "as published"
         )
+    if (own := model.tokenizer) is not None:
+        texts = ", ".join(own.datasets)
+        origin = own.source or f"at most {own.vocabulary:,} tokens, trained on {texts}"
+        return f"random, never trained; another tokenizer: {origin}"
     if model.trained_blocks is None:
         return "random, never trained"
     base, first = model.source.partition(":")[2], model.trained_blocks + 1

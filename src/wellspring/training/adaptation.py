@@ -20,7 +20,8 @@ def prepare(model: Any, lora: Lora | None, unused: Sequence[str], seed: int) -> 
     lora: None trains all weights. unused: regular expressions, searched in the names of weights, of
     those on which no vector depends. seed: of the updates' fresh weights.
 
-    Raises WellspringError where LoRA names a layer that the model lacks.
+    Raises WellspringError where LoRA names a layer that the model lacks, or one that is tied to the
+    embedding.
     """
     if lora is None:
         for name, weight in model.named_parameters():
@@ -45,6 +46,12 @@ def prepare(model: Any, lora: Lora | None, unused: Sequence[str], seed: int) -> 
                 f"lora.targets: {target!r} is no linear layer of the model, which has "
                 f"{', '.join(known)}"
             )
+    embedding = model.get_input_embeddings().weight
+    if tied := [name for name in chosen if model.get_submodule(name).weight is embedding]:
+        raise WellspringError(
+            f"lora.targets: {tied[0]} has the weights of the embedding, which merging an update of "
+            "it would change, too: leave it out"
+        )
     settings = LoraConfig(
         r=lora.rank,
         lora_alpha=lora.alpha,

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import polars as pl
 
+from wellspring.datasets.named import named
 from wellspring.datasets.negatives import normal
 from wellspring.errors import WellspringError
 from wellspring.randomness import shuffled
@@ -46,14 +47,8 @@ def joined(
     """
     parts = []
     for number, (known, own) in enumerate(zip(texts, samples, strict=True)):
-        passages = [own["positive_id"], own["negative_ids"].explode().drop_nulls()]
-        used = {"query": own["query_id"], "passage": pl.concat(passages)}
-        parts += [
-            known.filter(
-                pl.col("side") == side, pl.col("text_id").is_in(ids.unique().implode())
-            ).select("side", "text", text_id=pl.format(f"{number}/{{}}", "text_id"))
-            for side, ids in used.items()
-        ]
+        ids = pl.format(f"{number}/{{}}", "text_id")
+        parts.append(named(known, own).select("side", "text", text_id=ids))
     whole = pl.concat(parts).with_columns(first=pl.col("text_id").first().over("side", "text"))
     first = {
         side: dict(whole.filter(pl.col("side") == side).select("text_id", "first").iter_rows())
