@@ -129,7 +129,7 @@ class Model(Artefact):
 @dataclass(frozen=True)
 class TrainedModel(Artefact):
     """How a model was trained, on what, and what validation queries found before and after; its
-    checkpoint lies beside it."""
+    checkpoint lies beside it, and those on the way below it."""
 
     template = "models/trained/{model}/trained.json"
     rule = "train"
@@ -172,9 +172,16 @@ class TrainedModel(Artefact):
         return _inside(Path(self.main_file).parent, self._named())
 
     def _named(self) -> list[str]:
-        """The files of the checkpoint, as the main file names them."""
+        """The files of the checkpoint and of those on the way, as the main file names them."""
         content = json.loads(Path(self.main_file).read_text(encoding="utf-8"))
-        return [name for kind in checkpoints.KINDS for name in content.get(kind, {})]
+        on_the_way = content.get("checkpoints", {}).items()
+        parts = {"": content} | {f"{folder}/": part for folder, part in on_the_way}
+        return [
+            f"{folder}{name}"
+            for folder, part in parts.items()
+            for kind in checkpoints.KINDS
+            for name in part.get(kind, {})
+        ]
 
 
 @dataclass(frozen=True)
@@ -189,6 +196,9 @@ class LearningCurve(TrainedModel):
         "examples": Column("integer", "queries seen, the step's included"),
         "loss": Column("number", "of the step's batch, before its update"),
         "learning_rate": Column("number", "of the step"),
+        "quality": Column(
+            "number", "MRR@10 of the validation queries behind the step, where they were asked"
+        ),
     }
 
     @classmethod
@@ -206,8 +216,8 @@ def _made_from(config: Config, name: str) -> list[Checkpoint | TrainedModel | st
     entry = config.models[name]
     if entry.scheme == "random":
         name, entry = entry.reference, config.models[entry.reference]
-    if entry.scheme == "train":
-        return [TrainedModel(name)]
+    if entry.scheme in ("train", "checkpoint"):
+        return [TrainedModel(name if entry.scheme == "train" else entry.reference)]
     needed: list[Checkpoint | TrainedModel | str] = []
     for source in filter(None, (entry.source, entry.adapter)):
         scheme, _, reference = source.partition(":")

@@ -58,7 +58,7 @@ def describe(detail: Mapping[str, Any]) -> str:
         )
     if re.fullmatch(r"models\.[^.]+\.(source|adapter)", where) and "pattern" in detail["type"]:
         schemes = "hub:ID@REVISION, path:DIR" + (
-            ", package:MODULE, pypi:PROJECT==VERSION, random:MODEL or train:MODEL"
+            ", package:MODULE, pypi:PROJECT==VERSION, random:MODEL, train:MODEL or checkpoint:MODEL"
             if where.endswith("source")
             else ""
         )

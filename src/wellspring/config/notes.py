@@ -42,7 +42,7 @@ def _otherwise(config: Config) -> list[str]:
     lines = []
     for name in config.encoders_used():
         encoder = config.encoders[name]
-        recipe = config.models[encoder.model].recipe
+        recipe = config.recipe_of(encoder.model)
         for key in ("pooling", "query_template", "passage_template") if recipe else ():
             own, trained = getattr(encoder, key), getattr(config.recipes[recipe or ""], key)
             if own != trained:

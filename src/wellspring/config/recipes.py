@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from wellspring.config.base import Slug, Strict
+from wellspring.config.base import Fraction, Slug, Strict
 from wellspring.config.vocabulary import DISTILLING, Decline, ObjectiveName, Similarity
 
 Share = Annotated[float, Field(ge=0, lt=1)]
@@ -86,6 +86,9 @@ class Recipe(Strict):
     budget_flops: float | None = Field(default=None, gt=0)
     """As many batches as this number of floating-point operations pays for, forward and backward,
     up to half a batch: what makes models of different size comparable."""
+    checkpoints: list[Fraction] = Field(default=[])
+    """Shares of the steps, rising, of which each is kept once it is done: the model as it is then,
+    for entries with `source: checkpoint:MODEL`, and MRR@10 of the validation queries."""
     dtype: Literal["float32", "bfloat16"] = "float32"
     """Arithmetic of the forward pass; weights and their updates stay in float32."""
     seed: int = 0
@@ -98,6 +101,8 @@ class Recipe(Strict):
                 raise ValueError(f"{name} must contain {{text}} exactly once")
         if sum(each is not None for each in (self.epochs, self.steps, self.budget_flops)) > 1:
             raise ValueError("give one of epochs, steps and budget_flops")
+        if sorted({*self.checkpoints}) != self.checkpoints:
+            raise ValueError("checkpoints must rise from one to the next")
         follows = self.objective in DISTILLING
         if follows and (self.teacher is None or not self.negatives):
             raise ValueError(

@@ -25,6 +25,8 @@ class StudiedModel(Spec):
     """Of fresh weights: so many of the lowest blocks have the source's; None: all are fresh."""
     recipe: Recipe | None
     """What trained it here."""
+    share: float | None
+    """Of a checkpoint on the way: how much of the training of the source was done."""
 
 
 class StudiedDataset(Spec):
@@ -120,6 +122,7 @@ def _model(config: Config, name: str) -> StudiedModel:
         fresh=fresh,
         trained_blocks=entry.trained_blocks if fresh else None,
         recipe=config.recipes[entry.recipe] if entry.recipe else None,
+        share=entry.share,
     )
 
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from copy import deepcopy
 from dataclasses import dataclass
 from functools import partial
+from math import ceil
 from typing import Any
 
 import numpy as np
@@ -65,6 +67,13 @@ class Run:
             "ledger": self.ledger.as_json() | {"flops_in_full": self.in_full},
         }
 
+    @property
+    def checkpoints(self) -> dict[float, int]:
+        """Each share of the steps at which the model is kept, to the step that completes it."""
+        # 0.1 times 30 is a little more than 3 in floating point.
+        steps = len(self.batches)
+        return {share: max(1, ceil(share * steps - 1e-9)) for share in self.recipe.checkpoints}
+
     def rate(self, step: int) -> float:
         """The learning rate of a step that is counted from 0."""
         schedule = _schedule(self.recipe)
@@ -111,6 +120,11 @@ class Run:
     def merged(self) -> Any:
         """The model as it was built, with what was learned in its weights."""
         return adaptation.merged(self.encoding.model, self.recipe.lora)
+
+    def checkpoint(self) -> Any:
+        """The same of a copy: training goes on as if nobody had asked."""
+        # Low-rank updates that are merged and taken out again do not give the same weights.
+        return adaptation.merged(deepcopy(self.encoding.model), self.recipe.lora)
 
 
 def prepare(backbone: Backbone, spec: TrainSpec, material: Material, tokens: int) -> Run:
