@@ -19,6 +19,7 @@ DISTILLED = "results/models/trained/distilled/trained.json"
 TARGETS = (
     "results/models/tuned/model.json",
     "results/models/twin/model.json",
+    "results/models/half/model.json",
     "results/embeddings/tuned/questions/query/shard-000.parquet",
 )
 RECIPE = {
@@ -30,6 +31,7 @@ RECIPE = {
     "learning_rate": 1e-3,
     "lora": {"rank": 4, "targets": ["query", "value"]},
     "steps": 12,
+    "checkpoints": [0.25, 0.5],
 }
 
 
@@ -38,16 +40,19 @@ def tune(config) -> None:
     config["recipes"] = {"brief": RECIPE}
     config["models"]["tuned"] = {"source": "train:tiny", "recipe": "brief"}
     config["models"]["twin"] = {"source": "random:tuned"}
-    after = {"objective": "infonce+kl", "teacher": "tiny", "steps": 2}
+    config["models"]["half"] = {"source": "checkpoint:tuned", "share": 0.5}
+    after = {"objective": "infonce+kl", "teacher": "tiny", "steps": 2, "checkpoints": []}
     config["recipes"]["after"] = {**RECIPE, **after}
     config["models"]["distilled"] = {"source": "train:fresh", "recipe": "after"}
     config["encoders"]["tuned"] = {**config["encoders"]["tiny"], "model": "tuned"}
     config["encoders"]["twin"] = {**config["encoders"]["tiny"], "model": "twin"}
     config["retrievers"]["tuned"] = {"query": "tuned", "compared_with": "tiny"}
     config["retrievers"]["twin"] = {"query": "twin"}
+    config["encoders"]["half"] = {**config["encoders"]["tiny"], "model": "half"}
+    config["retrievers"]["half"] = {"query": "half", "compared_with": "tuned"}
     config["encoders"]["distilled"] = {**config["encoders"]["tiny"], "model": "distilled"}
     config["retrievers"]["distilled"] = {"query": "distilled"}
-    config["study"]["probe"]["retrievers"] += ["tuned", "twin", "distilled"]
+    config["study"]["probe"]["retrievers"] += ["tuned", "twin", "half", "distilled"]
 
 
 @pytest.fixture(scope="module")
@@ -79,7 +84,7 @@ def test_training_leaves_a_checkpoint_an_account_and_a_curve(trained):
 
 def test_what_is_trained_is_trained_once_and_again_where_it_depends(trained):
     assert trained.planned(*TARGETS) == {}
-    again = {"train": 1, "model": 2, "embed": 1}
+    again = {"train": 1, "model": 3, "embed": 1}
 
     def planned(edit) -> dict[str, int]:
         path = trained.folder / "config.yaml"
@@ -99,9 +104,44 @@ def test_what_is_trained_is_trained_once_and_again_where_it_depends(trained):
     assert planned(lambda c: c["study"]["probe"].update(passages=[2])) == {}
     (trained.folder / TRAINED / "model.safetensors").rename(trained.folder / "aside")
     # The same weights come back, and what was made with them stays.
-    assert trained.planned(*TARGETS) == {"train": 1, "model": 2}
+    assert trained.planned(*TARGETS) == {"train": 1, "model": 3}
     (trained.folder / "aside").rename(trained.folder / TRAINED / "model.safetensors")
     assert trained.planned(*TARGETS) == {}
+    (trained.folder / TRAINED / "share-0.25" / "config.json").rename(trained.folder / "aside")
+    assert trained.planned(*TARGETS) == {"train": 1, "model": 3}
+    (trained.folder / "aside").rename(trained.folder / TRAINED / "share-0.25" / "config.json")
+    # A log is no result, whatever lies beside it.
+    assert trained.planned(*TARGETS, "--set-resources", "train:tensorboard=1") == {}
+
+
+def test_a_checkpoint_on_the_way_is_a_model_of_its_own(trained):
+    folder = trained.folder / TRAINED
+    told = json.loads((folder / "trained.json").read_text())
+    assert {name: each["step"] for name, each in told["checkpoints"].items()} == {
+        "share-0.25": 3,
+        "share-0.5": 6,
+    }
+    half = json.loads((trained.folder / "results/models/half/model.json").read_text())
+    assert half["digest"] == told["checkpoints"]["share-0.5"]["digest"]
+    digests = {told["digest"], *(each["digest"] for each in told["checkpoints"].values())}
+    assert len(digests) == 3
+    curve = pl.read_parquet(folder / "curve.parquet")
+    looked = curve.filter(pl.col("quality").is_not_null())
+    assert looked["step"].to_list() == [3, 6, 12]
+    assert looked["quality"][-1] == told["facts"]["quality"]["after"]
+    assert "step 6 of 12: stored" in (trained.folder / "results/logs/train/tuned.log").read_text()
+    share = folder / "share-0.5" / "model.safetensors"
+    content = share.read_bytes()
+    try:
+        share.write_bytes(content[:-1] + b"x")
+        refused = trained.run(
+            "results/embeddings/half/questions/query/shard-000.parquet", check=False
+        )
+        assert refused.returncode
+        assert f"{TRAINED}/share-0.5/model.safetensors: is not the file" in refused.stderr
+        assert f"train it again: snakemake --cores all --forcerun {TRAINED}" in refused.stderr
+    finally:
+        share.write_bytes(content)
 
 
 def test_a_teacher_judges_every_sample_and_is_followed(trained):
@@ -119,8 +159,10 @@ def test_a_teacher_judges_every_sample_and_is_followed(trained):
     assert trained.planned(DISTILLED) == {}
 
 
-def weights(folder: Path) -> bytes:
-    return (folder / TRAINED / "model.safetensors").read_bytes()
+def weights(folder: Path) -> dict[str, bytes]:
+    """Of the model and its checkpoints."""
+    paths = sorted((folder / TRAINED).rglob("model.safetensors"))
+    return {str(path.relative_to(folder)): path.read_bytes() for path in paths}
 
 
 @pytest.mark.parametrize("kills", [2, pytest.param(10, marks=pytest.mark.slow)])
@@ -152,6 +194,7 @@ def test_a_run_that_is_killed_goes_on_and_ends_as_if_it_had_not(trained, tmp_pat
     log = (study.folder / "results/logs/train/tuned.log").read_text()
     assert "goes on after step" in log or "Nothing to be done" in done.stdout + done.stderr
     broken = weights(study.folder)
+    assert len(broken) == 3
     study.run("--cores", "1", f"{TRAINED}/trained.json", "--forcerun", f"{TRAINED}/trained.json")
     assert "goes on after" not in (study.folder / "results/logs/train/tuned.log").read_text()
     assert weights(study.folder) == broken
