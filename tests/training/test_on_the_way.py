@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import struct
 import sys
 from pathlib import Path
 
@@ -10,7 +9,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from tests.support import training
+from tests.support import events, training
 from wellspring.cli.training import _Saved as Saved
 from wellspring.cli.watching import Checkpoints, Events
 from wellspring.config import Lora, Recipe
@@ -63,7 +62,7 @@ def ready(base: Path, lora: Lora | None, checkpoints=SHARES, steps=STEPS):
 def train(run, base: Path, folder: Path, end: int | None = None):
     """Train as the command does; end: the process dies behind this step."""
     stored = Checkpoints(run, base, folder / "trained.json")
-    saved = Saved(folder / "state.safetensors", "a run", stored)
+    saved = Saved(folder / "run.state", "a run", stored)
     state = saved.read()
     if state is None:
         saved.clear()
@@ -89,7 +88,7 @@ def test_what_is_stored_on_the_way_changes_nothing(base, tmp_path, lora):
     _, losses = train(run, base, tmp_path / "with")
     _, same = train(alone, base, tmp_path / "without")
     assert losses == same
-    states = [load_file(tmp_path / name / "state.safetensors") for name in ("with", "without")]
+    states = [load_file(tmp_path / name / "run.state") for name in ("with", "without")]
     assert any(name.startswith("optimiser.") for name in states[0])
     assert "random.cpu" in states[0] and states[0].keys() == states[1].keys()
     assert all(torch.equal(states[0][name], states[1][name]) for name in states[0])
@@ -150,29 +149,15 @@ def test_a_state_whose_checkpoints_are_gone_is_not_used(base, tmp_path):
         train(ready(base, LORA), base, tmp_path, end=6)
     (tmp_path / "share-0.25" / "model.safetensors").unlink()
     stored = Checkpoints(ready(base, LORA), base, tmp_path / "trained.json")
-    saved = Saved(tmp_path / "state.safetensors", "a run", stored)
+    saved = Saved(tmp_path / "run.state", "a run", stored)
     assert saved.read() is None
     saved.clear()
-    assert not content(tmp_path) and not list(tmp_path.glob("state*"))
+    assert not content(tmp_path) and not list(tmp_path.glob("*.state"))
 
 
 def test_a_share_ends_with_the_step_that_completes_it(base):
     run = ready(base, None, [0.001, 0.1, 0.11, 0.99], steps=30)
     assert run.checkpoints == {0.001: 1, 0.1: 3, 0.11: 4, 0.99: 30}
-
-
-def events(folder: Path):
-    """Step, name and value of all that event files say, as TensorBoard's format has them."""
-    from tensorboardX.proto.event_pb2 import Event
-
-    for path in sorted(folder.glob("events.out.tfevents.*")):
-        data, start = path.read_bytes(), 0
-        while start < len(data):
-            (length,) = struct.unpack_from("<Q", data, start)
-            event = Event.FromString(data[start + 12 : start + 12 + length])
-            start += length + 16
-            for value in event.summary.value:
-                yield event.step, value.tag, value.simple_value
 
 
 def test_event_files_say_what_was_added(tmp_path):
@@ -181,7 +166,7 @@ def test_event_files_say_what_was_added(tmp_path):
     with writer.after(0):
         writer.add(0, {"validation": None, "loss": 1.5})
         writer.add(1, {"loss": 0.25})
-    assert list(events(tmp_path / "tuned")) == [(0, "loss", 1.5), (1, "loss", 0.25)]
+    assert list(events.read(tmp_path / "tuned")) == [(0, "loss", 1.5), (1, "loss", 0.25)]
 
 
 def test_nothing_is_written_where_it_is_not_asked_for(tmp_path):

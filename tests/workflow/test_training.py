@@ -6,12 +6,13 @@ import json
 import random
 import signal
 import time
+from importlib.util import find_spec
 from pathlib import Path
 
 import polars as pl
 import pytest
 
-from tests.support import forks
+from tests.support import events, forks
 from tests.support import study as studies
 
 TRAINED = "results/models/trained/tuned"
@@ -22,6 +23,7 @@ TARGETS = (
     "results/models/half/model.json",
     "results/embeddings/tuned/questions/query/shard-000.parquet",
 )
+SHOWN = ("--set-resources", "train:tensorboard=1")
 RECIPE = {
     "datasets": ["questions"],
     "pooling": "mean",
@@ -59,7 +61,7 @@ def tune(config) -> None:
 def trained(tmp_path_factory):
     study = studies.make(tmp_path_factory.mktemp("training") / "study")
     study.configure(tune)
-    study.run(*TARGETS, DISTILLED)
+    study.run(*TARGETS, DISTILLED, *(SHOWN if find_spec("tensorboardX") else ()))
     return study
 
 
@@ -74,12 +76,26 @@ def test_training_leaves_a_checkpoint_an_account_and_a_curve(trained):
     curve = pl.read_parquet(folder / "curve.parquet")
     assert curve["step"].to_list() == list(range(1, 13))
     assert curve["learning_rate"].max() == pytest.approx(RECIPE["learning_rate"])
-    assert not list(folder.glob("state*"))
+    assert not list(folder.glob("*.state"))
     described = json.loads((trained.folder / TARGETS[0]).read_text())
     base = json.loads((trained.folder / "results/models/tiny/model.json").read_text())
     assert described["digest"] == told["digest"] != base["digest"]
     log = (trained.folder / "results/logs/train/tuned.log").read_text()
     assert "MRR@10 of validation queries" in log and "step 12 of 12: loss" in log
+
+
+def test_event_files_say_what_the_curve_says(trained):
+    pytest.importorskip("tensorboardX")
+    values = [*events.read(trained.folder / "results/logs/train/tuned")]
+    curve = pl.read_parquet(trained.folder / TRAINED / "curve.parquet")
+    for tag, column in (("loss", "loss"), ("learning_rate", "learning_rate")):
+        own = {step: value for step, name, value in values if name == tag}
+        assert own == pytest.approx(dict(curve.select("step", column).iter_rows()))
+    assert sum(name == "pairs_per_second" and value > 0 for _, name, value in values) == 12
+    told = json.loads((trained.folder / TRAINED / "trained.json").read_text())["facts"]
+    looked = {step: value for step, name, value in values if name == "validation_mrr_at_10"}
+    assert [*looked] == [0, 3, 6, 12]
+    assert [looked[0], looked[12]] == pytest.approx([*told["quality"].values()])
 
 
 def test_what_is_trained_is_trained_once_and_again_where_it_depends(trained):
@@ -111,7 +127,7 @@ def test_what_is_trained_is_trained_once_and_again_where_it_depends(trained):
     assert trained.planned(*TARGETS) == {"train": 1, "model": 3}
     (trained.folder / "aside").rename(trained.folder / TRAINED / "share-0.25" / "config.json")
     # A log is no result, whatever lies beside it.
-    assert trained.planned(*TARGETS, "--set-resources", "train:tensorboard=1") == {}
+    assert trained.planned(*TARGETS, *SHOWN) == {}
 
 
 def test_a_checkpoint_on_the_way_is_a_model_of_its_own(trained):
@@ -176,7 +192,7 @@ def test_a_run_that_is_killed_goes_on_and_ends_as_if_it_had_not(trained, tmp_pat
     study.run("results/models/tiny/model.json", "results/datasets/questions/samples.parquet")
     command = ("snakemake", "--cores", "1", f"{TRAINED}/trained.json")
     environment = study.environment()
-    state = study.folder / TRAINED / "state.safetensors"
+    state = study.folder / TRAINED / "run.state"
     draw = random.Random(kills)
     for number in range(1, kills + 1):
         study.run("--unlock")
@@ -195,6 +211,10 @@ def test_a_run_that_is_killed_goes_on_and_ends_as_if_it_had_not(trained, tmp_pat
     assert "goes on after step" in log or "Nothing to be done" in done.stdout + done.stderr
     broken = weights(study.folder)
     assert len(broken) == 3
+    # The state is no part of what was trained.
+    told = json.loads((study.folder / TRAINED / "trained.json").read_text())
+    assert [*told["weights"]] == ["model.safetensors"]
+    assert study.planned(f"{TRAINED}/trained.json") == {}
     study.run("--cores", "1", f"{TRAINED}/trained.json", "--forcerun", f"{TRAINED}/trained.json")
     assert "goes on after" not in (study.folder / "results/logs/train/tuned.log").read_text()
     assert weights(study.folder) == broken

@@ -29,8 +29,9 @@ if TYPE_CHECKING:
     from wellspring.training.loop import State
     from wellspring.training.run import Material, Run
 
-STATE = "state.safetensors"
-"""Beside trained.json while training runs: what it goes on from after a kill."""
+STATE = "run.state"
+"""Beside trained.json while training runs: what it goes on from after a kill. Every *.safetensors
+there would count as weights of the model."""
 
 
 @step(TrainedModel, "base", "trained", "curve")
