@@ -9,7 +9,7 @@ import yaml
 
 from wellspring import specs
 from wellspring.artefacts.datasets import Samples, Texts
-from wellspring.artefacts.models import Checkpoint, Model
+from wellspring.artefacts.models import Checkpoint, Model, TrainedModel
 from wellspring.config import anchor, check_paths, load, notes, parse
 from wellspring.errors import ConfigError
 
@@ -244,6 +244,14 @@ def test_the_slice_is_the_recipe_and_how_it_writes_texts():
             "recipes.brief.crop: means nothing in the stage mntp: leave it out",
         ),
         (
+            lambda c: c["recipes"]["brief"].update(checkpoints=[0.5, 0.5]),
+            "checkpoints must rise from one to the next",
+        ),
+        (
+            lambda c: c["recipes"]["brief"].update(checkpoints=[0.5, 1]),
+            "recipes.brief.checkpoints.1: Input should be less than 1",
+        ),
+        (
             lambda c: c["recipes"]["brief"].update(query_template="query"),
             "query_template must contain {text} exactly once",
         ),
@@ -388,6 +396,60 @@ def test_paths_of_teachers_are_seen_from_their_file_and_must_be_there(tmp_path, 
         with pytest.raises(ConfigError) as refused:
             check_paths(load([file]))
         assert str(refused.value) == line
+
+
+def test_a_checkpoint_is_a_model_of_the_shape_of_its_run():
+    config = parse(edited(on_the_way))
+    assert config.models["half"].layers == 2
+    assert config.lineage("half") == ["half", "tuned", "base"]
+    assert specs.model(config, "half").source == "train:tuned/share-0.5"
+    assert specs.model(config, "shape").base == specs.model(config, "half")
+    for name in ("half", "shape"):
+        assert Model(name).needs(config)["checkpoint"] == [TrainedModel("tuned")]
+    # The run is trained for the study, though nothing of it is embedded.
+    assert "tuned" in config.trained_models() and "half" not in config.trained_models()
+
+    def otherwise(c):
+        on_the_way(c)
+        c["retrievers"]["twice"]["query"].update(pooling="cls")
+
+    config = edited(otherwise)
+    assert [line.partition(":")[0] for line in notes(parse(config), [])] == [
+        "encoders.twice.pooling"
+    ]
+
+
+def on_the_way(config):
+    config["recipes"]["brief"]["checkpoints"] = [0.25, 0.5]
+    config["models"]["half"] = {"source": "checkpoint:tuned", "share": 0.5}
+    config["models"]["shape"] = {"source": "random:half"}
+    config["retrievers"]["twice"]["query"]["model"] = "half"
+
+
+@pytest.mark.parametrize(
+    ("entry", "line"),
+    [
+        (
+            {"share": None},
+            "models.half.share: missing: give one of recipes.brief.checkpoints",
+        ),
+        ({"share": 0.1}, "models.half.share: 0.1 is none of recipes.brief.checkpoints (0.25, 0.5)"),
+        ({"source": "checkpoint:base"}, "models.half.source: 'base' is not trained here"),
+        ({"source": "checkpoint:tune"}, "models.half.source: no model is named 'tune'"),
+        ({"source": "checkpoint:half"}, "models.half: is made of itself"),
+        ({"adapter": "path:a"}, "models.half.adapter: a checkpoint takes no adapter"),
+        ({"recipe": "brief"}, "models.half.recipe: is for sources train:MODEL"),
+        ({"source": "train:tuned", "recipe": "brief"}, "models.half.share: is for sources checkp"),
+    ],
+)
+def test_a_checkpoint_that_no_run_leaves_is_one_line(entry, line):
+    def edit(config):
+        on_the_way(config)
+        config["models"]["half"].update(entry)
+
+    with pytest.raises(ConfigError) as refused:
+        parse(edited(edit))
+    assert line in str(refused.value)
 
 
 def test_an_encoder_that_asks_for_something_else_than_was_trained_is_noted():

@@ -24,6 +24,7 @@ from wellspring.page import (
     answer,
     drawing,
     heat,
+    learning,
     pairs,
     probing,
     published,
@@ -407,3 +408,35 @@ def test_a_grid_ten_times_as_large_fits(tmp_path):
     panels = build(paging.tables(config), paging.settings(config))
     assert size(panels) < 12_000_000
     assert {"accuracy", "probes", "sizes", "fits", "heat"} <= set(left_out(panels))
+
+
+def learned(qualities: dict[int, float]) -> dict[str, pl.DataFrame]:
+    """What the page gets of a run of 250 steps; qualities: MRR by step."""
+    steps = pl.DataFrame({"step": range(1, 251)})
+    curve = steps.with_columns(
+        model=pl.lit("tuned"),
+        examples=8 * pl.col("step"),
+        loss=1 / pl.col("step"),
+        learning_rate=pl.lit(1e-3),
+        quality=pl.col("step").replace_strict(qualities, default=None, return_dtype=pl.Float64),
+    )
+    return {"learning_curve": learning.condense(curve.lazy())}
+
+
+def test_what_validation_queries_found_on_the_way_stands_at_its_step(default):
+    loss, quality = learning.build(learned({25: 0.25, 125: 0.5, 250: 0.75}), default[0])
+    assert loss.data.height == 84
+    assert loss.data["estimate"][0] == pytest.approx((1 + 1 / 2 + 1 / 3) / 3, rel=1e-3)
+    assert quality.data.select("step", "examples", "estimate").rows() == [
+        (25, 200, 0.25),
+        (125, 1000, 0.5),
+        (250, 2000, 0.75),
+    ]
+    for panel in (loss, quality):
+        vl_convert.vegalite_to_svg(inlined(panel))
+
+
+@pytest.mark.parametrize("qualities", [{}, {250: 0.75}])
+def test_the_end_alone_is_no_curve(default, qualities):
+    panels = learning.build(learned(qualities), default[0])
+    assert [panel.anchor for panel in panels] == ["learning"]

@@ -6,13 +6,14 @@ import json
 import random
 import signal
 import time
+from importlib.util import find_spec
 from pathlib import Path
 
 import polars as pl
 import pytest
 import transformers
 
-from tests.support import checkpoints, forks
+from tests.support import checkpoints, events, forks
 from tests.support import study as studies
 
 TRAINED = "results/models/trained/tuned"
@@ -21,9 +22,11 @@ READ = "results/models/trained/read/trained.json"
 TARGETS = (
     "results/models/tuned/model.json",
     "results/models/twin/model.json",
+    "results/models/half/model.json",
     "results/embeddings/tuned/questions/query/shard-000.parquet",
 )
 JUDGE = "BertForSequenceClassification"
+SHOWN = ("--set-resources", "train:tensorboard=1")
 RECIPE = {
     "datasets": ["questions"],
     "pooling": "mean",
@@ -33,6 +36,7 @@ RECIPE = {
     "learning_rate": 1e-3,
     "lora": {"rank": 4, "targets": ["query", "value"]},
     "steps": 12,
+    "checkpoints": [0.25, 0.5],
 }
 
 
@@ -41,7 +45,8 @@ def tune(config) -> None:
     config["recipes"] = {"brief": RECIPE}
     config["models"]["tuned"] = {"source": "train:tiny", "recipe": "brief"}
     config["models"]["twin"] = {"source": "random:tuned"}
-    after = {"objective": "infonce+kl", "teacher": "tiny", "steps": 2}
+    config["models"]["half"] = {"source": "checkpoint:tuned", "share": 0.5}
+    after = {"objective": "infonce+kl", "teacher": "tiny", "steps": 2, "checkpoints": []}
     config["recipes"]["after"] = {**RECIPE, **after}
     # One stage's output is the next one's model.
     config["recipes"]["read"] = {"datasets": ["questions"], "stage": "mlm", "batch": 8, "steps": 2}
@@ -51,9 +56,11 @@ def tune(config) -> None:
     config["encoders"]["twin"] = {**config["encoders"]["tiny"], "model": "twin"}
     config["retrievers"]["tuned"] = {"query": "tuned", "compared_with": "tiny"}
     config["retrievers"]["twin"] = {"query": "twin"}
+    config["encoders"]["half"] = {**config["encoders"]["tiny"], "model": "half"}
+    config["retrievers"]["half"] = {"query": "half", "compared_with": "tuned"}
     config["encoders"]["distilled"] = {**config["encoders"]["tiny"], "model": "distilled"}
     config["retrievers"]["distilled"] = {"query": "distilled"}
-    config["study"]["probe"]["retrievers"] += ["tuned", "twin", "distilled"]
+    config["study"]["probe"]["retrievers"] += ["tuned", "twin", "half", "distilled"]
     own = {"datasets": ["questions"], "vocabulary": 300}
     config["models"]["small"] = {"source": "random:tiny", "tokenizer": own, "draws": 2}
     config["encoders"]["small"] = {**config["encoders"]["tiny"], "model": "small"}
@@ -65,7 +72,7 @@ def tune(config) -> None:
 def trained(tmp_path_factory):
     study = studies.make(tmp_path_factory.mktemp("training") / "study")
     study.configure(tune)
-    study.run(*TARGETS, DISTILLED)
+    study.run(*TARGETS, DISTILLED, *(SHOWN if find_spec("tensorboardX") else ()))
     return study
 
 
@@ -88,9 +95,24 @@ def test_training_leaves_a_checkpoint_an_account_and_a_curve(trained):
     assert "MRR@10 of the validation split" in log and "step 12 of 12: loss" in log
 
 
+def test_event_files_say_what_the_curve_says(trained):
+    pytest.importorskip("tensorboardX")
+    values = [*events.read(trained.folder / "results/logs/train/tuned")]
+    curve = pl.read_parquet(trained.folder / TRAINED / "curve.parquet")
+    for tag, column in (("loss", "loss"), ("learning_rate", "learning_rate")):
+        own = {step: value for step, name, value in values if name == tag}
+        assert own == pytest.approx(dict(curve.select("step", column).iter_rows()))
+    assert sum(name == "pairs_per_second" and value > 0 for _, name, value in values) == 12
+    told = json.loads((trained.folder / TRAINED / "trained.json").read_text())["facts"]
+    looked = {step: value for step, name, value in values if name == "quality"}
+    assert [*looked] == [0, 3, 6, 12]
+    asked = told["quality"]
+    assert [looked[0], looked[12]] == pytest.approx([asked["before"], asked["after"]])
+
+
 def test_what_is_trained_is_trained_once_and_again_where_it_depends(trained):
     assert trained.planned(*TARGETS) == {}
-    again = {"train": 1, "model": 2, "embed": 1}
+    again = {"train": 1, "model": 3, "embed": 1}
 
     def planned(edit) -> dict[str, int]:
         path = trained.folder / "config.yaml"
@@ -110,9 +132,44 @@ def test_what_is_trained_is_trained_once_and_again_where_it_depends(trained):
     assert planned(lambda c: c["study"]["probe"].update(passages=[2])) == {}
     (trained.folder / TRAINED / "model.safetensors").rename(trained.folder / "aside")
     # The same weights come back, and what was made with them stays.
-    assert trained.planned(*TARGETS) == {"train": 1, "model": 2}
+    assert trained.planned(*TARGETS) == {"train": 1, "model": 3}
     (trained.folder / "aside").rename(trained.folder / TRAINED / "model.safetensors")
     assert trained.planned(*TARGETS) == {}
+    (trained.folder / TRAINED / "share-0.25" / "config.json").rename(trained.folder / "aside")
+    assert trained.planned(*TARGETS) == {"train": 1, "model": 3}
+    (trained.folder / "aside").rename(trained.folder / TRAINED / "share-0.25" / "config.json")
+    # A log is no result, whatever lies beside it.
+    assert trained.planned(*TARGETS, *SHOWN) == {}
+
+
+def test_a_checkpoint_on_the_way_is_a_model_of_its_own(trained):
+    folder = trained.folder / TRAINED
+    told = json.loads((folder / "trained.json").read_text())
+    assert {name: each["step"] for name, each in told["checkpoints"].items()} == {
+        "share-0.25": 3,
+        "share-0.5": 6,
+    }
+    half = json.loads((trained.folder / "results/models/half/model.json").read_text())
+    assert half["digest"] == told["checkpoints"]["share-0.5"]["digest"]
+    digests = {told["digest"], *(each["digest"] for each in told["checkpoints"].values())}
+    assert len(digests) == 3
+    curve = pl.read_parquet(folder / "curve.parquet")
+    looked = curve.filter(pl.col("quality").is_not_null())
+    assert looked["step"].to_list() == [3, 6, 12]
+    assert looked["quality"][-1] == told["facts"]["quality"]["after"]
+    assert "step 6 of 12: stored" in (trained.folder / "results/logs/train/tuned.log").read_text()
+    share = folder / "share-0.5" / "model.safetensors"
+    content = share.read_bytes()
+    try:
+        share.write_bytes(content[:-1] + b"x")
+        refused = trained.run(
+            "results/embeddings/half/questions/query/shard-000.parquet", check=False
+        )
+        assert refused.returncode
+        assert f"{TRAINED}/share-0.5/model.safetensors: is not the file" in refused.stderr
+        assert f"train it again: snakemake --cores all --forcerun {TRAINED}" in refused.stderr
+    finally:
+        share.write_bytes(content)
 
 
 def test_a_teacher_judges_every_sample_and_is_followed(trained):
@@ -197,8 +254,10 @@ def test_a_cross_encoder_and_a_file_are_followed_and_an_edit_reruns_what_follows
     assert log.splitlines()[-1].startswith(line)
 
 
-def weights(folder: Path) -> bytes:
-    return (folder / TRAINED / "model.safetensors").read_bytes()
+def weights(folder: Path) -> dict[str, bytes]:
+    """Of the model and its checkpoints."""
+    paths = sorted((folder / TRAINED).rglob("model.safetensors"))
+    return {str(path.relative_to(folder)): path.read_bytes() for path in paths}
 
 
 @pytest.mark.parametrize("kills", [2, pytest.param(10, marks=pytest.mark.slow)])
@@ -230,8 +289,10 @@ def test_a_run_that_is_killed_goes_on_and_ends_as_if_it_had_not(trained, tmp_pat
     log = (study.folder / "results/logs/train/tuned.log").read_text()
     assert "goes on after step" in log or "Nothing to be done" in done.stdout + done.stderr
     broken = weights(study.folder)
+    assert len(broken) == 3
+    # The state is no part of what was trained.
     told = json.loads((study.folder / TRAINED / "trained.json").read_text())
-    assert list(told["weights"]) == ["model.safetensors"]
+    assert [*told["weights"]] == ["model.safetensors"]
     assert study.planned(f"{TRAINED}/trained.json") == {}
     study.run("--cores", "1", f"{TRAINED}/trained.json", "--forcerun", f"{TRAINED}/trained.json")
     assert "goes on after" not in (study.folder / "results/logs/train/tuned.log").read_text()

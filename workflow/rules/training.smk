@@ -47,6 +47,8 @@ rule train:
         mem_mb=growing(training_memory),
         runtime=growing(1440),
         tokens=0,
+        # 1: event files beside the log.
+        tensorboard=0,
     params:
         **params_of(kinds.TrainedModel),
         texts=option_of("texts"),
@@ -55,5 +57,5 @@ rule train:
     shell:
         "wellspring train {input.base} {output.trained} {output.curve} {params.texts} {params.samples}"
         " {params.teacher}"
-        " --threads {threads} --tokens {resources.tokens}"
+        " --threads {threads} --tokens {resources.tokens} --tensorboard {resources.tensorboard}"
         " --spec {params.spec:q} --code {params.code} --key {params.key} --log {log}"

@@ -130,10 +130,12 @@ def _foreign(
         ),
         (checkpoint, ""),
     )
-    fetched, trained = folder / "fetched.json", folder / "trained.json"
+    fetched = folder / "fetched.json"
+    paths = [each / "trained.json" for each in (folder, folder.parent)]
+    trained = next((path for path in paths if path.is_file()), None)
     if fetched.is_file():
         mend = f"fetch it again: snakemake --cores all --forcerun {fetched}"
-    elif trained.is_file():
+    elif trained:
         mend = f"train it again: snakemake --cores all --forcerun {trained}"
     elif description.parent in (folder, folder.parent):
         mend = f"make it again: snakemake --cores all --forcerun {description}"

@@ -133,7 +133,7 @@ class Model(Artefact):
 @dataclass(frozen=True)
 class TrainedModel(Artefact):
     """How a model was trained, on what, and how good it was on the validation split before and
-    after; its checkpoint lies beside it."""
+    after; its checkpoint lies beside it, and those on the way below it."""
 
     template = "models/trained/{model}/trained.json"
     rule = "train"
@@ -171,9 +171,16 @@ class TrainedModel(Artefact):
         return _inside(Path(self.main_file).parent, self._named())
 
     def _named(self) -> list[str]:
-        """The files of the checkpoint, as the main file names them."""
+        """The files of the checkpoint and of those on the way, as the main file names them."""
         content = json.loads(Path(self.main_file).read_text(encoding="utf-8"))
-        return [name for kind in checkpoints.KINDS for name in content.get(kind, {})]
+        on_the_way = content.get("checkpoints", {}).items()
+        parts = {"": content} | {f"{folder}/": part for folder, part in on_the_way}
+        return [
+            f"{folder}{name}"
+            for folder, part in parts.items()
+            for kind in checkpoints.KINDS
+            for name in part.get(kind, {})
+        ]
 
 
 @dataclass(frozen=True)
@@ -188,6 +195,7 @@ class LearningCurve(TrainedModel):
         "examples": Column("integer", "queries or texts seen, the step's included"),
         "loss": Column("number", "of the step's batch, before its update"),
         "learning_rate": Column("number", "of the step"),
+        "quality": Column("number", "how good the model was behind the step, where it was asked"),
     }
 
     @classmethod
@@ -222,8 +230,9 @@ def _made_from(config: Config, name: str) -> list[Checkpoint | TrainedModel | st
         named |= entry.sources
     needed: list[Checkpoint | TrainedModel | str] = []
     for key, (source, _) in named.items():
-        if source.startswith("train:"):
-            needed.append(TrainedModel(name))
+        scheme, _, reference = source.partition(":")
+        if scheme in ("train", "checkpoint"):
+            needed.append(TrainedModel(name if scheme == "train" else reference))
         else:
             tokenizer = key == "tokenizer.source"
             files = sources.tokenizer_files if tokenizer else sources.read_files

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-import time
+import sys
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -19,6 +19,7 @@ from wellspring.artefacts.models import LearningCurve, TrainedModel
 from wellspring.artefacts.training import TeacherScores
 from wellspring.budgets import TOKENS
 from wellspring.cli.step import FILE, Job, batched, step
+from wellspring.cli.watching import Checkpoints, Events, Watch
 from wellspring.digests import sha256
 from wellspring.errors import WellspringError
 
@@ -31,14 +32,19 @@ if TYPE_CHECKING:
 STATE = "training.state"
 """Beside trained.json while training runs: what it goes on from after a kill. It has not the name
 of weights: those of the checkpoint are all that are so called."""
-SAYS = 10.0
-"""Seconds between two lines about the loss."""
 
 
 @step(TrainedModel, "base", "trained", "curve")
 @click.option("--texts", multiple=True, type=FILE, required=True, help="Of the recipe's datasets.")
 @click.option("--samples", multiple=True, type=FILE, required=True, help="Of the same.")
 @click.option("--teacher", multiple=True, type=FILE, help="Its scores of the same.")
+@click.option(
+    "--tensorboard",
+    type=click.IntRange(0, 1),
+    default=0,
+    show_default=True,
+    help="1: write TensorBoard's event files to a folder beside the log, with its name.",
+)
 @batched
 def train(
     job: Job,
@@ -48,13 +54,14 @@ def train(
     texts: Sequence[Path],
     samples: Sequence[Path],
     teacher: Sequence[Path],
+    tensorboard: int,
     threads: int,
     tokens: int,
 ) -> None:
     """Train the model that BASE describes; writes a checkpoint, CURVE, and TRAINED last."""
     from wellspring.training.run import prepare
 
-    spec = job.spec
+    spec, events = job.spec, Events(_log(job) if tensorboard else None)
     with job.alone(trained):
         described = checkpoints.verify(base, spec.query)
         backbone = described.load(spec.query, threads)
@@ -67,7 +74,9 @@ def train(
             run = prepare(backbone, described.checkpoint, spec, material, budget)
             inputs = {path.as_posix(): sha256(path) for path in (*texts, *samples, *teacher)}
             identity = _identity(job, described, inputs, len(run.learner.batches))
-            facts, losses = _trained(job, run, _Saved(trained.with_name(STATE), identity))
+            stored = Checkpoints(run, described.checkpoint, trained)
+            saved = _Saved(trained.with_name(STATE), identity, stored)
+            facts, losses = _trained(job, run, saved, events)
         except WellspringError as error:
             raise type(error)(f"models.{trained.parent.name}: {error}") from None
         facts |= _judging(teacher)
@@ -77,7 +86,7 @@ def train(
             facts=facts,
             weights=described.digest,
         )
-        _write(job, run, losses, described, provenance, trained, curve)
+        _write(job, stored, losses, provenance, curve)
 
 
 def _material(texts: Sequence[Path], samples: Sequence[Path], teacher: Sequence[Path]) -> Material:
@@ -103,7 +112,16 @@ def _identity(job: Job, described: Described, inputs: Mapping[str, str], steps: 
     return json.dumps([*parts, job.device, inputs, steps])
 
 
-def _trained(job: Job, run: Run, saved: _Saved) -> tuple[dict[str, Any], list[float]]:
+def _log(job: Job) -> Path:
+    """The log of a job that has one."""
+    if job.stream is sys.stderr:
+        raise WellspringError("--tensorboard: give --log, too: event files go beside the log")
+    return Path(job.stream.name)
+
+
+def _trained(
+    job: Job, run: Run, saved: _Saved, events: Events
+) -> tuple[dict[str, Any], list[float]]:
     """Train; gives the facts of the run and each step's loss."""
     from wellspring.training.ledger import energy
 
@@ -113,24 +131,23 @@ def _trained(job: Job, run: Run, saved: _Saved) -> tuple[dict[str, Any], list[fl
     job.say(f"operations: {run.ledger.total:.3g}; of all weights: {run.in_full:.3g}")
     before, joules = learner.measure(), energy(job.device)
     steps, size = len(learner.batches), learner.batches.size
+    # Until it is written again, nothing describes the weights beside it and below.
+    saved.stored.trained.unlink(missing_ok=True)
     state = saved.read()
+    done = state.step if state else 0
     if state:
-        job.say(f"goes on after step {state.step:,} of {steps:,}, where it was ended")
-    said = time.monotonic()
-    with job.track(steps * size, learner.unit) as bar:
-        bar.advance(state.step * size if state else 0)
-
-        def follow(step: int, loss: float) -> None:
-            nonlocal said
-            bar.advance(size)
-            if time.monotonic() - said >= SAYS or step == steps:
-                said = time.monotonic()
-                job.say(f"step {step:,} of {steps:,}: loss {loss:.4f}")
-
-        losses = run.optimise(state, saved.write, follow)
-    if joules is not None:
-        job.cost["joules"] = round((energy(job.device) or joules) - joules)
-    after = learner.measure()
+        job.say(f"goes on after step {done:,} of {steps:,}, where it was ended")
+    else:
+        saved.clear()
+    with job.track(steps * size, learner.unit) as bar, events.after(done):
+        bar.advance(done * size)
+        events.add(0, before)
+        watch = Watch(job, bar, saved.stored, events)
+        losses = run.optimise(state, saved.write, watch)
+        if joules is not None:
+            job.cost["joules"] = round((energy(job.device) or joules) - joules)
+        after = saved.stored.look(steps)
+        events.add(steps, after)
     looks = {
         name: {"measure": learner.measured, "before": value, "after": after[name]}
         for name, value in before.items()
@@ -146,29 +163,29 @@ def _trained(job: Job, run: Run, saved: _Saved) -> tuple[dict[str, Any], list[fl
 
 def _write(
     job: Job,
-    run: Run,
+    stored: Checkpoints,
     losses: Sequence[float],
-    described: Described,
     provenance: shards.Provenance,
-    trained: Path,
     curve: Path,
 ) -> None:
     from wellspring.models import sources
 
-    # Until it is written again, nothing describes the weights beside it.
-    trained.unlink(missing_ok=True)
-    sources.store(run.learner.merged(), described.checkpoint, trained.parent)
+    learner, trained = stored.run.learner, stored.trained
+    sources.store(learner.merged(), stored.base, trained.parent)
     contents = checkpoints.contents(trained.parent, None)
     steps = range(len(losses))
     table = pl.DataFrame(
         {
             "step": [step + 1 for step in steps],
-            "examples": [(step + 1) * run.learner.batches.size for step in steps],
+            "examples": [(step + 1) * learner.batches.size for step in steps],
             "loss": losses,
-            "learning_rate": [run.rate(step) for step in steps],
-        }
+            "learning_rate": [stored.run.rate(step) for step in steps],
+            "quality": [stored.qualities.get(step + 1) for step in steps],
+        },
+        LearningCurve.schema(),
     )
     LearningCurve.write(curve, table, provenance)
+    contents["checkpoints"] = stored.contents()
     shards.write_json(trained, {**provenance.content(), **contents})
     trained.with_name(STATE).unlink(missing_ok=True)
     job.say(f"weights: {contents['digest']}")
@@ -177,8 +194,14 @@ def _write(
 class _Saved:
     """The state of a run on disk."""
 
-    def __init__(self, path: Path, identity: str) -> None:
-        self.path, self.identity = path, identity
+    def __init__(self, path: Path, identity: str, stored: Checkpoints) -> None:
+        """stored: the checkpoints of the same run. Those that a state is behind are there."""
+        self.path, self.identity, self.stored = path, identity, stored
+
+    def clear(self) -> None:
+        """Remove it, and what earlier runs left beside it."""
+        self.path.unlink(missing_ok=True)
+        self.stored.clear()
 
     def read(self) -> State | None:
         """What an ended run of the same identity left."""
@@ -191,9 +214,11 @@ class _Saved:
         with suppress(SafetensorError, KeyError, ValueError):
             with safe_open(self.path, "pt") as file:
                 said = file.metadata() or {}
-                if said.get("identity") != self.identity:
+                own = said.get("identity") == self.identity
+                if not own or not self.stored.whole(int(said["step"])):
                     return None
                 tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            self.stored.qualities.update(json.loads(said["qualities"]))
             return State(int(said["step"]), tensors, json.loads(said["losses"]))
         return None
 
@@ -205,6 +230,7 @@ class _Saved:
             "identity": self.identity,
             "step": str(state.step),
             "losses": json.dumps(state.losses),
+            "qualities": json.dumps([*self.stored.qualities.items()]),
         }
         self.path.parent.mkdir(parents=True, exist_ok=True)
         with atomic.replacing(self.path) as part:

@@ -151,6 +151,11 @@ class Config(Strict):
         """Those of them that are trained here."""
         return [name for name in self.models_used() if self.models[name].scheme == "train"]
 
+    def recipe_of(self, model: str) -> str | None:
+        """The recipe that a model is trained by, or that its run is where it is a checkpoint."""
+        entry = self.models[model]
+        return (self.models[entry.reference] if entry.scheme == "checkpoint" else entry).recipe
+
     def recipes_used(self) -> list[str]:
         """The recipes that models of the study are trained by."""
         return _once(self.models[name].recipe or "" for name in self.trained_models())

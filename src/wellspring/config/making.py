@@ -26,6 +26,10 @@ def model_problems(config: Config, name: str) -> Iterable[str]:
         yield f"models.{name}.recipe: is for sources train:MODEL"
     if model.scheme == "train":
         yield from _training_problems(config, name, model)
+    if model.scheme == "checkpoint":
+        yield from _checkpoint_problems(config, name, model)
+    elif model.share is not None:
+        yield f"models.{name}.share: is for sources checkpoint:MODEL"
     if model.scheme != "random":
         if model.trained_blocks is not None:
             yield f"models.{name}.trained_blocks: is for sources random:MODEL"
@@ -107,6 +111,23 @@ def _training_problems(config: Config, name: str, model: Model) -> Iterable[str]
         yield (
             f"models.{name}: is made of itself, by sources train:MODEL or by teachers of recipes"
         )
+
+
+def _checkpoint_problems(config: Config, name: str, model: Model) -> Iterable[str]:
+    yield from _base_problems(config, name, model)
+    trained = config.models.get(model.reference)
+    recipe = config.recipes.get(trained.recipe or "") if trained else None
+    if trained and trained.scheme != "train":
+        yield f"models.{name}.source: {model.reference!r} is not trained here: name a train: model"
+    elif trained and recipe:
+        shares = ", ".join(map(str, recipe.checkpoints)) or "none"
+        key = f"recipes.{trained.recipe}.checkpoints"
+        if model.share is None:
+            yield f"models.{name}.share: missing: give one of {key} ({shares})"
+        elif model.share not in recipe.checkpoints:
+            yield f"models.{name}.share: {model.share} is none of {key} ({shares}): add it there"
+    if model.adapter:
+        yield f"models.{name}.adapter: a checkpoint takes no adapter"
 
 
 def _ingredients(config: Config, name: str) -> set[str]:

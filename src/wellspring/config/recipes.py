@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from wellspring.config.base import Slug, Strict
+from wellspring.config.base import Fraction, Slug, Strict
 from wellspring.config.vocabulary import (
     DISTILLING,
     LANGUAGE,
@@ -174,6 +174,9 @@ class Recipe(Strict):
     budget_flops: float | None = Field(default=None, gt=0)
     """As many batches as this number of floating-point operations pays for, forward and backward,
     up to half a batch: what makes models of different size comparable."""
+    checkpoints: list[Fraction] = Field(default=[])
+    """Shares of the steps, rising, of which each is kept once it is done: the model as it is then,
+    for entries with `source: checkpoint:MODEL`, and MRR@10 of the validation queries."""
     dtype: Literal["float32", "bfloat16"] = "float32"
     """Arithmetic of the forward pass; weights and their updates stay in float32."""
     seed: int = 0
@@ -195,6 +198,8 @@ class Recipe(Strict):
             raise ValueError("give one of epochs, steps and budget_flops")
         if self.pooling is None and self.stage not in LANGUAGE:
             raise ValueError(f"pooling: missing: the stage {self.stage} trains vectors")
+        if sorted({*self.checkpoints}) != self.checkpoints:
+            raise ValueError("checkpoints must rise from one to the next")
         follows = self.objective in DISTILLING
         if follows and (self.teacher is None or not self.negatives):
             raise ValueError(

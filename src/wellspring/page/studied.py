@@ -82,6 +82,9 @@ def weights(model: StudiedModel) -> str:
     """What a model's weights are."""
     if model.recipe:
         return f"those of {model.source.partition(':')[2]}, trained here"
+    if model.share:
+        run = model.source.partition(":")[2]
+        return f"those of {run} when {100 * model.share:g} % of its training was done"
     if not model.fresh:
         return (
             f"as published, with the adapter {model.adapter}" if model.adapter else "as published"

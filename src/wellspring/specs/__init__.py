@@ -82,6 +82,7 @@ from wellspring.specs.models import (
     fetch,
     fetched,
     model,
+    share_folder,
 )
 from wellspring.specs.page import PageSpec, StudiedModel, StudiedSide, page
 from wellspring.specs.training import TeachSpec, TrainSpec, teach, train
@@ -157,6 +158,7 @@ __all__ = [
     "qrels",
     "remove",
     "samples",
+    "share_folder",
     "similarity",
     "source_files",
     "teach",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 from pathlib import Path
+from typing import Literal
 
 from wellspring.config import Architecture, Config, Encoder, Model, Sizes, Tokenizer
 from wellspring.config.base import is_fetched
@@ -78,6 +79,12 @@ def fetched(source: str) -> Path:
     return Path("results/models/hub", checkpoint(source))
 
 
+def share_folder(share: float | Literal["*"]) -> str:
+    """The folder, beside trained.json, of the checkpoint of a share of the steps; *: a pattern of
+    all of them."""
+    return f"share-{share}"
+
+
 def fetch(config: Config, name: str) -> FetchSpec:
     """The slice that fetching a checkpoint depends on, found by its folder's name."""
     specs = (
@@ -93,8 +100,12 @@ def model(config: Config, name: str) -> ModelSpec:
     """The slice that a model's weights depend on."""
     entry: Model = config.models[name]
     fresh = entry.scheme == "random"
-    # What training made stands by its name: the slice of `train` says how.
-    source = {"random": "random", "train": f"train:{name}"}.get(entry.scheme, entry.source)
+    # What training made stands by its place: the slice of `train` says how.
+    source = {
+        "random": "random",
+        "train": f"train:{name}",
+        "checkpoint": f"train:{entry.reference}/{share_folder(entry.share or 0)}",
+    }.get(entry.scheme, entry.source)
     return ModelSpec(
         source=source,
         architecture=entry.architecture,

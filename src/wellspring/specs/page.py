@@ -27,6 +27,8 @@ class StudiedModel(Spec):
     """What trained it here."""
     tokenizer: Tokenizer | None
     """Of fresh weights: one that the source has not."""
+    share: float | None
+    """Of a checkpoint on the way: how much of the training of the source was done."""
 
 
 class StudiedDataset(Spec):
@@ -123,6 +125,7 @@ def _model(config: Config, name: str) -> StudiedModel:
         trained_blocks=entry.trained_blocks if fresh else None,
         recipe=config.recipes[entry.recipe] if entry.recipe else None,
         tokenizer=_tokenizer(entry.tokenizer) if entry.tokenizer else None,
+        share=entry.share,
     )
 
 

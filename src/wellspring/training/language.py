@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from copy import deepcopy
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -293,9 +294,10 @@ def learner(
     def measure() -> dict[str, float | None]:
         return {"quality": mean_loss(module, unseen, backbone.padding)}
 
-    def merged() -> Any:
-        adaptation.merged(trunk, recipe.lora)
-        return model.eval().requires_grad_(False)
+    def merged(copy: bool = False) -> Any:
+        own, below = deepcopy((model, trunk)) if copy else (model, trunk)
+        adaptation.merged(below, recipe.lora)
+        return own.eval().requires_grad_(False)
 
     return Learner(
         module=module,

@@ -41,5 +41,7 @@ class Learner:
     so (`quality`, and others where it is asked in several ways); None where there is no such."""
     measured: str
     """What `measure` gives."""
-    merged: Callable[[], Any]
-    """The model as it was built, with what was learned in its weights."""
+    merged: Callable[..., Any]
+    """The model as it was built, with what was learned in its weights. `copy=True`: of a copy, so
+    that training goes on as if nobody had asked. (Low-rank updates that are merged and taken out
+    again do not give the same weights.)"""

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from copy import deepcopy
 from dataclasses import dataclass, replace
 from functools import partial
+from math import ceil
 from pathlib import Path
 from typing import Any
 
@@ -55,6 +57,13 @@ class Run:
             "parameters": self.learner.parameters,
             "ledger": self.ledger.as_json() | {"flops_in_full": self.in_full},
         }
+
+    @property
+    def checkpoints(self) -> dict[float, int]:
+        """Each share of the steps at which the model is kept, to the step that completes it."""
+        # 0.1 times 30 is a little more than 3 in floating point.
+        steps = len(self.learner.batches)
+        return {share: max(1, ceil(share * steps - 1e-9)) for share in self.recipe.checkpoints}
 
     def rate(self, step: int) -> float:
         """The learning rate of a step that is counted from 0."""
@@ -151,6 +160,10 @@ def _retriever(backbone: Backbone, spec: TrainSpec, material: Material, tokens: 
     )
     aim = Aim(recipe.objective, recipe.similarity, recipe.temperature, recipe.teacher_temperature)
     encoding = Encoding(model.to(backbone.device), recipe.pooling, tokens)
+
+    def merged(copy: bool = False) -> Any:
+        return adaptation.merged(deepcopy(model) if copy else model, recipe.lora)
+
     return Learner(
         module=encoding,
         objective=partial(Objective, aim=aim, gradient_cache=recipe.gradient_cache),
@@ -161,7 +174,7 @@ def _retriever(backbone: Backbone, spec: TrainSpec, material: Material, tokens: 
         unit="pairs",
         measure=_look(backbone, spec, material, encoding),
         measured="MRR@10",
-        merged=partial(adaptation.merged, model, recipe.lora),
+        merged=merged,
     )
 
 
