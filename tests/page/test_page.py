@@ -196,6 +196,24 @@ def test_a_cell_is_told_with_chance_counterpart_and_controls():
     ]
 
 
+def test_a_difference_at_another_layer_is_told_beside_the_last_one():
+    earlier = compared("concat", 0.05, True, compared_with="fresh") | {"layer": 1}
+    rows = pl.concat([PROBED, pl.DataFrame([earlier], PROBED.schema)])
+    (concat, interaction), _ = answer.probed({"findings": rows}, SETTINGS)
+    assert concat.statements[1].more[-1] == (
+        "The difference is significant in 1 of the 2 cells of layers and passage counts. The "
+        "largest of these is +0.050 [0.040, 0.060], at layer 1 with 2 passages."
+    )
+    assert interaction.statements[1].more == ()
+
+
+def test_the_retriever_that_a_study_names_first_is_told_first():
+    other = PROBED.with_columns(retriever=pl.col("retriever").replace("mini", "alpha"))
+    settings = replace(SETTINGS, pairs={"mini": "fresh", "alpha": "mini"})
+    groups, _ = answer.probed({"findings": pl.concat([other, PROBED])}, settings)
+    assert [group.heading.partition(" on ")[0] for group in groups] == ["mini"] * 2 + ["alpha"] * 2
+
+
 def test_the_last_probed_layer_is_called_the_last_only_where_it_is():
     settings = replace(SETTINGS, depths={"mini": 6})
     (concat, _), _ = answer.probed({"findings": PROBED}, settings)

@@ -78,7 +78,10 @@ def probed(tables: Tables, settings: Settings) -> tuple[list[Group], str]:
     findings = tables["findings"]
     accuracies = findings.filter(finding="accuracy", measure="accuracy")
     further = {name for names in settings.twins.values() for name in names[1:]}
-    every = accuracies.select("dataset", "retriever").unique().sort("dataset", "retriever").rows()
+    every = accuracies.select("dataset", "retriever").unique().rows()
+    # The retriever that the study names first is told first.
+    named = {name: at for at, name in enumerate(settings.pairs)}
+    every.sort(key=lambda place: (place[0], named.get(place[1], len(named)), place[1]))
     every = [place for place in every if place[1] not in further]
     own = [place for place in every if place[1] in settings.pairs]
     groups: list[Group] = []
@@ -140,7 +143,7 @@ def _told(rows: pl.DataFrame, cell: Row, settings: Settings) -> Group:
         tested.iter_rows(named=True),
         key=lambda row: order.get((row["probe"], row["compared_probe"]), -1),
     )
-    statements += [_compared(row, settings) for row in found]
+    statements += [_compared(row, rows, settings) for row in found]
     return Group(heading, tuple(statements))
 
 
@@ -169,8 +172,11 @@ def _against_chance(here: pl.DataFrame, cell: Row, settings: Settings) -> Statem
     return Statement(verdict, tone, sentence, (ALONE,), sources)
 
 
-def _compared(row: Row, settings: Settings) -> Statement:
-    """A tested difference from the counterpart or from another probe."""
+def _compared(row: Row, rows: pl.DataFrame, settings: Settings) -> Statement:
+    """A tested difference from the counterpart or from another probe.
+
+    rows: of all cells of the same retriever and probe.
+    """
     probe = row["compared_probe"]
     if probe is None:
         whom, meaning = row["compared_with"], "its counterpart"
@@ -196,7 +202,31 @@ def _compared(row: Row, settings: Settings) -> Statement:
         )
     columns = ("estimate", "low", "high", "p_adjusted", "significant", "detectable")
     sources = settings.sources("findings", *columns)
-    return Statement(verdict, tone, sentence, tuple(filter(None, [more])), sources)
+    elsewhere = _elsewhere(row, rows) if probe is None else ""
+    return Statement(verdict, tone, sentence, tuple(filter(None, [more, elsewhere])), sources)
+
+
+def _elsewhere(row: Row, rows: pl.DataFrame) -> str:
+    """What the same comparison finds in all cells, of which the last layer is one."""
+    same = rows.filter(
+        pl.col("compared_probe").is_null(),
+        finding=row["finding"],
+        measure=row["measure"],
+        test=row["test"],
+        compared_with=row["compared_with"],
+    )
+    if same.height < 2:
+        return ""
+    significant = same.filter("significant")
+    of_cells = f"of the {same.height} cells of layers and passage counts"
+    if significant.is_empty():
+        return f"The difference is significant in none {of_cells}."
+    largest = significant.sort(pl.col("estimate").abs(), "layer").row(-1, named=True)
+    value = difference(largest["estimate"], largest["low"], largest["high"])
+    return (
+        f"The difference is significant in {significant.height} {of_cells}. The largest of these "
+        f"is {value}, at layer {largest['layer']} with {counted(largest['passages'], 'passage')}."
+    )
 
 
 MEANINGS = {
