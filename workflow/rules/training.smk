@@ -1,5 +1,16 @@
 """From a model and a recipe to a trained model."""
 
+import os
+
+def folder_option_of(name):
+    """--NAME with the folder that a job's inputs of that name share; nothing where there are none."""
+
+    def option(wildcards, input):
+        folders = [str(Path(path).parent) for path in input[name]]
+        return shlex.join([f"--{name}", os.path.commonpath(folders)]) if folders else ""
+
+    return option
+
 
 rule teach:
     """Let a teacher judge a dataset's samples, for training that follows it."""
