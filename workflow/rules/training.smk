@@ -2,6 +2,7 @@
 
 import os
 
+
 def folder_option_of(name):
     """--NAME with the folder that a job's inputs of that name share; nothing where there are none."""
 
