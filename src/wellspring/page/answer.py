@@ -16,7 +16,7 @@ from wellspring.findings.verdicts import (
     NOT_TESTABLE,
     SUPPORTED,
 )
-from wellspring.page.definitions import FLOOR
+from wellspring.page.definitions import MEANINGS
 from wellspring.page.panels import Settings, Tables
 from wellspring.page.words import (
     Group,
@@ -227,21 +227,6 @@ def _elsewhere(row: Row, rows: pl.DataFrame) -> str:
         f"The difference is significant in {significant.height} {of_cells}. The largest of these "
         f"is {value}, at layer {largest['layer']} with {counted(largest['passages'], 'passage')}."
     )
-
-
-MEANINGS = {
-    ("interaction", "shuffled-query"): "the same probe with another sample's query",
-    ("concat", "passage-scorer"): "a probe that reads passages alone",
-    ("concat", "random-label"): "the same probe on random targets",
-    ("passage-scorer", "random-label-passage-scorer"): "the same probe on random targets",
-    ("interaction", "random-label-interaction"): "the same probe on random targets",
-    ("bilinear", "random-label-bilinear"): "the same probe on random targets",
-    ("interaction", "cosine"): "the cosine of the same vectors, without training",
-    ("cosine", "lexical"): FLOOR,
-    ("interaction", "lexical"): FLOOR,
-    ("concat", "interaction"): "the probe that can use the query",
-}
-"""What each control of `wellspring.findings.table.CONTROLS` is, in words."""
 
 
 def _side(

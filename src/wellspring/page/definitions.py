@@ -31,6 +31,20 @@ DEFINITIONS: Mapping[ProbeKind, str] = {
     "lexical": FLOOR,
 }
 
+MEANINGS = {
+    ("interaction", "shuffled-query"): "the same probe with another sample's query",
+    ("concat", "passage-scorer"): "a probe that reads passages alone",
+    ("concat", "random-label"): "the same probe on random targets",
+    ("passage-scorer", "random-label-passage-scorer"): "the same probe on random targets",
+    ("interaction", "random-label-interaction"): "the same probe on random targets",
+    ("bilinear", "random-label-bilinear"): "the same probe on random targets",
+    ("interaction", "cosine"): "the cosine of the same vectors, without training",
+    ("cosine", "lexical"): FLOOR,
+    ("interaction", "lexical"): FLOOR,
+    ("concat", "interaction"): "the probe that can use the query",
+}
+"""What each control of `wellspring.findings.table.CONTROLS` is, in words."""
+
 
 def build(names: Iterable[str]) -> Listing:
     """The probes and controls of these names, a row each."""
