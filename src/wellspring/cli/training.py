@@ -62,7 +62,8 @@ def train(
             job.say(line)
         budget = tokens or TOKENS[job.device]
         try:
-            run = prepare(backbone, spec, _material(texts, samples, teacher), budget)
+            material = _material(texts, samples, teacher)
+            run = prepare(backbone, described.checkpoint, spec, material, budget)
             inputs = {path.as_posix(): sha256(path) for path in (*texts, *samples, *teacher)}
             identity = _identity(job, described, inputs, len(run.batches))
             facts, losses = _trained(job, run, _Saved(trained.with_name(STATE), identity))
@@ -120,7 +121,7 @@ def _trained(job: Job, run: Run, saved: _Saved) -> tuple[dict[str, Any], list[fl
     job.counts({name: value for name, value in facts.items() if isinstance(value, int)})
     job.counts({"tokens": run.ledger.tokens})
     job.say(f"operations: {run.ledger.total:.3g}; of all weights: {run.in_full:.3g}")
-    before, joules = run.quality(), energy(job.device)
+    (before, full), joules = run.validated(), energy(job.device)
     steps, size = len(run.batches), run.batches.size
     state = saved.read()
     if state:
@@ -139,9 +140,16 @@ def _trained(job: Job, run: Run, saved: _Saved) -> tuple[dict[str, Any], list[fl
         losses = run.optimise(state, saved.write, follow)
     if joules is not None:
         job.cost["joules"] = round((energy(job.device) or joules) - joules)
-    after = run.quality()
+    after, sparsity = run.validated()
     job.say(f"MRR@10 of validation queries: {before} before, {after} after")
-    return {**facts, "quality": {"before": before, "after": after}}, losses
+    facts["quality"] = {"before": before, "after": after}
+    if full and sparsity:
+        facts["sparsity"] = {"before": full.as_json(), "after": sparsity.as_json()}
+        job.say(
+            f"words with a weight: {sparsity.query_terms:.1f} a query, "
+            f"{sparsity.passage_terms:.1f} a passage, of {sparsity.vocabulary:,}"
+        )
+    return facts, losses
 
 
 def _write(

@@ -20,7 +20,7 @@ from wellspring.config.fitting import check_checkpoints
 from wellspring.config.models import ARCHITECTURES, Architecture, Encoder, Model, Sizes
 from wellspring.config.notes import notes
 from wellspring.config.paths import anchor, anchored, check_paths, load, local_paths
-from wellspring.config.recipes import Lora, Recipe
+from wellspring.config.recipes import Flops, Lora, Recipe
 from wellspring.config.study import LAYERLESS, Findings, Probing
 
 __all__ = [
@@ -41,6 +41,7 @@ __all__ = [
     "Config",
     "Encoder",
     "Findings",
+    "Flops",
     "Lora",
     "Model",
     "Negatives",

@@ -45,7 +45,8 @@ def _otherwise(config: Config) -> list[str]:
         recipe = config.models[encoder.model].recipe
         for key in ("pooling", "query_template", "passage_template") if recipe else ():
             own, trained = getattr(encoder, key), getattr(config.recipes[recipe or ""], key)
-            if own != trained:
+            # Sparse vectors are not pooled: whatever an encoder takes, it looks at the backbone.
+            if trained is not None and own != trained:
                 lines.append(
                     f"encoders.{name}.{key}: is {own!r}, and the model is trained with {trained!r} "
                     f"(recipes.{recipe})"

@@ -21,6 +21,12 @@ _KNOWN = {
 }
 
 
+def usual(config: Any) -> HeadName:
+    """The head that a model of this configuration is read by: for masked words where transformers
+    has one, else for the next word."""
+    return "masked" if type(config) in _KNOWN["masked"] else "causal"
+
+
 @dataclass(frozen=True)
 class Headed:
     """A backbone, and the same modules below a head that gives a logit for every word."""

@@ -43,7 +43,9 @@ def train(config: Config, name: str) -> TrainSpec:
 
     encoder = Encoder(
         model=entry.reference,
-        **recipe.model_dump(include={*Encoder.model_fields} - {"model", "dtype"}),
+        **recipe.model_dump(include={*Encoder.model_fields} - {"model", "dtype", "pooling"}),
+        # What is not pooled is written as under any pooling that asks for no token of its own.
+        pooling=recipe.pooling or "mean",
         storage="float32",
     )
     query, passage = (written(config, encoder, side) for side in OTHER)

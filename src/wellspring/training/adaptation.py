@@ -14,17 +14,31 @@ from wellspring.errors import WellspringError
 from wellspring.randomness import key
 
 
-def prepare(model: Any, lora: Lora | None, unused: Sequence[str], seed: int) -> Any:
+def prepare(
+    model: Any,
+    lora: Lora | None,
+    unused: Sequence[str],
+    seed: int,
+    fresh: Sequence[str] | None = None,
+) -> Any:
     """The model with gradients where it is trained, in training mode.
 
     lora: None trains all weights. unused: regular expressions, searched in the names of weights, of
-    those on which no vector depends. seed: of the updates' fresh weights.
+    those on which no vector depends. seed: of the updates' fresh weights. fresh: of a model with a
+    vocabulary head the head's weights that no checkpoint had; None: it has no head. LoRA updates no
+    head: what is fresh of it is trained in full, the rest stays as it was.
 
     Raises WellspringError where LoRA names a layer that the model lacks.
     """
+    trunk = "" if fresh is None else f"{model.base_model_prefix}."
+
+    def used(name: str) -> bool:
+        inside = name.removeprefix(trunk)
+        return not any(re.search(pattern, inside) for pattern in unused)
+
     if lora is None:
         for name, weight in model.named_parameters():
-            weight.requires_grad_(not any(re.search(pattern, name) for pattern in unused))
+            weight.requires_grad_(not name.startswith(trunk) or used(name))
         return model.train()
     from peft import LoraConfig, get_peft_model
 
@@ -32,8 +46,9 @@ def prepare(model: Any, lora: Lora | None, unused: Sequence[str], seed: int) -> 
         name
         for name, each in model.named_modules()
         if isinstance(each, torch.nn.Linear)
+        and name.startswith(trunk)
         # An update of what no vector depends on would be counted and never learn.
-        and not any(re.search(pattern, f"{name}.weight") for pattern in unused)
+        and used(f"{name}.weight")
     ]
     chosen: list[str] = []
     for target in lora.targets:
@@ -55,7 +70,10 @@ def prepare(model: Any, lora: Lora | None, unused: Sequence[str], seed: int) -> 
         # PEFT asks for a property that transformers is about to rename.
         warnings.filterwarnings("ignore", ".*is_gradient_checkpointing", FutureWarning)
         torch.manual_seed(key(seed, "fresh updates") % 2**63)
-        return get_peft_model(model, settings).train()
+        adapted = get_peft_model(model, settings).train()
+    for name in fresh or ():
+        model.get_parameter(name).requires_grad_(True)
+    return adapted
 
 
 def merged(model: Any, lora: Lora | None) -> Any:

@@ -22,10 +22,12 @@ from wellspring.errors import WellspringError
 from wellspring.randomness import key
 from wellspring.training.batches import Batches
 from wellspring.training.encoding import Encoding
-from wellspring.training.objectives import Objective
+from wellspring.training.objectives import Objective, Regulariser
 
 COLLAPSED = 1e-3
 """Cosines of a batch that are all this close: the vectors tell nothing apart any more."""
+FULL = 0.9
+"""Share of the vocabulary: vectors with more of it are not sparse, whatever was done for it."""
 REMEDY = "lower learning_rate, or raise temperature or warmup"
 SAVED = 60.0
 """Seconds between two states of a run, which is what a kill may cost."""
@@ -118,7 +120,7 @@ def optimise(
     )
     model = SentenceTransformer(modules=[encoding], device=device)
     loss = objective(model)
-    watch = _Watch(loss, weights, optimiser, state or State(0, {}), save, follow)
+    watch = _Watch(loss, weights, optimiser, state or State(0, {}), len(batches), save, follow)
     with tempfile.TemporaryDirectory() as nothing:
         # States are saved by `save`, and nothing is written there.
         arguments = _arguments(nothing, settings, len(batches) - done, device)
@@ -195,11 +197,12 @@ class _Watch(transformers.TrainerCallback):
         weights: Mapping[str, torch.nn.Parameter],
         optimiser: torch.optim.Optimizer,
         state: State,
+        steps: int,
         save: Callable[[State], None],
         follow: Callable[[int, float], None],
     ) -> None:
         self.loss, self.weights, self.optimiser = loss, weights, optimiser
-        self.save, self.follow = save, follow
+        self.steps, self.save, self.follow = steps, save, follow
         self.state = State(state.step, {}, list(state.losses))
         self.random = {n: each for n, each in state.tensors.items() if n.startswith("random.")}
         self.saved = time.monotonic()
@@ -208,11 +211,15 @@ class _Watch(transformers.TrainerCallback):
         if self.random:
             _restore_random(self.random)
             self.random = {}
+        if self.loss.regulariser:
+            self.loss.pressure = self.loss.regulariser.share(self.state.step, self.steps)
 
     def on_step_end(self, args, state, control, **kwargs) -> None:
         step, loss = self.state.step + 1, self.loss.loss
         if not math.isfinite(loss):
             raise WellspringError(f"the loss of step {step} is {loss}: {REMEDY}")
+        if self.loss.regulariser:
+            _check_sparsity(step, self.steps, self.loss.active, self.loss.regulariser)
         if self.loss.spread < COLLAPSED:
             reason = (
                 "the model gives them before it is trained: choose another pooling or model"
@@ -237,6 +244,32 @@ class _Watch(transformers.TrainerCallback):
             for part, value in self.optimiser.state[each].items():
                 tensors[f"optimiser.{part}.{name}"] = value
         return State(self.state.step, {**tensors, **_random()}, list(self.state.losses))
+
+
+def _check_sparsity(
+    step: int, steps: int, active: tuple[float, float], regulariser: Regulariser
+) -> None:
+    """Raise WellspringError for vectors of zeros, which learn nothing more, and for vectors that
+    the regulariser has left full.
+
+    step: counted from 1. active: share of the weights of queries and of passages that are not 0.
+    A fresh head begins with nearly all words. So a side may be full until the regulariser has had
+    its full weight for as long as it took to rise.
+    """
+    weights = {"query": regulariser.query, "passage": regulariser.passage}
+    full = step > 2 * regulariser.ramp * steps
+    for (side, weight), share in zip(weights.items(), active, strict=True):
+        if share == 0:
+            raise WellspringError(
+                f"no {side} of step {step} has a word whose weight is above 0: nothing can be "
+                f"learned any more: lower flops.{side} or learning_rate"
+            )
+        if full and weight and share > FULL:
+            raise WellspringError(
+                f"the vectors are not sparse: at step {step} {share:.0%} of the vocabulary has a "
+                f"weight in a {side} on average: raise flops.{side} or learning_rate, or train for "
+                "more steps"
+            )
 
 
 def _restore(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -81,18 +82,55 @@ class Aim:
         return apart if contrast is None else (contrast + apart) / 2
 
 
+def flops(vectors: torch.Tensor) -> torch.Tensor:
+    """Σ_v (mean_i |w_iv|)² of vectors [texts, vocabulary]: about how many multiplications a search
+    among them takes (Paria et al. 2020)."""
+    return vectors.abs().mean(dim=0).square().sum()
+
+
+@dataclass(frozen=True)
+class Regulariser:
+    """What makes vectors sparse: `flops` of both sides, each with a weight of its own."""
+
+    query: float
+    passage: float
+    ramp: float
+    """Share of the steps in which the weights rise from 0, with the square of the step."""
+
+    def share(self, step: int, steps: int) -> float:
+        """Of the weights, at a step that is counted from 0."""
+        rising = math.ceil(self.ramp * steps)
+        return min(1.0, (step / rising) ** 2) if rising else 1.0
+
+    def loss(self, queries: torch.Tensor, passages: torch.Tensor) -> torch.Tensor:
+        """At full weight."""
+        return self.query * flops(queries) + self.passage * flops(passages)
+
+
 class Objective(CachedLossMixin, nn.Module):
     """A loss over the passages of a batch, hard negatives included."""
 
-    def __init__(self, model: nn.Module, aim: Aim, gradient_cache: int | None = None) -> None:
+    def __init__(
+        self,
+        model: nn.Module,
+        aim: Aim,
+        gradient_cache: int | None = None,
+        regulariser: Regulariser | None = None,
+    ) -> None:
         """gradient_cache: how many texts run at once, with gradients cached between the loss and
-        the model (Gao et al. 2021); None: the whole batch, its activations kept."""
+        the model (Gao et al. 2021); None: the whole batch, its activations kept. regulariser: of
+        sparse vectors; None: vectors are dense."""
         super().__init__()
-        self.model, self.aim = model, aim
+        self.model, self.aim, self.regulariser = model, aim, regulariser
+        self.pressure = 1.0
+        """Share of the regulariser's weight at the present step."""
         self.mini_batch_size = gradient_cache or 0
         self.uses_gradient_cache = gradient_cache is not None
         self.loss = self.spread = torch.nan
         """Of the last batch: its loss, and how far its cosines are apart (largest − smallest)."""
+        self.active = (1.0, 1.0)
+        """Of the last batch's queries and passages: the mean share of the weights that are not
+        0."""
 
     def forward(
         self, sentence_features: Iterable[dict[str, torch.Tensor]], labels: torch.Tensor
@@ -116,7 +154,11 @@ class Objective(CachedLossMixin, nn.Module):
         assert labels is not None
         queries, passages = (torch.cat(parts).float() for parts in reps)
         loss = self.aim.loss(similarities(queries, passages, self.aim.similarity), labels)
+        if self.regulariser:
+            loss = loss + self.pressure * self.regulariser.loss(queries, passages)
         with torch.no_grad():
+            if self.regulariser:
+                self.active = tuple(float((w != 0).float().mean()) for w in (queries, passages))
             cosines = similarities(queries, passages, "cosine")
             self.loss, self.spread = float(loss), float(cosines.max() - cosines.min())
         if with_backward:

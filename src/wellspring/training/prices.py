@@ -59,13 +59,15 @@ class Prices:
                 yield [start + row for row in rows]
 
 
-def within(batches: Batches, prices: Prices, budget_flops: float) -> Batches:
+def within(
+    batches: Batches, prices: Prices, budget_flops: float, tokens: int = TOKENS["cpu"]
+) -> Batches:
     """The batches that a budget pays for, up to half a step.
 
     They are priced as a processor pads them, whatever the hardware: a run must not be longer on
-    another one. Raises WellspringError where it does not pay for one.
+    another one. tokens: of a forward pass there. Raises WellspringError where it does not pay for one.
     """
-    ledger, prices = Ledger(), replace(prices, tokens=TOKENS["cpu"])
+    ledger, prices = Ledger(), replace(prices, tokens=tokens)
     endless = replace(batches, steps=2**62)
     while True:
         after = prices.step(endless, ledger.steps, ledger)

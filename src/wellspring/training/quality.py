@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
 
 import numpy as np
 import polars as pl
 import torch
+from scipy.sparse import csr_array, vstack
 
-from wellspring.config.vocabulary import Similarity
 from wellspring.embeddings import Tokens
 from wellspring.errors import WellspringError
 from wellspring.randomness import shuffled
+from wellspring.sparse import rows
 from wellspring.training.batches import padded
 from wellspring.training.encoding import Encoding
-from wellspring.training.objectives import similarities
 
 DEPTH = 10
 QUERIES = 1000
@@ -33,6 +34,23 @@ def held_out(samples: pl.DataFrame, seed: int) -> pl.DataFrame | None:
     return own.filter(pl.col("query_id").is_in(queries))
 
 
+@dataclass(frozen=True)
+class Sparsity:
+    """How many words have a weight above 0, as means over texts."""
+
+    query_terms: float
+    passage_terms: float
+    vocabulary: int
+
+    def as_json(self) -> dict[str, float]:
+        """In plain types, with the shares of the vocabulary."""
+        shares = {
+            "query_share": round(self.query_terms / self.vocabulary, 6),
+            "passage_share": round(self.passage_terms / self.vocabulary, 6),
+        }
+        return asdict(self) | shares
+
+
 def vectors(
     encoding: Encoding, tokens: Sequence[Tokens | np.ndarray], padding: int
 ) -> torch.Tensor:
@@ -40,34 +58,49 @@ def vectors(
 
     Raises WellspringError for vectors that are no numbers.
     """
-    training, device = encoding.training, next(encoding.parameters()).device
-    order = sorted(range(len(tokens)), key=lambda row: len(tokens[row]))
-    parts = []
-    encoding.eval()
-    with torch.no_grad():
-        for start in range(0, len(order), TEXTS):
-            batch = padded([tokens[row] for row in order[start : start + TEXTS]], padding)
-            on_device = {name: each.to(device) for name, each in batch.items()}
-            parts.append(encoding(on_device)["sentence_embedding"].float().cpu())
-    encoding.train(training)
+    order = _by_length(tokens)
+    parts = [part.float().cpu() for part in _parts(encoding, tokens, order, padding)]
     whole = torch.cat(parts)[torch.argsort(torch.tensor(order))]
     if not bool(whole.isfinite().all()):
         raise WellspringError("the model gives vectors that are no numbers")
     return whole
 
 
+def sparse_vectors(
+    encoding: Encoding, tokens: Sequence[Tokens | np.ndarray], padding: int, top_terms: int | None
+) -> csr_array:
+    """[texts, vocabulary], with `top_terms` of a text as they are when a model is used; otherwise
+    as `vectors`."""
+    order = _by_length(tokens)
+    parts = [rows(part, top_terms) for part in _parts(encoding, tokens, order, padding)]
+    return csr_array(vstack(parts, format="csr")[np.argsort(order)])
+
+
+def _by_length(tokens: Sequence[Tokens | np.ndarray]) -> list[int]:
+    return sorted(range(len(tokens)), key=lambda row: len(tokens[row]))
+
+
+@torch.no_grad()
+def _parts(
+    encoding: Encoding, tokens: Sequence[Tokens | np.ndarray], order: Sequence[int], padding: int
+) -> Iterator[torch.Tensor]:
+    training, device = encoding.training, next(encoding.parameters()).device
+    encoding.eval()
+    for start in range(0, len(order), TEXTS):
+        batch = padded([tokens[row] for row in order[start : start + TEXTS]], padding)
+        on_device = {name: each.to(device) for name, each in batch.items()}
+        yield encoding(on_device)["sentence_embedding"]
+    encoding.train(training)
+
+
 def reciprocal_ranks(
-    queries: torch.Tensor,
-    passages: torch.Tensor,
-    relevant: Sequence[frozenset[int]],
-    similarity: Similarity,
+    scores: np.ndarray, relevant: Sequence[frozenset[int]]
 ) -> np.ndarray:
     """[queries]: 1 / rank of the best passage that answers the query, 0 beyond DEPTH.
 
-    queries, passages: [n, hidden]. relevant: for every query, rows of `passages`. A passage with
-    the same score stands before it.
+    scores: [queries, passages]. relevant: for every query, the passages that answer it. A passage
+    with the same score stands before it.
     """
-    scores = similarities(queries, passages, similarity).numpy()
     ranks = []
     for row, answers in zip(scores, relevant, strict=True):
         rows = sorted(answers)

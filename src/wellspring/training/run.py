@@ -5,22 +5,25 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import polars as pl
 
-from wellspring.budgets import WINDOW
+from wellspring import sparse
+from wellspring.budgets import TOKENS, WINDOW, logit_tokens
 from wellspring.config import Recipe
-from wellspring.embeddings import tokenise
+from wellspring.embeddings import Tokens, tokenise
 from wellspring.errors import WellspringError
 from wellspring.models.load import Backbone
-from wellspring.specs import TrainSpec
+from wellspring.sparse import SparseModel
+from wellspring.specs import EncodingSpec, TrainSpec
 from wellspring.training import adaptation, batches, examples, loop, prices, quality
-from wellspring.training.encoding import Encoding
+from wellspring.training.encoding import Encoding, SparseEncoding
 from wellspring.training.examples import Examples
 from wellspring.training.ledger import Ledger
-from wellspring.training.objectives import Aim, Objective
+from wellspring.training.objectives import Aim, Objective, Regulariser, similarities
 from wellspring.training.shapes import shapes
 
 Tokenised = tuple[Sequence[np.ndarray], Sequence[np.ndarray]]
@@ -53,6 +56,8 @@ class Run:
     held: Examples | None
     """Validation queries; None where there are none."""
     held_tokens: Tokenised
+    vocabulary: int | None = None
+    """Words of sparse vectors; None: they are dense."""
 
     @property
     def facts(self) -> dict[str, Any]:
@@ -71,18 +76,31 @@ class Run:
         return schedule.peak * schedule.share(step, len(self.batches))
 
     def quality(self) -> float | None:
+        """The first part of `validated`."""
+        return self.validated()[0]
+
+    def validated(self) -> tuple[float | None, quality.Sparsity | None]:
         """MRR@10 of the validation queries, among the passages that answer one of them, of the
-        model as it is; None without such queries."""
+        model as it is, and how sparse these vectors are; None without such queries, and for vectors
+        that are dense."""
         if self.held is None:
-            return None
-        padding = self.batches.padding
-        queries, passages = (
-            quality.vectors(self.encoding, tokens, padding) for tokens in self.held_tokens
-        )
-        ranks = quality.reciprocal_ranks(
-            queries, passages, self.held.relevant, self.recipe.similarity
-        )
-        return round(float(ranks.mean()), 4)
+            return None, None
+        padding, recipe, sparsity = self.batches.padding, self.recipe, None
+        if self.vocabulary is None:
+            queries, passages = (
+                quality.vectors(self.encoding, tokens, padding) for tokens in self.held_tokens
+            )
+            scores = similarities(queries, passages, recipe.similarity).numpy()
+        else:
+            weights = [
+                quality.sparse_vectors(self.encoding, tokens, padding, recipe.top_terms)
+                for tokens in self.held_tokens
+            ]
+            terms = (round(each.nnz / each.shape[0], 2) for each in weights)
+            sparsity = quality.Sparsity(*terms, vocabulary=self.vocabulary)
+            scores = (weights[0] @ weights[1].T).toarray()
+        ranks = quality.reciprocal_ranks(scores, self.held.relevant)
+        return round(float(ranks.mean()), 4), sparsity
 
     def optimise(
         self,
@@ -95,7 +113,12 @@ class Run:
         aim = Aim(
             recipe.objective, recipe.similarity, recipe.temperature, recipe.teacher_temperature
         )
-        objective = partial(Objective, aim=aim, gradient_cache=recipe.gradient_cache)
+        objective = partial(
+            Objective,
+            aim=aim,
+            gradient_cache=recipe.gradient_cache,
+            regulariser=Regulariser(**recipe.flops.model_dump()) if recipe.flops else None,
+        )
         settings = loop.Settings(
             _schedule(recipe),
             recipe.weight_decay,
@@ -113,12 +136,16 @@ class Run:
         return adaptation.merged(self.encoding.model, self.recipe.lora)
 
 
-def prepare(backbone: Backbone, spec: TrainSpec, material: Material, tokens: int) -> Run:
+def prepare(
+    backbone: Backbone, folder: Path, spec: TrainSpec, material: Material, tokens: int
+) -> Run:
     """Make a run ready.
 
-    tokens: of a forward pass, padding included. Raises WellspringError where nothing can be learned
+    folder: the checkpoint, of which sparse vectors take the vocabulary head. tokens: of a forward
+    pass, padding included; fewer where a head's logits would take much memory. Raises WellspringError where nothing can be learned
     from the material, where the batches or the budget do not fit, where LoRA names layers that the
-    model lacks, and for a model that lies on several devices.
+    model lacks, where it has no head that sparse vectors need, and for a model that lies on several
+    devices.
     """
     recipe = spec.recipe
     if getattr(backbone.model, "hf_device_map", None):
@@ -128,23 +155,38 @@ def prepare(backbone: Backbone, spec: TrainSpec, material: Material, tokens: int
     )
     own = quality.held_out(material.samples, recipe.seed)
     held = None if own is None else examples.gather(own, material.texts, "validation", 0)
-    parameters = sum(each.numel() for each in backbone.model.parameters())
+    whole = None if recipe.paradigm == "dense" else sparse.on(backbone, folder, recipe.seed)
+    model = whole.model if whole else backbone.model
+    parameters = sum(each.numel() for each in model.parameters())
     model = adaptation.prepare(
-        backbone.model, recipe.lora, backbone.architecture.unused, recipe.seed
-    )
+        model,
+        recipe.lora,
+        backbone.architecture.unused,
+        recipe.seed,
+        fresh=whole.fresh if whole else None,
+    ).to(backbone.device)
+    priced = TOKENS["cpu"]
+    if whole:
+        tokens = logit_tokens(backbone.device.type, whole.vocabulary, tokens)
+        priced = logit_tokens("cpu", whole.vocabulary)
+        encoding: Encoding = SparseEncoding(model, whole.scale, tokens)
+    else:
+        encoding = Encoding(model, recipe.pooling, tokens)
+    write = partial(_tokens, whole or backbone, spec, texts=material.texts)
     scores = material.scores
     stream = batches.Batches(
         learned,
-        *_tokens(backbone, spec, learned, material.texts),
+        *write(learned),
         size=recipe.batch,
         steps=recipe.steps or batches.steps_of(learned, recipe.batch, recipe.epochs or 1),
         seed=recipe.seed,
         padding=backbone.padding,
         teacher=None if scores is None else examples.taught(learned, material.samples, scores),
     )
-    price = prices.Prices(shapes(model), backbone.hidden, tokens, recipe.gradient_cache)
+    width = whole.vocabulary if whole else backbone.hidden
+    price = prices.Prices(shapes(model), width, tokens, recipe.gradient_cache)
     if recipe.budget_flops:
-        stream = prices.within(stream, price, recipe.budget_flops)
+        stream = prices.within(stream, price, recipe.budget_flops, priced)
     elif not len(stream):
         raise WellspringError(
             f"{len(learned.ids):,} examples make no batch of {recipe.batch:,}: lower batch, or "
@@ -152,13 +194,14 @@ def prepare(backbone: Backbone, spec: TrainSpec, material: Material, tokens: int
         )
     return Run(
         recipe=recipe,
-        encoding=Encoding(model.to(backbone.device), recipe.pooling, tokens),
+        encoding=encoding,
         batches=stream,
         ledger=prices.account(stream, price),
         in_full=prices.account(stream, prices.in_full(price)).total,
         parameters=parameters,
         held=held,
-        held_tokens=_tokens(backbone, spec, held, material.texts) if held else ((), ()),
+        held_tokens=write(held) if held else ((), ()),
+        vocabulary=whole.vocabulary if whole else None,
     )
 
 
@@ -166,17 +209,25 @@ def _schedule(recipe: Recipe) -> loop.Schedule:
     return loop.Schedule(recipe.learning_rate, recipe.warmup, recipe.decline)
 
 
-def _tokens(backbone: Backbone, spec: TrainSpec, of: Examples, texts: pl.DataFrame) -> Tokenised:
+def _tokens(
+    model: Backbone | SparseModel, spec: TrainSpec, of: Examples, texts: pl.DataFrame
+) -> Tokenised:
     """The tokens of the examples' queries and passages, as the two sides write them."""
 
-    def side(encoding, ids: Sequence[str]) -> Iterator[np.ndarray]:
+    def split(encoding: EncodingSpec, window: Sequence[str]) -> Sequence[Tokens]:
+        if isinstance(model, SparseModel):
+            return model.tokenise(window, encoding.template, encoding.length)
+        return tokenise(
+            model.tokenizer, window, encoding.template, encoding.length, encoding.pooling
+        )
+
+    def side(encoding: EncodingSpec, ids: Sequence[str]) -> Iterator[np.ndarray]:
         own = texts.filter(pl.col("side") == encoding.side).select("text_id", "text")
         named = pl.DataFrame({"text_id": ids})
         written = named.join(own, on="text_id", how="left", maintain_order="left")["text"]
-        cut = (encoding.template, encoding.length, encoding.pooling)
         for start in range(0, len(written), WINDOW):
             window = written[start : start + WINDOW].to_list()
-            for row in tokenise(backbone.tokenizer, window, *cut):
+            for row in split(encoding, window):
                 # A tuple of Python's numbers would take ten times the memory.
                 yield np.array(row, np.int32)
 
