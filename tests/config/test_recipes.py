@@ -54,6 +54,24 @@ def test_the_slice_is_the_recipe_and_how_it_writes_texts():
     assert specs.train(parse(other), "twice") == spec
 
 
+def words() -> dict:
+    """What makes a recipe sparse."""
+    return {"paradigm": "sparse", "pooling": None}
+
+
+def test_a_sparse_recipe_has_usual_values_of_its_own():
+    config = parse(edited(lambda c: c["recipes"]["brief"].update(words())))
+    recipe = config.recipes["brief"]
+    assert (recipe.similarity, recipe.temperature, recipe.top_terms) == ("dot", 1, 512)
+    assert (recipe.flops.query, recipe.flops.passage, recipe.flops.ramp) == (0.05, 0.04, 1 / 3)
+    assert config.recipes["brief"].model_validate_json(recipe.model_dump_json()) == recipe
+    assert specs.train(config, "twice").query.pooling == "mean"
+    # An encoder of a model that was trained so is no other use of it.
+    assert notes(config, [CONFIG]) == []
+    dense = parse(CONFIG).recipes["brief"]
+    assert (dense.similarity, dense.temperature, dense.flops) == ("cosine", 0.05, None)
+
+
 @pytest.mark.parametrize(
     ("edit", "line"),
     [
@@ -127,6 +145,30 @@ def test_the_slice_is_the_recipe_and_how_it_writes_texts():
         (
             lambda c: c["recipes"]["brief"].update(objective="kl", teacher="twice"),
             "models.tuned: is made of itself",
+        ),
+        (
+            lambda c: c["recipes"]["brief"].pop("pooling"),
+            "recipes.brief: pooling: missing: dense vectors are pooled by cls, mean or eos",
+        ),
+        (
+            lambda c: c["recipes"]["brief"].update(top_terms=9),
+            "recipes.brief: top_terms: is for paradigm: sparse",
+        ),
+        (
+            lambda c: c["recipes"]["brief"].update(paradigm="sparse"),
+            "recipes.brief: pooling: is for paradigm: dense: sparse vectors take a maximum",
+        ),
+        (
+            lambda c: c["recipes"]["brief"].update(words(), similarity="cosine"),
+            "recipes.brief: similarity: sparse vectors are compared by dot",
+        ),
+        (
+            lambda c: c["recipes"]["brief"].update(words(), objective="kl", teacher="base"),
+            "recipes.brief: teacher_temperature: missing: its default is for cosines",
+        ),
+        (
+            lambda c: c["recipes"]["brief"].update(words(), flops={"query": -1}),
+            "recipes.brief.flops.query: Input should be greater than or equal to 0",
         ),
         (
             lambda c: c["recipes"]["brief"].update(lora={"targets": []}),
