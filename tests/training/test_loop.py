@@ -152,7 +152,9 @@ def test_vectors_of_zeros_stop_the_run(folder):
     objective = partial(
         Objective, aim=Aim("infonce", "dot", 1.0), regulariser=Regulariser(0.05, 0.04, 0.5)
     )
-    with pytest.raises(WellspringError, match=r"no query of step 1 has a word .* lower flops.query"):
+    with pytest.raises(
+        WellspringError, match=r"no query of step 1 has a word .* lower flops.query"
+    ):
         loop.optimise(SparseEncoding(model, 1.0), objective, batches, SETTINGS)
 
 

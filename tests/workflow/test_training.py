@@ -15,6 +15,7 @@ from tests.support import forks
 from tests.support import study as studies
 
 TRAINED = "results/models/trained/tuned"
+WORDS = "results/models/trained/words/trained.json"
 DISTILLED = "results/models/trained/distilled/trained.json"
 TARGETS = (
     "results/models/tuned/model.json",
@@ -41,20 +42,25 @@ def tune(config) -> None:
     after = {"objective": "infonce+kl", "teacher": "tiny", "steps": 2}
     config["recipes"]["after"] = {**RECIPE, **after}
     config["models"]["distilled"] = {"source": "train:fresh", "recipe": "after"}
+    sparse = {"paradigm": "sparse", "pooling": None, "flops": {"query": 0.01}, "top_terms": 40}
+    config["recipes"]["words"] = {**RECIPE, **sparse, "steps": 4, "gradient_cache": 4}
+    config["models"]["words"] = {"source": "train:fresh", "recipe": "words"}
+    config["encoders"]["words"] = {**config["encoders"]["tiny"], "model": "words"}
+    config["retrievers"]["words"] = {"query": "words"}
     config["encoders"]["tuned"] = {**config["encoders"]["tiny"], "model": "tuned"}
     config["encoders"]["twin"] = {**config["encoders"]["tiny"], "model": "twin"}
     config["retrievers"]["tuned"] = {"query": "tuned", "compared_with": "tiny"}
     config["retrievers"]["twin"] = {"query": "twin"}
     config["encoders"]["distilled"] = {**config["encoders"]["tiny"], "model": "distilled"}
     config["retrievers"]["distilled"] = {"query": "distilled"}
-    config["study"]["probe"]["retrievers"] += ["tuned", "twin", "distilled"]
+    config["study"]["probe"]["retrievers"] += ["tuned", "twin", "distilled", "words"]
 
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
     study = studies.make(tmp_path_factory.mktemp("training") / "study")
     study.configure(tune)
-    study.run(*TARGETS, DISTILLED)
+    study.run(*TARGETS, DISTILLED, WORDS, "results/models/words/model.json")
     return study
 
 
@@ -75,6 +81,18 @@ def test_training_leaves_a_checkpoint_an_account_and_a_curve(trained):
     assert described["digest"] == told["digest"] != base["digest"]
     log = (trained.folder / "results/logs/train/tuned.log").read_text()
     assert "MRR@10 of validation queries" in log and "step 12 of 12: loss" in log
+
+
+def test_a_sparse_model_is_stored_with_its_head_and_says_how_sparse_it_is(trained):
+    told = json.loads((trained.folder / WORDS).read_text())
+    sparsity, vocabulary = told["facts"]["sparsity"]["after"], 30522
+    assert sparsity["vocabulary"] == vocabulary
+    assert 0 < sparsity["query_terms"] <= 40 and 0 < sparsity["passage_terms"] <= 40
+    assert sparsity["query_share"] == pytest.approx(sparsity["query_terms"] / vocabulary, abs=1e-6)
+    config = json.loads((trained.folder / WORDS).with_name("config.json").read_text())
+    assert config["architectures"] == ["BertForMaskedLM"]
+    described = json.loads((trained.folder / "results/models/words/model.json").read_text())
+    assert described["digest"] == told["digest"]
 
 
 def test_what_is_trained_is_trained_once_and_again_where_it_depends(trained):

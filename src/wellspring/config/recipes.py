@@ -87,8 +87,8 @@ class Recipe(Strict):
     """What student and teacher compare vectors by; inner products where vectors are sparse."""
     temperature: float = Field(default=0.05, gt=0)
     """Similarities are divided by it; `margin-mse` has none. 0.05 is the usual one of cosines
-    (SimCSE); RepLLaMA has 0.01. Inner products need it to be given: DPR has 1. Those of sparse vectors
-    have 1 where it is left out (arXiv 2502.15526 has none)."""
+    (SimCSE); RepLLaMA has 0.01. Inner products need it to be given: DPR has 1. Those of sparse
+    vectors have 1 where it is left out (arXiv 2502.15526 has none)."""
     negatives: int = Field(default=0, ge=0)
     """Hard negatives of each query, beside the other passages of its batch."""
     batch: int = Field(default=64, ge=2)

@@ -58,12 +58,15 @@ def headed(backbone: Backbone, folder: Path, head: HeadName, seed: int) -> Heade
     setattr(model, model.base_model_prefix, backbone.model)
     model.tie_weights()
     model.requires_grad_(False).to(backbone.device)
-    return Headed(model.eval(), tuple(
-        # Of one that has another shape there, the shapes stand behind the name.
-        name
-        for name in (each.partition(" ")[0] for each in fresh)
-        if name not in of_trunk
-    ))
+    return Headed(
+        model.eval(),
+        tuple(
+            # Of one that has another shape there, the shapes stand behind the name.
+            name
+            for name in (each.partition(" ")[0] for each in fresh)
+            if name not in of_trunk
+        ),
+    )
 
 
 def is_tied(model: Any) -> bool:

@@ -113,7 +113,8 @@ def training(spec: PageSpec, trained: Mapping[str, Facts], settings: Settings) -
                 f"{recipe.objective} over {recipe.batch:,} queries a batch with {negatives} each; "
                 + recipe.similarity
                 + ("" if recipe.objective == "margin-mse" else f" / {recipe.temperature:g}")
-                + (f"; teacher {recipe.teacher}" if recipe.teacher else ""),
+                + (f"; teacher {recipe.teacher}" if recipe.teacher else "")
+                + ("; sparse vectors" if recipe.paradigm == "sparse" else ""),
                 f"{facts['trained_parameters']:,} of {facts['parameters']:,} ({100 * share:.2g} %)"
                 + (f", LoRA of rank {recipe.lora.rank}" if recipe.lora else ""),
                 f"{counted(facts['steps'], 'step')}, {facts['ledger']['pairs']:,} pairs",

@@ -65,7 +65,8 @@ def within(
     """The batches that a budget pays for, up to half a step.
 
     They are priced as a processor pads them, whatever the hardware: a run must not be longer on
-    another one. tokens: of a forward pass there. Raises WellspringError where it does not pay for one.
+    another one. tokens: of a forward pass there. Raises WellspringError where it does not pay
+    for one.
     """
     ledger, prices = Ledger(), replace(prices, tokens=tokens)
     endless = replace(batches, steps=2**62)

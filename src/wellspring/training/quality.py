@@ -93,9 +93,7 @@ def _parts(
     encoding.train(training)
 
 
-def reciprocal_ranks(
-    scores: np.ndarray, relevant: Sequence[frozenset[int]]
-) -> np.ndarray:
+def reciprocal_ranks(scores: np.ndarray, relevant: Sequence[frozenset[int]]) -> np.ndarray:
     """[queries]: 1 / rank of the best passage that answers the query, 0 beyond DEPTH.
 
     scores: [queries, passages]. relevant: for every query, the passages that answer it. A passage

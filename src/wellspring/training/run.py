@@ -142,10 +142,11 @@ def prepare(
     """Make a run ready.
 
     folder: the checkpoint, of which sparse vectors take the vocabulary head. tokens: of a forward
-    pass, padding included; fewer where a head's logits would take much memory. Raises WellspringError where nothing can be learned
-    from the material, where the batches or the budget do not fit, where LoRA names layers that the
-    model lacks, where it has no head that sparse vectors need, and for a model that lies on several
-    devices.
+    pass, padding included; fewer where a head's logits would take much memory.
+
+    Raises WellspringError where nothing can be learned from the material, where the batches or the
+    budget do not fit, where LoRA names layers that the model lacks, where it has no head that sparse
+    vectors need, and for a model that lies on several devices.
     """
     recipe = spec.recipe
     if getattr(backbone.model, "hf_device_map", None):
