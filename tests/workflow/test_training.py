@@ -42,7 +42,7 @@ def tune(config) -> None:
     after = {"objective": "infonce+kl", "teacher": "tiny", "steps": 2}
     config["recipes"]["after"] = {**RECIPE, **after}
     config["models"]["distilled"] = {"source": "train:fresh", "recipe": "after"}
-    sparse = {"paradigm": "sparse", "pooling": None, "flops": {"query": 0.01}, "top_terms": 40}
+    sparse = {"paradigm": "sparse", "pooling": None, "flops": {"ramp": 0.5}, "top_terms": 40}
     config["recipes"]["words"] = {**RECIPE, **sparse, "steps": 4, "gradient_cache": 4}
     config["models"]["words"] = {"source": "train:fresh", "recipe": "words"}
     config["encoders"]["words"] = {**config["encoders"]["tiny"], "model": "words"}

@@ -88,6 +88,11 @@ def flops(vectors: torch.Tensor) -> torch.Tensor:
     return vectors.abs().mean(dim=0).square().sum()
 
 
+def active(vectors: torch.Tensor) -> float:
+    """The share of the weights that are not 0."""
+    return float((vectors != 0).float().mean())
+
+
 @dataclass(frozen=True)
 class Regulariser:
     """What makes vectors sparse: `flops` of both sides, each with a weight of its own."""
@@ -129,8 +134,7 @@ class Objective(CachedLossMixin, nn.Module):
         self.loss = self.spread = torch.nan
         """Of the last batch: its loss, and how far its cosines are apart (largest − smallest)."""
         self.active = (1.0, 1.0)
-        """Of the last batch's queries and passages: the mean share of the weights that are not
-        0."""
+        """Of the last batch's queries and passages: as `active` says."""
 
     def forward(
         self, sentence_features: Iterable[dict[str, torch.Tensor]], labels: torch.Tensor
@@ -158,7 +162,7 @@ class Objective(CachedLossMixin, nn.Module):
             loss = loss + self.pressure * self.regulariser.loss(queries, passages)
         with torch.no_grad():
             if self.regulariser:
-                self.active = tuple(float((w != 0).float().mean()) for w in (queries, passages))
+                self.active = active(queries), active(passages)
             cosines = similarities(queries, passages, "cosine")
             self.loss, self.spread = float(loss), float(cosines.max() - cosines.min())
         if with_backward:

@@ -145,8 +145,8 @@ def prepare(
     pass, padding included; fewer where a head's logits would take much memory.
 
     Raises WellspringError where nothing can be learned from the material, where the batches or the
-    budget do not fit, where LoRA names layers that the model lacks, where it has no head that sparse
-    vectors need, and for a model that lies on several devices.
+    budget do not fit, where LoRA names layers that the model lacks, where it lacks the head that
+    sparse vectors need, and for a model that lies on several devices.
     """
     recipe = spec.recipe
     if getattr(backbone.model, "hf_device_map", None):
