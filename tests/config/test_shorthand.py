@@ -43,6 +43,15 @@ def edited(path: str, value: object) -> dict:
     return config
 
 
+def untuned(path: str, value: object) -> dict:
+    """The same without what is trained, whose model would be missing, too."""
+    config = edited(path, value)
+    config["retrievers"].pop("minilm-tuned")
+    for block in (config["study"]["probe"], config["study"]["attribute"]):
+        block["retrievers"] = ["minilm"]
+    return config
+
+
 def refused(raw: dict) -> list[str]:
     """The lines with which a configuration is refused."""
     with pytest.raises(ConfigError) as caught:
@@ -69,7 +78,7 @@ def test_twins_of_one_model_share_it() -> None:
     encoder = {"model": "minilm", "pooling": "cls"}
     raw = edited("retrievers/first", {"query": encoder, "compared_with": "random"})
     config = parse(raw)
-    assert set(config.models) == {"minilm", "minilm-random"}
+    assert set(config.models) == {"minilm", "minilm-random", "minilm-tuned"}
     assert config.encoders["first-random"].model == "minilm-random"
     assert config.encoders["first-random"].pooling == "cls"
     assert config.retrievers["first"].compared_with == "first-random"
@@ -167,7 +176,7 @@ def test_twins_of_two_encoders_are_partners() -> None:
     ],
 )
 def test_a_mistake_is_one_line_with_the_key_that_was_written(path, value, message) -> None:
-    lines = refused(edited(path, value))
+    lines = refused(untuned(path, value))
     assert any(line.startswith(message) for line in lines), lines
 
 

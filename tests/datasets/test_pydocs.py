@@ -50,16 +50,18 @@ def plant(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Plant:
     return install
 
 
-def read(packages: Sequence[str], entries: int, seed: int = 42) -> Records:
+def read(packages: Sequence[str], entries: int, seed: int = 42, skip: int = 0) -> Records:
     """Reads packages as a job does: their versions are those that are planned."""
     entry = Pydocs(format="pydocs", packages=list(packages))
     config = Config.model_construct(datasets={"pydocs": entry})
     versions = specs.texts(config, "pydocs").options["packages"]
-    return read_versions(versions, entries, seed)
+    return read_versions(versions, entries, seed, skip)
 
 
-def read_versions(versions: Mapping[str, str], entries: int, seed: int = 42) -> Records:
-    options = {"packages": versions, "entries": entries, "seed": seed}
+def read_versions(
+    versions: Mapping[str, str], entries: int, seed: int = 42, skip: int = 0
+) -> Records:
+    options = {"packages": versions, "entries": entries, "skip": skip, "seed": seed}
     return pydocs.read(Source({}, "pydocs", options))
 
 
@@ -78,6 +80,19 @@ def function(noun: str, body: str = PROSE) -> str:
     return (
         f'def {noun}():\n    """Return the {noun} of a thing.\n\n    {body.format(noun)}\n    """\n'
     )
+
+
+def test_what_is_skipped_is_what_a_dataset_of_that_size_keeps(plant: Plant) -> None:
+    nouns = [first + second for first in ("stone", "river", "cloud") for second in "abcdefgh"]
+    files = {noun: function(noun) + function(f"{noun}ing") for noun in nouns}
+    plant("planted", **files)
+    first, rest = read(["planted"], 10), read(["planted"], 38, skip=10)
+    assert not entries(first).keys() & entries(rest).keys()
+    assert len(entries(first)) + len(entries(rest)) == 48
+    few = read(["planted"], 5, skip=10)
+    assert len(entries(few)) == 5 and not entries(first).keys() & entries(few).keys()
+    with pytest.raises(SourceError, match=r"48 docstrings .* less than entries: 39 and skip: 10"):
+        read(["planted"], 39, skip=10)
 
 
 def test_entries_are_summary_and_prose(plant: Plant) -> None:

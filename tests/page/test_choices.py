@@ -7,6 +7,7 @@ from pathlib import Path
 from wellspring import config, fingerprint, specs
 from wellspring.artefacts import Plan, nearby
 from wellspring.artefacts.page import Page
+from wellspring.config import Tokenizer
 from wellspring.page import choices, studied
 
 ROOT = Path(__file__).parents[2]
@@ -70,6 +71,12 @@ def test_a_model_says_which_of_its_weights_are_random():
     )
     adapted = models["minilm"].model_copy(update={"adapter": "path:…/lora"})
     assert studied.weights(adapted) == "as published, with the adapter path:…/lora"
+    for tokenizer, said in (
+        (Tokenizer(source="path:…/own"), "path:…/own"),
+        (Tokenizer(datasets=["a"], vocabulary=8000), "at most 8,000 tokens, trained on a"),
+    ):
+        fresh = models["minilm-random"].model_copy(update={"tokenizer": tokenizer})
+        assert studied.weights(fresh) == f"random, never trained; another tokenizer: {said}"
 
 
 def test_what_the_page_chooses_is_in_its_fingerprint():

@@ -84,6 +84,6 @@ def test_what_answers_a_query_too_is_no_negative_and_what_stands_twice_counts_on
 
 def test_batches_are_full_or_refused(backbone):
     examples = training.gathered()
-    assert steps_of(examples, 4, 1) == len(examples.ids) // 4
+    assert steps_of(len(examples.ids), 4, 1) == len(examples.ids) // 4
     with pytest.raises(WellspringError, match="lower batch"):
         training.batches(backbone, examples, size=len(examples.ids) + 1)

@@ -7,7 +7,7 @@ import pytest
 
 from tests.support.training import samples, texts
 from wellspring.errors import WellspringError
-from wellspring.training.examples import gather, joined, taught
+from wellspring.training.examples import gather, joined, part, taught
 
 
 def named(examples):
@@ -122,3 +122,42 @@ def test_a_text_of_two_datasets_has_one_id():
     ):
         assert by_id[row["query_id"]] == plain[origin["query_id"]]
         assert by_id[row["positive_id"]] == plain[origin["positive_id"]]
+
+
+def test_a_fraction_takes_whole_queries_and_is_among_a_larger_one():
+    frame = samples(40, held=8)
+    training = pl.col("split") == "train"
+    everything = set(frame.filter(training)["query_id"])
+    earlier: set[str] = set()
+    for fraction in (0.1, 0.25, 0.5, 1.0):
+        own = part(frame, fraction, seed=3)
+        queries = set(own.filter(training)["query_id"])
+        assert len(queries) == round(fraction * len(everything))
+        assert earlier <= queries
+        whole = frame.filter(training, pl.col("query_id").is_in(list(queries)))
+        assert own.filter(training).equals(whole)
+        assert own.filter(~training).equals(frame.filter(~training))
+        earlier = queries
+
+
+def test_a_fraction_depends_on_seed_and_ids_alone():
+    frame = samples(40, held=8)
+    chosen = [
+        set(part(each, 0.25, seed)["sample_id"])
+        for each, seed in ((frame, 1), (frame.reverse(), 1), (frame, 2))
+    ]
+    assert chosen[0] == chosen[1] != chosen[2]
+
+
+def test_a_fraction_keeps_what_the_examples_are():
+    frame, known = samples(), texts()
+    whole, half = (gather(part(frame, share, 0), known, "train", 2) for share in (1, 0.5))
+    all_named = named(whole)
+    assert all(all_named[sample] == own for sample, own in named(half).items())
+    for query, answers in zip(half.query_ids, half.relevant, strict=True):
+        expected = whole.relevant[whole.query_ids.index(query)]
+        assert {half.passage_ids[each] for each in answers} == {
+            whole.passage_ids[each]
+            for each in expected
+            if whole.passage_ids[each] in half.passage_ids
+        }

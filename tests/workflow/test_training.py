@@ -10,18 +10,21 @@ from pathlib import Path
 
 import polars as pl
 import pytest
+import transformers
 
-from tests.support import forks
+from tests.support import checkpoints, forks
 from tests.support import study as studies
 
 TRAINED = "results/models/trained/tuned"
 WORDS = "results/models/trained/words/trained.json"
 DISTILLED = "results/models/trained/distilled/trained.json"
+READ = "results/models/trained/read/trained.json"
 TARGETS = (
     "results/models/tuned/model.json",
     "results/models/twin/model.json",
     "results/embeddings/tuned/questions/query/shard-000.parquet",
 )
+JUDGE = "BertForSequenceClassification"
 RECIPE = {
     "datasets": ["questions"],
     "pooling": "mean",
@@ -36,17 +39,22 @@ RECIPE = {
 
 def tune(config) -> None:
     """Add a trained model, a fresh one of its shape, and a retriever on it."""
+    # What is learned from is probed, too, so both seeds have one test split.
+    config["datasets"]["questions"]["splits"]["redrawn"] = False
     config["recipes"] = {"brief": RECIPE}
     config["models"]["tuned"] = {"source": "train:tiny", "recipe": "brief"}
     config["models"]["twin"] = {"source": "random:tuned"}
     after = {"objective": "infonce+kl", "teacher": "tiny", "steps": 2}
     config["recipes"]["after"] = {**RECIPE, **after}
-    config["models"]["distilled"] = {"source": "train:fresh", "recipe": "after"}
     sparse = {"paradigm": "sparse", "pooling": None, "flops": {"ramp": 0.5}, "top_terms": 40}
     config["recipes"]["words"] = {**RECIPE, **sparse, "steps": 4, "gradient_cache": 4}
     config["models"]["words"] = {"source": "train:fresh", "recipe": "words"}
     config["encoders"]["words"] = {**config["encoders"]["tiny"], "model": "words"}
     config["retrievers"]["words"] = {"query": "words"}
+    # One stage's output is the next one's model.
+    config["recipes"]["read"] = {"datasets": ["questions"], "stage": "mlm", "batch": 8, "steps": 2}
+    config["models"]["read"] = {"source": "train:fresh", "recipe": "read"}
+    config["models"]["distilled"] = {"source": "train:read", "recipe": "after"}
     config["encoders"]["tuned"] = {**config["encoders"]["tiny"], "model": "tuned"}
     config["encoders"]["twin"] = {**config["encoders"]["tiny"], "model": "twin"}
     config["retrievers"]["tuned"] = {"query": "tuned", "compared_with": "tiny"}
@@ -54,6 +62,11 @@ def tune(config) -> None:
     config["encoders"]["distilled"] = {**config["encoders"]["tiny"], "model": "distilled"}
     config["retrievers"]["distilled"] = {"query": "distilled"}
     config["study"]["probe"]["retrievers"] += ["tuned", "twin", "distilled", "words"]
+    own = {"datasets": ["questions"], "vocabulary": 300}
+    config["models"]["small"] = {"source": "random:tiny", "tokenizer": own, "draws": 2}
+    config["encoders"]["small"] = {**config["encoders"]["tiny"], "model": "small"}
+    config["retrievers"]["small"] = {"query": "small"}
+    config["study"]["probe"]["retrievers"] += ["small"]
 
 
 @pytest.fixture(scope="module")
@@ -71,24 +84,23 @@ def test_training_leaves_a_checkpoint_an_account_and_a_curve(trained):
     assert facts["steps"] == 12 and facts["ledger"]["pairs"] == 12 * 8
     assert 0 < facts["trained_parameters"] < facts["parameters"]
     assert facts["ledger"]["total_flops"] > 0
-    assert set(facts["quality"]) == {"before", "after"}
+    assert set(facts["quality"]) == {"measure", "before", "after"}
     curve = pl.read_parquet(folder / "curve.parquet")
     assert curve["step"].to_list() == list(range(1, 13))
     assert curve["learning_rate"].max() == pytest.approx(RECIPE["learning_rate"])
-    assert not list(folder.glob("state*"))
+    assert not list(folder.glob("*.state"))
     described = json.loads((trained.folder / TARGETS[0]).read_text())
     base = json.loads((trained.folder / "results/models/tiny/model.json").read_text())
     assert described["digest"] == told["digest"] != base["digest"]
     log = (trained.folder / "results/logs/train/tuned.log").read_text()
-    assert "MRR@10 of validation queries" in log and "step 12 of 12: loss" in log
+    assert "quality on the validation split (MRR@10)" in log and "step 12 of 12: loss" in log
 
 
 def test_a_sparse_model_is_stored_with_its_head_and_says_how_sparse_it_is(trained):
     told = json.loads((trained.folder / WORDS).read_text())
-    sparsity, vocabulary = told["facts"]["sparsity"]["after"], 30522
-    assert sparsity["vocabulary"] == vocabulary
-    assert 0 < sparsity["query_terms"] <= 40 and 0 < sparsity["passage_terms"] <= 40
-    assert sparsity["query_share"] == pytest.approx(sparsity["query_terms"] / vocabulary, abs=1e-6)
+    for name in ("query_terms", "passage_terms"):
+        terms = told["facts"][name]
+        assert terms["measure"] == "words of 30,522" and 0 < terms["after"] <= 40
     config = json.loads((trained.folder / WORDS).with_name("config.json").read_text())
     assert config["architectures"] == ["BertForMaskedLM"]
     described = json.loads((trained.folder / "results/models/words/model.json").read_text())
@@ -137,6 +149,73 @@ def test_a_teacher_judges_every_sample_and_is_followed(trained):
     assert trained.planned(DISTILLED) == {}
 
 
+def test_a_model_that_read_the_passages_first_is_what_is_tuned(trained):
+    told = json.loads((trained.folder / READ).read_text())
+    assert told["facts"]["quality"]["measure"] == "loss"
+    assert told["facts"]["ledger"]["flops"].keys() == {"encoder", "head"}
+    config = json.loads((trained.folder / READ).with_name("config.json").read_text())
+    assert config["architectures"][0].endswith("ForMaskedLM")
+    described = json.loads((trained.folder / "results/models/read/model.json").read_text())
+    assert described["digest"] == told["digest"]
+
+
+def teachers(config) -> None:
+    """Add a cross-encoder, a file of scores, and a model that follows each."""
+    config["teachers"] = {
+        "judge": {"cross_encoder": {"source": "path:judge", "length": 48}},
+        "file": {"scores": {"questions": "scores.tsv"}},
+    }
+    for name in config["teachers"]:
+        after = {"objective": "kl", "teacher": name, "teacher_temperature": 1.0, "steps": 2}
+        config["recipes"][name] = {**RECIPE, **after}
+        config["models"][f"after-{name}"] = {"source": "train:tiny", "recipe": name}
+
+
+def test_a_cross_encoder_and_a_file_are_followed_and_an_edit_reruns_what_follows(trained):
+    judge = checkpoints.make(trained.folder / "judge", JUDGE, num_labels=1)
+    samples = pl.read_parquet(trained.folder / "results/datasets/questions/samples.parquet")
+    pairs = samples.select("query_id", passage_id=pl.concat_list("positive_id", "negative_ids"))
+    told = pairs.explode("passage_id").unique(maintain_order=True).with_row_index("score")
+    scores = trained.folder / "scores.tsv"
+    told.select("query_id", "passage_id", "score").write_csv(scores, separator="\t")
+    trained.configure(teachers)
+    targets = [f"results/models/trained/after-{name}/trained.json" for name in ("judge", "file")]
+    trained.run(*targets)
+    folder = trained.folder / "results/datasets/questions/teachers"
+    logit, given = (
+        pl.read_parquet(folder / name) for name in ("judge/logit.parquet", "file/given.parquet")
+    )
+    number = dict(zip(told.select("query_id", "passage_id").rows(), told["score"], strict=True))
+    assert given["scores"].to_list() == [
+        [number[query, passage] for passage in own] for query, own in pairs.iter_rows()
+    ]
+    texts = pl.read_parquet(trained.folder / "results/datasets/questions/texts.parquet")
+    text = {(side, each): text for each, side, text in texts.iter_rows()}
+    query, (positive, *_) = pairs.row(3)
+    model = transformers.AutoModelForSequenceClassification.from_pretrained(judge).eval()
+    read = transformers.AutoTokenizer.from_pretrained(judge)(
+        text["query", query], text["passage", positive], return_tensors="pt"
+    )
+    alone = model(**read).logits.item()
+    assert logit["scores"][3][0] == pytest.approx(alone, abs=1e-5)
+    facts = json.loads((trained.folder / targets[0]).read_text())["facts"]
+    assert facts["teacher_flops"] > 0
+    assert "teacher_flops" not in json.loads((trained.folder / targets[1]).read_text())["facts"]
+
+    assert trained.planned(*targets) == {}
+    again = {"teach": 1, "train": 1}
+    trained.configure(lambda c: c["teachers"]["judge"]["cross_encoder"].update(length=40))
+    assert trained.planned(*targets) == again
+    trained.configure(teachers)
+    scores.write_text(scores.read_text() + "nobody\tnothing\t1\n")
+    assert trained.planned(*targets) == again
+    refused = trained.run(targets[1], check=False)
+    assert refused.returncode
+    log = (trained.folder / "results/logs/teach/questions/file/given.log").read_text()
+    line = f"error: scores.tsv:{told.height + 2}: the dataset has no query 'nobody'"
+    assert log.splitlines()[-1].startswith(line)
+
+
 def weights(folder: Path) -> bytes:
     return (folder / TRAINED / "model.safetensors").read_bytes()
 
@@ -147,12 +226,12 @@ def test_a_run_that_is_killed_goes_on_and_ends_as_if_it_had_not(trained, tmp_pat
     study.configure(tune)
     # A state every step, so that every kill finds one, and steps enough to be killed in.
     study.rewrite("src/wellspring/training/loop.py", "SAVED = 60.0", "SAVED = 0.0")
-    steps = 20 * kills
+    steps = 100 * kills
     study.configure(lambda config: config["recipes"]["brief"].update(steps=steps))
     study.run("results/models/tiny/model.json", "results/datasets/questions/samples.parquet")
     command = ("snakemake", "--cores", "1", f"{TRAINED}/trained.json")
     environment = study.environment()
-    state = study.folder / TRAINED / "state.safetensors"
+    state = study.folder / TRAINED / "training.state"
     draw = random.Random(kills)
     for number in range(1, kills + 1):
         study.run("--unlock")
@@ -170,6 +249,9 @@ def test_a_run_that_is_killed_goes_on_and_ends_as_if_it_had_not(trained, tmp_pat
     log = (study.folder / "results/logs/train/tuned.log").read_text()
     assert "goes on after step" in log or "Nothing to be done" in done.stdout + done.stderr
     broken = weights(study.folder)
+    told = json.loads((study.folder / TRAINED / "trained.json").read_text())
+    assert list(told["weights"]) == ["model.safetensors"]
+    assert study.planned(f"{TRAINED}/trained.json") == {}
     study.run("--cores", "1", f"{TRAINED}/trained.json", "--forcerun", f"{TRAINED}/trained.json")
     assert "goes on after" not in (study.folder / "results/logs/train/tuned.log").read_text()
     assert weights(study.folder) == broken
@@ -193,3 +275,19 @@ def kill(folder: Path, job: forks.Job) -> None:
             continue
     job.wait()
     job.texts()
+
+
+def test_a_tokenizer_is_trained_on_texts_and_again_where_they_change(trained):
+    """Two draws of a fresh model have the same tokenizer and other weights."""
+    targets = [f"results/models/{name}/model.json" for name in ("small", "small.2")]
+    trained.run(*targets)
+    first, second = (json.loads((trained.folder / path).read_text()) for path in targets)
+    assert first["tokenizer"] == second["tokenizer"] and first["weights"] != second["weights"]
+    assert trained.planned(*targets) == {}
+    path = trained.folder / "config.yaml"
+    kept = path.read_text()
+    try:
+        trained.configure(lambda c: c["datasets"]["questions"].update(negatives={"seed": 7}))
+        assert trained.planned(*targets) == {"samples": 1, "model": 2}
+    finally:
+        path.write_text(kept)

@@ -1,5 +1,6 @@
 """What the rules share at parse time: the checked configuration and its plan of files."""
 
+import os
 import shlex
 import sys
 from functools import cache
@@ -156,5 +157,15 @@ def option_of(name):
 
     def option(wildcards, input):
         return shlex.join(part for path in input[name] for part in (f"--{name}", path))
+
+    return option
+
+
+def folder_option_of(name):
+    """--NAME with the folder that a job's inputs of that name share; nothing where there are none."""
+
+    def option(wildcards, input):
+        folders = [str(Path(path).parent) for path in input[name]]
+        return shlex.join([f"--{name}", os.path.commonpath(folders)]) if folders else ""
 
     return option

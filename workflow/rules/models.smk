@@ -32,6 +32,8 @@ rule model:
         runtime=growing(60),
     params:
         **params_of(kinds.Model),
+        texts=option_of("texts"),
+        samples=option_of("samples"),
     shell:
-        "wellspring model {output}"
+        "wellspring model {output} {params.texts} {params.samples}"
         " --spec {params.spec:q} --code {params.code} --key {params.key} --log {log}"

@@ -22,7 +22,12 @@ def growing(amount, files=1):
 
 def layer_memory(wildcards, input):
     """MB for a job that works on one layer of its shards, which hold all of them."""
-    return 1500 + int(8 * megabytes(*input) / (study.depth(wildcards.retriever) + 1))
+    return one_layer(wildcards.retriever, input)
+
+
+def one_layer(retriever, input):
+    """MB for one layer of a retriever's shards."""
+    return 1500 + int(8 * megabytes(*input) / (study.depth(retriever) + 1))
 
 
 def layer_runtime(wildcards, input):
@@ -47,9 +52,12 @@ def bytes_of(model):
 
 def weights(wildcards, input):
     """MB of the weights that a job loads, each model's once."""
-    models = {model for path in input if (model := kinds.Model.find(path))}
+    models = {
+        model for path in input if (model := kinds.Model.find(path) or kinds.Checkpoint.find(path))
+    }
+    here = [path for path in input if path.endswith(".safetensors")]
     try:
-        return sum(map(bytes_of, models)) / 1e6
+        return sum(map(bytes_of, models)) / 1e6 + megabytes(*here)
     except FileNotFoundError as error:
         # Not fetched yet: Snakemake asks again once the input is there.
         raise FileNotFoundError(error.errno, error.strerror, input[0]) from None
@@ -65,6 +73,13 @@ def ablation_memory(wildcards, input):
     return 1500 + model_memory(wildcards, input)
 
 
+def judging_memory(wildcards, input):
+    """MB for a teacher: a layer of a retriever's vectors, or a network with all texts and pairs."""
+    if wildcards.teacher in study.retrievers:
+        return one_layer(wildcards.teacher, input)
+    return model_memory(wildcards, input) + int(10 * megabytes(*input.texts, *input.samples))
+
+
 def training_memory(wildcards, input):
     """MB for training: gradients and two moments of every weight, activations, and all texts; and
     for a batch of sparse vectors over a vocabulary of 128,000 words."""
@@ -75,8 +90,10 @@ def training_memory(wildcards, input):
 
 
 def described_memory(wildcards, input):
-    """MB for describing a model, or for drawing a fresh one."""
-    return 2500 + int(3 * bytes_of(kinds.Model.of(wildcards)) / 1e6)
+    """MB for describing a model, or for drawing a fresh one; all texts, where it learns to split
+    them."""
+    own = bytes_of(kinds.Model.of(wildcards)) / 1e6
+    return 2500 + int(3 * own + 10 * megabytes(*input.texts, *input.samples))
 
 
 def gpus(wildcards, input):

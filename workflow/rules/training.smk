@@ -2,7 +2,7 @@
 
 
 rule teach:
-    """Let a retriever judge a dataset's samples, for training that follows it."""
+    """Let a teacher judge a dataset's samples, for training that follows it."""
     input:
         inputs_of(kinds.TeacherScores),
     output:
@@ -11,16 +11,22 @@ rule teach:
         kinds.TeacherScores.log(),
     conda:
         "../../envs/wellspring.yaml"
+    threads: kinds.TeacherScores.threads
     resources:
-        mem_mb=growing(layer_memory),
-        runtime=growing(60),
+        **ON_GPU,
+        mem_mb=growing(judging_memory),
+        runtime=growing(720),
+        tokens=0,
     params:
         **params_of(kinds.TeacherScores),
-        query=folder_of("query"),
-        passage=folder_of("passage"),
+        query=folder_option_of("query"),
+        passage=folder_option_of("passage"),
+        checkpoint=folder_option_of("checkpoint"),
+        scores=option_of("scores"),
     shell:
         "wellspring teach {input.texts} {input.samples} {output}"
-        " --query {params.query:q} --passage {params.passage:q}"
+        " {params.query} {params.passage} {params.checkpoint} {params.scores}"
+        " --threads {threads} --tokens {resources.tokens}"
         " --spec {params.spec:q} --code {params.code} --key {params.key} --log {log}"
 
 

@@ -35,7 +35,7 @@ WILDCARDS = {
     **dict.fromkeys(
         (
             *("model", "encoder", "retriever", "dataset", "learned", "attribution", "study"),
-            "checkpoint",
+            *("checkpoint", "teacher"),
         ),
         SLUG,
     ),
@@ -44,7 +44,7 @@ WILDCARDS = {
     "layer": r"\d{2}",
     "passages": r"\d+",
     "figure": rf"layer-accuracy(\.{SLUG})?|similarity",
-    "similarity": "cosine|dot",
+    "measure": "cosine|dot|logit|given",
     "map": "heat|change",
     "drawing": "concentration|sweep|sanity-checks",
     "file": r"[a-z]+(\.[a-z0-9]+)*",

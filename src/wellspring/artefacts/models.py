@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePath
 from typing import Any
@@ -67,6 +67,10 @@ class Checkpoint(Artefact):
                 return f"{path} has not the size that was fetched"
         return None
 
+    def weights(self, config: Config) -> int:
+        """Bytes of its weights. Raises FileNotFoundError where it is not fetched yet."""
+        return _weights([self])
+
     def companions(self) -> Sequence[Path]:
         fetched = Path(self.main_file)
         named = json.loads(fetched.read_text(encoding="utf-8")).get("files")
@@ -90,7 +94,13 @@ class Model(Artefact):
         return specs.model(config, self.model)
 
     def needs(self, config: Config) -> Mapping[str, Needed]:
-        return {"checkpoint": _made_from(config, self.model)}
+        tokenizer = config.models[self.model].tokenizer
+        datasets = tokenizer.datasets if tokenizer else ()
+        return {
+            "checkpoint": _made_from(config, self.model),
+            "texts": [Texts(dataset) for dataset in datasets],
+            "samples": [Samples(dataset) for dataset in datasets],
+        }
 
     def companions(self) -> Sequence[Path]:
         path = Path(self.main_file)
@@ -104,20 +114,14 @@ class Model(Artefact):
 
         Raises FileNotFoundError where it is not fetched yet.
         """
-        sizes: Counter[str] = Counter()
         # What training makes has the weights that it begins with.
-        for each in _made_from(config, config.lineage(self.model)[-1]):
-            if isinstance(each, Checkpoint):
-                for name, file in json.loads(Path(each.main_file).read_bytes())["files"].items():
-                    sizes[Path(name).suffix] += file["size"]
-            elif isinstance(each, str):
-                sizes[Path(each).suffix] += Path(each).stat().st_size
-        # Where a checkpoint is stored twice, one of the two is read.
-        return max(sizes[".safetensors"], sizes[".bin"], DEQUANTISED * sizes[".gguf"])
+        return _weights(_made_from(config, config.lineage(self.model)[-1]))
 
     @classmethod
     def science(cls, spec: specs.ModelSpec) -> Sequence[str]:
         own = ["sources", "conventions", "weights", "gguf", "load", "adapters"]
+        if spec.tokenizer and spec.tokenizer.datasets:
+            own.append("vocabulary")
         return [*(f"models.{name}" for name in own), *variant(spec)]
 
     @classmethod
@@ -128,8 +132,8 @@ class Model(Artefact):
 
 @dataclass(frozen=True)
 class TrainedModel(Artefact):
-    """How a model was trained, on what, and what validation queries found before and after; its
-    checkpoint lies beside it."""
+    """How a model was trained, on what, and how good it was on the validation split before and
+    after; its checkpoint lies beside it."""
 
     template = "models/trained/{model}/trained.json"
     rule = "train"
@@ -147,16 +151,11 @@ class TrainedModel(Artefact):
 
         entry = config.models[self.model]
         recipe = config.recipes[entry.recipe or ""]
-        teacher = [
-            TeacherScores(dataset, recipe.teacher, recipe.similarity)
-            for dataset in recipe.datasets
-            if recipe.teacher
-        ]
         return {
             "base": Model(entry.reference),
             "texts": [Texts(dataset) for dataset in recipe.datasets],
             "samples": [Samples(dataset) for dataset in recipe.datasets],
-            "teacher": teacher,
+            "teacher": TeacherScores.followed(config, recipe),
         }
 
     @classmethod
@@ -186,7 +185,7 @@ class LearningCurve(TrainedModel):
     condensed = "page.learning:condense"
     columns = {
         "step": Column("integer", "counted from 1"),
-        "examples": Column("integer", "queries seen, the step's included"),
+        "examples": Column("integer", "queries or texts seen, the step's included"),
         "loss": Column("number", "of the step's batch, before its update"),
         "learning_rate": Column("number", "of the step"),
     }
@@ -200,26 +199,53 @@ class LearningCurve(TrainedModel):
         return []
 
 
+def _weights(files: Iterable[Artefact | str]) -> int:
+    """Bytes of the weights among fetched checkpoints and files that lie here."""
+    sizes: Counter[str] = Counter()
+    for each in files:
+        if isinstance(each, Checkpoint):
+            for name, file in json.loads(Path(each.main_file).read_bytes())["files"].items():
+                sizes[Path(name).suffix] += file["size"]
+        elif isinstance(each, str):
+            sizes[Path(each).suffix] += Path(each).stat().st_size
+    # Where a checkpoint is stored twice, one of the two is read.
+    return max(sizes[".safetensors"], sizes[".bin"], DEQUANTISED * sizes[".gguf"])
+
+
 def _made_from(config: Config, name: str) -> list[Checkpoint | TrainedModel | str]:
     """What a model is made from: a fetched or trained checkpoint, or the files of one that lies
     here; none of a package that is not installed."""
     entry = config.models[name]
+    named = dict(entry.sources)
     if entry.scheme == "random":
         name, entry = entry.reference, config.models[entry.reference]
-    if entry.scheme == "train":
-        return [TrainedModel(name)]
+        named |= entry.sources
     needed: list[Checkpoint | TrainedModel | str] = []
-    for source in filter(None, (entry.source, entry.adapter)):
-        scheme, _, reference = source.partition(":")
-        if is_fetched(source):
-            needed.append(Checkpoint(specs.checkpoint(source)))
-            continue
-        folder = Path(reference)
-        if scheme == "package":
-            try:
-                folder = sources.locate(source)
-            except ModelError:
-                continue
-        if folder.is_dir():
-            needed.extend(str(folder / file) for file in sources.read_files(folder))
+    for key, (source, _) in named.items():
+        if source.startswith("train:"):
+            needed.append(TrainedModel(name))
+        else:
+            tokenizer = key == "tokenizer.source"
+            files = sources.tokenizer_files if tokenizer else sources.read_files
+            needed += checkpoint_files(source, files)
     return needed
+
+
+def checkpoint_files(
+    source: str, files: Callable[[Path], Iterable[str | Path]] = sources.read_files
+) -> list[Checkpoint | str]:
+    """A fetched checkpoint, or the files of one that lies here; none of a package that is not
+    installed.
+
+    files: those of a folder that are read.
+    """
+    scheme, _, reference = source.partition(":")
+    if is_fetched(source):
+        return [Checkpoint(specs.checkpoint(source))]
+    folder = Path(reference)
+    if scheme == "package":
+        try:
+            folder = sources.locate(source)
+        except ModelError:
+            return []
+    return [str(folder / file) for file in files(folder)] if folder.is_dir() else []

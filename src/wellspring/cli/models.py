@@ -4,39 +4,44 @@ from __future__ import annotations
 
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+import click
+
 from wellspring import atomic, shards, specs
 from wellspring.artefacts import checkpoints
+from wellspring.artefacts.datasets import Samples, Texts
 from wellspring.artefacts.models import Model
-from wellspring.cli.step import Job, step
+from wellspring.cli.step import FILE, Job, step
 from wellspring.errors import ModelError
 from wellspring.plurals import counted
 
 
 @step(Model, "description")
-def model(job: Job, description: Path) -> None:
+@click.option("--texts", multiple=True, type=FILE, help="Of datasets: what to learn to split.")
+@click.option("--samples", multiple=True, type=FILE, help="Of the same.")
+def model(job: Job, description: Path, texts: Sequence[Path], samples: Sequence[Path]) -> None:
     """Describe the model's checkpoint in DESCRIPTION (model.json), written last."""
     with job.alone(description):
         try:
-            _describe(job, description)
+            _describe(job, description, texts, samples)
         except BaseException:
             # Weights that nothing describes, of which the last file may be cut.
             _clear(description.parent)
             raise
 
 
-def _describe(job: Job, description: Path) -> None:
+def _describe(job: Job, description: Path, texts: Sequence[Path], samples: Sequence[Path]) -> None:
     from safetensors import SafetensorError
 
     from wellspring.models import adapters, load
 
     spec, folder = job.spec, description.parent
     try:
-        for line in _make(spec, folder):
+        for line in _make(spec, folder, texts, samples):
             job.say(line)
         checkpoint, adapter = checkpoints.folders(spec, folder)
         known = checkpoints.architecture(spec)
@@ -69,21 +74,15 @@ def _reason(error: Exception, folder: Path) -> str:
     return str(error).splitlines()[0]
 
 
-def _make(spec: specs.ModelSpec, folder: Path) -> Iterator[str]:
+def _make(
+    spec: specs.ModelSpec, folder: Path, texts: Sequence[Path], samples: Sequence[Path]
+) -> Iterator[str]:
     """Make what cannot be used where it lies, beside the description; gives lines for the log."""
     from wellspring.models import adapters, conventions, gguf, sources, weights
 
     _clear(folder)
     if spec.base is not None:
-        base = checkpoints.locate(spec.base.source, folder)
-        try:
-            conventions.refuse(conventions.read(base), spec.base.acknowledge)
-        except ModelError as error:
-            raise ModelError(f"the model that it copies ({spec.base.source}): {error}") from None
-        known = checkpoints.architecture(spec)
-        with _readable(base, weights=spec.trained_blocks is not None) as read:
-            sizes = spec.sizes.model_dump(exclude_none=True) if spec.sizes else None
-            sources.make_random(read, folder, known, spec.seed or 0, spec.trained_blocks, sizes)
+        yield from _make_random(spec, spec.base, folder, texts, samples)
         return
     checkpoint = checkpoints.locate(spec.source, folder)
     if (checkpoint / checkpoints.ADAPTER_CONFIG).is_file():
@@ -112,6 +111,44 @@ def _make(spec: specs.ModelSpec, folder: Path) -> Iterator[str]:
         raise ModelError(f"adapter: {adapter} is for the base {base}, the source is {source}")
     if not (adapter / adapters.WEIGHTS).is_file():
         weights.convert(adapter, folder / checkpoints.ADAPTER)
+
+
+def _make_random(
+    spec: specs.ModelSpec,
+    copied: specs.ModelSpec,
+    folder: Path,
+    texts: Sequence[Path],
+    samples: Sequence[Path],
+) -> Iterator[str]:
+    """Make a fresh model of the architecture of another; gives lines for the log."""
+    from wellspring.models import conventions, sources
+
+    base = checkpoints.locate(copied.source, folder)
+    try:
+        conventions.refuse(conventions.read(base), copied.acknowledge)
+    except ModelError as error:
+        raise ModelError(f"the model that it copies ({copied.source}): {error}") from None
+    known = checkpoints.architecture(spec)
+    sizes = spec.sizes.model_dump(exclude_none=True) if spec.sizes else None
+    own, tokenizer = spec.tokenizer, None
+    with (
+        _readable(base, weights=spec.trained_blocks is not None) as read,
+        TemporaryDirectory() as trained,
+    ):
+        if own and own.source:
+            tokenizer = checkpoints.locate(own.source, folder, "tokenizer.json")
+        elif own:
+            from wellspring.models import vocabulary
+
+            tokenizer = Path(trained)
+            learned = vocabulary.learned(
+                [Texts.read(path) for path in texts], [Samples.read(path) for path in samples]
+            )
+            size = vocabulary.train(read, tokenizer, learned, own.vocabulary or 0)
+            yield f"tokenizer: {counted(size, 'token')}, of {counted(len(learned), 'text')}"
+        sources.make_random(
+            read, folder, known, spec.seed or 0, spec.trained_blocks, sizes, tokenizer
+        )
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""teach and train: what a teacher says of samples, and a model by a recipe."""
+"""train: a model by a recipe."""
 
 from __future__ import annotations
 
@@ -15,21 +15,22 @@ import polars as pl
 from wellspring import atomic, fingerprint, shards
 from wellspring.artefacts import checkpoints
 from wellspring.artefacts.datasets import Samples, Texts
-from wellspring.artefacts.embeddings import EmbeddingShard
 from wellspring.artefacts.models import LearningCurve, TrainedModel
 from wellspring.artefacts.training import TeacherScores
 from wellspring.budgets import TOKENS
-from wellspring.cli.step import FILE, FOLDER, Job, batched, step
+from wellspring.cli.step import FILE, Job, batched, step
 from wellspring.digests import sha256
 from wellspring.errors import WellspringError
 
 if TYPE_CHECKING:
     from wellspring.artefacts.checkpoints import Described
     from wellspring.training.loop import State
-    from wellspring.training.run import Material, Run
+    from wellspring.training.material import Material
+    from wellspring.training.run import Run
 
-STATE = "state.safetensors"
-"""Beside trained.json while training runs: what it goes on from after a kill."""
+STATE = "training.state"
+"""Beside trained.json while training runs: what it goes on from after a kill. It has not the name
+of weights: those of the checkpoint are all that are so called."""
 SAYS = 10.0
 """Seconds between two lines about the loss."""
 
@@ -65,10 +66,11 @@ def train(
             material = _material(texts, samples, teacher)
             run = prepare(backbone, described.checkpoint, spec, material, budget)
             inputs = {path.as_posix(): sha256(path) for path in (*texts, *samples, *teacher)}
-            identity = _identity(job, described, inputs, len(run.batches))
+            identity = _identity(job, described, inputs, len(run.learner.batches))
             facts, losses = _trained(job, run, _Saved(trained.with_name(STATE), identity))
         except WellspringError as error:
             raise type(error)(f"models.{trained.parent.name}: {error}") from None
+        facts |= _judging(teacher)
         provenance = job.provenance(
             *("torch", "transformers", "sentence-transformers", "peft", "accelerate"),
             circumstances={"device": job.device, "threads": threads, "tokens": budget},
@@ -78,32 +80,20 @@ def train(
         _write(job, run, losses, described, provenance, trained, curve)
 
 
-@step(TeacherScores, "texts", "samples", "table")
-@click.option("--query", type=FOLDER, required=True, help="Folder of the query shards.")
-@click.option("--passage", type=FOLDER, required=True, help="Folder of the passage shards.")
-def teach(job: Job, texts: Path, samples: Path, table: Path, query: Path, passage: Path) -> None:
-    """Let a retriever judge the SAMPLES by its last layer, into TABLE."""
-    from wellspring.training.teaching import judge
-
-    spec = job.spec
-    digests = Texts.check(texts).identity["texts"]
-    queries, passages = (
-        EmbeddingShard.read_side(folder, encoding, spec.shards, digests, encoding.layers)
-        for folder, encoding in ((query, spec.query), (passage, spec.passage))
-    )
-    scores = judge(Samples.read(samples), queries, passages, spec.similarity)
-    job.counts({"samples": scores.height})
-    TeacherScores.write(table, scores, job.provenance("numpy", "polars"))
-
-
 def _material(texts: Sequence[Path], samples: Sequence[Path], teacher: Sequence[Path]) -> Material:
     """What is learned from, of all datasets."""
     from wellspring.training.examples import joined, judged
-    from wellspring.training.run import Material
+    from wellspring.training.material import Material
 
     frames = joined([Texts.read(path) for path in texts], [Samples.read(path) for path in samples])
     scores = [TeacherScores.read(path) for path in teacher]
     return Material(*frames, judged(scores) if scores else None)
+
+
+def _judging(teacher: Sequence[Path]) -> Mapping[str, int]:
+    """The operations of a teacher that reads each pair, once for all runs that follow it."""
+    operations = sum(TeacherScores.check(path).facts.get("flops", 0) for path in teacher)
+    return {"teacher_flops": operations} if operations else {}
 
 
 def _identity(job: Job, described: Described, inputs: Mapping[str, str], steps: int) -> str:
@@ -117,17 +107,17 @@ def _trained(job: Job, run: Run, saved: _Saved) -> tuple[dict[str, Any], list[fl
     """Train; gives the facts of the run and each step's loss."""
     from wellspring.training.ledger import energy
 
-    facts = run.facts
+    facts, learner = run.facts, run.learner
     job.counts({name: value for name, value in facts.items() if isinstance(value, int)})
     job.counts({"tokens": run.ledger.tokens})
     job.say(f"operations: {run.ledger.total:.3g}; of all weights: {run.in_full:.3g}")
-    (before, full), joules = run.validated(), energy(job.device)
-    steps, size = len(run.batches), run.batches.size
+    before, joules = learner.measure(), energy(job.device)
+    steps, size = len(learner.batches), learner.batches.size
     state = saved.read()
     if state:
         job.say(f"goes on after step {state.step:,} of {steps:,}, where it was ended")
     said = time.monotonic()
-    with job.track(steps * size, "pairs") as bar:
+    with job.track(steps * size, learner.unit) as bar:
         bar.advance(state.step * size if state else 0)
 
         def follow(step: int, loss: float) -> None:
@@ -140,16 +130,17 @@ def _trained(job: Job, run: Run, saved: _Saved) -> tuple[dict[str, Any], list[fl
         losses = run.optimise(state, saved.write, follow)
     if joules is not None:
         job.cost["joules"] = round((energy(job.device) or joules) - joules)
-    after, sparsity = run.validated()
-    job.say(f"MRR@10 of validation queries: {before} before, {after} after")
-    facts["quality"] = {"before": before, "after": after}
-    if full and sparsity:
-        facts["sparsity"] = {"before": full.as_json(), "after": sparsity.as_json()}
+    after = learner.measure()
+    looks = {
+        name: {"measure": learner.measured[name], "before": value, "after": after[name]}
+        for name, value in before.items()
+    }
+    for name, look in looks.items():
         job.say(
-            f"words with a weight: {sparsity.query_terms:.1f} a query, "
-            f"{sparsity.passage_terms:.1f} a passage, of {sparsity.vocabulary:,}"
+            f"{name.replace('_', ' ')} on the validation split ({look['measure']}): "
+            f"{look['before']} before, {look['after']} after"
         )
-    return facts, losses
+    return {**facts, **looks}, losses
 
 
 def _write(
@@ -165,13 +156,13 @@ def _write(
 
     # Until it is written again, nothing describes the weights beside it.
     trained.unlink(missing_ok=True)
-    sources.store(run.merged(), described.checkpoint, trained.parent)
+    sources.store(run.learner.merged(), described.checkpoint, trained.parent)
     contents = checkpoints.contents(trained.parent, None)
     steps = range(len(losses))
     table = pl.DataFrame(
         {
             "step": [step + 1 for step in steps],
-            "examples": [(step + 1) * run.batches.size for step in steps],
+            "examples": [(step + 1) * run.learner.batches.size for step in steps],
             "loss": losses,
             "learning_rate": [run.rate(step) for step in steps],
         }

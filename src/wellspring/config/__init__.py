@@ -9,6 +9,7 @@ from wellspring.config.datasets import (
     REMOTE,
     SCORERS,
     Bm25,
+    Facts,
     Negatives,
     Pydocs,
     Splits,
@@ -17,11 +18,12 @@ from wellspring.config.datasets import (
 from wellspring.config.entries import PUBLISHED_PROBE, AttributionGrid, Config, ProbeGrid
 from wellspring.config.files import read
 from wellspring.config.fitting import check_checkpoints
-from wellspring.config.models import ARCHITECTURES, Architecture, Encoder, Model, Sizes
+from wellspring.config.models import ARCHITECTURES, Architecture, Encoder, Model, Sizes, Tokenizer
 from wellspring.config.notes import notes
 from wellspring.config.paths import anchor, anchored, check_paths, load, local_paths
 from wellspring.config.recipes import Flops, Lora, Recipe
 from wellspring.config.study import LAYERLESS, Findings, Probing
+from wellspring.config.teachers import CrossEncoder, Teacher
 
 __all__ = [
     "ARCHITECTURES",
@@ -39,7 +41,9 @@ __all__ = [
     "AttributionGrid",
     "Bm25",
     "Config",
+    "CrossEncoder",
     "Encoder",
+    "Facts",
     "Findings",
     "Flops",
     "Lora",
@@ -52,6 +56,8 @@ __all__ = [
     "Recipe",
     "Sizes",
     "Splits",
+    "Teacher",
+    "Tokenizer",
     "Trec",
     "anchor",
     "anchored",

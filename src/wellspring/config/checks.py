@@ -15,7 +15,12 @@ from wellspring.config.base import HUB, Strict
 from wellspring.config.conflicts import conflicts
 from wellspring.config.datasets import PUBLISHED, REMOTE, SCORERS, Dataset
 from wellspring.config.entries import Config
-from wellspring.config.making import model_problems, recipe_problems
+from wellspring.config.making import (
+    learning_problems,
+    model_problems,
+    recipe_problems,
+    teacher_problems,
+)
 from wellspring.config.messages import describe, unknown
 from wellspring.config.models import (
     ARCHITECTURES,
@@ -48,6 +53,7 @@ def parse(raw: Mapping[str, Any]) -> Config:
         raise
     refuse([*spelled.problems, *_problems(config)])
     whole = expanded(config)
+    refuse(learning_problems(whole))
     # Further draws of a twin may be partners that the written configuration does not name.
     refuse(line for line in _problems(whole) if line.startswith("attributions."))
     return whole
@@ -71,6 +77,8 @@ def _problems(config: Config) -> Iterable[str]:
         yield from _dataset_problems(name, dataset)
     for name, recipe in config.recipes.items():
         yield from recipe_problems(config, name, recipe)
+    for name in config.teachers:
+        yield from teacher_problems(config, name)
     for name, attribution in config.attributions.items():
         for encoder in (*attribution.partners, *attribution.partners.values()):
             if encoder not in config.encoders:
@@ -87,12 +95,16 @@ def _problems(config: Config) -> Iterable[str]:
 def _paths(config: Config) -> Iterable[tuple[str, str]]:
     """Everything of the configuration that is a path or an address, and its key."""
     for name, model in config.models.items():
-        yield f"models.{name}.source", model.source
-        yield f"models.{name}.adapter", model.adapter or ""
+        yield from ((f"models.{name}.{key}", source) for key, (source, _) in model.sources.items())
     for name, dataset in config.datasets.items():
         source = getattr(dataset, "source", "")
         for address in source.values() if isinstance(source, Mapping) else [source]:
             yield f"datasets.{name}.source", address
+    for name, teacher in config.teachers.items():
+        if teacher.cross_encoder:
+            yield f"teachers.{name}.cross_encoder.source", teacher.cross_encoder.source
+        for path in teacher.files.values():
+            yield f"teachers.{name}.scores", path
     if config.study.published:
         yield "study.published.source", config.study.published.source
 

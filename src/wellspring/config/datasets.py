@@ -8,6 +8,7 @@ from pydantic import AfterValidator, Field, field_validator, model_validator
 
 from wellspring.config.base import Bytes, Fraction, Sha256, Slug, Strict
 from wellspring.config.vocabulary import (
+    FactSet,
     Miner,
     Scorer,
     SplitPassages,
@@ -170,15 +171,40 @@ class Pydocs(_Dataset):
     format: Literal["pydocs"]
     """How the source is read."""
     unspaced: Unspaced = "runs"
-    """As of all datasets. Of 4,000 docstrings three are Chinese: they change no number this way."""
+    """Of 4,000 docstrings three are Chinese: they change no number this way."""
     entries: int = Field(default=4000, ge=10)
     """How many docstrings are kept, chosen by hash."""
+    skip: int = Field(default=0, ge=0)
+    """Docstrings that are left out before: those of a dataset that has so many `entries`, and the
+    same seed and packages. So a model can learn from others than it is tested on."""
     seed: int = 42
     """Seed of that choice."""
     packages: list[PackageName] = Field(default_factory=lambda: list(DOCUMENTED))
     """Packages that are read beside the standard library, by default those of `requirements.lock`
     whose docstrings can be used. Another version of one of them, or of Python, gives another
     dataset."""
+
+
+class Facts(_Dataset):
+    """Facts about invented people: a question names one, and the passage that answers it shares no
+    word with the question. docs/new-knowledge.md says what for."""
+
+    format: Literal["facts"]
+    """How the source is read."""
+    set: FactSet
+    """What the dataset holds: `statements` that tell the facts; questions to train on, about
+    `practice` people alone or about `taught` people, too; the others are tests. They have one
+    question about each taught person, and the practice questions as training split."""
+    seed: int = 0
+    """Of the world, which datasets with one seed have in common."""
+    practice: int = Field(default=144, ge=20)
+    """People of whom all is told and asked."""
+    taught: int = Field(default=288, ge=10)
+    """People whose facts are tested. In multiples of 72 all values are equally frequent in every
+    test."""
+    shuffled: bool = False
+    """Statements and training questions give taught people the values of others: a control that
+    learns as much, and nothing true of them. Tests do not change."""
 
 
 class Jsonl(_LimitedDataset):
@@ -337,7 +363,8 @@ Dataset = Annotated[
     | Hotpotqa
     | Selqa
     | Msmarco
-    | Table,
+    | Table
+    | Facts,
     Field(discriminator="format"),
 ]
 FORMATS = tuple(

@@ -19,7 +19,8 @@ from wellspring.config.datasets import Dataset
 from wellspring.config.models import COPYING, Architecture, Encoder, Model, Retriever
 from wellspring.config.recipes import Recipe
 from wellspring.config.study import LAYERLESS, Probing, Study
-from wellspring.config.vocabulary import OTHER, Side, SublayerName
+from wellspring.config.teachers import CrossEncoder, Teacher
+from wellspring.config.vocabulary import OTHER, Measure, Side, SublayerName
 
 PUBLISHED_PROBE = "concat"
 
@@ -67,6 +68,8 @@ class Config(Strict):
     """Queries, passages and judgements."""
     recipes: dict[Slug, Recipe] = Field(default={})
     """How models are trained."""
+    teachers: dict[Slug, Teacher] = Field(default={})
+    """What training may follow beside retrievers."""
     attributions: dict[Slug, Attribution] = Field(default={})
     """How embeddings are attributed to neurons."""
     study: Study
@@ -122,16 +125,27 @@ class Config(Strict):
                 waiting += self._taught_by(entry)
         return names
 
+    def checkpoints(self) -> dict[str, Model | CrossEncoder]:
+        """Everything that names a checkpoint: models, and cross-encoders as `teachers.NAME`."""
+        teachers = {f"teachers.{name}": each.cross_encoder for name, each in self.teachers.items()}
+        return {**self.models, **{name: each for name, each in teachers.items() if each}}
+
     def teachers_used(self) -> list[str]:
-        """The retrievers that models of the study follow."""
+        """What models of the study follow: names under `retrievers` or `teachers`."""
         teachers = (self.recipes[recipe].teacher for recipe in self.recipes_used())
         return _once(teacher for teacher in teachers if teacher)
 
     def _taught_by(self, model: Model) -> list[str]:
-        """The models of a trained model's teacher."""
+        """The models of a trained model's teacher, where that is a retriever."""
         teacher = self.recipes[model.recipe].teacher if model.recipe else None
-        encoders = self.retrievers[teacher].encoders.values() if teacher else ()
+        retriever = self.retrievers.get(teacher or "")
+        encoders = retriever.encoders.values() if retriever else ()
         return [self.encoders[encoder].model for encoder in encoders]
+
+    def measure(self, recipe: Recipe) -> Measure:
+        """What the scores of a recipe's teacher are."""
+        teacher = self.teachers.get(recipe.teacher or "")
+        return teacher.measure if teacher else recipe.similarity
 
     def trained_models(self) -> list[str]:
         """Those of them that are trained here."""
@@ -142,8 +156,11 @@ class Config(Strict):
         return _once(self.models[name].recipe or "" for name in self.trained_models())
 
     def datasets_read(self) -> list[str]:
-        """The datasets that the study uses, and those that its models are trained on."""
-        return _once([*self.datasets_used(), *self.datasets_learned()])
+        """The datasets that the study uses, and those that its models or their tokenizers are
+        trained on."""
+        tokenizers = (self.models[name].tokenizer for name in self.models_used())
+        split = (name for each in tokenizers if each for name in each.datasets)
+        return _once([*self.datasets_used(), *self.datasets_learned(), *split])
 
     def datasets_learned(self) -> list[str]:
         """The datasets whose training splits models of the study are trained on."""

@@ -48,6 +48,13 @@ def check_checkpoints(config: Config, fetched: Callable[[str], Path]) -> None:
                     f"models.{name}.layers: {config.models[name].layers}, but {folder}/config.json "
                     f"says {layers}"
                 )
+    for name in config.teachers_used():
+        network = config.teachers[name].cross_encoder if name in config.teachers else None
+        if network and network.source.startswith("package:"):
+            try:
+                checkpoints.locate(network.source)
+            except ModelError as error:
+                problems.append(f"teachers.{name}.cross_encoder.source: {error}")
     by_encoder = {name: known.get(config.encoders[name].model, {}) for name in encoders}
     problems += _widths(config, by_encoder)
     problems += _ablated(config, by_encoder)

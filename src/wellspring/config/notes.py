@@ -9,6 +9,9 @@ from typing import Any
 from wellspring.config.base import PINNED
 from wellspring.config.entries import Config
 from wellspring.config.messages import LISTED
+from wellspring.config.models import Model
+from wellspring.config.teachers import CrossEncoder
+from wellspring.config.vocabulary import LANGUAGE
 
 
 def notes(config: Config, files: Sequence[Mapping[str, Any]]) -> list[str]:
@@ -16,17 +19,24 @@ def notes(config: Config, files: Sequence[Mapping[str, Any]]) -> list[str]:
 
     files: the contents of the configuration files, the workflow's own first. Names entries of the
     last file that the study does not use, and says so where no overlay has a study of its own.
-    Names revisions of a hub that may move, and encoders that use a model otherwise than its recipe
-    trains it.
+    Names revisions of a hub that may move, encoders that use a model otherwise than its recipe
+    trains it, and margins that a student may be unable to follow.
     """
-    return [*_idle(config, files), *_moving(config), *_otherwise(config)]
+    return [*_idle(config, files), *_moving(config), *_otherwise(config), *_beyond_reach(config)]
 
 
 def _moving(config: Config) -> list[str]:
     """A line for each source of the study that is on a hub and names no commit."""
     models = config.models_used()
-    sources = {f"models.{name}.source": config.models[name].source for name in models}
-    sources |= {f"models.{name}.adapter": config.models[name].adapter or "" for name in models}
+    entries: dict[str, Model | CrossEncoder] = {f"models.{n}": config.models[n] for n in models}
+    for name in config.teachers_used():
+        if (teacher := config.teachers.get(name)) and teacher.cross_encoder:
+            entries[f"teachers.{name}.cross_encoder"] = teacher.cross_encoder
+    sources = {
+        f"{key}.{part}": source
+        for key, entry in entries.items()
+        for part, (source, _) in entry.sources.items()
+    }
     for name in config.datasets_read():
         source = getattr(config.datasets[name], "source", "")
         sources[f"datasets.{name}.source"] = source if isinstance(source, str) else ""
@@ -43,8 +53,13 @@ def _otherwise(config: Config) -> list[str]:
     for name in config.encoders_used():
         encoder = config.encoders[name]
         recipe = config.models[encoder.model].recipe
+        if recipe and config.recipes[recipe].stage in LANGUAGE:
+            # Words were learned, and no vector.
+            continue
         for key in ("pooling", "query_template", "passage_template") if recipe else ():
             own, trained = getattr(encoder, key), getattr(config.recipes[recipe or ""], key)
+            if key == "query_template" and own in config.recipes[recipe or ""].query_templates:
+                continue
             # Sparse vectors are not pooled: whatever an encoder takes, it looks at the backbone.
             if trained is not None and own != trained:
                 lines.append(
@@ -54,19 +69,32 @@ def _otherwise(config: Config) -> list[str]:
     return lines
 
 
+def _beyond_reach(config: Config) -> list[str]:
+    """A line for each recipe whose student has cosines, and whose teacher may be wider apart."""
+    return [
+        f"recipes.{name}: margins of cosines are at most 2, and teacher {recipe.teacher!r} may "
+        "have wider ones: similarity: dot can follow them"
+        for name in config.recipes_used()
+        if (recipe := config.recipes[name]).objective == "margin-mse"
+        and (recipe.similarity, recipe.teacher in config.teachers) == ("cosine", True)
+    ]
+
+
 def _idle(config: Config, files: Sequence[Mapping[str, Any]]) -> list[str]:
     """A line on the entries of the last file that the study does not use, if there are any."""
     last = files[-1] if files else {}
     retrievers = {*config.probed_retrievers(), *config.attributed_retrievers()}
     teachers = config.teachers_used()
     retrievers |= {*teachers}
+    teaching = [config.retrievers[name] for name in teachers if name in config.retrievers]
     encoders = {
         *config.encoders_used(),
-        *(each for name in teachers for each in config.retrievers[name].encoders.values()),
+        *(each for retriever in teaching for each in retriever.encoders.values()),
     }
     used = {
         "models": {*config.models_used()},
         "recipes": {*config.recipes_used()},
+        "teachers": {*teachers},
         "encoders": encoders,
         "retrievers": retrievers,
         "datasets": {*config.datasets_read()},

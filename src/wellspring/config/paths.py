@@ -10,7 +10,7 @@ from typing import Any
 
 from wellspring import packages
 from wellspring.config.checks import parse
-from wellspring.config.datasets import REMOTE, Pydocs
+from wellspring.config.datasets import REMOTE
 from wellspring.config.entries import Config
 from wellspring.config.files import read
 from wellspring.config.study import Study
@@ -47,6 +47,7 @@ def anchor(raw: Any, files: Iterable[Path]) -> Any:
         ("encoders", _anchor_encoder),
         ("retrievers", _anchor_retriever),
         ("datasets", _anchor_dataset),
+        ("teachers", _anchor_teacher),
     ):
         if isinstance(entries := raw.get(section), Mapping):
             config[section] = {
@@ -120,6 +121,14 @@ def _beyond(raw: Mapping[str, Any], merged: Mapping[str, Any]) -> dict[str, Any]
     return beyond
 
 
+HOLDS = {
+    "source": "config.json",
+    "adapter": "adapter_config.json",
+    "tokenizer.source": "tokenizer.json",
+}
+"""Which file a folder must hold that a model's entry names."""
+
+
 def check_paths(config: Config) -> None:
     """Raise ConfigError, a line each, for paths that the study reads and that are not there.
 
@@ -136,15 +145,10 @@ def check_paths(config: Config) -> None:
                 problems.append(f"datasets.{name}.packages: {package} is not installed")
     for name in config.models_used():
         entry = config.models[name]
-        adapter = (entry.adapter or "").partition(":")
-        for key, scheme, reference, file in (
-            ("source", entry.scheme, entry.reference, "config.json"),
-            ("adapter", adapter[0], adapter[2], "adapter_config.json"),
-        ):
-            if scheme == "path" and not Path(reference).is_dir():
-                problems.append(f"models.{name}.{key}: {reference} is not a folder")
-            elif scheme == "path" and not (Path(reference) / file).is_file():
-                problems.append(f"models.{name}.{key}: {reference} holds no {file}")
+        for key, (source, _) in entry.sources.items():
+            problems += _folder_problems(f"models.{name}.{key}", source, HOLDS[key])
+    for name in config.teachers_used():
+        problems += _teacher_paths(config, name)
     published = config.study.published
     if published and not Path(published.source).is_file():
         problems.append(f"study.published.source: {published.source} does not exist")
@@ -152,11 +156,34 @@ def check_paths(config: Config) -> None:
         raise ConfigError("\n".join(dict.fromkeys(problems)))
 
 
+def _folder_problems(key: str, source: str, holds: str) -> list[str]:
+    """A line where a source is a folder that is not there, or lacks its file."""
+    scheme, _, reference = source.partition(":")
+    if scheme != "path":
+        return []
+    if not Path(reference).is_dir():
+        return [f"{key}: {reference} is not a folder"]
+    return [] if Path(reference, holds).is_file() else [f"{key}: {reference} holds no {holds}"]
+
+
+def _teacher_paths(config: Config, name: str) -> list[str]:
+    """A line for each path of a teacher that is not there."""
+    if (teacher := config.teachers.get(name)) is None:
+        return []
+    if teacher.cross_encoder:
+        key = f"teachers.{name}.cross_encoder.source"
+        return _folder_problems(key, teacher.cross_encoder.source, "config.json")
+    return [
+        f"teachers.{name}.scores: {path} does not exist"
+        for path in teacher.files.values()
+        if not Path(path).is_file()
+    ]
+
+
 def local_paths(entry: Any) -> list[Path]:
     """The files or folders of this machine that a dataset's entry names."""
-    if isinstance(entry, Pydocs):
-        return []
-    addresses = [entry.source] if isinstance(entry.source, str) else entry.source.values()
+    source = getattr(entry, "source", {})
+    addresses = [source] if isinstance(source, str) else source.values()
     return [Path(address) for address in addresses if not address.startswith(REMOTE)]
 
 
@@ -166,6 +193,8 @@ def _anchor_model(entry: Mapping[str, Any], base: Callable[..., Path]) -> Any:
         source = entry.get(key)
         if isinstance(source, str) and source.startswith("path:"):
             entry[key] = "path:" + _join(base(key), source.removeprefix("path:"))
+    if isinstance(tokenizer := entry.get("tokenizer"), Mapping):
+        entry["tokenizer"] = _anchor_model(tokenizer, partial(base, "tokenizer"))
     return entry
 
 
@@ -185,12 +214,23 @@ def _anchor_retriever(entry: Mapping[str, Any], base: Callable[..., Path]) -> An
 
 
 def _anchor_dataset(entry: Mapping[str, Any], base: Callable[..., Path]) -> Any:
-    entry = dict(entry)
-    source = entry.get("source")
-    if isinstance(source, str):
-        entry["source"] = _join(base("source"), source)
-    elif isinstance(source, Mapping):
-        entry["source"] = {split: _join(base("source"), path) for split, path in source.items()}
+    return _anchor_files(dict(entry), base, "source")
+
+
+def _anchor_teacher(entry: Mapping[str, Any], base: Callable[..., Path]) -> Any:
+    entry = _anchor_files(dict(entry), base, "scores")
+    if isinstance(network := entry.get("cross_encoder"), Mapping):
+        entry["cross_encoder"] = _anchor_model(network, partial(base, "cross_encoder"))
+    return entry
+
+
+def _anchor_files(entry: dict[str, Any], base: Callable[..., Path], key: str) -> dict[str, Any]:
+    """A file, or one for each name, under a key."""
+    given = entry.get(key)
+    if isinstance(given, str):
+        entry[key] = _join(base(key), given)
+    elif isinstance(given, Mapping):
+        entry[key] = {name: _join(base(key), path) for name, path in given.items()}
     return entry
 
 

@@ -10,13 +10,42 @@ from pydantic import Field, model_validator
 from wellspring.config.base import Slug, Strict
 from wellspring.config.vocabulary import (
     DISTILLING,
+    LANGUAGE,
     Decline,
     ObjectiveName,
     Paradigm,
     Similarity,
+    Stage,
 )
 
+_PAIRS: tuple[Stage, ...] = ("fine-tuning",)
+_VECTORS: tuple[Stage, ...] = ("contrastive-pretraining", *_PAIRS)
+_HIDING: tuple[Stage, ...] = ("mlm", "mntp")
+STAGES: Mapping[str, tuple[Stage, ...]] = {
+    "crop": ("contrastive-pretraining",),
+    "mask": _HIDING,
+    "mask_token": _HIDING,
+    "paradigm": _VECTORS,
+    "pooling": _VECTORS,
+    "flops": _VECTORS,
+    "top_terms": _VECTORS,
+    "query_template": _PAIRS,
+    "instructions": _PAIRS,
+    "passage_template": (*_PAIRS, *LANGUAGE),
+    "query_length": _VECTORS,
+    "objective": _PAIRS,
+    "teacher": _PAIRS,
+    "teacher_temperature": _PAIRS,
+    "similarity": _VECTORS,
+    "temperature": _VECTORS,
+    "negatives": _PAIRS,
+    "gradient_cache": _VECTORS,
+}
+"""The stages that use a key of a recipe, for keys that not all stages use."""
+PARADIGMS: Mapping[str, Paradigm] = {"pooling": "dense", "flops": "sparse", "top_terms": "sparse"}
+"""The paradigm that uses a key of a recipe, for keys that not both use."""
 Share = Annotated[float, Field(ge=0, lt=1)]
+Crop = Annotated[float, Field(gt=0, le=1)]
 
 
 class Lora(Strict):
@@ -46,27 +75,81 @@ class Flops(Strict):
     """Share of the steps in which both rise from 0, with the square of the step."""
 
 
+def written_with(template: str, instruction: str) -> str:
+    """A query's template with an instruction in its place."""
+    return template.replace("{instruction}", instruction)
+
+
+class Instructions(Strict):
+    """What queries of a dataset are written with, in the place of `{instruction}`."""
+
+    seen: list[str] = Field(min_length=1)
+    """Each training sample's query is written with one of them, drawn from the seed and the
+    sample's id. An empty one leaves its place empty."""
+    unseen: list[str] = Field(default=[])
+    """Never trained on. Validation queries are looked at with them, too."""
+
+    @model_validator(mode="after")
+    def _apart(self) -> Instructions:
+        both = [*self.seen, *self.unseen]
+        if twice := next((each for each in both if both.count(each) > 1), None):
+            raise ValueError(f"{twice!r} stands there twice: take one out")
+        if wrong := next((each for each in both if "{text}" in each), None):
+            raise ValueError(f"{wrong!r} must not contain {{text}}: query_template has it")
+        return self
+
+
 class Recipe(Strict):
     """How a model is trained, on pairs of query and passage of a training split: contrastively,
     with the other passages of a batch as negatives, or after a teacher, or both."""
 
     datasets: list[Slug] = Field(min_length=1)
     """Their training splits are learned from, as one. Validation and test splits are never seen."""
+    stage: Stage = "fine-tuning"
+    """`fine-tuning`: queries are to find their passages. `contrastive-pretraining`: a crop of a
+    text is to find another crop of it, among those of the batch's other texts (Contriever, Izacard
+    et al. 2022). The others learn words. `mlm`: hidden ones, of an encoder (Devlin et al. 2019).
+    `clm`: the next one, of a decoder. `mntp`: hidden ones, of a decoder whose attention is made
+    bidirectional, from the position before (LLM2Vec, BehnamGhader et al. 2024). The texts of all
+    but `fine-tuning` are the passages of the training samples, less those that answer a query of
+    another split."""
     paradigm: Paradigm = "dense"
     """`dense`: a vector is pooled from the last layer's states. `sparse`: it has a weight for every
     word of the vocabulary, log(1 + relu(max over the tokens of the word's logit)), of a head for
     masked words (SPLADE, Formal et al. 2021) or, where there is none, of a decoder's head with
     logits times (hidden size)^(−1/4) and without its begin token (arXiv 2502.15526)."""
+    crop: tuple[Crop, Crop] = (0.05, 0.5)
+    """Of `contrastive-pretraining`: the shortest and the longest crop, as shares of the tokens that
+    `passage_length` leaves of a text. The default is Contriever's, whose texts are chunks of 256
+    tokens."""
+    mask: float = Field(default=0.15, gt=0, lt=1)
+    """Of `mlm` and `mntp`: the share of a text's tokens that is hidden, at least one. Of these 80 %
+    become the mask token, 10 % a random token, and 10 % stay. 0.15 is BERT's; ModernBERT has 0.3,
+    LLM2Vec 0.2 for Llama."""
+    mask_token: str | None = None
+    """Of `mlm` and `mntp`: what hidden tokens become. Where left out, the tokenizer's own mask
+    token; where it has none, `_`, as LLM2Vec does with Llama."""
+    fraction: float = Field(default=1, gt=0, le=1)
+    """Share of the training queries that is learned from. The queries of a smaller fraction are
+    among those of a larger one, under the same seed: what studies of data efficiency vary."""
+    weights: dict[Slug, Annotated[float, Field(gt=0)]] | None = None
+    """Dataset to its weight, one for each of `datasets`. Each example's dataset is then drawn in
+    proportion to the weights, and every dataset runs through orders of its own. Where left out,
+    datasets are drawn in proportion to their examples."""
     pooling: Literal["cls", "mean", "eos"] | None = None
-    """As of an encoder: how token states become the vector that is trained; of `dense`, which needs
-    it."""
+    """As of an encoder: how token states become the vector that is trained. Dense vectors need it;
+    it is missing where vectors are sparse, and where words are learned."""
     flops: Flops | None = None
     """Of `sparse`: what makes the vectors sparse; where left out, its defaults."""
     top_terms: int | None = Field(default=None, ge=1)
     """Of `sparse`: so many words of a text, the heaviest, are kept when a model is used; 512 where
     left out. Training sees all."""
     query_template: str = "{text}"
-    """How a query is written for the model."""
+    """How a query is written for the model; `{instruction}` is where one of its dataset's
+    instructions stands: `"Instruct: {instruction}\\nQuery: {text}"`."""
+    instructions: dict[Slug, Instructions] = Field(default={})
+    """Dataset to its instructions, for each of `datasets`, where the template has a place for
+    them. Instructions are not cut. An encoder on the model writes one of them into its template."""
     passage_template: str = "{text}"
     """How a passage is written for the model."""
     query_length: int = Field(default=64, ge=3)
@@ -79,12 +162,15 @@ class Recipe(Strict):
     the teacher says (Hofstätter et al. 2020). `kl`: its own passages are to be chosen as often as
     the teacher chooses them. `infonce+kl`: the mean of both."""
     teacher: Slug | None = None
-    """A retriever whose last layer scores each query's own passages, for objectives that follow a
-    teacher."""
+    """What scores each query's own passages, for objectives that follow a teacher: a name under
+    `teachers`, or a retriever, whose last layer is compared."""
     teacher_temperature: float = Field(default=0.05, gt=0)
-    """Of `kl`: the teacher's similarities are divided by it, the student's by `temperature`."""
+    """Of `kl`: the teacher's scores are divided by it, the student's by `temperature`. 0.05 is for
+    cosines. An entry of `teachers` needs it to be given: logits that were trained by cross-entropy
+    have 1."""
     similarity: Similarity = "cosine"
-    """What student and teacher compare vectors by; inner products where vectors are sparse."""
+    """What the student compares vectors by, and so does a teacher that is a retriever. It is `dot`
+    where vectors are sparse."""
     temperature: float = Field(default=0.05, gt=0)
     """Similarities are divided by it; `margin-mse` has none. 0.05 is the usual one of cosines
     (SimCSE); RepLLaMA has 0.01. Inner products need it to be given: DPR has 1. Those of sparse
@@ -92,8 +178,8 @@ class Recipe(Strict):
     negatives: int = Field(default=0, ge=0)
     """Hard negatives of each query, beside the other passages of its batch."""
     batch: int = Field(default=64, ge=2)
-    """Queries of a step. A passage that answers another query of the batch, too, is no negative
-    there."""
+    """Queries of a step, or texts where words are learned. A passage that answers another query of
+    the batch, too, is no negative there."""
     gradient_cache: int | None = Field(default=None, ge=1)
     """So many texts run through the model at once, and gradients are cached between it and the
     objective (GradCache, Gao et al. 2021): memory does not grow with the batch, and every text runs
@@ -112,7 +198,8 @@ class Recipe(Strict):
     """Gradients are scaled down to this norm where theirs is larger."""
     epochs: float | None = Field(default=None, gt=0)
     """How often the examples are seen. Batches are full: what is left over is not seen. 1 where
-    neither this nor `steps` nor `budget_flops` is given."""
+    neither this nor `steps` nor `budget_flops` is given. With `weights`, too, an epoch is as many
+    examples as all datasets have together: some are seen more often then, and some less."""
     steps: int | None = Field(default=None, ge=1)
     """How many batches are seen."""
     budget_flops: float | None = Field(default=None, gt=0)
@@ -121,24 +208,35 @@ class Recipe(Strict):
     dtype: Literal["float32", "bfloat16"] = "float32"
     """Arithmetic of the forward pass; weights and their updates stay in float32."""
     seed: int = 0
-    """Of the order of the examples, the hard negatives, fresh updates and dropout."""
+    """Of the choice and order of the examples, the hard negatives, fresh updates and dropout."""
+
+    @property
+    def query_templates(self) -> list[str]:
+        """How queries are written: the template, with each instruction, or with an empty one."""
+        lists = [[*each.seen, *each.unseen] for each in self.instructions.values()]
+        instructions = dict.fromkeys(["", *(each for own in lists for each in own)])
+        return [written_with(self.query_template, each) for each in instructions]
 
     @model_validator(mode="before")
     @classmethod
     def _defaults_of_sparse(cls, given: Any) -> Any:
         if not (isinstance(given, Mapping) and given.get("paradigm") == "sparse"):
             return given
+        if given.get("stage", "fine-tuning") not in STAGES["paradigm"]:
+            return given
         usual = {"similarity": "dot", "temperature": 1.0, "flops": {}, "top_terms": 512}
         return {**usual, **{name: each for name, each in given.items() if each is not None}}
 
     @model_validator(mode="after")
     def _consistent(self) -> Recipe:
-        self._fits_paradigm()
         for name in ("query_template", "passage_template"):
             if getattr(self, name).count("{text}") != 1:
                 raise ValueError(f"{name} must contain {{text}} exactly once")
         if sum(each is not None for each in (self.epochs, self.steps, self.budget_flops)) > 1:
             raise ValueError("give one of epochs, steps and budget_flops")
+        pooled = self.stage not in LANGUAGE and self.paradigm == "dense"
+        if pooled and self.pooling is None:
+            raise ValueError(f"pooling: missing: the stage {self.stage} trains vectors")
         follows = self.objective in DISTILLING
         if follows and (self.teacher is None or not self.negatives):
             raise ValueError(
@@ -156,18 +254,3 @@ class Recipe(Strict):
         if tempered and self.similarity == "dot" and "temperature" not in self.model_fields_set:
             raise ValueError("temperature: missing: inner products have no usual one (DPR's is 1)")
         return self
-
-    def _fits_paradigm(self) -> None:
-        if self.paradigm == "dense":
-            if self.pooling is None:
-                raise ValueError("pooling: missing: dense vectors are pooled by cls, mean or eos")
-            for name in ("flops", "top_terms"):
-                if getattr(self, name) is not None:
-                    raise ValueError(f"{name}: is for paradigm: sparse")
-            return
-        if self.pooling is not None:
-            raise ValueError("pooling: is for paradigm: dense: sparse vectors take a maximum")
-        if self.similarity != "dot":
-            raise ValueError("similarity: sparse vectors are compared by dot")
-        if "kl" in self.objective and "teacher_temperature" not in self.model_fields_set:
-            raise ValueError("teacher_temperature: missing: its default is for cosines")

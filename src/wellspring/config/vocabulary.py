@@ -22,6 +22,20 @@ SplitUnit = Literal["query", "sample"]
 SplitPassages = Literal["shared", "disjoint"]
 """Whether a passage may be a candidate in two splits."""
 
+FactSet = Literal[
+    "statements",
+    "practice",
+    "taught",
+    "open-book",
+    "open-book-held-out-relation",
+    "same-wording",
+    "held-out-question",
+    "held-out-passage",
+    "held-out-relation",
+    "held-out-fact",
+]
+"""From which side a dataset of invented facts shows its world: see `wellspring.datasets.facts`."""
+
 Rows = Literal["all", "first-half", "second-half"]
 """Which output rows of a linear layer belong to a sub-layer."""
 SublayerName = Literal["intermediate", "output", "up"]
@@ -57,6 +71,10 @@ Start = Literal["zero", "uniform"]
 Order = Literal["fixed", "redrawn"]
 """Of a sample's candidates."""
 
+Stage = Literal["contrastive-pretraining", "fine-tuning", "mlm", "clm", "mntp"]
+"""What a model is trained for: see `wellspring.training`."""
+LANGUAGE: dict[Stage, HeadName] = {"mlm": "masked", "clm": "causal", "mntp": "causal"}
+"""The stages that learn words of texts, and the vocabulary head that each of them needs."""
 ObjectiveName = Literal["infonce", "margin-mse", "kl", "infonce+kl"]
 """What training minimises: see `wellspring.training.objectives`."""
 DISTILLING: tuple[ObjectiveName, ...] = ("margin-mse", "kl", "infonce+kl")
@@ -70,6 +88,9 @@ TargetName = Literal["norm", "cosine", "dot", "margin", "pooler-norm", "padded-m
 """Which number of an embedding is attributed."""
 Similarity = Literal["cosine", "dot"]
 """How two vectors are compared."""
+Measure = Literal[Similarity, "logit", "given"]
+"""What a teacher's scores are: similarities of vectors, the output of a cross-encoder, or what a
+file says."""
 OutputMethod = Literal[
     "integrated-gradients", "conductance", "relp", "gradient-x-activation", "activation"
 ]

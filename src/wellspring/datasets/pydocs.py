@@ -17,7 +17,7 @@ import re
 import sysconfig
 import warnings
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from itertools import zip_longest
 from pathlib import Path, PurePath
 
@@ -56,17 +56,20 @@ def read(source: Source) -> Records:
     """Reads what is installed of option `packages`.
 
     Options: `packages`, name to version, the standard library under `packages.LIBRARY`; `entries`,
-    how many docstrings are kept; `seed`, which of them. A text's id is the hash of the text; each
-    text is in one entry alone. Raises SourceError for a package that is not installed at its
-    version, and where there are fewer docstrings than `entries`.
+    how many docstrings are kept; `seed`, which of them; `skip`, how many are left out before,
+    exactly those that are kept where `entries` is that number. A text's id is the hash of the text;
+    each text is in one entry alone. Raises SourceError for a package that is not installed at its
+    version, and where there are fewer docstrings than `entries` and `skip`.
     """
-    versions, count, seed = (source.options[name] for name in ("packages", "entries", "seed"))
+    options = ("packages", "entries", "skip", "seed")
+    versions, count, skip, seed = (source.options[name] for name in options)
     key = f"datasets.{source.name}.packages"
     files = {name: _files(name, versions[name], key) for name in sorted(versions)}
     rounds = zip_longest(*(_shuffled(seed, name, files[name]) for name in files))
     collector = Collector()
     entries: dict[str, str] = {}
     bodies: set[str] = set()
+    skipped: set[str] = set()
     for paths in rounds:
         for path in filter(None, paths):
             for summary, body in _entries(path, collector.counts):
@@ -75,17 +78,24 @@ def read(source: Source) -> Records:
                 else:
                     entries[summary] = body
                     bodies.add(body)
-        if len(entries) >= count:
+        if len(entries) >= skip and not skipped:
+            skipped.update(_chosen(seed, entries)[:skip])
+        if len(entries) >= skip + count:
             break
     else:
+        beside = f" and skip: {skip}" if skip else ""
         raise SourceError(
             f"{key}: they hold {len(entries)} docstrings that can be used, which is less than "
-            f"entries: {count}"
+            f"entries: {count}{beside}"
         )
-    chosen = sorted(entries, key=lambda summary: randomness.key(seed, text_id(summary)))[:count]
-    for summary in chosen:
+    rest = [summary for summary in _chosen(seed, entries) if summary not in skipped]
+    for summary in rest[:count]:
         collector.example(summary, [entries[summary]], [], split=None)
     return collector.records(source.name)
+
+
+def _chosen(seed: int, summaries: Iterable[str]) -> list[str]:
+    return sorted(summaries, key=lambda summary: randomness.key(seed, text_id(summary)))
 
 
 def _files(name: str, version: str, key: str) -> dict[str, Path]:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import csv
 import zlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from io import TextIOWrapper
 from pathlib import Path
 from typing import Any
@@ -52,7 +52,7 @@ def read(source: Source) -> Records:
     )
     names = [*query, *positives, *negatives]
     for split, path in source.files.items():
-        for location, row in _reader(path)(path, names):
+        for location, row in rows(path, names):
             collector.example(
                 query=_joined(
                     as_content(reach(row, name, location), name, location) for name in query
@@ -62,6 +62,14 @@ def read(source: Source) -> Records:
                 split=split,
             )
     return collector.records(source.name)
+
+
+def rows(path: Path, names: Sequence[str]) -> Rows:
+    """Each row of a table, with its location, with these columns and perhaps more.
+
+    Raises SourceError for what cannot be read.
+    """
+    return _reader(path)(path, list(names))
 
 
 def reach(row: Any, name: str, location: str) -> Any:

@@ -41,21 +41,29 @@ def headed(backbone: Backbone, folder: Path, head: HeadName, seed: int) -> Heade
     """Put the head of a checkpoint onto its backbone, which is not copied.
 
     folder: the checkpoint. What it lacks of a head is drawn from (seed), but for what the head
-    shares with the embeddings. Raises ModelError where transformers has no such head for it.
+    shares with the embeddings. Raises ModelError where transformers has no such head for it, and
+    where a model that is stored with it could not be loaded as this architecture again.
     """
     config = backbone.model.config
     kind: Any = _KNOWN[head].get(type(config), None)
     if kind is None:
         raise ModelError(f"transformers knows no {head} head for {type(backbone.model).__name__}")
+    if kind.__name__ not in backbone.architecture.classes:
+        raise ModelError(
+            f"a vocabulary head needs the class {kind.__name__}, which the model's architecture "
+            f"does not know (it knows {', '.join(backbone.architecture.classes)})"
+        )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(key(seed, "fresh head") % 2**63)
         dtype = str(backbone.model.dtype).removeprefix("torch.")
         model, fresh = read_model(folder, kind, dtype, backbone.architecture.unused)
-    trunk = getattr(model, model.base_model_prefix, None)
+    trunk: Any = getattr(model, model.base_model_prefix, None)
     if not isinstance(trunk, type(backbone.model)):
         raise ModelError(f"{kind.__name__} is no head of {type(backbone.model).__name__}")
     of_trunk = {f"{model.base_model_prefix}.{name}" for name, _ in trunk.named_parameters()}
     setattr(model, model.base_model_prefix, backbone.model)
+    # What was decided about the backbone since it was read holds for the whole, too.
+    model.config = config
     model.tie_weights()
     model.requires_grad_(False).to(backbone.device)
     return Headed(

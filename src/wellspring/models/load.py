@@ -14,6 +14,7 @@ from huggingface_hub.errors import StrictDataclassError
 from safetensors import SafetensorError
 
 from wellspring.errors import ModelError
+from wellspring.models import directions
 from wellspring.models.architecture import Architecture, blocks, builtin, check
 from wellspring.models.tokenizer import read as read_tokenizer
 
@@ -156,6 +157,8 @@ def load(
 
         model, apart = adapters.merge(model, adapter, known.unused)
     model, input_device = placement.place(model.requires_grad_(False), known, device, device_map)
+    if directions.is_bidirectional(config):
+        directions.open_both(model, input_device)
     padding = getattr(config, "pad_token_id", None)
     return Backbone(
         model=model,
@@ -164,7 +167,7 @@ def load(
         layers=layers,
         hidden=hidden,
         padding=padding if isinstance(padding, int) and 0 <= padding < embedded else 0,
-        positions=_positions(model),
+        positions=positions(model),
         merged=apart,
         device=input_device,
         fresh=fresh,
@@ -219,7 +222,11 @@ def _sizes(folder: Path, config: Any) -> tuple[int, int]:
 def read_model(
     folder: Path, kind: type, dtype: str, unused: Sequence[str]
 ) -> tuple[Any, tuple[str, ...]]:
-    """The model, and its weights that are not the checkpoint's."""
+    """The model of a class in inference mode, and its weights that are not the checkpoint's.
+
+    unused: expressions of those that may be missing or left over. Raises ModelError where others
+    are, or are of another shape.
+    """
     try:
         model, report = kind.from_pretrained(
             folder,
@@ -242,7 +249,8 @@ def read_model(
     return model.eval(), tuple(sorted(map(_named, fresh)))
 
 
-def _positions(model: Any) -> int | None:
+def positions(model: Any) -> int | None:
+    """The longest text in tokens, where the model has a table of positions; else None."""
     for name, table in model.named_modules():
         if name.endswith("position_embeddings") and isinstance(table, torch.nn.Embedding):
             # RoBERTa and MPNet count from behind the padding token's id.

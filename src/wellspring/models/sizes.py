@@ -7,12 +7,15 @@ from typing import Any
 
 from wellspring.config.checkpoints import SIZES
 from wellspring.errors import ModelError
+from wellspring.models.tokenizer import embedded
 
 HEADS = ("num_attention_heads", "n_heads", "num_heads")
 SCALED = "query_pre_attn_scalar"
 SHARED, OF_HEAD = "num_key_value_heads", ("head_dim", "d_kv")
 PER_LAYER = ("layer_types", "mlp_layer_types")
 """Values of config.json that follow from its sizes: a list with an entry for each layer."""
+SPECIAL = ("bos", "eos", "pad", "cls", "sep")
+"""Tokens whose ids config.json may name."""
 
 
 def resized(config: Any, sizes: Mapping[str, int]) -> Any:
@@ -45,3 +48,19 @@ def resized(config: Any, sizes: Mapping[str, int]) -> Any:
             of_head[SCALED] = values[SCALED]
         values |= dict.fromkeys(of_head, width // heads)
     return type(config)(**{n: value for n, value in values.items() if n not in PER_LAYER})
+
+
+def fitted(config: Any, tokenizer: Any, replaced: Any) -> Any:
+    """A transformers configuration for another tokenizer: how many ids are embedded, and which of
+    those that it names are special.
+
+    replaced: the one that the configuration was for. Raises ModelError where that one pads and the
+    other does not.
+    """
+    if replaced.pad_token_id is not None and tokenizer.pad_token_id is None:
+        raise ModelError("tokenizer: has no padding token, and that of the model has one")
+    config.vocab_size = embedded(tokenizer)
+    for key in (f"{name}_token_id" for name in SPECIAL):
+        if getattr(config, key, None) is not None:
+            setattr(config, key, getattr(tokenizer, key))
+    return config

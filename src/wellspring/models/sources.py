@@ -85,14 +85,19 @@ def files(folder: Path) -> Files:
     if not weights:
         raise ModelError(f"{folder}: holds no *.safetensors weights")
     refuse_two(folder)
-    tokenizer = [folder / name for name in TOKENIZER_FILES if (folder / name).is_file()]
+    tokenizer = tokenizer_files(folder)
     if not tokenizer:
         raise ModelError(f"{folder}: holds no tokenizer")
     return Files(
         weights={path.name: sha256(path) for path in weights},
-        tokenizer={path.name: sha256(path) for path in tokenizer},
+        tokenizer={name: sha256(folder / name) for name in tokenizer},
         config={"config.json": sha256(folder / "config.json")},
     )
+
+
+def tokenizer_files(folder: Path) -> list[str]:
+    """The names of a folder's files that a tokenizer is made of."""
+    return [name for name in TOKENIZER_FILES if (folder / name).is_file()]
 
 
 def refuse_two(folder: Path) -> None:
@@ -125,28 +130,36 @@ def make_random(
     seed: int,
     trained_blocks: int | None = None,
     sizes: Mapping[str, int] | None = None,
+    tokenizer: Path | None = None,
 ) -> None:
     """Write a checkpoint with `base`'s architecture and tokenizer and fresh float32 weights.
 
     The weights are what transformers draws for a new model, from a generator seeded with `seed`.
     trained_blocks: so many of the lowest blocks, and what is no block, have the weights of `base`
     (Adebayo et al. 2018, cascading randomisation); None: nothing has. sizes: other ones than those
-    of `base`, as `wellspring.models.sizes.resized` takes them.
+    of `base`, as `wellspring.models.sizes.resized` takes them. tokenizer: a folder with another one
+    than that of `base`, whose ids are then embedded. Raises ModelError where it cannot be used.
     """
     import torch
 
     from wellspring.models.load import model_class, read_config, restore
-    from wellspring.models.sizes import resized
+    from wellspring.models.sizes import fitted, resized
+    from wellspring.models.tokenizer import read
 
     config = read_config(base)
     if sizes:
         config = resized(config, sizes)
+    if tokenizer:
+        config = fitted(config, read(tokenizer)[0], read(base)[0])
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(key(seed, "fresh weights") % 2**63)
         model = model_class(config, architecture)(config)
     if trained_blocks is not None:
         restore(model, base, architecture, trained_blocks)
-    store(model.to(torch.float32), base, folder)
+    store(model.to(torch.float32), tokenizer or base, folder)
+    if tokenizer:
+        # What reads it may depend on the model beside it.
+        read(folder, config.vocab_size)
 
 
 def store(model: Any, base: Path, folder: Path) -> None:
@@ -156,6 +169,5 @@ def store(model: Any, base: Path, folder: Path) -> None:
     transformers.utils.logging.disable_progress_bar()
     folder.mkdir(parents=True, exist_ok=True)
     model.save_pretrained(folder, safe_serialization=True)
-    for name in TOKENIZER_FILES:
-        if (base / name).is_file():
-            shutil.copyfile(base / name, folder / name)
+    for name in tokenizer_files(base):
+        shutil.copyfile(base / name, folder / name)

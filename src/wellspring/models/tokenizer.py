@@ -52,11 +52,12 @@ slow ones, and up to transformers 4 the fast ones of the same names."""
 FLAGS = ("add_bos_token", "add_eos_token")
 
 
-def read(folder: Path, embedded: int) -> tuple[Any, tuple[str, ...]]:
+def read(folder: Path, size: int | None = None) -> tuple[Any, tuple[str, ...]]:
     """The tokenizer of a checkpoint folder, and lines for the log about what was decided.
 
-    embedded: how many token ids the model embeds. Raises ModelError where the tokenizer cannot be
-    read, splits a text differently from what its file says, or belongs to another model.
+    size: how many token ids the model embeds; None: as many as it needs. Raises ModelError where
+    the tokenizer cannot be read, splits a text differently from what its file says, or belongs to
+    another model.
     """
     try:
         tokenizer = transformers.AutoTokenizer.from_pretrained(
@@ -68,9 +69,14 @@ def read(folder: Path, embedded: int) -> tuple[Any, tuple[str, ...]]:
     if len(tokenizer) <= len(tokenizer.all_special_ids):
         raise ModelError(f"{folder}: the tokenizer has no vocabulary: a file of it is missing")
     notes = [*_obey(folder / "tokenizer.json", tokenizer), *_settle(folder, tokenizer)]
-    if len(tokenizer) > embedded:
-        notes.append(_check_size(tokenizer, embedded))
+    if size is not None and len(tokenizer) > size:
+        notes.append(_check_size(tokenizer, size))
     return tokenizer, tuple(notes)
+
+
+def embedded(tokenizer: Any) -> int:
+    """How many ids a model has to embed for a tokenizer."""
+    return max(tokenizer.get_vocab().values()) + 1
 
 
 def _line(error: Exception) -> str:
@@ -188,13 +194,11 @@ def around(tokenizer: Any) -> tuple[bool, bool]:
     return begins, ends
 
 
-def _check_size(tokenizer: Any, embedded: int) -> str:
+def _check_size(tokenizer: Any, size: int) -> str:
     """Refuse the tokenizer of another model; one whose added tokens alone lie outside will do."""
     added = tokenizer.added_tokens_decoder
-    outside = {token: id_ for token, id_ in tokenizer.get_vocab().items() if id_ >= embedded}
+    outside = {token: id_ for token, id_ in tokenizer.get_vocab().items() if id_ >= size}
     if any(id_ not in added for id_ in outside.values()):
-        raise ModelError(
-            f"the tokenizer knows {len(tokenizer)} tokens, the model embeds {embedded}"
-        )
+        raise ModelError(f"the tokenizer knows {len(tokenizer)} tokens, the model embeds {size}")
     shown = ", ".join(sorted(outside)[:3]) + (", …" if len(outside) > 3 else "")
     return f"the model does not embed {shown}: a text with such a token will be refused"

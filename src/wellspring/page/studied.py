@@ -7,7 +7,8 @@ from typing import Any
 
 import polars as pl
 
-from wellspring.config.vocabulary import Side
+from wellspring.config import Recipe
+from wellspring.config.vocabulary import LANGUAGE, Side
 from wellspring.page.panels import Settings, Source, Tables
 from wellspring.page.words import Listing, listed
 from wellspring.plurals import counted
@@ -85,6 +86,10 @@ def weights(model: StudiedModel) -> str:
         return (
             f"as published, with the adapter {model.adapter}" if model.adapter else "as published"
         )
+    if (own := model.tokenizer) is not None:
+        texts = ", ".join(own.datasets)
+        origin = own.source or f"at most {own.vocabulary:,} tokens, trained on {texts}"
+        return f"random, never trained; another tokenizer: {origin}"
     if model.trained_blocks is None:
         return "random, never trained"
     base, first = model.source.partition(":")[2], model.trained_blocks + 1
@@ -103,23 +108,20 @@ def training(spec: PageSpec, trained: Mapping[str, Facts], settings: Settings) -
         recipe, quality = model.recipe, facts["quality"]
         if recipe is None:
             continue
-        negatives = counted(recipe.negatives, "hard negative")
+        seen = "texts" if recipe.stage in LANGUAGE else "pairs"
         share = facts["trained_parameters"] / facts["parameters"]
         rows.append(
             (
                 name,
                 model.source.partition(":")[2],
-                ", ".join(recipe.datasets),
-                f"{recipe.objective} over {recipe.batch:,} queries a batch with {negatives} each; "
-                + recipe.similarity
-                + ("" if recipe.objective == "margin-mse" else f" / {recipe.temperature:g}")
-                + (f"; teacher {recipe.teacher}" if recipe.teacher else "")
-                + ("; sparse vectors" if recipe.paradigm == "sparse" else ""),
+                learned_from(recipe),
+                objective(recipe),
                 f"{facts['trained_parameters']:,} of {facts['parameters']:,} ({100 * share:.2g} %)"
                 + (f", LoRA of rank {recipe.lora.rank}" if recipe.lora else ""),
-                f"{counted(facts['steps'], 'step')}, {facts['ledger']['pairs']:,} pairs",
+                f"{counted(facts['steps'], 'step')}, {facts['ledger']['pairs']:,} {seen}",
                 f"{facts['ledger']['total_flops']:.3g}",
-                " → ".join(
+                f"{quality['measure']} "
+                + " → ".join(
                     "–" if each is None else f"{each:.3f}"
                     for each in (quality["before"], quality["after"])
                 ),
@@ -135,10 +137,34 @@ def training(spec: PageSpec, trained: Mapping[str, Facts], settings: Settings) -
         "trained parameters",
         "seen",
         "floating-point operations",
-        "MRR@10 of validation queries",
+        "on the validation split",
     )
     if rows:
         yield Listing("Training", headings, tuple(rows), sources=tuple(sources))
+
+
+def learned_from(recipe: Recipe) -> str:
+    """What a recipe learns from, in a few words."""
+    return (
+        ("crops of " if recipe.stage == "contrastive-pretraining" else "")
+        + ", ".join(recipe.datasets)
+        + (f", {recipe.fraction:.3g} of the queries" if recipe.fraction < 1 else "")
+    )
+
+
+def objective(recipe: Recipe) -> str:
+    """What a recipe minimises, in a few words."""
+    if recipe.stage in LANGUAGE:
+        hidden = "" if recipe.stage == "clm" else f", {100 * recipe.mask:g} % hidden"
+        return f"{recipe.stage} over {recipe.batch:,} texts a batch{hidden}"
+    negatives = counted(recipe.negatives, "hard negative")
+    return (
+        f"{recipe.objective} over {recipe.batch:,} queries a batch with {negatives} each; "
+        + recipe.similarity
+        + ("" if recipe.objective == "margin-mse" else f" / {recipe.temperature:g}")
+        + (f"; teacher {recipe.teacher}" if recipe.teacher else "")
+        + ("; sparse vectors" if recipe.paradigm == "sparse" else "")
+    )
 
 
 def retrievers(spec: PageSpec) -> Listing:

@@ -6,7 +6,7 @@ import hashlib
 import re
 from pathlib import Path
 
-from wellspring.config import Architecture, Config, Encoder, Model, Sizes
+from wellspring.config import Architecture, Config, Encoder, Model, Sizes, Tokenizer
 from wellspring.config.base import is_fetched
 from wellspring.config.vocabulary import Dtype, Pooling, Side, Storage
 from wellspring.specs.base import Spec
@@ -32,6 +32,7 @@ class ModelSpec(Spec):
     seed: int | None = None
     trained_blocks: int | None = None
     sizes: Sizes | None = None
+    tokenizer: Tokenizer | None = None
     base: ModelSpec | None = None
     adapter: str | None = None
     acknowledge: tuple[str, ...] = ()
@@ -80,10 +81,10 @@ def fetched(source: str) -> Path:
 def fetch(config: Config, name: str) -> FetchSpec:
     """The slice that fetching a checkpoint depends on, found by its folder's name."""
     specs = (
-        FetchSpec(source=source, sha256=model.sha256)
-        for model in config.models.values()
-        for source in (model.source, model.adapter)
-        if source and is_fetched(source) and checkpoint(source) == name
+        FetchSpec(source=source, sha256=digest)
+        for entry in config.checkpoints().values()
+        for source, digest in entry.sources.values()
+        if is_fetched(source) and checkpoint(source) == name
     )
     return next(specs)
 
@@ -102,6 +103,7 @@ def model(config: Config, name: str) -> ModelSpec:
         seed=entry.seed if fresh else None,
         trained_blocks=entry.trained_blocks if fresh else None,
         sizes=entry.sizes if fresh else None,
+        tokenizer=entry.tokenizer if fresh else None,
         base=model(config, entry.reference) if fresh else None,
         adapter=entry.adapter,
         acknowledge=tuple(sorted(entry.acknowledge)),

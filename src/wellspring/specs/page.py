@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from wellspring.config import Config, Recipe
+from wellspring.config import Config, Recipe, Tokenizer
 from wellspring.config.changed import FOLDERS, Change, changed
 from wellspring.config.vocabulary import Side
 from wellspring.specs.attributions import AttributionSummary, attribution, summary
@@ -25,6 +25,8 @@ class StudiedModel(Spec):
     """Of fresh weights: so many of the lowest blocks have the source's; None: all are fresh."""
     recipe: Recipe | None
     """What trained it here."""
+    tokenizer: Tokenizer | None
+    """Of fresh weights: one that the source has not."""
 
 
 class StudiedDataset(Spec):
@@ -120,7 +122,14 @@ def _model(config: Config, name: str) -> StudiedModel:
         fresh=fresh,
         trained_blocks=entry.trained_blocks if fresh else None,
         recipe=config.recipes[entry.recipe] if entry.recipe else None,
+        tokenizer=_tokenizer(entry.tokenizer) if entry.tokenizer else None,
     )
+
+
+def _tokenizer(tokenizer: Tokenizer) -> Tokenizer:
+    """The same without the folders above its own."""
+    source = FOLDERS.sub("…/", tokenizer.source) if tokenizer.source else None
+    return tokenizer.model_copy(update={"source": source})
 
 
 def _dataset(config: Config, name: str) -> StudiedDataset:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from wellspring.config import Config, Encoder, Model, Recipe
-from wellspring.config.vocabulary import OTHER, Similarity
+from wellspring.config import Config, CrossEncoder, Encoder, Model, Recipe
+from wellspring.config.vocabulary import OTHER, Measure, Similarity
 from wellspring.specs.base import Spec
 from wellspring.specs.models import EncodingSpec, encoding, written
 
@@ -16,8 +16,8 @@ class TrainSpec(Spec):
     passage: EncodingSpec
 
 
-class TeachSpec(Spec):
-    """A teacher's last layer, on both sides."""
+class VectorsSpec(Spec):
+    """A retriever's last layer, on both sides."""
 
     query: EncodingSpec
     passage: EncodingSpec
@@ -25,15 +25,26 @@ class TeachSpec(Spec):
     similarity: Similarity
 
 
-def teach(config: Config, retriever: str, dataset: str, similarity: Similarity) -> TeachSpec:
+class TeachSpec(Spec):
+    """How a teacher judges: by a retriever's vectors, by a cross-encoder, or as a file says, which
+    has no settings."""
+
+    vectors: VectorsSpec | None = None
+    cross_encoder: CrossEncoder | None = None
+
+
+def teach(config: Config, teacher: str, dataset: str, measure: Measure) -> TeachSpec:
     """The slice that a teacher's scores depend on."""
-    encoders = config.retrievers[retriever].encoders
-    return TeachSpec(
+    if measure in ("logit", "given"):
+        return TeachSpec(cross_encoder=config.teachers[teacher].cross_encoder)
+    encoders = config.retrievers[teacher].encoders
+    vectors = VectorsSpec(
         query=encoding(config, encoders["query"], "query"),
         passage=encoding(config, encoders["passage"], "passage"),
         shards=config.datasets[dataset].shards,
-        similarity=similarity,
+        similarity=measure,
     )
+    return TeachSpec(vectors=vectors)
 
 
 def train(config: Config, name: str) -> TrainSpec:
@@ -41,12 +52,9 @@ def train(config: Config, name: str) -> TrainSpec:
     entry: Model = config.models[name]
     recipe = config.recipes[entry.recipe or ""]
 
-    encoder = Encoder(
-        model=entry.reference,
-        **recipe.model_dump(include={*Encoder.model_fields} - {"model", "dtype", "pooling"}),
-        # What is not pooled is written as under any pooling that asks for no token of its own.
-        pooling=recipe.pooling or "mean",
-        storage="float32",
-    )
+    said = recipe.model_dump(include={*Encoder.model_fields} - {"model", "dtype"})
+    # Where nothing is pooled, a text ends as the tokenizer ends it: as under `mean`.
+    said["pooling"] = recipe.pooling or "mean"
+    encoder = Encoder(model=entry.reference, **said, storage="float32")
     query, passage = (written(config, encoder, side) for side in OTHER)
     return TrainSpec(recipe=recipe, query=query, passage=passage)

@@ -28,7 +28,8 @@ def prepare(
     vocabulary head the head's weights that no checkpoint had; None: it has no head. LoRA updates no
     head: what is fresh of it is trained in full, the rest stays as it was.
 
-    Raises WellspringError where LoRA names a layer that the model lacks.
+    Raises WellspringError where LoRA names a layer that the model lacks, or one that is tied to the
+    embedding.
     """
     trunk = "" if fresh is None else f"{model.base_model_prefix}."
 
@@ -60,6 +61,12 @@ def prepare(
                 f"lora.targets: {target!r} is no linear layer of the model, which has "
                 f"{', '.join(known)}"
             )
+    embedding = model.get_input_embeddings().weight
+    if tied := [name for name in chosen if model.get_submodule(name).weight is embedding]:
+        raise WellspringError(
+            f"lora.targets: {tied[0]} has the weights of the embedding, which merging an update of "
+            "it would change, too: leave it out"
+        )
     settings = LoraConfig(
         r=lora.rank,
         lora_alpha=lora.alpha,
@@ -74,6 +81,11 @@ def prepare(
     for name in fresh or ():
         model.get_parameter(name).requires_grad_(True)
     return adapted
+
+
+def unwrapped(model: Any) -> Any:
+    """The model of transformers that LoRA may stand around; its layers have their updates still."""
+    return model.get_base_model() if hasattr(model, "get_base_model") else model
 
 
 def merged(model: Any, lora: Lora | None) -> Any:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import polars as pl
 
+from wellspring.datasets.named import named
 from wellspring.datasets.negatives import normal
 from wellspring.errors import WellspringError
 from wellspring.randomness import shuffled
@@ -21,7 +22,7 @@ class Examples:
     ids: Sequence[str]
     """Of the samples: what the order of a run is drawn from."""
     query_ids: Sequence[str]
-    """Every query once."""
+    """Every query once, or once for each instruction that it is written with."""
     passage_ids: Sequence[str]
     """Every passage once."""
     queries: np.ndarray
@@ -31,6 +32,8 @@ class Examples:
     relevant: Sequence[frozenset[int]]
     """For every query the passages that answer it, whatever split says so, as positions in
     `passage_ids`."""
+    instructions: Sequence[str] = ()
+    """For every query what it is written with; empty where there are no instructions."""
 
 
 def joined(
@@ -44,14 +47,8 @@ def joined(
     """
     parts = []
     for number, (known, own) in enumerate(zip(texts, samples, strict=True)):
-        passages = [own["positive_id"], own["negative_ids"].explode().drop_nulls()]
-        used = {"query": own["query_id"], "passage": pl.concat(passages)}
-        parts += [
-            known.filter(
-                pl.col("side") == side, pl.col("text_id").is_in(ids.unique().implode())
-            ).select("side", "text", text_id=pl.format(f"{number}/{{}}", "text_id"))
-            for side, ids in used.items()
-        ]
+        ids = pl.format(f"{number}/{{}}", "text_id")
+        parts.append(named(known, own).select("side", "text", text_id=ids))
     whole = pl.concat(parts).with_columns(first=pl.col("text_id").first().over("side", "text"))
     first = {
         side: dict(whole.filter(pl.col("side") == side).select("text_id", "first").iter_rows())
@@ -75,12 +72,44 @@ def joined(
     return kept, pl.concat(renamed)
 
 
+def datasets_of(ids: Sequence[str]) -> np.ndarray:
+    """[ids]: the number of the dataset that each id is of, as `joined` writes ids."""
+    return np.array([int(each.partition("/")[0]) for each in ids])
+
+
 def judged(scores: Sequence[pl.DataFrame]) -> pl.DataFrame:
     """A teacher's scores of several datasets' samples, under the ids that `joined` gives."""
     return pl.concat(
         own.with_columns(sample_id=pl.format(f"{number}/{{}}", "sample_id"))
         for number, own in enumerate(scores)
     )
+
+
+def part(samples: pl.DataFrame, fraction: float, seed: int) -> pl.DataFrame:
+    """The samples without those training samples whose query is not learned from.
+
+    fraction: of the training queries, those that come first in an order that is drawn from (seed,
+    query id), and one at least: a smaller fraction's are among them. A query stays or goes with all
+    its training samples, and other splits stay as they are.
+    """
+    if fraction == 1:
+        return samples
+    training = pl.col("split") == "train"
+    order = shuffled(seed, samples.filter(training)["query_id"].unique().to_list(), "fraction")
+    chosen = order[: max(1, round(fraction * len(order)))]
+    return samples.filter(~training | pl.col("query_id").is_in(chosen))
+
+
+def passages(samples: pl.DataFrame) -> list[str]:
+    """The passages that are learned from: those of the training samples, hard negatives included,
+    less those that answer a query of another split.
+
+    samples: as `joined` gives them.
+    """
+    training = samples.filter(pl.col("split") == "train")
+    kept = {*samples.filter(pl.col("split") != "train")["positive_id"]}
+    named = [*training["positive_id"], *training["negative_ids"].explode().drop_nulls()]
+    return [each for each in dict.fromkeys(named) if each not in kept]
 
 
 def gather(
@@ -112,14 +141,14 @@ def gather(
         )
     queries = _numbers(query_ids)
     passages = _numbers(passage for group in groups for passage in group)
-    forms = {side: _forms(texts, side) for side in ("query", "passage")}
+    form = {side: forms(texts, side) for side in ("query", "passage")}
     alike: dict[int, list[int]] = defaultdict(list)
     for passage, number in passages.items():
-        alike[forms["passage"][passage]].append(number)
-    answers = {query: set(alike.get(forms["query"][query], ())) for query in queries}
+        alike[form["passage"][passage]].append(number)
+    answers = {query: set(alike.get(form["query"][query], ())) for query in queries}
     for query, positive in samples.select("query_id", "positive_id").iter_rows():
         if query in answers:
-            answers[query].update(alike.get(forms["passage"][positive], ()))
+            answers[query].update(alike.get(form["passage"][positive], ()))
     return Examples(
         ids=ids,
         query_ids=list(queries),
@@ -158,8 +187,8 @@ def taught(examples: Examples, samples: pl.DataFrame, scores: pl.DataFrame) -> n
     )
 
 
-def _forms(texts: pl.DataFrame, side: str) -> dict[str, int]:
-    """Id to what stands for a text up to case and white space."""
+def forms(texts: pl.DataFrame, side: str) -> dict[str, int]:
+    """Id to what stands for a text of a side up to case and white space."""
     own = texts.filter(pl.col("side") == side)
     return dict(own.select("text_id", normal(pl.col("text")).hash(seed=0)).iter_rows())
 

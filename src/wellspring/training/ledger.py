@@ -242,9 +242,10 @@ class Ledger:
     """The running account of a training run."""
 
     flops: Mapping[str, Flops] = field(default_factory=dict)
-    """Operations by what they are spent on: the encoder, the similarity, a teacher, …"""
+    """Operations by what they are spent on: the encoder, the similarity, a head, …"""
     steps: int = 0
     pairs: int = 0
+    """Or texts, where words are learned."""
     tokens: int = 0
     """Tokens of texts."""
     padded_tokens: int = 0

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import tempfile
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,19 +16,16 @@ from sentence_transformers import (
     SentenceTransformerTrainer,
     SentenceTransformerTrainingArguments,
 )
+from torch import nn
 from torch.utils.data import DataLoader
 
 from wellspring.errors import WellspringError
 from wellspring.randomness import key
-from wellspring.training.batches import Batches
-from wellspring.training.encoding import Encoding
-from wellspring.training.objectives import Objective, Regulariser
+from wellspring.training.learner import Watched
 
 COLLAPSED = 1e-3
 """Cosines of a batch that are all this close: the vectors tell nothing apart any more."""
-FULL = 0.9
-"""Share of the vocabulary: vectors with more of it are not sparse, whatever was done for it."""
-REMEDY = "lower learning_rate, or raise temperature or warmup"
+REMEDY = "lower learning_rate, or raise warmup, or the temperature where there is one"
 SAVED = 60.0
 """Seconds between two states of a run, which is what a kill may cost."""
 
@@ -78,25 +75,26 @@ class Settings:
 
 
 def optimise(
-    encoding: Encoding,
-    objective: Callable[[SentenceTransformer], Objective],
-    batches: Batches,
+    module: nn.Module,
+    objective: Callable[[SentenceTransformer], Any],
+    batches: Sequence[dict[str, torch.Tensor]],
     settings: Settings,
     state: State | None = None,
     save: Callable[[State], None] = lambda state: None,
     follow: Callable[[int, float], None] = lambda step, loss: None,
     device: str = "cpu",
 ) -> list[float]:
-    """Train the weights of `encoding` that require gradients, in place; gives each step's loss.
+    """Train the weights of `module` that require gradients, in place; gives each step's loss.
 
-    state: where an earlier run was, to go on as if it had not ended. save: gets a state now and
-    then. follow: gets every step that is done, and its loss.
+    objective: makes the loss of the module, which is `wellspring.training.learner.Watched`. state:
+    where an earlier run was, to go on as if it had not ended. save: gets a state now and then.
+    follow: gets every step that is done, and its loss.
 
     Raises WellspringError where the loss is no number any more or the vectors have collapsed.
     """
     transformers.utils.logging.set_verbosity_error()
     done = state.step if state else 0
-    weights = {name: each for name, each in encoding.named_parameters() if each.requires_grad}
+    weights = {name: each for name, each in module.named_parameters() if each.requires_grad}
     optimiser = torch.optim.AdamW(
         [
             {
@@ -118,7 +116,7 @@ def optimise(
         lambda step: settings.schedule.share(step, len(batches)),
         last_epoch=done - 1 if done else -1,
     )
-    model = SentenceTransformer(modules=[encoding], device=device)
+    model = SentenceTransformer(modules=[module], device=device)
     loss = objective(model)
     watch = _Watch(loss, weights, optimiser, state or State(0, {}), len(batches), save, follow)
     with tempfile.TemporaryDirectory() as nothing:
@@ -166,7 +164,7 @@ def _arguments(
 class _Rest(torch.utils.data.Dataset):
     """The batches that are left."""
 
-    def __init__(self, batches: Batches, done: int) -> None:
+    def __init__(self, batches: Sequence[dict[str, torch.Tensor]], done: int) -> None:
         self.batches, self.done = batches, done
 
     def __len__(self) -> int:
@@ -193,7 +191,7 @@ class _Watch(transformers.TrainerCallback):
 
     def __init__(
         self,
-        loss: Objective,
+        loss: Watched,
         weights: Mapping[str, torch.nn.Parameter],
         optimiser: torch.optim.Optimizer,
         state: State,
@@ -211,15 +209,13 @@ class _Watch(transformers.TrainerCallback):
         if self.random:
             _restore_random(self.random)
             self.random = {}
-        if self.loss.regulariser:
-            self.loss.pressure = self.loss.regulariser.share(self.state.step, self.steps)
+        self.loss.begin(self.state.step, self.steps)
 
     def on_step_end(self, args, state, control, **kwargs) -> None:
         step, loss = self.state.step + 1, self.loss.loss
         if not math.isfinite(loss):
             raise WellspringError(f"the loss of step {step} is {loss}: {REMEDY}")
-        if self.loss.regulariser:
-            _check_sparsity(step, self.steps, self.loss.active, self.loss.regulariser)
+        self.loss.check(step, self.steps)
         if self.loss.spread < COLLAPSED:
             reason = (
                 "the model gives them before it is trained: choose another pooling or model"
@@ -244,32 +240,6 @@ class _Watch(transformers.TrainerCallback):
             for part, value in self.optimiser.state[each].items():
                 tensors[f"optimiser.{part}.{name}"] = value
         return State(self.state.step, {**tensors, **_random()}, list(self.state.losses))
-
-
-def _check_sparsity(
-    step: int, steps: int, active: tuple[float, float], regulariser: Regulariser
-) -> None:
-    """Raise WellspringError for vectors of zeros, which learn nothing more, and for vectors that
-    the regulariser has left full.
-
-    step: counted from 1. active: share of the weights of queries and of passages that are not 0.
-    A fresh head begins with nearly all words. So a side may be full until the regulariser has had
-    its full weight for as long as it took to rise.
-    """
-    weights = {"query": regulariser.query, "passage": regulariser.passage}
-    full = step > 2 * regulariser.ramp * steps
-    for (side, weight), share in zip(weights.items(), active, strict=True):
-        if share == 0:
-            raise WellspringError(
-                f"no {side} of step {step} has a word whose weight is above 0: nothing can be "
-                f"learned any more: lower flops.{side} or learning_rate"
-            )
-        if full and weight and share > FULL:
-            raise WellspringError(
-                f"the vectors are not sparse: at step {step} {share:.0%} of the vocabulary has a "
-                f"weight in a {side} on average: raise flops.{side} or learning_rate, or train for "
-                "more steps"
-            )
 
 
 def _restore(

@@ -11,7 +11,12 @@ from sentence_transformers.base.losses.gradcache import CachedLossMixin
 from torch import nn
 
 from wellspring.config.vocabulary import ObjectiveName, Similarity
+from wellspring.errors import WellspringError
 from wellspring.training.batches import MASKED, POSITIVE
+from wellspring.training.learner import Watched
+
+FULL = 0.9
+"""Share of the vocabulary: vectors with more of it are not sparse, whatever was done for it."""
 
 
 def similarities(
@@ -111,8 +116,31 @@ class Regulariser:
         """At full weight."""
         return self.query * flops(queries) + self.passage * flops(passages)
 
+    def check(self, step: int, steps: int, active: tuple[float, float]) -> None:
+        """Raise WellspringError for vectors of zeros, which learn nothing more, and for vectors
+        that the regulariser has left full.
 
-class Objective(CachedLossMixin, nn.Module):
+        step: counted from 1. active: share of the weights of queries and of passages that are not
+        0. A fresh head begins with nearly all words. So a side may be full until the regulariser
+        has had its full weight for as long as it took to rise.
+        """
+        weights = {"query": self.query, "passage": self.passage}
+        full = step > 2 * self.ramp * steps
+        for (side, weight), share in zip(weights.items(), active, strict=True):
+            if share == 0:
+                raise WellspringError(
+                    f"no {side} of step {step} has a word whose weight is above 0: nothing can be "
+                    f"learned any more: lower flops.{side} or learning_rate"
+                )
+            if full and weight and share > FULL:
+                raise WellspringError(
+                    f"the vectors are not sparse: at step {step} {share:.0%} of the vocabulary has "
+                    f"a weight in a {side} on average: raise flops.{side} or learning_rate, or "
+                    "train for more steps"
+                )
+
+
+class Objective(CachedLossMixin, Watched):
     """A loss over the passages of a batch, hard negatives included."""
 
     def __init__(
@@ -135,6 +163,16 @@ class Objective(CachedLossMixin, nn.Module):
         """Of the last batch: its loss, and how far its cosines are apart (largest − smallest)."""
         self.active = (1.0, 1.0)
         """Of the last batch's queries and passages: as `active` says."""
+
+    def begin(self, step: int, steps: int) -> None:
+        """Let the regulariser press as this step asks for."""
+        if self.regulariser:
+            self.pressure = self.regulariser.share(step, steps)
+
+    def check(self, step: int, steps: int) -> None:
+        """Refuse sparse vectors that learn nothing more: see `Regulariser.check`."""
+        if self.regulariser:
+            self.regulariser.check(step, steps, self.active)
 
     def forward(
         self, sentence_features: Iterable[dict[str, torch.Tensor]], labels: torch.Tensor

@@ -6,6 +6,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
+import numpy as np
+
 from wellspring.budgets import TOKENS
 from wellspring.training.batches import Batches
 from wellspring.training.encoding import parts
@@ -22,21 +24,50 @@ class Prices:
     tokens: int
     """Of a forward pass, padding included; 0: all texts in one."""
     gradient_cache: int | None
+    on_cpu: int = TOKENS["cpu"]
+    """Tokens of a forward pass on a processor: what budgets are priced by."""
+
+    @cached_property
+    def _trunk(self) -> Network:
+        return replace(self.network, above=())
+
+    @cached_property
+    def _head(self) -> Network:
+        # Something below is always trained, so the head's input needs a gradient.
+        return Network((), above=self.network.above, carried=True)
 
     @cached_property
     def _of_text(self) -> dict[int, Flops]:
         return {}
 
     def _text(self, length: int) -> Flops:
-        """Of one text of a padded batch: all rows cost the same."""
+        """Of one text of a padded batch, below a head: all rows cost the same."""
         if length not in self._of_text:
-            cached = self.gradient_cache is not None
-            self._of_text[length] = count(self.network, 1, length, cached=cached)
+            self._of_text[length] = count(self._trunk, 1, length, cached=self._cached)
         return self._of_text[length]
+
+    @property
+    def _cached(self) -> bool:
+        return self.gradient_cache is not None
 
     def step(self, batches: Batches, step: int, ledger: Ledger) -> Ledger:
         """The account after a step."""
         sides = batches.lengths(step)
+        encoder, padded = self._encoded(sides)
+        queries, passages = map(len, sides)
+        flops = {"encoder": encoder, "similarity": similarity(queries, passages, self.width)}
+        read = sum(int(lengths.sum()) for lengths in sides)
+        flops |= self._headed(padded)
+        return ledger.after(flops, pairs=queries, tokens=read, padded_tokens=padded)
+
+    def _headed(self, positions: int) -> dict[str, Flops]:
+        """The operations of a vocabulary head where so many positions run through it; nothing of a
+        model without one."""
+        head = count(self._head, 1, positions, cached=self._cached)
+        return {"head": head} if head.total else {}
+
+    def _encoded(self, sides: Sequence[np.ndarray]) -> tuple[Flops, int]:
+        """The operations of texts of these lengths below a head, and the positions computed."""
         encoder, padded = Flops(), 0
         for lengths in sides:
             for rows in self._passes(lengths):
@@ -46,10 +77,7 @@ class Prices:
                 encoder += Flops(
                     len(rows) * one.forward, len(rows) * one.backward, len(rows) * one.recomputation
                 )
-        queries, passages = map(len, sides)
-        flops = {"encoder": encoder, "similarity": similarity(queries, passages, self.width)}
-        read = sum(int(lengths.sum()) for lengths in sides)
-        return ledger.after(flops, pairs=queries, tokens=read, padded_tokens=padded)
+        return encoder, padded
 
     def _passes(self, lengths) -> Iterator[Sequence[int]]:
         """The rows of each forward pass."""
@@ -59,16 +87,13 @@ class Prices:
                 yield [start + row for row in rows]
 
 
-def within(
-    batches: Batches, prices: Prices, budget_flops: float, tokens: int = TOKENS["cpu"]
-) -> Batches:
+def within(batches: Batches, prices: Prices, budget_flops: float) -> Batches:
     """The batches that a budget pays for, up to half a step.
 
     They are priced as a processor pads them, whatever the hardware: a run must not be longer on
-    another one. tokens: of a forward pass there. Raises WellspringError where it does not pay
-    for one.
+    another one. Raises WellspringError where it does not pay for one.
     """
-    ledger, prices = Ledger(), replace(prices, tokens=tokens)
+    ledger, prices = Ledger(), replace(prices, tokens=prices.on_cpu)
     endless = replace(batches, steps=2**62)
     while True:
         after = prices.step(endless, ledger.steps, ledger)

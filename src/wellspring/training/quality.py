@@ -2,26 +2,85 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import polars as pl
 import torch
 from scipy.sparse import csr_array, vstack
 
+from wellspring.config.vocabulary import Similarity
 from wellspring.embeddings import Tokens
 from wellspring.errors import WellspringError
 from wellspring.randomness import shuffled
 from wellspring.sparse import rows
 from wellspring.training.batches import padded
 from wellspring.training.encoding import Encoding
+from wellspring.training.examples import Examples
+from wellspring.training.objectives import similarities
 
 DEPTH = 10
 QUERIES = 1000
 """Validation queries that are looked at, at most."""
 TEXTS = 64
 """At once."""
+TERMS = ("query_terms", "passage_terms")
+"""The facts that say how sparse vectors are."""
+
+
+@dataclass(frozen=True)
+class Look:
+    """How well validation queries find what answers them, among the passages that answer one."""
+
+    encoding: Encoding
+    """The model as it is when it is looked at."""
+    held: Mapping[str, Examples]
+    """The queries in every condition: see `wellspring.training.instructions`."""
+    queries: Mapping[str, Sequence[np.ndarray]]
+    """Their tokens."""
+    passages: Sequence[np.ndarray]
+    """Tokens of the passages, which are the same in every condition."""
+    padding: int
+    """The id to pad with."""
+    similarity: Similarity
+
+    def __call__(self) -> dict[str, float | None]:
+        """MRR@10 in every condition."""
+        passages = vectors(self.encoding, self.passages, self.padding)
+        facts: dict[str, float | None] = {}
+        for condition, held in self.held.items():
+            queries = vectors(self.encoding, self.queries[condition], self.padding)
+            scores = similarities(queries, passages, self.similarity).numpy()
+            facts[condition] = mean_reciprocal_rank(scores, held.relevant)
+        return facts
+
+
+@dataclass(frozen=True)
+class SparseLook(Look):
+    """The same of sparse vectors, as they are when a model is used."""
+
+    top_terms: int | None
+    """So many words of a text are kept; None: all."""
+
+    def __call__(self) -> dict[str, float | None]:
+        """MRR@10 in every condition, and TERMS: how many words have a weight, as means over the
+        texts."""
+        keep = self.padding, self.top_terms
+        passages = sparse_vectors(self.encoding, self.passages, *keep)
+        facts: dict[str, float | None] = {}
+        terms: list[float] = []
+        for condition, held in self.held.items():
+            queries = sparse_vectors(self.encoding, self.queries[condition], *keep)
+            scores = (queries @ passages.T).toarray()
+            facts[condition] = mean_reciprocal_rank(scores, held.relevant)
+            # Of queries as they are trained, which come first.
+            terms = terms or [_terms(each) for each in (queries, passages)]
+        return facts | dict(zip(TERMS, terms, strict=True))
+
+
+def _terms(vectors: csr_array) -> float:
+    return round(vectors.nnz / vectors.shape[0], 2)
 
 
 def held_out(samples: pl.DataFrame, seed: int) -> pl.DataFrame | None:
@@ -32,23 +91,6 @@ def held_out(samples: pl.DataFrame, seed: int) -> pl.DataFrame | None:
         return None
     queries = shuffled(seed, own["query_id"].unique().to_list(), "validation queries")[:QUERIES]
     return own.filter(pl.col("query_id").is_in(queries))
-
-
-@dataclass(frozen=True)
-class Sparsity:
-    """How many words have a weight above 0, as means over texts."""
-
-    query_terms: float
-    passage_terms: float
-    vocabulary: int
-
-    def as_json(self) -> dict[str, float]:
-        """In plain types, with the shares of the vocabulary."""
-        shares = {
-            "query_share": round(self.query_terms / self.vocabulary, 6),
-            "passage_share": round(self.passage_terms / self.vocabulary, 6),
-        }
-        return asdict(self) | shares
 
 
 def vectors(
@@ -91,6 +133,11 @@ def _parts(
         on_device = {name: each.to(device) for name, each in batch.items()}
         yield encoding(on_device)["sentence_embedding"]
     encoding.train(training)
+
+
+def mean_reciprocal_rank(scores: np.ndarray, relevant: Sequence[frozenset[int]]) -> float:
+    """MRR@10: see `reciprocal_ranks`."""
+    return round(float(reciprocal_ranks(scores, relevant).mean()), 4)
 
 
 def reciprocal_ranks(scores: np.ndarray, relevant: Sequence[frozenset[int]]) -> np.ndarray:

@@ -2,42 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import polars as pl
-
 from wellspring import sparse
-from wellspring.budgets import TOKENS, WINDOW, logit_tokens
+from wellspring.budgets import logit_tokens
 from wellspring.config import Recipe
-from wellspring.embeddings import Tokens, tokenise
+from wellspring.config.vocabulary import LANGUAGE
 from wellspring.errors import WellspringError
 from wellspring.models.load import Backbone
 from wellspring.sparse import SparseModel
-from wellspring.specs import EncodingSpec, TrainSpec
-from wellspring.training import adaptation, batches, examples, loop, prices, quality
+from wellspring.specs import TrainSpec
+from wellspring.training import (
+    adaptation,
+    batches,
+    crops,
+    examples,
+    instructions,
+    language,
+    loop,
+    order,
+    prices,
+    quality,
+)
 from wellspring.training.encoding import Encoding, SparseEncoding
 from wellspring.training.examples import Examples
+from wellspring.training.learner import Learner
 from wellspring.training.ledger import Ledger
-from wellspring.training.objectives import Aim, Objective, Regulariser, similarities
+from wellspring.training.material import Material
+from wellspring.training.objectives import Aim, Objective, Regulariser
 from wellspring.training.shapes import shapes
-
-Tokenised = tuple[Sequence[np.ndarray], Sequence[np.ndarray]]
-"""The tokens of every query, and of every passage."""
-
-
-@dataclass(frozen=True)
-class Material:
-    """What is learned from, of all datasets as of one: see `wellspring.training.examples`."""
-
-    texts: pl.DataFrame
-    samples: pl.DataFrame
-    scores: pl.DataFrame | None = None
-    """A teacher's, where the objective follows one."""
 
 
 @dataclass(frozen=True)
@@ -45,62 +42,27 @@ class Run:
     """A model that is ready to be trained, and all that its training depends on."""
 
     recipe: Recipe
-    encoding: Encoding
-    batches: batches.Batches
+    learner: Learner
     ledger: Ledger
     """What the whole run costs."""
     in_full: int
     """The operations that training all weights would take."""
-    parameters: int
-    """Of the model that it begins with."""
-    held: Examples | None
-    """Validation queries; None where there are none."""
-    held_tokens: Tokenised
-    vocabulary: int | None = None
-    """Words of sparse vectors; None: they are dense."""
 
     @property
     def facts(self) -> dict[str, Any]:
         """Its counts. Seconds are no part of what a model is: they stand in the log."""
         return {
-            "examples": len(self.batches.examples.ids),
-            "steps": len(self.batches),
-            "trained_parameters": adaptation.trained(self.encoding.model),
-            "parameters": self.parameters,
+            "examples": self.learner.examples,
+            "steps": len(self.learner.batches),
+            "trained_parameters": adaptation.trained(self.learner.module),
+            "parameters": self.learner.parameters,
             "ledger": self.ledger.as_json() | {"flops_in_full": self.in_full},
         }
 
     def rate(self, step: int) -> float:
         """The learning rate of a step that is counted from 0."""
         schedule = _schedule(self.recipe)
-        return schedule.peak * schedule.share(step, len(self.batches))
-
-    def quality(self) -> float | None:
-        """The first part of `validated`."""
-        return self.validated()[0]
-
-    def validated(self) -> tuple[float | None, quality.Sparsity | None]:
-        """MRR@10 of the validation queries, among the passages that answer one of them, of the
-        model as it is, and how sparse these vectors are; None without such queries, and for vectors
-        that are dense."""
-        if self.held is None:
-            return None, None
-        padding, recipe, sparsity = self.batches.padding, self.recipe, None
-        if self.vocabulary is None:
-            queries, passages = (
-                quality.vectors(self.encoding, tokens, padding) for tokens in self.held_tokens
-            )
-            scores = similarities(queries, passages, recipe.similarity).numpy()
-        else:
-            weights = [
-                quality.sparse_vectors(self.encoding, tokens, padding, recipe.top_terms)
-                for tokens in self.held_tokens
-            ]
-            terms = (round(each.nnz / each.shape[0], 2) for each in weights)
-            sparsity = quality.Sparsity(*terms, vocabulary=self.vocabulary)
-            scores = (weights[0] @ weights[1].T).toarray()
-        ranks = quality.reciprocal_ranks(scores, self.held.relevant)
-        return round(float(ranks.mean()), 4), sparsity
+        return schedule.peak * schedule.share(step, len(self.learner.batches))
 
     def optimise(
         self,
@@ -109,16 +71,7 @@ class Run:
         follow: Callable[[int, float], None],
     ) -> list[float]:
         """Train the model in place; gives each step's loss. See `wellspring.training.loop`."""
-        recipe = self.recipe
-        aim = Aim(
-            recipe.objective, recipe.similarity, recipe.temperature, recipe.teacher_temperature
-        )
-        objective = partial(
-            Objective,
-            aim=aim,
-            gradient_cache=recipe.gradient_cache,
-            regulariser=Regulariser(**recipe.flops.model_dump()) if recipe.flops else None,
-        )
+        recipe, learner = self.recipe, self.learner
         settings = loop.Settings(
             _schedule(recipe),
             recipe.weight_decay,
@@ -126,14 +79,17 @@ class Run:
             recipe.dtype == "bfloat16",
             recipe.seed,
         )
-        device = next(self.encoding.parameters()).device.type
+        device = next(learner.module.parameters()).device.type
         return loop.optimise(
-            self.encoding, objective, self.batches, settings, state, save, follow, device
+            learner.module,
+            learner.objective,
+            learner.batches,
+            settings,
+            state,
+            save,
+            follow,
+            device,
         )
-
-    def merged(self) -> Any:
-        """The model as it was built, with what was learned in its weights."""
-        return adaptation.merged(self.encoding.model, self.recipe.lora)
 
 
 def prepare(
@@ -141,95 +97,162 @@ def prepare(
 ) -> Run:
     """Make a run ready.
 
-    folder: the checkpoint, of which sparse vectors take the vocabulary head. tokens: of a forward
-    pass, padding included; fewer where a head's logits would take much memory.
-
-    Raises WellspringError where nothing can be learned from the material, where the batches or the
-    budget do not fit, where LoRA names layers that the model lacks, where it lacks the head that
-    sparse vectors need, and for a model that lies on several devices.
+    folder: the backbone's checkpoint, which may have a head. tokens: of a forward pass, padding
+    included; fewer where logits of all of them would take much memory. Raises WellspringError where
+    nothing can be learned from the material, where the batches or the budget do not fit, where the
+    model lacks layers that LoRA names or the head that it needs, and for a model that lies on
+    several devices.
     """
     recipe = spec.recipe
     if getattr(backbone.model, "hf_device_map", None):
         raise WellspringError("the model does not fit on one device: it cannot be trained here")
-    learned = examples.gather(
-        material.samples, material.texts, "train", recipe.negatives, recipe.seed
+    if recipe.stage in LANGUAGE:
+        learner = language.learner(backbone, folder, spec, material, tokens)
+    else:
+        learner = _retriever(backbone, folder, spec, material, tokens)
+    if recipe.budget_flops:
+        met = prices.within(learner.batches, learner.price, recipe.budget_flops)
+        learner = replace(learner, batches=met)
+    elif not len(learner.batches):
+        raise WellspringError(
+            f"{learner.examples:,} {learner.unit} make no batch of {recipe.batch:,}: lower batch, "
+            "or raise epochs"
+        )
+    return Run(
+        recipe=recipe,
+        learner=learner,
+        ledger=prices.account(learner.batches, learner.price),
+        in_full=prices.account(learner.batches, prices.in_full(learner.price)).total,
     )
-    own = quality.held_out(material.samples, recipe.seed)
-    held = None if own is None else examples.gather(own, material.texts, "validation", 0)
-    whole = None if recipe.paradigm == "dense" else sparse.on(backbone, folder, recipe.seed)
-    model = whole.model if whole else backbone.model
-    parameters = sum(each.numel() for each in model.parameters())
+
+
+def _retriever(
+    backbone: Backbone, folder: Path, spec: TrainSpec, material: Material, tokens: int
+) -> Learner:
+    """A retriever under training, on pairs."""
+    recipe = spec.recipe
+    learned = _learned(recipe, material)
+    whole = sparse.on(backbone, folder, recipe.seed) if recipe.paradigm == "sparse" else None
+    parameters = sum(each.numel() for each in (whole or backbone).model.parameters())
+    encoding = _encoding(backbone, whole, recipe, tokens)
+    scores, tokens_of = material.scores, partial(material.tokens, whole or backbone)
+    passages = tokens_of(spec.passage, learned.passage_ids)
+    cropped = None
+    if recipe.stage == "contrastive-pretraining":
+        before, after = crops.around(backbone.tokenizer, spec.passage.pooling)
+        if whole and whole.begins:
+            before -= 1
+        cropped = crops.Crops(recipe.seed, recipe.crop, before, after)
+    stream = batches.Batches(
+        learned,
+        passages if cropped else tokens_of(spec.query, learned.query_ids, learned.instructions),
+        passages,
+        size=recipe.batch,
+        steps=recipe.steps or batches.steps_of(len(learned.ids), recipe.batch, recipe.epochs or 1),
+        seed=recipe.seed,
+        padding=backbone.padding,
+        teacher=None if scores is None else examples.taught(learned, material.samples, scores),
+        weights=order.weights(recipe, learned.ids),
+        crops=cropped,
+    )
+    measured = dict.fromkeys(instructions.conditions(recipe), "MRR@10")
+    if whole:
+        measured |= dict.fromkeys(quality.TERMS, f"words of {whole.vocabulary:,}")
+    look = _look(whole or backbone, spec, material, encoding)
+    return Learner(
+        module=encoding,
+        objective=_objective(recipe),
+        batches=stream,
+        price=_price(backbone, whole, encoding, recipe),
+        examples=len(learned.ids),
+        parameters=parameters,
+        unit="pairs",
+        measure=look or partial(dict.fromkeys, measured),
+        measured=measured,
+        merged=partial(adaptation.merged, encoding.model, recipe.lora),
+    )
+
+
+def _encoding(
+    backbone: Backbone, whole: SparseModel | None, recipe: Recipe, tokens: int
+) -> Encoding:
+    """The model with gradients where it is trained, and what makes vectors of what it gives."""
     model = adaptation.prepare(
-        model,
+        (whole or backbone).model,
         recipe.lora,
         backbone.architecture.unused,
         recipe.seed,
         fresh=whole.fresh if whole else None,
     ).to(backbone.device)
-    priced = TOKENS["cpu"]
-    if whole:
-        tokens = logit_tokens(backbone.device.type, whole.vocabulary, tokens)
-        priced = logit_tokens("cpu", whole.vocabulary)
-        encoding: Encoding = SparseEncoding(model, whole.scale, tokens)
+    if whole is None:
+        return Encoding(model, recipe.pooling, tokens)
+    tokens = logit_tokens(backbone.device.type, whole.vocabulary, tokens)
+    return SparseEncoding(model, whole.scale, tokens)
+
+
+def _price(
+    backbone: Backbone, whole: SparseModel | None, encoding: Encoding, recipe: Recipe
+) -> prices.Prices:
+    network, cached = shapes(encoding.model), recipe.gradient_cache
+    if whole is None:
+        return prices.Prices(network, backbone.hidden, encoding.tokens, cached)
+    words = whole.vocabulary
+    return prices.Prices(network, words, encoding.tokens, cached, logit_tokens("cpu", words))
+
+
+def _objective(recipe: Recipe) -> Callable[[Any], Objective]:
+    aim = Aim(recipe.objective, recipe.similarity, recipe.temperature, recipe.teacher_temperature)
+    return partial(
+        Objective,
+        aim=aim,
+        gradient_cache=recipe.gradient_cache,
+        regulariser=Regulariser(**recipe.flops.model_dump()) if recipe.flops else None,
+    )
+
+
+def _learned(recipe: Recipe, material: Material) -> Examples:
+    """The examples of the training split, as far as the recipe takes them."""
+    samples = examples.part(material.samples, recipe.fraction, recipe.seed)
+    if recipe.stage == "contrastive-pretraining":
+        learned = crops.gather(samples, material.texts)
     else:
-        encoding = Encoding(model, recipe.pooling, tokens)
-    write = partial(_tokens, whole or backbone, spec, texts=material.texts)
-    scores = material.scores
-    stream = batches.Batches(
-        learned,
-        *write(learned),
-        size=recipe.batch,
-        steps=recipe.steps or batches.steps_of(learned, recipe.batch, recipe.epochs or 1),
-        seed=recipe.seed,
-        padding=backbone.padding,
-        teacher=None if scores is None else examples.taught(learned, material.samples, scores),
-    )
-    width = whole.vocabulary if whole else backbone.hidden
-    price = prices.Prices(shapes(model), width, tokens, recipe.gradient_cache)
-    if recipe.budget_flops:
-        stream = prices.within(stream, price, recipe.budget_flops, priced)
-    elif not len(stream):
+        learned = examples.gather(samples, material.texts, "train", recipe.negatives, recipe.seed)
+    if recipe.fraction < 1 and (count := len(learned.ids)) < recipe.batch:
         raise WellspringError(
-            f"{len(learned.ids):,} examples make no batch of {recipe.batch:,}: lower batch, or "
-            "raise epochs"
+            f"fraction: {recipe.fraction:g} leaves {count:,} examples, fewer than a batch of "
+            f"{recipe.batch:,}: raise fraction, or lower batch"
         )
-    return Run(
-        recipe=recipe,
-        encoding=encoding,
-        batches=stream,
-        ledger=prices.account(stream, price),
-        in_full=prices.account(stream, prices.in_full(price)).total,
-        parameters=parameters,
-        held=held,
-        held_tokens=write(held) if held else ((), ()),
-        vocabulary=whole.vocabulary if whole else None,
-    )
+    return instructions.instructed(learned, instructions.seen(recipe), recipe.seed, learned.ids)
+
+
+def _look(
+    model: Backbone | SparseModel, spec: TrainSpec, material: Material, encoding: Encoding
+) -> quality.Look | None:
+    """The look at validation queries, in conditions that differ in their instructions alone; None
+    without such queries."""
+    recipe = spec.recipe
+    own = quality.held_out(material.samples, recipe.seed)
+    if own is None:
+        return None
+    held = examples.gather(own, material.texts, "validation", 0)
+    # A query has one instruction, however many passages answer it.
+    ids = [held.query_ids[int(query)] for query in held.queries]
+    written = {
+        condition: instructions.instructed(held, lists, recipe.seed, ids)
+        for condition, lists in instructions.conditions(recipe).items()
+    }
+    queries = {
+        condition: material.tokens(model, spec.query, each.query_ids, each.instructions)
+        for condition, each in written.items()
+    }
+    passages = material.tokens(model, spec.passage, held.passage_ids)
+    if isinstance(model, SparseModel):
+        padding = model.backbone.padding
+        return quality.SparseLook(
+            encoding, written, queries, passages, padding, recipe.similarity, recipe.top_terms
+        )
+    return quality.Look(encoding, written, queries, passages, model.padding, recipe.similarity)
 
 
 def _schedule(recipe: Recipe) -> loop.Schedule:
     return loop.Schedule(recipe.learning_rate, recipe.warmup, recipe.decline)
-
-
-def _tokens(
-    model: Backbone | SparseModel, spec: TrainSpec, of: Examples, texts: pl.DataFrame
-) -> Tokenised:
-    """The tokens of the examples' queries and passages, as the two sides write them."""
-
-    def split(encoding: EncodingSpec, window: Sequence[str]) -> Sequence[Tokens]:
-        if isinstance(model, SparseModel):
-            return model.tokenise(window, encoding.template, encoding.length)
-        return tokenise(
-            model.tokenizer, window, encoding.template, encoding.length, encoding.pooling
-        )
-
-    def side(encoding: EncodingSpec, ids: Sequence[str]) -> Iterator[np.ndarray]:
-        own = texts.filter(pl.col("side") == encoding.side).select("text_id", "text")
-        named = pl.DataFrame({"text_id": ids})
-        written = named.join(own, on="text_id", how="left", maintain_order="left")["text"]
-        for start in range(0, len(written), WINDOW):
-            window = written[start : start + WINDOW].to_list()
-            for row in split(encoding, window):
-                # A tuple of Python's numbers would take ten times the memory.
-                yield np.array(row, np.int32)
-
-    return [*side(spec.query, of.query_ids)], [*side(spec.passage, of.passage_ids)]
