@@ -8,6 +8,9 @@ WINDOW = 8192
 TOKENS = {"cpu": 2048, "cuda": 65536}
 """Padded tokens in one forward pass: what stays in a processor's cache, what fills a GPU."""
 
+LOGITS = {"cpu": 256 << 20, "cuda": 4 << 30}
+"""Bytes of a forward pass's logits: a word of the vocabulary each, for every token."""
+
 ATTRIBUTED = 4096
 """At most so many texts are attributed in a window, sorted by length and written as one row
 group."""
@@ -21,6 +24,14 @@ about 30 GB of a card for a model of SIZE, and fewer for a larger one."""
 
 SIZE = 12 * 768 * 4
 """Blocks × width × bytes of BERT-base in float32."""
+
+
+def logit_tokens(device: str, vocabulary: int, tokens: int = 0) -> int:
+    """Padded tokens in one forward pass that ends in a vocabulary head.
+
+    tokens: the most that may be; 0: what the device is given by default.
+    """
+    return max(1, min(tokens or TOKENS[device], LOGITS[device] // (4 * vocabulary)))
 
 
 def rows(device: str, layers: int, hidden: int, dtype: str) -> int:

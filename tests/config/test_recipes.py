@@ -63,6 +63,24 @@ def test_the_slice_is_the_recipe_and_how_it_writes_texts():
     assert specs.train(parse(other), "twice") == spec
 
 
+def words() -> dict:
+    """What makes a recipe sparse."""
+    return {"paradigm": "sparse", "pooling": None}
+
+
+def test_a_sparse_recipe_has_usual_values_of_its_own():
+    config = parse(edited(lambda c: c["recipes"]["brief"].update(words())))
+    recipe = config.recipes["brief"]
+    assert (recipe.similarity, recipe.temperature, recipe.top_terms) == ("dot", 1, 512)
+    assert (recipe.flops.query, recipe.flops.passage, recipe.flops.ramp) == (0.05, 0.04, 1 / 3)
+    assert config.recipes["brief"].model_validate_json(recipe.model_dump_json()) == recipe
+    assert specs.train(config, "twice").query.pooling == "mean"
+    # An encoder of a model that was trained so is no other use of it.
+    assert notes(config, [CONFIG]) == []
+    dense = parse(CONFIG).recipes["brief"]
+    assert (dense.similarity, dense.temperature, dense.flops) == ("cosine", 0.05, None)
+
+
 @pytest.mark.parametrize(
     ("edit", "line"),
     [
@@ -208,6 +226,32 @@ def test_the_slice_is_the_recipe_and_how_it_writes_texts():
         (
             lambda c: c["recipes"]["brief"].update(objective="kl", teacher="twice"),
             "models.tuned: is made of itself",
+        ),
+        (
+            lambda c: c["recipes"].update(
+                brief={"datasets": ["questions"], "stage": "mlm", "paradigm": "sparse"}
+            ),
+            "recipes.brief.paradigm: means nothing in the stage mlm: leave it out",
+        ),
+        (
+            lambda c: c["recipes"]["brief"].update(top_terms=9),
+            "recipes.brief.top_terms: means nothing to dense vectors: leave it out",
+        ),
+        (
+            lambda c: c["recipes"]["brief"].update(paradigm="sparse"),
+            "recipes.brief.pooling: means nothing to sparse vectors: leave it out",
+        ),
+        (
+            lambda c: c["recipes"]["brief"].update(words(), similarity="cosine"),
+            "recipes.brief.similarity: sparse vectors are compared by dot",
+        ),
+        (
+            lambda c: c["recipes"]["brief"].update(words(), objective="kl", teacher="base"),
+            "recipes.brief.teacher_temperature: missing: the default is for cosines",
+        ),
+        (
+            lambda c: c["recipes"]["brief"].update(words(), flops={"query": -1}),
+            "recipes.brief.flops.query: Input should be greater than or equal to 0",
         ),
         (
             lambda c: c["recipes"]["brief"].update(lora={"targets": []}),

@@ -10,6 +10,7 @@ import polars as pl
 from tests.support import checkpoints
 from wellspring.embeddings import tokenise
 from wellspring.models.load import Backbone, load
+from wellspring.sparse import SparseModel, on
 from wellspring.training.batches import Batches
 from wellspring.training.encoding import Encoding
 from wellspring.training.examples import Examples, gather
@@ -67,6 +68,11 @@ def backbone(folder: Path) -> Backbone:
     if not (folder / "config.json").is_file():
         checkpoints.bert(folder, LAYERS)
     return load(folder, "bert", LAYERS)
+
+
+def sparse(folder: Path) -> SparseModel:
+    """The same BERT with a fresh vocabulary head."""
+    return on(backbone(folder), folder, seed=0)
 
 
 def gathered(negatives: int = 1) -> Examples:

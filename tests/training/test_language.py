@@ -20,6 +20,7 @@ from wellspring.models.heads import is_tied
 from wellspring.models.load import load
 from wellspring.specs import EncodingSpec, TrainSpec
 from wellspring.training import loop
+from wellspring.training.adaptation import unwrapped
 from wellspring.training.examples import joined, passages
 from wellspring.training.language import UNTOLD, Question, looked_at
 from wellspring.training.material import Material
@@ -210,7 +211,7 @@ def test_lora_moves_the_trunk_and_trains_a_fresh_head_in_full(stage, named, tmp_
     target = "query" if stage == "mlm" else "q_proj"
     lora = Lora(rank=4, targets=[target])
     run, backbone = prepared(tmp_path, stage, named, lora=lora, steps=10)
-    model: Any = run.learner.module.model
+    model: Any = unwrapped(run.learner.module.model)
     moved = {name for name, each in model.named_parameters() if each.requires_grad}
     head = {name for name in moved if not name.startswith(f"{model.base_model_prefix}.")}
     assert head and all("lora_" in name for name in moved - head)

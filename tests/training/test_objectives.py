@@ -11,10 +11,13 @@ import torch
 
 from tests.support import training
 from wellspring.training.batches import CANDIDATE, MASKED, POSITIVE
+from wellspring.training.encoding import SparseEncoding
 from wellspring.training.objectives import (
     Aim,
     Objective,
+    Regulariser,
     divergence,
+    flops,
     infonce,
     margin_mse,
     similarities,
@@ -91,25 +94,94 @@ def test_cached_gradients_are_those_of_the_whole_batch(tmp_path, name, similarit
     if name != "infonce":
         scores = np.random.default_rng(1).normal(size=examples.passages.shape)
         batches = dataclasses.replace(batches, teacher=scores.astype(np.float32))
-    batch = batches[0]
+    model = training.encoding(backbone.model.requires_grad_(True))
+    aim = Aim(name, similarity, 0.05)
+    losses, gradients = several(model, batches[0], (None, 1, 4), aim=aim)
+    for loss, gradient in zip(losses[1:], gradients[1:], strict=True):
+        assert loss == pytest.approx(losses[0], rel=1e-5)
+        apart = (gradient - gradients[0]).norm() / gradients[0].norm()
+        assert apart < 1e-5
+
+
+@pytest.mark.parametrize("name", ["infonce", "margin-mse", "kl", "infonce+kl"])
+def test_cached_gradients_of_sparse_vectors_are_those_of_the_whole_batch(tmp_path, name):
+    """The regulariser needs the means over the whole batch, of each side."""
+    whole = training.sparse(tmp_path)
+    examples = training.gathered(2)
+    batches = training.batches(whole.backbone, examples, size=6)
+    if name != "infonce":
+        scores = np.random.default_rng(1).normal(size=examples.passages.shape)
+        batches = dataclasses.replace(batches, teacher=scores.astype(np.float32))
+    model = SparseEncoding(whole.model.requires_grad_(True), whole.scale, 40)
+    options = {"aim": Aim(name, "dot", 1.0), "regulariser": Regulariser(0.5, 0.3, 0.0)}
+    losses, gradients = several(model, batches[0], (None, 1, 4), **options)
+    for loss, gradient in zip(losses[1:], gradients[1:], strict=True):
+        assert loss == pytest.approx(losses[0], rel=1e-5)
+        assert (gradient - gradients[0]).norm() / gradients[0].norm() < 1e-5
+    bare, _ = several(model, batches[0], (None,), aim=Aim(name, "dot", 1.0))
+    assert losses[0] > bare[0]
+
+
+def several(model, batch, caches, **options) -> tuple[list[float], list[torch.Tensor]]:
+    """Losses and gradients of a batch with each cache."""
     features = [
         {name: batch[f"{side}_{name}"] for name in ("input_ids", "attention_mask")}
         for side in ("query", "passage")
     ]
-    model = training.encoding(backbone.model.requires_grad_(True))
-    gradients, losses = [], []
-    for cache in (None, 1, 4):
+    losses, gradients = [], []
+    for cache in caches:
         model.zero_grad()
-        objective = Objective(model, Aim(name, similarity, 0.05), cache)
+        objective = Objective(model, gradient_cache=cache, **options)
         loss = objective([dict(each) for each in features], batch["label"])
         loss.backward()
         losses.append(float(loss.detach()))
         weights = [each.grad for each in model.parameters() if each.grad is not None]
         gradients.append(torch.cat([each.flatten() for each in weights]))
-    for loss, gradient in zip(losses[1:], gradients[1:], strict=True):
-        assert loss == pytest.approx(losses[0], rel=1e-5)
-        apart = (gradient - gradients[0]).norm() / gradients[0].norm()
-        assert apart < 1e-5
+    return losses, gradients
+
+
+def test_flops_by_hand_and_by_the_library():
+    from sentence_transformers.sparse_encoder.losses import FlopsLoss
+
+    queries = torch.tensor([[1.0, 0.0, 2.0], [3.0, 0.0, 0.0]])
+    passages = torch.tensor([[0.0, 1.0, 0.0], [0.0, 3.0, 2.0]])
+    assert float(flops(queries)) == 2**2 + 0 + 1**2
+    assert float(flops(passages)) == 0 + 2**2 + 1**2
+    regulariser = Regulariser(0.5, 0.4, 0.0)
+    assert float(regulariser.loss(queries, passages)) == pytest.approx(0.5 * 5 + 0.4 * 5)
+    vectors = torch.rand(6, 40)
+    theirs = FlopsLoss(torch.nn.Identity()).compute_loss_from_embeddings(vectors)
+    torch.testing.assert_close(flops(vectors), theirs)
+
+
+def test_the_ramp_is_quadratic():
+    ramp = Regulariser(0.5, 0.4, 1 / 3)
+    shares = [ramp.share(step, 12) for step in range(12)]
+    assert shares == [0, 1 / 16, 1 / 4, 9 / 16, *[1] * 8]
+    assert Regulariser(0.5, 0.4, 0.0).share(0, 12) == 1
+
+
+def test_the_ramp_is_that_of_the_library():
+    from sentence_transformers.sparse_encoder.callbacks.splade_callbacks import (
+        SpladeRegularizerWeightSchedulerCallback,
+    )
+    from sentence_transformers.sparse_encoder.losses import (
+        SparseMultipleNegativesRankingLoss,
+        SpladeLoss,
+    )
+    from transformers import TrainerControl, TrainerState
+
+    model = torch.nn.Identity()
+    loss = SpladeLoss(model, SparseMultipleNegativesRankingLoss(model), 0.4, 0.5)
+    theirs = SpladeRegularizerWeightSchedulerCallback(loss)
+    state = TrainerState(max_steps=30)
+    theirs.on_train_begin(None, state, TrainerControl())
+    for step in range(30):
+        state.global_step = step
+        theirs.on_step_begin(None, state, TrainerControl())
+        share = Regulariser(0.5, 0.4, 1 / 3).share(step, 30)
+        assert loss.document_regularizer_weight == pytest.approx(0.4 * share)
+        assert loss.query_regularizer_weight == pytest.approx(0.5 * share)
 
 
 def test_vectors_are_those_of_embeddings_whatever_the_parts(tmp_path):

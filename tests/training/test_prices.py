@@ -13,7 +13,8 @@ from wellspring.budgets import TOKENS
 from wellspring.config import Lora
 from wellspring.errors import WellspringError
 from wellspring.training import adaptation, loop
-from wellspring.training.objectives import Aim, Objective
+from wellspring.training.encoding import SparseEncoding
+from wellspring.training.objectives import Aim, Objective, Regulariser
 from wellspring.training.prices import Prices, account, within
 from wellspring.training.shapes import shapes
 
@@ -53,6 +54,34 @@ def test_a_run_costs_what_was_told(folder, lora, cache):
         int(side.sum()) for step in range(3) for side in batches.lengths(step)
     )
     assert told.padded_tokens >= told.tokens
+
+
+@pytest.mark.parametrize("lora", [None, LORA])
+@pytest.mark.parametrize("cache", [None, 4])
+def test_a_sparse_run_costs_what_was_told(folder, lora, cache):
+    whole = training.sparse(folder)
+    whole.model.set_attn_implementation("eager")
+    batches = training.batches(whole.backbone, training.gathered(2), size=6, steps=3)
+    unused = whole.backbone.architecture.unused
+    model = adaptation.prepare(whole.model, lora, unused, seed=0, fresh=whole.fresh)
+    prices = Prices(shapes(model), whole.vocabulary, FEW, cache)
+    objective = partial(
+        Objective,
+        aim=Aim("infonce", "dot", 1.0),
+        gradient_cache=cache,
+        regulariser=Regulariser(0.05, 0.04, 1.0),
+    )
+    settings = loop.Settings(loop.Schedule(1e-3, 0.0, "constant"), 0.0, 1.0, False, 0)
+    with FlopCounterMode(display=False) as counter:
+        loop.optimise(SparseEncoding(model, whole.scale, FEW), objective, batches, settings)
+    told = account(batches, prices)
+    assert told.total == pytest.approx(counter.get_total_flops(), rel=0.02)
+    # The head, over the whole vocabulary, is most of so small a model.
+    assert told.total > 10 * account(batches, replace(prices, network=headless(model))).total
+
+
+def headless(model):
+    return replace(shapes(model), above=())
 
 
 @pytest.mark.parametrize("steps", [10, 17, 40])

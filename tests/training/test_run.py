@@ -90,12 +90,16 @@ INSTRUCTED = {
     },
 }
 CROPPED: dict[str, Any] = {"stage": "contrastive-pretraining"}
+SPARSE: dict[str, Any] = {"paradigm": "sparse", "pooling": None, "top_terms": 9}
 RECIPES = {
     "fraction": {"fraction": 0.5},
     "mixture": MIXTURE,
     "instructions": INSTRUCTED,
     "crops": CROPPED,
     "crops of a mixture": {**MIXTURE, **CROPPED, "fraction": 0.5},
+    "sparse vectors": SPARSE,
+    "sparse vectors of instructions": {**SPARSE, **INSTRUCTED},
+    "sparse vectors of crops": {**SPARSE, **CROPPED},
 }
 
 
@@ -116,7 +120,7 @@ def test_the_account_is_of_what_is_run(folder, keys):
     assert run.ledger.steps == 9 and run.ledger.pairs == 9 * 4
 
 
-@pytest.mark.parametrize("name", ["instructions", "crops of a mixture"])
+@pytest.mark.parametrize("name", ["instructions", "crops of a mixture", "sparse vectors of crops"])
 def test_a_run_that_was_ended_goes_on_as_if_it_had_not(folder, name, monkeypatch):
     monkeypatch.setattr(loop, "SAVED", 0.0)
     material, keys = mixed(), {**RECIPES[name], "steps": 4, "learning_rate": 1e-3}
@@ -244,3 +248,16 @@ def test_a_budget_is_met_by_crops(folder):
     whole = prepared(folder, **CROPPED, steps=40)
     met = prepared(folder, **CROPPED, budget_flops=float(whole.ledger.total))
     assert met.ledger == whole.ledger
+
+
+def test_sparse_vectors_are_looked_at_as_they_are_used(folder):
+    run = prepared(folder, mixed(), **RECIPES["sparse vectors of instructions"])
+    looks = run.learner.measure()
+    assert list(looks) == list(run.learner.measured)
+    assert list(looks)[-2:] == ["query_terms", "passage_terms"]
+    # A fresh head gives a weight to more words than are kept.
+    assert looks["query_terms"] == looks["passage_terms"] == 9
+    assert {*run.ledger.flops} == {"encoder", "head", "similarity"}
+    unseen = Material(*joined([training.texts()], [training.samples(held=0)]))
+    other = prepared(folder, unseen, **SPARSE).learner
+    assert other.measure() == dict.fromkeys(other.measured)

@@ -17,6 +17,7 @@ from tests.support import checkpoints, events, forks
 from tests.support import study as studies
 
 TRAINED = "results/models/trained/tuned"
+WORDS = "results/models/trained/words/trained.json"
 DISTILLED = "results/models/trained/distilled/trained.json"
 READ = "results/models/trained/read/trained.json"
 TARGETS = (
@@ -50,6 +51,11 @@ def tune(config) -> None:
     config["models"]["half"] = {"source": "checkpoint:tuned", "share": 0.5}
     after = {"objective": "infonce+kl", "teacher": "tiny", "steps": 2, "checkpoints": []}
     config["recipes"]["after"] = {**RECIPE, **after}
+    sparse = {"paradigm": "sparse", "pooling": None, "flops": {"ramp": 0.5}, "top_terms": 40}
+    config["recipes"]["words"] = {**RECIPE, **sparse, "steps": 4, "gradient_cache": 4}
+    config["models"]["words"] = {"source": "train:fresh", "recipe": "words"}
+    config["encoders"]["words"] = {**config["encoders"]["tiny"], "model": "words"}
+    config["retrievers"]["words"] = {"query": "words"}
     # One stage's output is the next one's model.
     config["recipes"]["read"] = {"datasets": ["questions"], "stage": "mlm", "batch": 8, "steps": 2}
     config["models"]["read"] = {"source": "train:fresh", "recipe": "read"}
@@ -62,7 +68,7 @@ def tune(config) -> None:
     config["retrievers"]["half"] = {"query": "half", "compared_with": "tuned"}
     config["encoders"]["distilled"] = {**config["encoders"]["tiny"], "model": "distilled"}
     config["retrievers"]["distilled"] = {"query": "distilled"}
-    config["study"]["probe"]["retrievers"] += ["tuned", "twin", "half", "distilled"]
+    config["study"]["probe"]["retrievers"] += ["tuned", "twin", "half", "distilled", "words"]
     own = {"datasets": ["questions"], "vocabulary": 300}
     config["models"]["small"] = {"source": "random:tiny", "tokenizer": own, "draws": 2}
     config["encoders"]["small"] = {**config["encoders"]["tiny"], "model": "small"}
@@ -74,7 +80,8 @@ def tune(config) -> None:
 def trained(tmp_path_factory):
     study = studies.make(tmp_path_factory.mktemp("training") / "study")
     study.configure(tune)
-    study.run(*TARGETS, DISTILLED, *(SHOWN if find_spec("tensorboardX") else ()))
+    events = SHOWN if find_spec("tensorboardX") else ()
+    study.run(*TARGETS, DISTILLED, WORDS, "results/models/words/model.json", *events)
     return study
 
 
@@ -94,7 +101,18 @@ def test_training_leaves_a_checkpoint_an_account_and_a_curve(trained):
     base = json.loads((trained.folder / "results/models/tiny/model.json").read_text())
     assert described["digest"] == told["digest"] != base["digest"]
     log = (trained.folder / "results/logs/train/tuned.log").read_text()
-    assert "MRR@10 of the validation split" in log and "step 12 of 12: loss" in log
+    assert "quality on the validation split (MRR@10)" in log and "step 12 of 12: loss" in log
+
+
+def test_a_sparse_model_is_stored_with_its_head_and_says_how_sparse_it_is(trained):
+    told = json.loads((trained.folder / WORDS).read_text())
+    for name in ("query_terms", "passage_terms"):
+        terms = told["facts"][name]
+        assert terms["measure"] == "words of 30,522" and 0 < terms["after"] <= 40
+    config = json.loads((trained.folder / WORDS).with_name("config.json").read_text())
+    assert config["architectures"] == ["BertForMaskedLM"]
+    described = json.loads((trained.folder / "results/models/words/model.json").read_text())
+    assert described["digest"] == told["digest"]
 
 
 def test_event_files_say_what_the_curve_says(trained):

@@ -81,9 +81,12 @@ def judging_memory(wildcards, input):
 
 
 def training_memory(wildcards, input):
-    """MB for training: gradients and two moments of every weight, activations, and all texts."""
-    base = bytes_of(kinds.Model(study.models[wildcards.model].reference))
-    return 4000 + int(8 * base / 1e6 + 10 * megabytes(*input))
+    """MB for training: gradients and two moments of every weight, activations, and all texts; and
+    for a batch of sparse vectors over a vocabulary of 128,000 words."""
+    model = study.models[wildcards.model]
+    recipe, base = study.recipes[model.recipe], bytes_of(kinds.Model(model.reference))
+    words = 2.5 * recipe.batch * (2 + recipe.negatives) if recipe.paradigm == "sparse" else 0
+    return 4000 + int(8 * base / 1e6 + 10 * megabytes(*input) + words)
 
 
 def described_memory(wildcards, input):

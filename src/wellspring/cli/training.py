@@ -149,14 +149,13 @@ def _trained(
         after = saved.stored.look(steps)
         events.add(steps, after)
     looks = {
-        name: {"measure": learner.measured, "before": value, "after": after[name]}
+        name: {"measure": learner.measured[name], "before": value, "after": after[name]}
         for name, value in before.items()
     }
     for name, look in looks.items():
-        words = name.removeprefix("quality").replace("_", " ")
         job.say(
-            f"{learner.measured} of the validation split{words}: {look['before']} before, "
-            f"{look['after']} after"
+            f"{name.replace('_', ' ')} on the validation split ({look['measure']}): "
+            f"{look['before']} before, {look['after']} after"
         )
     return {**facts, **looks}, losses
 

@@ -140,7 +140,7 @@ class Watch:
         if self.stored.store(step):
             quality = self.stored.qualities.get(step)
             self.events.add(step, {"quality": quality})
-            measured = run.learner.measured
+            measured = run.learner.measured["quality"]
             self.job.say(
                 f"step {step:,} of {steps:,}: stored; {measured} of the validation split: {quality}"
             )

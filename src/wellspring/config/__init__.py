@@ -21,7 +21,7 @@ from wellspring.config.fitting import check_checkpoints
 from wellspring.config.models import ARCHITECTURES, Architecture, Encoder, Model, Sizes, Tokenizer
 from wellspring.config.notes import notes
 from wellspring.config.paths import anchor, anchored, check_paths, load, local_paths
-from wellspring.config.recipes import Lora, Recipe
+from wellspring.config.recipes import Flops, Lora, Recipe
 from wellspring.config.study import LAYERLESS, Findings, Probing
 from wellspring.config.teachers import CrossEncoder, Teacher
 
@@ -45,6 +45,7 @@ __all__ = [
     "Encoder",
     "Facts",
     "Findings",
+    "Flops",
     "Lora",
     "Model",
     "Negatives",

@@ -9,7 +9,7 @@ from wellspring.config.base import HUB, PYPI
 from wellspring.config.entries import Config
 from wellspring.config.messages import unknown
 from wellspring.config.models import ARCHITECTURES, COPYING, Model
-from wellspring.config.recipes import STAGES, Recipe
+from wellspring.config.recipes import PARADIGMS, STAGES, Recipe
 from wellspring.config.teachers import CrossEncoder
 
 
@@ -201,12 +201,19 @@ def learning_problems(config: Config) -> Iterable[str]:
 
 
 def _stage_problems(key: str, recipe: Recipe) -> Iterable[str]:
-    """What does not fit between a recipe and its stage."""
+    """What does not fit between a recipe, its stage and its paradigm."""
     if recipe.crop[0] > recipe.crop[1]:
         yield f"{key}.crop: names the shortest share first, and then the longest"
     for own, stages in STAGES.items():
-        if recipe.stage not in stages and getattr(recipe, own) != Recipe.model_fields[own].default:
+        if getattr(recipe, own) == Recipe.model_fields[own].default:
+            continue
+        if recipe.stage not in stages:
             yield f"{key}.{own}: means nothing in the stage {recipe.stage}: leave it out"
+        elif recipe.paradigm != PARADIGMS.get(own, recipe.paradigm):
+            yield f"{key}.{own}: means nothing to {recipe.paradigm} vectors: leave it out"
+    sparse = recipe.paradigm == "sparse" and recipe.stage in STAGES["paradigm"]
+    if sparse and recipe.similarity != "dot":
+        yield f"{key}.similarity: sparse vectors are compared by dot"
 
 
 def _keys_problems(key: str, given: Iterable[str], recipe: Recipe) -> Iterable[str]:
@@ -240,19 +247,23 @@ def _instruction_problems(key: str, recipe: Recipe) -> Iterable[str]:
 
 def _following_problems(config: Config, name: str, recipe: Recipe) -> Iterable[str]:
     """What does not fit between a recipe and its teacher."""
-    if recipe.teacher is None or recipe.teacher in config.retrievers:
+    if recipe.teacher is None:
         return
-    if (teacher := config.teachers.get(recipe.teacher)) is None:
+    teacher = config.teachers.get(recipe.teacher)
+    if teacher is None and recipe.teacher not in config.retrievers:
         named = unknown(
             "retriever or teacher", recipe.teacher, {*config.retrievers, *config.teachers}
         )
         yield f"recipes.{name}.teacher: {named}"
         return
-    if recipe.objective != "margin-mse" and "teacher_temperature" not in recipe.model_fields_set:
+    untold = "teacher_temperature" not in recipe.model_fields_set
+    if recipe.objective != "margin-mse" and untold and config.measure(recipe) != "cosine":
         yield (
             f"recipes.{name}.teacher_temperature: missing: the default is for cosines, and teacher "
             f"{recipe.teacher!r} has other scores (logits of cross-entropy have 1)"
         )
+    if teacher is None:
+        return
     if "" in teacher.files and len(recipe.datasets) > 1:
         yield (
             f"teachers.{recipe.teacher}.scores: is one file, and recipes.{name} learns from "

@@ -60,7 +60,8 @@ def _otherwise(config: Config) -> list[str]:
             own, trained = getattr(encoder, key), getattr(config.recipes[recipe or ""], key)
             if key == "query_template" and own in config.recipes[recipe or ""].query_templates:
                 continue
-            if own != trained:
+            # Sparse vectors are not pooled: whatever an encoder takes, it looks at the backbone.
+            if trained is not None and own != trained:
                 lines.append(
                     f"encoders.{name}.{key}: is {own!r}, and the model is trained with {trained!r} "
                     f"(recipes.{recipe})"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
@@ -13,6 +13,7 @@ from wellspring.config.vocabulary import (
     LANGUAGE,
     Decline,
     ObjectiveName,
+    Paradigm,
     Similarity,
     Stage,
 )
@@ -24,7 +25,10 @@ STAGES: Mapping[str, tuple[Stage, ...]] = {
     "crop": ("contrastive-pretraining",),
     "mask": _HIDING,
     "mask_token": _HIDING,
+    "paradigm": _VECTORS,
     "pooling": _VECTORS,
+    "flops": _VECTORS,
+    "top_terms": _VECTORS,
     "query_template": _PAIRS,
     "instructions": _PAIRS,
     "passage_template": (*_PAIRS, *LANGUAGE),
@@ -38,6 +42,8 @@ STAGES: Mapping[str, tuple[Stage, ...]] = {
     "gradient_cache": _VECTORS,
 }
 """The stages that use a key of a recipe, for keys that not all stages use."""
+PARADIGMS: Mapping[str, Paradigm] = {"pooling": "dense", "flops": "sparse", "top_terms": "sparse"}
+"""The paradigm that uses a key of a recipe, for keys that not both use."""
 Share = Annotated[float, Field(ge=0, lt=1)]
 Crop = Annotated[float, Field(gt=0, le=1)]
 
@@ -54,6 +60,19 @@ class Lora(Strict):
     targets: list[str] = Field(min_length=1)
     """The linear layers that get an update, by the last parts of their names, as PEFT reads them:
     `query`, `attention.output.dense`."""
+
+
+class Flops(Strict):
+    """A regulariser that makes vectors sparse: Σ over the words of (mean over the texts of their
+    weights)², for each side times a weight (Paria et al. 2020). SPLADE++ takes 0.5 for queries and
+    0.4 for passages, with a ramp over a third of its 150,000 steps."""
+
+    query: float = Field(default=0.05, ge=0)
+    """The weight for queries: 0.05 is that of arXiv 2502.15526, for decoders."""
+    passage: float = Field(default=0.04, ge=0)
+    """The weight for passages: 0.04 is that of arXiv 2502.15526."""
+    ramp: Share = 1 / 3
+    """Share of the steps in which both rise from 0, with the square of the step."""
 
 
 def written_with(template: str, instruction: str) -> str:
@@ -94,6 +113,11 @@ class Recipe(Strict):
     bidirectional, from the position before (LLM2Vec, BehnamGhader et al. 2024). The texts of all
     but `fine-tuning` are the passages of the training samples, less those that answer a query of
     another split."""
+    paradigm: Paradigm = "dense"
+    """`dense`: a vector is pooled from the last layer's states. `sparse`: it has a weight for every
+    word of the vocabulary, log(1 + relu(max over the tokens of the word's logit)), of a head for
+    masked words (SPLADE, Formal et al. 2021) or, where there is none, of a decoder's head with
+    logits times (hidden size)^(−1/4) and without its begin token (arXiv 2502.15526)."""
     crop: tuple[Crop, Crop] = (0.05, 0.5)
     """Of `contrastive-pretraining`: the shortest and the longest crop, as shares of the tokens that
     `passage_length` leaves of a text. The default is Contriever's, whose texts are chunks of 256
@@ -113,8 +137,13 @@ class Recipe(Strict):
     proportion to the weights, and every dataset runs through orders of its own. Where left out,
     datasets are drawn in proportion to their examples."""
     pooling: Literal["cls", "mean", "eos"] | None = None
-    """As of an encoder: how token states become the vector that is trained. It is missing where
-    words are learned, and needed in the other stages."""
+    """As of an encoder: how token states become the vector that is trained. Dense vectors need it;
+    it is missing where vectors are sparse, and where words are learned."""
+    flops: Flops | None = None
+    """Of `sparse`: what makes the vectors sparse; where left out, its defaults."""
+    top_terms: int | None = Field(default=None, ge=1)
+    """Of `sparse`: so many words of a text, the heaviest, are kept when a model is used; 512 where
+    left out. Training sees all."""
     query_template: str = "{text}"
     """How a query is written for the model; `{instruction}` is where one of its dataset's
     instructions stands: `"Instruct: {instruction}\\nQuery: {text}"`."""
@@ -140,10 +169,12 @@ class Recipe(Strict):
     cosines. An entry of `teachers` needs it to be given: logits that were trained by cross-entropy
     have 1."""
     similarity: Similarity = "cosine"
-    """What the student compares vectors by, and so does a teacher that is a retriever."""
+    """What the student compares vectors by, and so does a teacher that is a retriever. It is `dot`
+    where vectors are sparse."""
     temperature: float = Field(default=0.05, gt=0)
     """Similarities are divided by it; `margin-mse` has none. 0.05 is the usual one of cosines
-    (SimCSE); RepLLaMA has 0.01. Inner products need it to be given: DPR has 1."""
+    (SimCSE); RepLLaMA has 0.01. Inner products need it to be given: DPR has 1. Those of sparse
+    vectors have 1 where it is left out (arXiv 2502.15526 has none)."""
     negatives: int = Field(default=0, ge=0)
     """Hard negatives of each query, beside the other passages of its batch."""
     batch: int = Field(default=64, ge=2)
@@ -189,6 +220,16 @@ class Recipe(Strict):
         instructions = dict.fromkeys(["", *(each for own in lists for each in own)])
         return [written_with(self.query_template, each) for each in instructions]
 
+    @model_validator(mode="before")
+    @classmethod
+    def _defaults_of_sparse(cls, given: Any) -> Any:
+        if not (isinstance(given, Mapping) and given.get("paradigm") == "sparse"):
+            return given
+        if given.get("stage", "fine-tuning") not in STAGES["paradigm"]:
+            return given
+        usual = {"similarity": "dot", "temperature": 1.0, "flops": {}, "top_terms": 512}
+        return {**usual, **{name: each for name, each in given.items() if each is not None}}
+
     @model_validator(mode="after")
     def _consistent(self) -> Recipe:
         for name in ("query_template", "passage_template"):
@@ -196,7 +237,8 @@ class Recipe(Strict):
                 raise ValueError(f"{name} must contain {{text}} exactly once")
         if sum(each is not None for each in (self.epochs, self.steps, self.budget_flops)) > 1:
             raise ValueError("give one of epochs, steps and budget_flops")
-        if self.pooling is None and self.stage not in LANGUAGE:
+        pooled = self.stage not in LANGUAGE and self.paradigm == "dense"
+        if pooled and self.pooling is None:
             raise ValueError(f"pooling: missing: the stage {self.stage} trains vectors")
         if sorted({*self.checkpoints}) != self.checkpoints:
             raise ValueError("checkpoints must rise from one to the next")

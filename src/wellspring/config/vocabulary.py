@@ -79,6 +79,8 @@ ObjectiveName = Literal["infonce", "margin-mse", "kl", "infonce+kl"]
 """What training minimises: see `wellspring.training.objectives`."""
 DISTILLING: tuple[ObjectiveName, ...] = ("margin-mse", "kl", "infonce+kl")
 """Those that follow a teacher."""
+Paradigm = Literal["dense", "sparse"]
+"""What a retriever's vectors are: pooled states, or weights of words."""
 Decline = Literal["linear", "cosine", "constant"]
 """How the learning rate of a training run falls."""
 

@@ -21,6 +21,12 @@ _KNOWN = {
 }
 
 
+def usual(config: Any) -> HeadName:
+    """The head that a model of this configuration is read by: for masked words where transformers
+    has one, else for the next word."""
+    return "masked" if type(config) in _KNOWN["masked"] else "causal"
+
+
 @dataclass(frozen=True)
 class Headed:
     """A backbone, and the same modules below a head that gives a logit for every word."""
@@ -35,12 +41,18 @@ def headed(backbone: Backbone, folder: Path, head: HeadName, seed: int) -> Heade
     """Put the head of a checkpoint onto its backbone, which is not copied.
 
     folder: the checkpoint. What it lacks of a head is drawn from (seed), but for what the head
-    shares with the embeddings. Raises ModelError where transformers has no such head for it.
+    shares with the embeddings. Raises ModelError where transformers has no such head for it, and
+    where a model that is stored with it could not be loaded as this architecture again.
     """
     config = backbone.model.config
     kind: Any = _KNOWN[head].get(type(config), None)
     if kind is None:
         raise ModelError(f"transformers knows no {head} head for {type(backbone.model).__name__}")
+    if kind.__name__ not in backbone.architecture.classes:
+        raise ModelError(
+            f"a vocabulary head needs the class {kind.__name__}, which the model's architecture "
+            f"does not know (it knows {', '.join(backbone.architecture.classes)})"
+        )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(key(seed, "fresh head") % 2**63)
         dtype = str(backbone.model.dtype).removeprefix("torch.")
@@ -54,7 +66,15 @@ def headed(backbone: Backbone, folder: Path, head: HeadName, seed: int) -> Heade
     model.config = config
     model.tie_weights()
     model.requires_grad_(False).to(backbone.device)
-    return Headed(model.eval(), tuple(name for name in fresh if name not in of_trunk))
+    return Headed(
+        model.eval(),
+        tuple(
+            # Of one that has another shape there, the shapes stand behind the name.
+            name
+            for name in (each.partition(" ")[0] for each in fresh)
+            if name not in of_trunk
+        ),
+    )
 
 
 def is_tied(model: Any) -> bool:

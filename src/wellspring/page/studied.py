@@ -166,6 +166,7 @@ def objective(recipe: Recipe) -> str:
         + recipe.similarity
         + ("" if recipe.objective == "margin-mse" else f" / {recipe.temperature:g}")
         + (f"; teacher {recipe.teacher}" if recipe.teacher else "")
+        + ("; sparse vectors" if recipe.paradigm == "sparse" else "")
     )
 
 

@@ -53,7 +53,7 @@ def train(config: Config, name: str) -> TrainSpec:
     recipe = config.recipes[entry.recipe or ""]
 
     said = recipe.model_dump(include={*Encoder.model_fields} - {"model", "dtype"})
-    # Where no vector is made, a text ends as the tokenizer ends it: as under `mean`.
+    # Where nothing is pooled, a text ends as the tokenizer ends it: as under `mean`.
     said["pooling"] = recipe.pooling or "mean"
     encoder = Encoder(model=entry.reference, **said, storage="float32")
     query, passage = (written(config, encoder, side) for side in OTHER)

@@ -11,6 +11,7 @@ from torch import nn
 
 from wellspring.config.vocabulary import Pooling
 from wellspring.pooling import pool
+from wellspring.sparse import weights
 
 
 def parts(lengths: np.ndarray, tokens: int) -> Iterator[list[int]]:
@@ -30,22 +31,39 @@ def parts(lengths: np.ndarray, tokens: int) -> Iterator[list[int]]:
 class Encoding(nn.Module):
     """A module of sentence-transformers around a model of transformers."""
 
-    def __init__(self, model: Any, pooling: Pooling, tokens: int = 0) -> None:
-        """tokens: of a forward pass, padding included; 0: all texts in one."""
+    def __init__(self, model: Any, pooling: Pooling | None, tokens: int = 0) -> None:
+        """pooling: None where nothing is pooled. tokens: of a forward pass, padding included; 0:
+        all texts in one."""
         super().__init__()
         self.model, self.tokens = model, tokens
-        self.pooling: Pooling = pooling
+        self.pooling: Pooling | None = pooling
 
     def forward(self, features: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-        """Adds `sentence_embedding` [texts, hidden] to `input_ids` and `attention_mask`."""
+        """Adds `sentence_embedding` [texts, width] to `input_ids` and `attention_mask`."""
         ids, mask = features["input_ids"], features["attention_mask"]
         lengths = mask.sum(dim=1).cpu().numpy()
         passes = list(parts(lengths, self.tokens))
-        vectors = [self._vectors(ids[rows], mask[rows], int(lengths[rows[0]])) for rows in passes]
+        vectors = []
+        for rows in passes:
+            longest = int(lengths[rows[0]])
+            vectors.append(self._vectors(ids[rows, :longest], mask[rows, :longest]))
         back = torch.argsort(torch.tensor([row for rows in passes for row in rows]))
         return {**features, "sentence_embedding": torch.cat(vectors)[back.to(ids.device)]}
 
-    def _vectors(self, ids: torch.Tensor, mask: torch.Tensor, longest: int) -> torch.Tensor:
-        ids, mask = ids[:, :longest], mask[:, :longest]
+    def _vectors(self, ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+        assert self.pooling is not None
         states = self.model(input_ids=ids, attention_mask=mask).last_hidden_state
         return pool(states, mask, self.pooling)
+
+
+class SparseEncoding(Encoding):
+    """The same of a model with its vocabulary head: a vector has a weight for every word."""
+
+    def __init__(self, model: Any, scale: float, tokens: int = 0) -> None:
+        """scale: as `wellspring.sparse.weights` takes it."""
+        super().__init__(model, None, tokens)
+        self.scale = scale
+
+    def _vectors(self, ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+        logits = self.model(input_ids=ids, attention_mask=mask).logits
+        return weights(logits, mask, self.scale)

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from copy import deepcopy
-from dataclasses import dataclass, replace
-from functools import cached_property
+from dataclasses import dataclass
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -28,8 +26,8 @@ from wellspring.training import adaptation
 from wellspring.training.batches import padded, steps_of
 from wellspring.training.encoding import parts
 from wellspring.training.examples import part, passages
-from wellspring.training.learner import Learner
-from wellspring.training.ledger import Ledger, Network, count
+from wellspring.training.learner import Learner, Watched
+from wellspring.training.ledger import Ledger
 from wellspring.training.material import Material
 from wellspring.training.order import Order, weights
 from wellspring.training.prices import Prices
@@ -195,7 +193,7 @@ class Language(nn.Module):
             output["last_hidden_state"] = output["last_hidden_state"][asked][None]
             return output
 
-        trunk = getattr(self.model, self.model.base_model_prefix)
+        trunk = adaptation.unwrapped(self.model).base_model
         handle = trunk.register_forward_hook(select)
         try:
             yield
@@ -203,17 +201,12 @@ class Language(nn.Module):
             handle.remove()
 
 
-class Telling(nn.Module):
+class Telling(Watched):
     """The mean cross-entropy, in nats, of the tokens that a batch is to tell."""
-
-    spread = math.inf
-    """Nothing is compared."""
 
     def __init__(self, model: nn.Module) -> None:
         super().__init__()
         self.model = model
-        self.loss = torch.nan
-        """Of the last batch."""
 
     def forward(
         self, sentence_features: Iterable[dict[str, torch.Tensor]], labels: None = None
@@ -232,20 +225,13 @@ class WordPrices(Prices):
     def step(self, batches: Any, step: int, ledger: Ledger) -> Ledger:
         """The account after a step."""
         (lengths,) = batches.lengths(step)
-        encoder, padded_tokens = self._trunk._encoded([lengths])
-        # Something below is always trained, so the head's input needs a gradient.
-        head = Network((), above=self.network.above, carried=True)
+        encoder, padded_tokens = self._encoded([lengths])
         return ledger.after(
-            {"encoder": encoder, "head": count(head, 1, batches.told(step))},
+            {"encoder": encoder, **self._headed(batches.told(step))},
             pairs=len(lengths),
             tokens=int(lengths.sum()),
             padded_tokens=padded_tokens,
         )
-
-    @cached_property
-    def _trunk(self) -> Prices:
-        network = replace(self.network, above=())
-        return Prices(network, self.width, self.tokens, self.gradient_cache)
 
 
 def learner(
@@ -261,11 +247,10 @@ def learner(
             "stage: clm: the model reads in both directions, so it sees the next word"
         )
     whole = headed(backbone, folder, LANGUAGE[recipe.stage], recipe.seed)
-    kind = type(whole.model).__name__
-    if kind not in backbone.architecture.classes:
-        raise WellspringError(f"stage: the model's architecture does not know {kind}")
     parameters = sum(each.numel() for each in whole.model.parameters())
-    model, trunk = _adapted(backbone, whole.model, whole.fresh, recipe)
+    model = adaptation.prepare(
+        whole.model, recipe.lora, backbone.architecture.unused, recipe.seed, fresh=whole.fresh
+    ).to(backbone.device)
     ids = passages(part(material.samples, recipe.fraction, recipe.seed))
     held = looked_at(material.samples, recipe.seed)
     rows = material.tokens(backbone, spec.passage, ids)
@@ -284,7 +269,7 @@ def learner(
         padding=backbone.padding,
         weights=weights(recipe, named),
     )
-    module = Language(model.to(backbone.device), tokens)
+    module = Language(model, tokens)
     unseen = [
         question.ask(own, "validation", each)
         for each, own in zip(held, material.tokens(backbone, spec.passage, held), strict=True)
@@ -293,11 +278,6 @@ def learner(
 
     def measure() -> dict[str, float | None]:
         return {"quality": mean_loss(module, unseen, backbone.padding)}
-
-    def merged(copy: bool = False) -> Any:
-        own, below = deepcopy((model, trunk)) if copy else (model, trunk)
-        adaptation.merged(below, recipe.lora)
-        return own.eval().requires_grad_(False)
 
     return Learner(
         module=module,
@@ -308,8 +288,8 @@ def learner(
         parameters=parameters,
         unit="texts",
         measure=measure,
-        measured="loss",
-        merged=merged,
+        measured={"quality": "loss"},
+        merged=partial(adaptation.merged, model, recipe.lora),
     )
 
 
@@ -362,21 +342,3 @@ def _question(backbone: Backbone, recipe: Recipe) -> Question:
         special=frozenset(tokenizer.all_special_ids),
         vocabulary=min(len(tokenizer), embedded),
     )
-
-
-def _adapted(
-    backbone: Backbone, model: Any, fresh: Sequence[str], recipe: Recipe
-) -> tuple[Any, Any]:
-    """The model with gradients where it is trained, in training mode; and its trunk, which LoRA
-    may stand around.
-
-    LoRA leaves a head as it is, but for its fresh weights, which nothing has trained yet.
-    """
-    trunk = adaptation.prepare(
-        backbone.model, recipe.lora, backbone.architecture.unused, recipe.seed
-    )
-    below = {id(weight) for weight in trunk.parameters()}
-    for name, weight in model.named_parameters():
-        if id(weight) not in below:
-            weight.requires_grad_(recipe.lora is None or name in fresh)
-    return model.train(), trunk

@@ -118,7 +118,7 @@ def optimise(
     )
     model = SentenceTransformer(modules=[module], device=device)
     loss = objective(model)
-    watch = _Watch(loss, weights, optimiser, state or State(0, {}), save, follow)
+    watch = _Watch(loss, weights, optimiser, state or State(0, {}), len(batches), save, follow)
     with tempfile.TemporaryDirectory() as nothing:
         # States are saved by `save`, and nothing is written there.
         arguments = _arguments(nothing, settings, len(batches) - done, device)
@@ -195,11 +195,12 @@ class _Watch(transformers.TrainerCallback):
         weights: Mapping[str, torch.nn.Parameter],
         optimiser: torch.optim.Optimizer,
         state: State,
+        steps: int,
         save: Callable[[State], None],
         follow: Callable[[int, float], None],
     ) -> None:
         self.loss, self.weights, self.optimiser = loss, weights, optimiser
-        self.save, self.follow = save, follow
+        self.steps, self.save, self.follow = steps, save, follow
         self.state = State(state.step, {}, list(state.losses))
         self.random = {n: each for n, each in state.tensors.items() if n.startswith("random.")}
         self.saved = time.monotonic()
@@ -208,11 +209,13 @@ class _Watch(transformers.TrainerCallback):
         if self.random:
             _restore_random(self.random)
             self.random = {}
+        self.loss.begin(self.state.step, self.steps)
 
     def on_step_end(self, args, state, control, **kwargs) -> None:
         step, loss = self.state.step + 1, self.loss.loss
         if not math.isfinite(loss):
             raise WellspringError(f"the loss of step {step} is {loss}: {REMEDY}")
+        self.loss.check(step, self.steps)
         if self.loss.spread < COLLAPSED:
             reason = (
                 "the model gives them before it is trained: choose another pooling or model"

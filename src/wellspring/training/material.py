@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import polars as pl
 
 from wellspring.budgets import WINDOW
 from wellspring.config.recipes import written_with
-from wellspring.embeddings import tokenise
+from wellspring.embeddings import Tokens, tokenise
 from wellspring.models.load import Backbone
+from wellspring.sparse import SparseModel
 from wellspring.specs import EncodingSpec
 
 
@@ -26,7 +28,7 @@ class Material:
 
     def tokens(
         self,
-        backbone: Backbone,
+        model: Backbone | SparseModel,
         encoding: EncodingSpec,
         ids: Sequence[str],
         instructions: Sequence[str] = (),
@@ -43,11 +45,25 @@ class Material:
             rows_of.setdefault(instruction, []).append(row)
         tokens: list[np.ndarray] = [np.empty(0, np.int32)] * len(ids)
         for instruction, rows in rows_of.items():
-            cut = (written_with(encoding.template, instruction), encoding.length, encoding.pooling)
+            write = _writer(model, encoding, written_with(encoding.template, instruction))
             for start in range(0, len(rows), WINDOW):
                 window = rows[start : start + WINDOW]
-                written = tokenise(backbone.tokenizer, texts[window].to_list(), *cut)
-                for row, each in zip(window, written, strict=True):
+                for row, each in zip(window, write(texts[window].to_list()), strict=True):
                     # A tuple of Python's numbers would take ten times the memory.
                     tokens[row] = np.array(each, np.int32)
         return tokens
+
+
+def _writer(
+    model: Backbone | SparseModel, encoding: EncodingSpec, template: str
+) -> Callable[[Sequence[str]], Sequence[Tokens]]:
+    """From texts to their tokens."""
+    if isinstance(model, SparseModel):
+        return partial(model.tokenise, template=template, length=encoding.length)
+    return partial(
+        tokenise,
+        model.tokenizer,
+        template=template,
+        length=encoding.length,
+        pooling=encoding.pooling,
+    )

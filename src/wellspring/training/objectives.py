@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -10,7 +11,12 @@ from sentence_transformers.base.losses.gradcache import CachedLossMixin
 from torch import nn
 
 from wellspring.config.vocabulary import ObjectiveName, Similarity
+from wellspring.errors import WellspringError
 from wellspring.training.batches import MASKED, POSITIVE
+from wellspring.training.learner import Watched
+
+FULL = 0.9
+"""Share of the vocabulary: vectors with more of it are not sparse, whatever was done for it."""
 
 
 def similarities(
@@ -81,18 +87,92 @@ class Aim:
         return apart if contrast is None else (contrast + apart) / 2
 
 
-class Objective(CachedLossMixin, nn.Module):
+def flops(vectors: torch.Tensor) -> torch.Tensor:
+    """Σ_v (mean_i |w_iv|)² of vectors [texts, vocabulary]: about how many multiplications a search
+    among them takes (Paria et al. 2020)."""
+    return vectors.abs().mean(dim=0).square().sum()
+
+
+def active(vectors: torch.Tensor) -> float:
+    """The share of the weights that are not 0."""
+    return float((vectors != 0).float().mean())
+
+
+@dataclass(frozen=True)
+class Regulariser:
+    """What makes vectors sparse: `flops` of both sides, each with a weight of its own."""
+
+    query: float
+    passage: float
+    ramp: float
+    """Share of the steps in which the weights rise from 0, with the square of the step."""
+
+    def share(self, step: int, steps: int) -> float:
+        """Of the weights, at a step that is counted from 0."""
+        rising = math.ceil(self.ramp * steps)
+        return min(1.0, (step / rising) ** 2) if rising else 1.0
+
+    def loss(self, queries: torch.Tensor, passages: torch.Tensor) -> torch.Tensor:
+        """At full weight."""
+        return self.query * flops(queries) + self.passage * flops(passages)
+
+    def check(self, step: int, steps: int, active: tuple[float, float]) -> None:
+        """Raise WellspringError for vectors of zeros, which learn nothing more, and for vectors
+        that the regulariser has left full.
+
+        step: counted from 1. active: share of the weights of queries and of passages that are not
+        0. A fresh head begins with nearly all words. So a side may be full until the regulariser
+        has had its full weight for as long as it took to rise.
+        """
+        weights = {"query": self.query, "passage": self.passage}
+        full = step > 2 * self.ramp * steps
+        for (side, weight), share in zip(weights.items(), active, strict=True):
+            if share == 0:
+                raise WellspringError(
+                    f"no {side} of step {step} has a word whose weight is above 0: nothing can be "
+                    f"learned any more: lower flops.{side} or learning_rate"
+                )
+            if full and weight and share > FULL:
+                raise WellspringError(
+                    f"the vectors are not sparse: at step {step} {share:.0%} of the vocabulary has "
+                    f"a weight in a {side} on average: raise flops.{side} or learning_rate, or "
+                    "train for more steps"
+                )
+
+
+class Objective(CachedLossMixin, Watched):
     """A loss over the passages of a batch, hard negatives included."""
 
-    def __init__(self, model: nn.Module, aim: Aim, gradient_cache: int | None = None) -> None:
+    def __init__(
+        self,
+        model: nn.Module,
+        aim: Aim,
+        gradient_cache: int | None = None,
+        regulariser: Regulariser | None = None,
+    ) -> None:
         """gradient_cache: how many texts run at once, with gradients cached between the loss and
-        the model (Gao et al. 2021); None: the whole batch, its activations kept."""
+        the model (Gao et al. 2021); None: the whole batch, its activations kept. regulariser: of
+        sparse vectors; None: vectors are dense."""
         super().__init__()
-        self.model, self.aim = model, aim
+        self.model, self.aim, self.regulariser = model, aim, regulariser
+        self.pressure = 1.0
+        """Share of the regulariser's weight at the present step."""
         self.mini_batch_size = gradient_cache or 0
         self.uses_gradient_cache = gradient_cache is not None
         self.loss = self.spread = torch.nan
         """Of the last batch: its loss, and how far its cosines are apart (largest − smallest)."""
+        self.active = (1.0, 1.0)
+        """Of the last batch's queries and passages: as `active` says."""
+
+    def begin(self, step: int, steps: int) -> None:
+        """Let the regulariser press as this step asks for."""
+        if self.regulariser:
+            self.pressure = self.regulariser.share(step, steps)
+
+    def check(self, step: int, steps: int) -> None:
+        """Refuse sparse vectors that learn nothing more: see `Regulariser.check`."""
+        if self.regulariser:
+            self.regulariser.check(step, steps, self.active)
 
     def forward(
         self, sentence_features: Iterable[dict[str, torch.Tensor]], labels: torch.Tensor
@@ -116,7 +196,11 @@ class Objective(CachedLossMixin, nn.Module):
         assert labels is not None
         queries, passages = (torch.cat(parts).float() for parts in reps)
         loss = self.aim.loss(similarities(queries, passages, self.aim.similarity), labels)
+        if self.regulariser:
+            loss = loss + self.pressure * self.regulariser.loss(queries, passages)
         with torch.no_grad():
+            if self.regulariser:
+                self.active = active(queries), active(passages)
             cosines = similarities(queries, passages, "cosine")
             self.loss, self.spread = float(loss), float(cosines.max() - cosines.min())
         if with_backward:

@@ -24,17 +24,31 @@ class Prices:
     tokens: int
     """Of a forward pass, padding included; 0: all texts in one."""
     gradient_cache: int | None
+    on_cpu: int = TOKENS["cpu"]
+    """Tokens of a forward pass on a processor: what budgets are priced by."""
+
+    @cached_property
+    def _trunk(self) -> Network:
+        return replace(self.network, above=())
+
+    @cached_property
+    def _head(self) -> Network:
+        # Something below is always trained, so the head's input needs a gradient.
+        return Network((), above=self.network.above, carried=True)
 
     @cached_property
     def _of_text(self) -> dict[int, Flops]:
         return {}
 
     def _text(self, length: int) -> Flops:
-        """Of one text of a padded batch: all rows cost the same."""
+        """Of one text of a padded batch, below a head: all rows cost the same."""
         if length not in self._of_text:
-            cached = self.gradient_cache is not None
-            self._of_text[length] = count(self.network, 1, length, cached=cached)
+            self._of_text[length] = count(self._trunk, 1, length, cached=self._cached)
         return self._of_text[length]
+
+    @property
+    def _cached(self) -> bool:
+        return self.gradient_cache is not None
 
     def step(self, batches: Batches, step: int, ledger: Ledger) -> Ledger:
         """The account after a step."""
@@ -43,10 +57,17 @@ class Prices:
         queries, passages = map(len, sides)
         flops = {"encoder": encoder, "similarity": similarity(queries, passages, self.width)}
         read = sum(int(lengths.sum()) for lengths in sides)
+        flops |= self._headed(padded)
         return ledger.after(flops, pairs=queries, tokens=read, padded_tokens=padded)
 
+    def _headed(self, positions: int) -> dict[str, Flops]:
+        """The operations of a vocabulary head where so many positions run through it; nothing of a
+        model without one."""
+        head = count(self._head, 1, positions, cached=self._cached)
+        return {"head": head} if head.total else {}
+
     def _encoded(self, sides: Sequence[np.ndarray]) -> tuple[Flops, int]:
-        """The operations of encoding texts of these lengths, and the positions computed."""
+        """The operations of texts of these lengths below a head, and the positions computed."""
         encoder, padded = Flops(), 0
         for lengths in sides:
             for rows in self._passes(lengths):
@@ -72,7 +93,7 @@ def within(batches: Batches, prices: Prices, budget_flops: float) -> Batches:
     They are priced as a processor pads them, whatever the hardware: a run must not be longer on
     another one. Raises WellspringError where it does not pay for one.
     """
-    ledger, prices = Ledger(), replace(prices, tokens=TOKENS["cpu"])
+    ledger, prices = Ledger(), replace(prices, tokens=prices.on_cpu)
     endless = replace(batches, steps=2**62)
     while True:
         after = prices.step(endless, ledger.steps, ledger)

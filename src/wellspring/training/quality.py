@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import polars as pl
 import torch
+from scipy.sparse import csr_array, vstack
 
 from wellspring.config.vocabulary import Similarity
 from wellspring.embeddings import Tokens
 from wellspring.errors import WellspringError
 from wellspring.randomness import shuffled
+from wellspring.sparse import rows
 from wellspring.training.batches import padded
 from wellspring.training.encoding import Encoding
 from wellspring.training.examples import Examples
@@ -23,6 +25,8 @@ QUERIES = 1000
 """Validation queries that are looked at, at most."""
 TEXTS = 64
 """At once."""
+TERMS = ("query_terms", "passage_terms")
+"""The facts that say how sparse vectors are."""
 
 
 @dataclass(frozen=True)
@@ -44,12 +48,39 @@ class Look:
     def __call__(self) -> dict[str, float | None]:
         """MRR@10 in every condition."""
         passages = vectors(self.encoding, self.passages, self.padding)
-        means: dict[str, float | None] = {}
+        facts: dict[str, float | None] = {}
         for condition, held in self.held.items():
             queries = vectors(self.encoding, self.queries[condition], self.padding)
-            ranks = reciprocal_ranks(queries, passages, held.relevant, self.similarity)
-            means[condition] = round(float(ranks.mean()), 4)
-        return means
+            scores = similarities(queries, passages, self.similarity).numpy()
+            facts[condition] = mean_reciprocal_rank(scores, held.relevant)
+        return facts
+
+
+@dataclass(frozen=True)
+class SparseLook(Look):
+    """The same of sparse vectors, as they are when a model is used."""
+
+    top_terms: int | None
+    """So many words of a text are kept; None: all."""
+
+    def __call__(self) -> dict[str, float | None]:
+        """MRR@10 in every condition, and TERMS: how many words have a weight, as means over the
+        texts."""
+        keep = self.padding, self.top_terms
+        passages = sparse_vectors(self.encoding, self.passages, *keep)
+        facts: dict[str, float | None] = {}
+        terms: list[float] = []
+        for condition, held in self.held.items():
+            queries = sparse_vectors(self.encoding, self.queries[condition], *keep)
+            scores = (queries @ passages.T).toarray()
+            facts[condition] = mean_reciprocal_rank(scores, held.relevant)
+            # Of queries as they are trained, which come first.
+            terms = terms or [_terms(each) for each in (queries, passages)]
+        return facts | dict(zip(TERMS, terms, strict=True))
+
+
+def _terms(vectors: csr_array) -> float:
+    return round(vectors.nnz / vectors.shape[0], 2)
 
 
 def held_out(samples: pl.DataFrame, seed: int) -> pl.DataFrame | None:
@@ -69,34 +100,52 @@ def vectors(
 
     Raises WellspringError for vectors that are no numbers.
     """
-    training, device = encoding.training, next(encoding.parameters()).device
-    order = sorted(range(len(tokens)), key=lambda row: len(tokens[row]))
-    parts = []
-    encoding.eval()
-    with torch.no_grad():
-        for start in range(0, len(order), TEXTS):
-            batch = padded([tokens[row] for row in order[start : start + TEXTS]], padding)
-            on_device = {name: each.to(device) for name, each in batch.items()}
-            parts.append(encoding(on_device)["sentence_embedding"].float().cpu())
-    encoding.train(training)
+    order = _by_length(tokens)
+    parts = [part.float().cpu() for part in _parts(encoding, tokens, order, padding)]
     whole = torch.cat(parts)[torch.argsort(torch.tensor(order))]
     if not bool(whole.isfinite().all()):
         raise WellspringError("the model gives vectors that are no numbers")
     return whole
 
 
-def reciprocal_ranks(
-    queries: torch.Tensor,
-    passages: torch.Tensor,
-    relevant: Sequence[frozenset[int]],
-    similarity: Similarity,
-) -> np.ndarray:
+def sparse_vectors(
+    encoding: Encoding, tokens: Sequence[Tokens | np.ndarray], padding: int, top_terms: int | None
+) -> csr_array:
+    """[texts, vocabulary], with `top_terms` of a text as they are when a model is used; otherwise
+    as `vectors`."""
+    order = _by_length(tokens)
+    parts = [rows(part, top_terms) for part in _parts(encoding, tokens, order, padding)]
+    return csr_array(vstack(parts, format="csr")[np.argsort(order)])
+
+
+def _by_length(tokens: Sequence[Tokens | np.ndarray]) -> list[int]:
+    return sorted(range(len(tokens)), key=lambda row: len(tokens[row]))
+
+
+@torch.no_grad()
+def _parts(
+    encoding: Encoding, tokens: Sequence[Tokens | np.ndarray], order: Sequence[int], padding: int
+) -> Iterator[torch.Tensor]:
+    training, device = encoding.training, next(encoding.parameters()).device
+    encoding.eval()
+    for start in range(0, len(order), TEXTS):
+        batch = padded([tokens[row] for row in order[start : start + TEXTS]], padding)
+        on_device = {name: each.to(device) for name, each in batch.items()}
+        yield encoding(on_device)["sentence_embedding"]
+    encoding.train(training)
+
+
+def mean_reciprocal_rank(scores: np.ndarray, relevant: Sequence[frozenset[int]]) -> float:
+    """MRR@10: see `reciprocal_ranks`."""
+    return round(float(reciprocal_ranks(scores, relevant).mean()), 4)
+
+
+def reciprocal_ranks(scores: np.ndarray, relevant: Sequence[frozenset[int]]) -> np.ndarray:
     """[queries]: 1 / rank of the best passage that answers the query, 0 beyond DEPTH.
 
-    queries, passages: [n, hidden]. relevant: for every query, rows of `passages`. A passage with
-    the same score stands before it.
+    scores: [queries, passages]. relevant: for every query, the passages that answer it. A passage
+    with the same score stands before it.
     """
-    scores = similarities(queries, passages, similarity).numpy()
     ranks = []
     for row, answers in zip(scores, relevant, strict=True):
         rows = sorted(answers)

