@@ -3,6 +3,7 @@
 import shlex
 import sys
 from functools import cache
+from os.path import commonpath
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -43,7 +44,6 @@ shared = "omit-software" if workflow.enable_cache else False
 plan = artefacts.Plan(study)
 kinds = SimpleNamespace(**{kind.__name__: kind for kind in artefacts.kinds()})
 
-
 if workflow.is_main_process:
     for line in configuration.notes(study, [*map(configuration.read, files)]):
         logger.info(f"Note: {line}.")
@@ -63,9 +63,7 @@ onsuccess:
     runs.end(workflow)
     folder = f"results/studies/{study.study.name}"
     if Path(folder, "index.html").exists():
-        options = (
-            f"--configfile {shlex.join(map(artefacts.nearby, files[1:]))} " if files[1:] else ""
-        )
+        options = f"{overlays} " if overlays else ""
         logger.info(
             f"The answer: {folder}/index.html. Figures: {folder}/figures, findings: {folder}/findings. "
             f"Report: snakemake {options}--report {folder}/report.html",
@@ -79,10 +77,9 @@ wildcard_constraints:
 
 @cache
 def replanned():
-    """Once, while Snakemake builds its graph: what existing files say decides what is made.
+    """The files that are made again, asked once: what existing files say decides.
 
     Snakemake's own triggers look at dates and at its own notes, which a copied project lacks.
-    Gives the files that are made again.
     """
     return artefacts.replan(workflow, plan, logger.info) if workflow.is_main_process else set()
 
@@ -151,10 +148,13 @@ def named_inputs(wildcards, input):
     return shlex.join(f"{name}={path}" for name, paths in input.items() for path in paths)
 
 
-def option_of(name):
-    """--NAME with each of a job's inputs of that name."""
+def option_of(name, folder=False):
+    """--NAME with each of a job's inputs of that name, or with the folder that these share."""
 
     def option(wildcards, input):
-        return shlex.join(part for path in input[name] for part in (f"--{name}", path))
+        paths = input[name]
+        if folder and paths:
+            paths = [commonpath(str(Path(path).parent) for path in paths)]
+        return shlex.join(part for path in paths for part in (f"--{name}", path))
 
     return option

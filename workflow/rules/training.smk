@@ -1,17 +1,5 @@
 """From a model and a recipe to a trained model."""
 
-import os
-
-
-def folder_option_of(name):
-    """--NAME with the folder that a job's inputs of that name share; nothing where there are none."""
-
-    def option(wildcards, input):
-        folders = [str(Path(path).parent) for path in input[name]]
-        return shlex.join([f"--{name}", os.path.commonpath(folders)]) if folders else ""
-
-    return option
-
 
 rule teach:
     """Let a teacher judge a dataset's samples, for training that follows it."""
@@ -31,9 +19,9 @@ rule teach:
         tokens=0,
     params:
         **params_of(kinds.TeacherScores),
-        query=folder_option_of("query"),
-        passage=folder_option_of("passage"),
-        checkpoint=folder_option_of("checkpoint"),
+        query=option_of("query", folder=True),
+        passage=option_of("passage", folder=True),
+        checkpoint=option_of("checkpoint", folder=True),
         scores=option_of("scores"),
     shell:
         "wellspring teach {input.texts} {input.samples} {output}"
