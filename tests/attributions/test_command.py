@@ -348,6 +348,7 @@ def test_a_partner_of_another_size_is_refused(setting):
         targets.dot(torch.ones(1, 8)).bound(backbone)
 
 
+@pytest.mark.slow
 def test_texts_without_signal_are_named_and_leave_no_file(tmp_path):
     """A checkpoint whose last norm forgets everything: no vector depends on its input."""
     study = studies.make(tmp_path / "silent")

@@ -44,7 +44,7 @@ def pair(tmp_path, monkeypatch):
     return [studies.make(tmp_path / name) for name in ("one", "two")]
 
 
-@pytest.mark.long
+@pytest.mark.slow
 def test_two_studies_share_one_computation(pair):
     one, two = pair
     one.run("--cache", "--", *TARGETS)

@@ -90,6 +90,7 @@ def test_a_failure_is_told_in_full_on_a_terminal(followed):
     assert "--spec" not in said and "CalledProcessError" not in said
 
 
+@pytest.mark.slow
 def test_other_modes_are_as_without_the_plugin(followed):
     dry = followed.run("-n", "--forceall", TARGET)
     assert "Job stats:" in dry.stdout and "rule texts:" in dry.stdout

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import random
+import shutil
 import signal
 import time
 from importlib.util import find_spec
@@ -12,6 +14,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 import transformers
+from filelock import FileLock
 
 from tests.support import checkpoints, events, forks
 from tests.support import study as studies
@@ -78,11 +81,20 @@ def tune(config) -> None:
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
-    study = studies.make(tmp_path_factory.mktemp("training") / "study")
-    study.configure(tune)
-    events = SHOWN if find_spec("tensorboardX") else ()
-    study.run(*TARGETS, DISTILLED, WORDS, "results/models/words/model.json", *events)
-    return study
+    """A study whose models are trained, once for all workers; a copy for this one."""
+    base = tmp_path_factory.getbasetemp()
+    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "trained"
+    with FileLock(f"{folder}.lock"):
+        if not (folder / "done").exists():
+            shutil.rmtree(folder, ignore_errors=True)
+            study = studies.make(folder)
+            study.configure(tune)
+            shown = SHOWN if find_spec("tensorboardX") else ()
+            study.run(*TARGETS, DISTILLED, WORDS, "results/models/words/model.json", *shown)
+            (folder / "done").touch()
+    own = tmp_path_factory.mktemp("training") / "study"
+    shutil.copytree(folder, own, symlinks=True)
+    return studies.Study(own)
 
 
 def test_training_leaves_a_checkpoint_an_account_and_a_curve(trained):

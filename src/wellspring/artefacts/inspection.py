@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from wellspring.artefacts import lookup, provenance, reference
 from wellspring.artefacts.base import Artefact
 from wellspring.artefacts.contents import leaves
+from wellspring.errors import StaleArtefact
 from wellspring.inspection import Section
 from wellspring.inspection.sections import shortened
 from wellspring.plurals import counted
@@ -84,6 +85,9 @@ def inspect(results: Path, artefact: Artefact, plan: Plan | None = None) -> Insp
 
         with shards.opened(path) as file:
             rows, groups = file.metadata.num_rows, file.num_row_groups
+            held = sum(file.metadata.row_group(each).num_rows for each in range(groups))
+            if rows != held:
+                raise StaleArtefact(f"{path}: is damaged: it has {held:,} rows and says {rows:,}")
             columns = list(_columns(type(artefact), file.schema_arrow))
     said = provenance.content(path)
     sections = list(artefact.sections(results))
