@@ -130,7 +130,7 @@ class Regulariser:
             if share == 0:
                 raise WellspringError(
                     f"no {side} of step {step} has a word whose weight is above 0: nothing can be "
-                    f"learned any more: lower flops.{side} or learning_rate"
+                    f"learned any more: lower flops.{side} or learning_rate, or raise temperature"
                 )
             if full and weight and share > FULL:
                 raise WellspringError(
