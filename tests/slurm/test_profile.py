@@ -18,6 +18,7 @@ FILES = (
 )
 
 
+@pytest.mark.slow
 def test_jobs_write_what_a_local_run_writes(study, lab):
     slurm.adapt(study)
     before = contents(study)
