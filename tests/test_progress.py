@@ -49,6 +49,22 @@ def test_a_long_step_tells_a_terminal_how_far_it_is(
     assert len(log.read_text().splitlines()) == 11
 
 
+def test_what_an_earlier_run_did_says_nothing_of_this_ones_speed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock, terminal = Clock(), Terminal()
+    monkeypatch.setattr(progress, "time", clock)
+    monkeypatch.setattr(sys, "stderr", terminal)
+    log = tmp_path / "results" / "logs" / "train" / "tuned.log"
+    log.parent.mkdir(parents=True)
+    with log.open("w") as stream, progress.track(100, "pairs", stream) as work:
+        work.begin_behind(90)
+        clock.now += 30
+        work.advance(3)
+    (line,) = terminal.getvalue().splitlines()
+    assert line == "train/tuned: 93 of 100 pairs, 0.1 pairs/s, about 70 s left"
+
+
 def test_what_is_no_terminal_gets_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert follow(tmp_path / "a.log", monkeypatch, io.StringIO()) == ""
 

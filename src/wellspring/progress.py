@@ -31,8 +31,12 @@ class Progress:
         self, total: int, unit: str, stream: TextIO, terminal: TextIO | None = None
     ) -> None:
         self.total, self.unit, self.stream, self.terminal = total, unit, stream, terminal
-        self.done = 0
+        self.done = self.before = 0
         self.started = self._said = self._shown = time.monotonic()
+
+    def begin_behind(self, count: int) -> None:
+        """Note that an earlier run did `count` units: they say nothing of this one's speed."""
+        self.done = self.before = count
 
     def advance(self, count: int) -> None:
         """Note that `count` more units are done."""
@@ -43,7 +47,7 @@ class Progress:
             self.say()
         if self.terminal and now - self._shown >= TERMINAL and self.done < self.total:
             self._shown = now
-            left = (now - self.started) * (self.total - self.done) / max(self.done, 1)
+            left = (self.total - self.done) / max(self._rate(), 1e-9)
             line = f"{label(Path(self.stream.name))}: {self._line()}, about {duration(left)} left\n"
             self.terminal.write(line)
             self.terminal.flush()
@@ -54,9 +58,12 @@ class Progress:
         self.stream.flush()
 
     def _line(self) -> str:
-        seconds = max(time.monotonic() - self.started, 1e-9)
-        rate = f"{self.done / seconds:,.1f} {self.unit}/s"
+        rate = f"{self._rate():,.1f} {self.unit}/s"
         return f"{self.done:,} of {self.total:,} {self.unit}, {rate}"
+
+    def _rate(self) -> float:
+        """Units a second, of those that were done here."""
+        return (self.done - self.before) / max(time.monotonic() - self.started, 1e-9)
 
 
 def label(log: Path) -> str:
@@ -89,10 +96,13 @@ class _Bar(Progress):
         )
         self.task = self.bar.add_task(unit, total=total, rate="–")
 
+    def begin_behind(self, count: int) -> None:
+        super().begin_behind(count)
+        self.bar.update(self.task, completed=count)
+
     def advance(self, count: int) -> None:
         self.done += count
-        rate = self.done / max(time.monotonic() - self.started, 1e-9)
-        self.bar.update(self.task, advance=count, rate=f"{rate:,.1f}")
+        self.bar.update(self.task, advance=count, rate=f"{self._rate():,.1f}")
 
 
 @contextmanager

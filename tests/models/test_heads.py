@@ -6,12 +6,12 @@ import pytest
 import torch
 import transformers
 
-from tests.support import checkpoints
+from tests.support import checkpoints, training
 from wellspring.config import ARCHITECTURES
 from wellspring.errors import ModelError
 from wellspring.models import sources
 from wellspring.models.architecture import builtin
-from wellspring.models.heads import headed, is_tied
+from wellspring.models.heads import headed
 from wellspring.models.load import load
 
 CLASSES = [
@@ -38,7 +38,7 @@ def test_a_checkpoint_with_a_head_says_what_transformers_says(name, named, head,
     assert not found.fresh
     assert getattr(found.model, found.model.base_model_prefix) is backbone.model
     torch.testing.assert_close(logits(found.model), logits(whole))
-    assert is_tied(found.model) == is_tied(whole)
+    assert training.is_tied(found.model) == training.is_tied(whole)
 
 
 @pytest.mark.parametrize(("name", "head"), [("bert", "masked"), ("llama", "causal")])
@@ -61,7 +61,7 @@ def test_what_is_stored_with_its_head_is_a_backbone_again(tmp_path):
     sources.store(whole.model, folder, tmp_path / "stored")
     again = load(tmp_path / "stored", "bert", 2)
     there = headed(again, tmp_path / "stored", "masked", seed=5)
-    assert not there.fresh and is_tied(there.model)
+    assert not there.fresh and training.is_tied(there.model)
     assert torch.equal(logits(whole.model), logits(there.model))
 
 

@@ -83,3 +83,9 @@ def gathered(negatives: int = 1) -> Examples:
 def encoding(model, tokens: int = 0) -> Encoding:
     """A model under training, with mean pooling."""
     return Encoding(model, "mean", tokens)
+
+
+def is_tied(model) -> bool:
+    """Whether a head's last map is the table of embeddings."""
+    last = model.get_output_embeddings()
+    return last is not None and last.weight is model.get_input_embeddings().weight

@@ -16,7 +16,6 @@ from wellspring.errors import WellspringError
 from wellspring.models import sources
 from wellspring.models.architecture import knowing
 from wellspring.models.directions import is_bidirectional
-from wellspring.models.heads import is_tied
 from wellspring.models.load import load
 from wellspring.specs import EncodingSpec, TrainSpec
 from wellspring.training import loop
@@ -215,14 +214,14 @@ def test_lora_moves_the_trunk_and_trains_a_fresh_head_in_full(stage, named, tmp_
     moved = {name for name, each in model.named_parameters() if each.requires_grad}
     head = {name for name in moved if not name.startswith(f"{model.base_model_prefix}.")}
     assert head and all("lora_" in name for name in moved - head)
-    tied = is_tied(model)
+    tied = training.is_tied(model)
     assert tied == (stage == "mlm")
     kept = backbone.model.get_input_embeddings().weight.clone()
     optimised(run)
     measured = quality(run)
     whole = run.learner.merged()
     assert torch.equal(kept, whole.get_input_embeddings().weight)
-    assert is_tied(whole) == tied
+    assert training.is_tied(whole) == tied
     assert not any("lora_" in name for name, _ in whole.named_parameters())
     assert quality(run) == pytest.approx(measured, abs=2e-4)
 

@@ -12,7 +12,6 @@ from tests.support import checkpoints, training
 from wellspring.config import Lora
 from wellspring.errors import WellspringError
 from wellspring.models import sources
-from wellspring.models.heads import is_tied
 from wellspring.models.load import load
 from wellspring.sparse import on
 from wellspring.training import adaptation, loop, quality
@@ -108,10 +107,10 @@ def test_lora_updates_the_trunk_and_trains_what_is_fresh_of_a_head(folder, tmp_p
     assert all(".bert." in name for name in trained - heads)
     vectors = quality.sparse_vectors(encoding, tokens, before.backbone.padding, None)
     whole = adaptation.merged(encoding.model, LORA)
-    assert is_tied(whole)
+    assert training.is_tied(whole)
     sources.store(whole, folder, tmp_path / "stored")
     again = on(load(tmp_path / "stored", "bert", 2), tmp_path / "stored", seed=9)
-    assert not again.fresh and is_tied(again.model)
+    assert not again.fresh and training.is_tied(again.model)
     assert torch.equal(
         again.model.get_output_embeddings().weight, before.model.get_input_embeddings().weight
     )

@@ -140,7 +140,7 @@ def _trained(
     else:
         saved.clear()
     with job.track(steps * size, learner.unit) as bar, events.after(done):
-        bar.advance(done * size)
+        bar.begin_behind(done * size)
         events.add(0, before)
         watch = Watch(job, bar, saved.stored, events)
         losses = run.optimise(state, saved.write, watch)

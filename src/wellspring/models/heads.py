@@ -8,7 +8,6 @@ from typing import Any
 
 import torch
 import transformers
-from torch import nn
 
 from wellspring.config.vocabulary import HeadName
 from wellspring.errors import ModelError
@@ -75,9 +74,3 @@ def headed(backbone: Backbone, folder: Path, head: HeadName, seed: int) -> Heade
             if name not in of_trunk
         ),
     )
-
-
-def is_tied(model: Any) -> bool:
-    """Whether the head's last map is the table of embeddings."""
-    last: nn.Module | None = model.get_output_embeddings()
-    return last is not None and last.weight is model.get_input_embeddings().weight
