@@ -39,8 +39,8 @@ class Picture(Artefact):
 
 @dataclass(frozen=True)
 class Figure(Picture):
-    """Accuracy over layers (of a group of retrievers, where the study names groups), similarity over
-    layers, or what a search finds at every layer."""
+    """Accuracy over layers (of a group of retrievers, where the study names groups), similarity, or
+    what a search finds at every layer."""
 
     template = f"{STUDY}/{{figure}}.png"
     rule = "figure"
