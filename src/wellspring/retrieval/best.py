@@ -40,7 +40,7 @@ class Best:
         there = self._best.documents != NOTHING
         own = (there.nonzero()[0], self._best.documents[there], self._best.scores[there])
         query, documents, scores = map(np.concatenate, zip(own, *self._waiting, strict=True))
-        order = np.lexsort((documents, -scores, query))
+        order = _order(query, documents, scores)
         query, documents, scores = query[order], documents[order], scores[order]
         place = np.arange(len(query)) - np.searchsorted(query, np.arange(len(there)))[query]
         first = place < self._best.places
@@ -54,3 +54,17 @@ class Best:
         """The best of all that was added."""
         self._sort()
         return self._best
+
+
+def _order(queries: np.ndarray, documents: np.ndarray, scores: np.ndarray) -> np.ndarray:
+    """As np.lexsort((documents, -scores, queries)), which takes three slow passes."""
+    # A float's bits rise with it, those of negative ones fall. Adding 0 makes −0 equal to 0.
+    bits = (scores.astype(np.float32) + np.float32(0)).view(np.uint32)
+    falling = np.where(bits >> 31, bits, ~(bits | np.uint32(1 << 31)))
+    keys = queries.astype(np.uint64) << np.uint64(32) | falling
+    order = np.argsort(keys)
+    keys = keys[order]
+    equal = np.concatenate([[False], keys[1:] == keys[:-1], [False]])
+    tied = order[places := np.flatnonzero(equal[1:] | equal[:-1])]
+    order[places] = tied[np.lexsort((documents[tied], keys[places]))]
+    return order
