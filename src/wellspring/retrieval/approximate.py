@@ -4,9 +4,9 @@ Scores are inner products, exact ones: only which documents are looked at is app
 length 1 give the cosine. The index holds the corpus in float32, so it is for a corpus and a layer
 that fit into memory.
 
-One thread builds, so that a setting and a seed make one index. Of an index that several threads
-built, the inverted lists are the same, and the graph is not: it depends on which document came
-first. Searching may use all threads: each query is searched by one of them.
+One thread builds, so that settings and a seed make one index. faiss promises that of no other number:
+threads that build a graph race for its links. Searching may use all threads, since each query is
+searched by one of them.
 """
 
 from __future__ import annotations
