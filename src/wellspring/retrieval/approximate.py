@@ -4,9 +4,9 @@ Scores are inner products, exact ones: only which documents are looked at is app
 length 1 give the cosine. The index holds the corpus in float32, so it is for a corpus and a layer
 that fit into memory.
 
-One thread builds, so that settings and a seed make one index. faiss promises that of no other number:
-threads that build a graph race for its links. Searching may use all threads, since each query is
-searched by one of them.
+One thread builds, so that settings and a seed make one index. faiss promises that of no other
+number: threads that build a graph race for its links. Searching may use all threads, since each
+query is searched by one of them.
 """
 
 from __future__ import annotations
