@@ -394,6 +394,11 @@ def test_the_pages_hold_what_the_command_prints(cost, paper):
     assert starts == sorted(starts)
 
 
+def test_the_page_of_retrieval_holds_what_its_command_prints(cost):
+    table = importlib.import_module("benchmarks.cost_retrieval").report()
+    assert table in Path(ROOT / "docs" / "retrieval-cost.md").read_text("utf-8")
+
+
 @pytest.mark.parametrize("dtype", ["bfloat16", "float32"])
 def test_the_page_says_what_all_texts_of_the_llamas_would_cost(grid, paper, dtype):
     rows = rows_of(grid, paper, "norm-float32", texts="all", dtype=dtype)

@@ -18,6 +18,7 @@ import torch
 
 from wellspring.config.vocabulary import Similarity
 from wellspring.errors import WellspringError
+from wellspring.retrieval.best import Best
 from wellspring.retrieval.ranking import NOTHING, Ranking
 
 Layer = TypeVar("Layer", int, str)
@@ -60,7 +61,8 @@ class _Layer:
         if not torch.isfinite(vectors).all():
             raise WellspringError("the vector of a query is not finite: embed the queries anew")
         self.cosine = cosine
-        self.chunks = [_Best(each, k) for each in _unit(vectors, cosine).split(QUERIES)]
+        parts = _unit(vectors, cosine).split(QUERIES)
+        self.chunks = [(part, Best(len(part), k)) for part in parts]
         self.tile = torch.zeros(TILE, vectors.shape[1])
         self.positions = np.full(TILE, NOTHING, np.int64)
         self.rows = 0
@@ -86,62 +88,22 @@ class _Layer:
                 "embed the passages anew"
             )
         documents = _unit(self.tile, self.cosine)
-        for chunk in self.chunks:
-            chunk.add(documents, self.positions, self.rows)
+        for queries, best in self.chunks:
+            scores = (queries @ documents.T)[:, : self.rows]
+            places = (scores >= torch.from_numpy(best.least)[:, None]).nonzero()
+            query, row = places[:, 0], places[:, 1]
+            best.add(query.numpy(), self.positions[row.numpy()], scores[query, row].numpy())
         self.rows = 0
 
     def ranking(self) -> Ranking:
         """What was found in all tiles."""
         if self.rows:
             self._score()
-        rankings = [chunk.ranking() for chunk in self.chunks]
+        rankings = [best.ranking() for _, best in self.chunks]
         return Ranking(
             np.concatenate([each.documents for each in rankings]),
             np.concatenate([each.scores for each in rankings]),
         )
-
-
-class _Best:
-    """The best documents of some queries so far, and candidates that may be better."""
-
-    def __init__(self, queries: torch.Tensor, k: int) -> None:
-        self.queries, self.k = queries, k
-        shape = (len(queries), k)
-        self.best = Ranking(np.full(shape, NOTHING), np.full(shape, -np.inf, np.float32))
-        self.least = torch.full((len(queries), 1), -torch.inf)
-        self.waiting: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
-        self.count = 0
-
-    def add(self, documents: torch.Tensor, positions: np.ndarray, rows: int) -> None:
-        scores = (self.queries @ documents.T)[:, :rows]
-        # Equal to the k-th counts: its position may be lower.
-        places = (scores >= self.least).nonzero()
-        query, row = places[:, 0], places[:, 1]
-        kept = query.numpy(), positions[row.numpy()], scores[query, row].numpy()
-        self.waiting.append(kept)
-        self.count += len(places)
-        if self.count > self.best.documents.size:
-            self._sort()
-
-    def _sort(self) -> None:
-        """Put the candidates into their places, or drop them."""
-        there = self.best.documents != NOTHING
-        own = (there.nonzero()[0], self.best.documents[there], self.best.scores[there])
-        query, documents, scores = map(np.concatenate, zip(own, *self.waiting, strict=True))
-        order = np.lexsort((documents, -scores, query))
-        query, documents, scores = query[order], documents[order], scores[order]
-        place = np.arange(len(query)) - np.searchsorted(query, np.arange(len(there)))[query]
-        first = place < self.k
-        where = query[first], place[first]
-        # Scores that were there only get better, so every place of before is filled again.
-        self.best.documents[where] = documents[first]
-        self.best.scores[where] = scores[first]
-        self.least = torch.from_numpy(self.best.scores[:, -1:])
-        self.waiting, self.count = [], 0
-
-    def ranking(self) -> Ranking:
-        self._sort()
-        return self.best
 
 
 def _unit(vectors: torch.Tensor, cosine: bool) -> torch.Tensor:
