@@ -8,12 +8,14 @@ from wellspring.config.datasets import (
     OF_WORDS,
     REMOTE,
     SCORERS,
+    Beir,
     Bm25,
     Facts,
     Negatives,
     Pydocs,
     Splits,
     Trec,
+    is_archive,
 )
 from wellspring.config.entries import PUBLISHED_PROBE, AttributionGrid, Config, ProbeGrid
 from wellspring.config.files import read
@@ -39,6 +41,7 @@ __all__ = [
     "Attributing",
     "Attribution",
     "AttributionGrid",
+    "Beir",
     "Bm25",
     "Config",
     "CrossEncoder",
@@ -63,6 +66,7 @@ __all__ = [
     "anchored",
     "check_checkpoints",
     "check_paths",
+    "is_archive",
     "load",
     "local_paths",
     "notes",
