@@ -181,6 +181,15 @@ def test_judgements_as_json_lines(tmp_path: Path) -> None:
     refused(beir.read, source({"corpus": plain, "qrels": plain}), "source names no queries")
 
 
+def test_judgements_of_some_splits(tmp_path: Path) -> None:
+    plain = planted(tmp_path / "plain")
+    records = beir.read(source(plain, qrels=["test"]))
+    check(records)
+    assert records.judgements.rows() == [(*row, "test") for row in TEST]
+    assert records.counts["queries_without_judgement_dropped"] == 1
+    refused(beir.read, source(plain, qrels=["dev"]), "no qrels of 'dev'; there is test, train")
+
+
 # Bad archives
 
 

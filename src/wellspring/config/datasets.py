@@ -275,6 +275,9 @@ class Beir(_Collection):
 
     format: Literal["beir"]
     """How the source is read."""
+    qrels: Annotated[list[Slug], Field(min_length=1)] | None = None
+    """The splits whose judgements are read, by default all of a folder or archive. Queries that
+    these judge none of are left out."""
 
 
 class Trec(_Collection):

@@ -39,8 +39,8 @@ def read(source: Source) -> Records:
     or the files `corpus`, `queries`, and `qrels` or one a split.
 
     The name of a qrels file is the split of its judgements. Options as of `collection.assemble`;
-    `inside`: the folder in the archive. Raises SourceError for what cannot be read, and as that
-    does.
+    `inside`: the folder in the archive; `qrels`: the splits whose judgements are read. Raises
+    SourceError for what cannot be read, and as that does.
     """
     folder = Folder(source)
     corpus, queries = (
@@ -50,11 +50,11 @@ def read(source: Source) -> Records:
         source,
         Listing(queries, partial(_texts, queries, titles=False)),
         Listing(corpus, partial(_texts, corpus, titles=True)),
-        _qrels(folder),
+        _qrels(folder, source.options.get("qrels")),
     )
 
 
-def _qrels(folder: Folder) -> Qrels:
+def _qrels(folder: Folder, wanted: list[str] | None) -> Qrels:
     if folder.whole is None:
         files = {split: folder.file(part) for split, part in folder.splits(PARTS["beir"]).items()}
         place = next(iter(files.values()))
@@ -65,6 +65,10 @@ def _qrels(folder: Folder) -> Qrels:
             raise SourceError(
                 f"{place}: no qrels: expected a file for each split, such as test.tsv"
             )
+    if wanted is not None:
+        for split in (split for split in wanted if split not in files):
+            raise SourceError(f"{place}: no qrels of {split!r}; there is {', '.join(files)}")
+        files = {split: files[split] for split in wanted}
     qrels = Qrels(place, ", ".join(HEADER))
     for split, path in files.items():
         tsv = str(path).endswith((".tsv", ".tsv.gz"))

@@ -137,8 +137,8 @@ def texts(config: Config, dataset: str) -> TextsSpec:
         "unspaced",
         "shards",
     }
-    if getattr(entry, "inside", None) is None:
-        common.add("inside")
+    # What is left out is as if there were no such key.
+    common |= {key for key in ("inside", "qrels") if getattr(entry, key, None) is None}
     options = entry.model_dump(mode="json", exclude=common)
     if "packages" in options:
         names = sorted({packages.LIBRARY, *options["packages"]})
@@ -177,6 +177,12 @@ def lexical(config: Config, dataset: str) -> LexicalSpec:
         bm25=_bm25(entry.bm25, *entry.lexical),
         **_words(entry, *entry.lexical),
     )
+
+
+def word_settings(spec: SamplesSpec | LexicalSpec) -> dict[str, Any]:
+    """The settings of lexical scorers that a slice holds, by the names of their parameters."""
+    settings = {name: getattr(spec, name) for name in ("bm25", "stop_words", "unspaced")}
+    return {key: value for key, value in settings.items() if value is not None}
 
 
 def source_files(config: Config, dataset: str) -> list[str]:
