@@ -14,12 +14,14 @@ import yaml
 from tests.support.configuration import LONG
 from tests.support.paths import ROOT
 from wellspring import specs
+from wellspring.artefacts.datasets import Download
 from wellspring.artefacts.models import Checkpoint, Model
 from wellspring.cli.schema import generate
 from wellspring.config import ARCHITECTURES, SLUG, anchor, check_checkpoints, notes, parse
 from wellspring.config.datasets import PUBLISHED as ACCEPTED
 from wellspring.datasets.splits import PUBLISHED
 from wellspring.errors import ConfigError
+from wellspring.specs.datasets import files as files_of
 
 DEFAULT = LONG | {
     key: value
@@ -30,6 +32,7 @@ DEFAULT = LONG | {
 for block in (DEFAULT["study"]["probe"], DEFAULT["study"]["attribute"]):
     block["retrievers"] = ["minilm-tuned", "minilm", "minilm-random"]
 SHA = "0" * 64
+MD5 = "0" * 32
 JSONL = {"format": "jsonl", "source": "x"}
 TABLE = {"format": "table", "source": "x", "columns": {"query": "q", "positives": "p"}}
 FAMILY = {
@@ -280,6 +283,54 @@ def test_the_default_study_is_valid_and_small():
             {"format": "beir", "source": "x", "sha256": SHA},
             "datasets.a.sha256: source is a folder",
         ),
+        (
+            "datasets/a",
+            {"format": "beir", "source": {"corpus": "x", "test": "y"}},
+            "datasets.a.source.queries: missing: name each of corpus, queries, and the judgements",
+        ),
+        (
+            "datasets/a",
+            {"format": "trec", "source": {"documents": "x", "topics": "y"}},
+            "datasets.a.source: names no judgements: name them qrels, or by their split",
+        ),
+        (
+            "datasets/a",
+            {"format": "beir", "source": {"corpus": "x", "queries": "y", "all": "z"}},
+            "datasets.a.source.all: no split; it is one of corpus, queries, qrels, train",
+        ),
+        (
+            "datasets/a",
+            {"format": "squad", "source": {"passages": "x"}},
+            "datasets.a.source.questions: missing: name passages and questions, or splits",
+        ),
+        (
+            "datasets/a",
+            JSONL | {"mirrors": ["https://x/y"], "md5": MD5},
+            "datasets.a.mirrors: only what is fetched over http(s) has mirrors",
+        ),
+        (
+            "datasets/a",
+            JSONL | {"source": "https://x/y", "mirrors": ["https://z/y"]},
+            "datasets.a.mirrors: needs sha256 or md5",
+        ),
+        (
+            "datasets/a",
+            JSONL | {"source": "https://x/y", "mirrors": ["data/y"], "md5": MD5},
+            "datasets.a.mirrors: only what is fetched over http(s) has mirrors",
+        ),
+        (
+            "datasets/a",
+            JSONL | {"source": {"test": "https://x/y"}, "mirrors": ["https://z/y"]},
+            "datasets.a.mirrors: is written as source is",
+        ),
+        (
+            "datasets/a",
+            JSONL | {"source": {"test": "https://x/y"}, "mirrors": {"dev": ["https://z/y"]}},
+            "datasets.a.mirrors.dev: source has no such split",
+        ),
+        ("datasets/a", JSONL | {"md5": "abc"}, "datasets.a.md5"),
+        ("datasets/a", JSONL | {"source": "irds:vaswani"}, "by format ir_datasets, as id: vaswani"),
+        ("datasets/a", {"format": "ir_datasets", "id": "../x"}, "datasets.a.id"),
     ],
 )
 def test_a_mistake_is_one_line_that_names_the_key(path, value, message):
@@ -287,6 +338,34 @@ def test_a_mistake_is_one_line_that_names_the_key(path, value, message):
         parse(edited(path, value))
     lines = str(caught.value).splitlines()
     assert any(message in line for line in lines), lines
+
+
+def test_what_is_fetched_of_a_collection():
+    parts = {"corpus": "https://x/c/corpus.jsonl.gz", "queries": "https://x/q.parquet"}
+    entry = {
+        "format": "beir",
+        "source": parts | {"test": "https://x/test.tsv?download=true"},
+        "md5": {"corpus": MD5},
+        "mirrors": {"corpus": ["https://y/corpus.jsonl.gz"]},
+    }
+    config = parse(edited("datasets/a", entry))
+    folder = "data/downloads/a"
+    assert files_of(config, "a") == {
+        "corpus": f"{folder}/corpus.jsonl.gz",
+        "queries": f"{folder}/queries.parquet",
+        "test": f"{folder}/test.tsv",
+    }
+    assert specs.source_files(config, "a") == list(files_of(config, "a").values())
+    spec = specs.download(config, "a", "corpus.jsonl.gz")
+    assert (spec.md5, spec.mirrors) == (MD5, ["https://y/corpus.jsonl.gz"])
+    assert specs.download(config, "a", "test.tsv").mirrors == []
+    # A mirror more or less makes nothing anew.
+    assert Download.told(spec) == Download.told(spec.model_copy(update={"mirrors": []}))
+    packed = parse(edited("datasets/a", {"format": "trec", "source": "https://x/all.tar.gz"}))
+    assert specs.source_files(packed, "a") == [f"{folder}/source.tar.gz"]
+    named = parse(edited("datasets/a", {"format": "ir_datasets", "id": "beir/scifact/test"}))
+    assert specs.source_files(named, "a") == [f"{folder}/source.zip"]
+    assert specs.download(named, "a", "source.zip").source == "irds:beir/scifact/test"
 
 
 def test_all_problems_come_in_one_message():

@@ -8,12 +8,22 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import polars as pl
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.support.formats import check, judged, plainly, refused, source, write
-from wellspring.datasets import arrays, hotpotqa, pubmedqa, selqa, squad, tevatron
+from wellspring.datasets import (
+    arrays,
+    hotpotqa,
+    pubmedqa,
+    scienceqa,
+    selqa,
+    squad,
+    table,
+    tevatron,
+)
 from wellspring.errors import SourceError
 
 Shared = Callable[[str], Path]
@@ -287,6 +297,37 @@ def test_squad_names_the_place(tmp_path: Path, data: Any, message: str) -> None:
     refused(squad.read, source(path, passage_words=10), str(path), message)
 
 
+def translated(data: Any, words: Callable[[str], str], without: set[str]) -> Any:
+    """The same set with other words, and without some questions."""
+    copy = json.loads(json.dumps(data))
+    for article in copy["data"]:
+        for paragraph in article["paragraphs"]:
+            paragraph["context"] = words(paragraph["context"])
+            paragraph["qas"] = [
+                {**entry, "question": words(entry["question"])}
+                for entry in paragraph["qas"]
+                if entry["id"] not in without
+            ]
+    return copy
+
+
+def test_squad_asks_in_another_language(tmp_path: Path, shared: Shared) -> None:
+    path = shared("data/xquad/xquad.en.json")
+    data = json.loads(path.read_text(encoding="utf-8"))
+    first = data["data"][0]["paragraphs"][0]["qas"][0]["id"]
+    other = dumped(tmp_path / "other.json", translated(data, str.swapcase, {first}))
+    plain = squad.read(source(path))
+    records = squad.read(source({"passages": path, "questions": other}))
+    check(records)
+    assert records.counts["questions_that_the_other_file_lacks_dropped"] == 1
+    assert records.counts["queries"] == plain.counts["queries"] - 1
+    assert records.judgements["split"].null_count() == records.judgements.height
+    found, expected = judged(records), judged(plain)
+    assert set(found) < {question.swapcase() for question in expected}
+    for question, passages in ends(list(found.items())):
+        assert passages == expected[question.swapcase()]
+
+
 # pubmedqa
 
 
@@ -311,6 +352,19 @@ def test_pubmedqa_reads_contexts_or_conclusions(shared: Shared) -> None:
         assert judged(conclusions)[entry["QUESTION"]][0] == {entry["LONG_ANSWER"].strip()}
 
 
+def test_pubmedqa_sets_conclusions_among_the_abstracts(shared: Shared) -> None:
+    path = shared("data/pubmedqa/ori_pqal.json")
+    published = list(json.loads(path.read_text(encoding="utf-8")).values())
+    records = pubmedqa.read(source(path, passage="long-answer-among-contexts"))
+    check(records)
+    assert records.counts["passages"] == 2000
+    assert records.counts["positives"] == records.counts["hard_negatives"] == 1000
+    found = judged(records)
+    for entry in published:
+        expected = {entry["LONG_ANSWER"].strip()}, {" ".join(entry["CONTEXTS"]).strip()}
+        assert found[entry["QUESTION"].strip()] == expected
+
+
 @pytest.mark.parametrize(
     ("record", "message"),
     [
@@ -330,6 +384,122 @@ def test_pubmedqa_names_the_record(tmp_path: Path, record: Any, message: str) ->
         source(path, passage="long-answer"),
         f"{path}: record '1': field 'LONG_ANSWER' is missing",
     )
+
+
+# scienceqa
+
+
+def problem(question: str, lecture: str = "", **more: Any) -> dict[str, Any]:
+    options = {"choices": ["yes", "no"], "answer": 0, "hint": "", "image": None}
+    return {"question": question, "lecture": lecture, "split": "test", **options, **more}
+
+
+PROBLEMS = {
+    "1": problem("Which?", "A lecture.", hint=" Read this. ", choices=["a", "b", "c"], answer=2),
+    "2": problem("What is seen?", "Another.", image="image.png"),
+    "3": problem("Is it?", "A lecture. ", split="val"),
+    "4": problem("Is it not?", "", answer=1, split="train"),
+    "5": problem("Does it?", "Another lecture.", hint=None),
+}
+
+
+def test_scienceqa_asks_for_lectures_or_for_options(tmp_path: Path) -> None:
+    path = dumped(tmp_path / "problems.json", PROBLEMS)
+    lectures = scienceqa.read(source(path))
+    check(lectures)
+    assert judged(lectures) == {
+        "Read this. Which?": ({"A lecture."}, set()),
+        "Is it?": ({"A lecture."}, set()),
+        "Does it?": ({"Another lecture."}, set()),
+    }
+    assert lectures.judgements["split"].to_list() == ["test", "validation", "test"]
+    assert lectures.counts["questions_with_a_picture_dropped"] == 1
+    assert lectures.counts["empty_passages_dropped"] == 1
+    assert lectures.counts["passages"] == 2
+    options = scienceqa.read(source(path, passage="option"))
+    check(options)
+    assert judged(options) == {
+        "Read this. Which?": ({"c"}, {"a", "b"}),
+        "Is it?": ({"yes"}, {"no"}),
+        "Is it not?": ({"no"}, {"yes"}),
+        "Does it?": ({"yes"}, {"no"}),
+    }
+    assert options.counts["passages"] == 5
+
+
+@pytest.mark.parametrize("pictures", ["structures", "names", None])
+def test_scienceqa_as_parquet_is_the_same(tmp_path: Path, pictures: str | None) -> None:
+    """As the hub has it: an image of bytes and a path; or the set of words alone."""
+    rows = [
+        {key: value for key, value in row.items() if key != "split"} for row in PROBLEMS.values()
+    ]
+    for row in rows:
+        del row["split"]
+        if pictures is None:
+            del row["image"]
+        elif pictures == "structures":
+            row["image"] = row["image"] and {"bytes": b"png", "path": row["image"]}
+    path = tmp_path / "test.parquet"
+    pl.DataFrame([row for n, row in enumerate(rows) if pictures or n != 1]).write_parquet(path)
+    for passage in ("lecture", "option"):
+        plain = dumped(tmp_path / "problems.json", PROBLEMS)
+        expected = scienceqa.read(source(plain, passage=passage))
+        found = scienceqa.read(source({"test": path}, passage=passage))
+        check(found)
+        assert found.texts.equals(expected.texts)
+        assert found.judgements.drop("split").equals(expected.judgements.drop("split"))
+        assert set(found.judgements["split"]) == {"test"}
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"question": 3}, "field 'question' must be a text, found a number"),
+        ({"answer": 2}, "field 'answer' is 2: there are 2 choices, counted from 0"),
+        ({"answer": "a"}, "field 'answer' must be a whole number, found a text"),
+        ({"choices": "ab"}, "field 'choices' must be a list, found a text"),
+        ({"split": "dev"}, "field 'split' must be one of train, val, test, found 'dev'"),
+    ],
+)
+def test_scienceqa_names_the_record(tmp_path: Path, change: Any, message: str) -> None:
+    path = dumped(tmp_path / "a.json", {"1": problem("q"), "7": problem("q") | change})
+    refused(scienceqa.read, source(path, passage="option"), f"{path}: record '7': {message}")
+
+
+# narrativeqa, which the format `table` reads
+
+
+def test_narrativeqa_is_a_table_of_summaries_or_stories(tmp_path: Path) -> None:
+    """The columns that the hub's Parquet has: a row a question, with its whole story."""
+    stories = [("a", "Once upon a time. " * 500), ("b", "Call me Ishmael. " * 500)]
+    rows = [
+        {
+            "document": {
+                "id": name,
+                "summary": {"text": f"Summary of {name}.", "tokens": ["Summary"]},
+                "text": story,
+            },
+            "question": {"text": f"Question {number} of {name}?", "tokens": ["Question"]},
+            "answers": [{"text": "An answer.", "tokens": ["An"]}] * 2,
+        }
+        for name, story in stories
+        for number in range(3)
+    ]
+    path = tmp_path / "test.parquet"
+    pl.DataFrame(rows).write_parquet(path)
+    for column, texts in (
+        ("document.summary.text", {name: f"Summary of {name}." for name, _ in stories}),
+        ("document.text", {name: story.strip() for name, story in stories}),
+    ):
+        columns = {"query": "question.text", "positives": column}
+        records = table.read(source({"test": path}, columns=columns))
+        check(records)
+        assert records.counts["passages"] == 2
+        assert judged(records) == {
+            f"Question {number} of {name}?": ({text}, set())
+            for name, text in texts.items()
+            for number in range(3)
+        }
 
 
 # hotpotqa

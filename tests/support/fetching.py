@@ -10,7 +10,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+from click.testing import CliRunner, Result
+
 from tests.support.hub import Hub
+from wellspring.cli import cli
 
 BODY = b"".join(hashlib.sha256(b"%d" % number).digest() for number in range(40_000))
 SHA256 = hashlib.sha256(BODY).hexdigest()
@@ -59,6 +62,12 @@ def run(hub: Hub, home: Path, command: str, path: Path, spec: dict, **more: str)
     with start(hub, home, command, path, spec, **more) as process:
         _, messages = process.communicate(timeout=60)
     return process.returncode, messages
+
+
+def invoke(path: Path, spec: dict) -> Result:
+    """The command `download` in this process."""
+    words = ["download", f"{path}.json", str(path), "--spec", json.dumps(spec)]
+    return CliRunner().invoke(cli, [*words, "--log", f"{path}.log"])
 
 
 MANY = """

@@ -28,6 +28,11 @@ def write(path: Path, *rows: Any) -> Path:
     return path
 
 
+def objects_of(path: Path) -> list[Any]:
+    """The objects of a file of JSON lines."""
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+
+
 def folder(
     path: Path, corpus: list[Any], queries: list[Any], **qrels: list[tuple[str, str, Any]]
 ) -> Path:

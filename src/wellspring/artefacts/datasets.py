@@ -30,6 +30,12 @@ class Download(Artefact):
     def spec(self, config: Config) -> specs.DownloadSpec:
         return specs.download(config, self.dataset, self.file)
 
+    @classmethod
+    def told(cls, spec: specs.DownloadSpec) -> Mapping[str, Any]:
+        # Where else a file lies says nothing of what it is.
+        left = {"mirrors"} | ({"md5"} if spec.md5 is None else set())
+        return {"spec": spec.model_dump(mode="json", exclude=left)}
+
     @property
     def files(self) -> Sequence[str]:
         return [self.main_file, self.DATA.format(**vars(self))]
@@ -77,7 +83,7 @@ class Texts(Artefact):
     @classmethod
     def told(cls, spec: specs.TextsSpec) -> Mapping[str, Any]:
         # No path: the same source may lie elsewhere.
-        return {"source": spec.model_dump(mode="json", exclude={"files"})}
+        return {"source": spec.model_dump(mode="json", exclude={"files", "md5"})}
 
     @classmethod
     def science(cls, spec: specs.TextsSpec) -> Sequence[str]:

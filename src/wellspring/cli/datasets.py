@@ -8,10 +8,9 @@ from pathlib import Path
 
 import polars as pl
 
-from wellspring import specs
+from wellspring import digests, specs
 from wellspring.artefacts.datasets import Judgements, Lexical, Qrels, Samples, Texts
 from wellspring.cli.step import Job, step
-from wellspring.digests import sha256
 from wellspring.errors import SourceError, about
 
 
@@ -28,10 +27,10 @@ def texts(job: Job, texts: Path, judgements: Path) -> None:
     job.counts(records.counts)
     for warning in records.warnings:
         job.tell(warning)
-    digests = {side: _digest(records.texts, side) for side in ("query", "passage")}
+    ids = {side: _digest(records.texts, side) for side in ("query", "passage")}
     ordered = records.judgements.sort(records.judgements.columns)
     judged = hashlib.sha256(ordered.write_csv().encode()).hexdigest()
-    provenance = job.provenance("polars", facts=records.counts, texts=digests)
+    provenance = job.provenance("polars", facts=records.counts, texts=ids)
     step = {"step": Judgements.step, "judgements": judged}
     Judgements.write(judgements, records.judgements, provenance.standing_for(**step))
     # Apart from the others: what is made of queries and passages does not depend on them.
@@ -113,9 +112,10 @@ def _digest(frame: pl.DataFrame, side: str) -> str:
 
 
 def _check_digests(spec: specs.TextsSpec) -> None:
-    for split, expected in spec.sha256.items():
-        path = Path(spec.files.get(split, ""))
-        if not path.is_file():
-            raise SourceError(f"datasets.{spec.dataset}.sha256: {path} is not a file")
-        if (digest := sha256(path)) != expected:
-            raise SourceError(f"{path}: sha256 is {digest}, the configuration says {expected}")
+    for name, digest_of in (("sha256", digests.sha256), ("md5", digests.md5)):
+        for split, expected in getattr(spec, name).items():
+            path = Path(spec.files.get(split, ""))
+            if not path.is_file():
+                raise SourceError(f"datasets.{spec.dataset}.{name}: {path} is not a file")
+            if (digest := digest_of(path)) != expected:
+                raise SourceError(f"{path}: {name} is {digest}, the configuration says {expected}")

@@ -75,13 +75,16 @@ def _unpacked(job: Job, folder: Path) -> tuple[dict[str, Any], Mapping[str, Fetc
 
 @step(Download, "description", "file")
 def download(job: Job, description: Path, file: Path) -> None:
-    """Download one file of a dataset to FILE; a split of a hub dataset becomes Parquet.
+    """Download one file of a dataset to FILE; a split of a hub dataset becomes Parquet, a
+    collection of ir_datasets an archive.
 
     DESCRIPTION, written last, holds size and sha256.
     """
     with job.alone(description):
         if job.spec.source.startswith("hub:"):
             _table(job, file)
+        elif job.spec.source.startswith("irds:"):
+            _collection(job, file)
         else:
             _file(job, file)
         facts = {"size": file.stat().st_size, "sha256": sha256(file)}
@@ -107,16 +110,29 @@ def _table(job: Job, file: Path) -> None:
     job.counts({"rows": table.rows, "bytes": file.stat().st_size})
 
 
+def _collection(job: Job, file: Path) -> None:
+    from wellspring.downloads import collections
+
+    name = job.spec.source.removeprefix("irds:")
+    with job.track(0, "texts") as progress:
+        counts = collections.export(name, file, progress.advance)
+    job.counts(counts)
+
+
 def _file(job: Job, file: Path) -> None:
     from wellspring.downloads import http
 
-    size = job.spec.size if job.spec.size is not None else http.length(job.spec.source)
+    spec = job.spec
+    size = spec.size if spec.size is not None else http.length(spec.source)
     with _megabytes(job)(size or 0) as advance:
-        fetched = http.fetch(job.spec.source, file, job.spec.sha256, job.spec.size, advance)
+        expected = {"sha256": spec.sha256, "md5": spec.md5, "size": spec.size}
+        addresses = [spec.source, *spec.mirrors]
+        fetched = http.fetch_any(addresses, file, job.tell, advance, **expected)
     job.counts({"bytes": fetched.size})
-    if job.spec.sha256 is None:
+    if spec.sha256 is None:
+        pinned = "md5 alone pins" if spec.md5 else "nothing pins"
         job.tell(
-            f"nothing pins {job.spec.source}: set sha256: {fetched.sha256} and "
+            f"{pinned} {spec.source}: set sha256: {fetched.sha256} and "
             f"size: {fetched.size} beside its source"
         )
 

@@ -11,6 +11,7 @@ SLUG = r"[a-z0-9]+(?:[-_.][a-z0-9]+)*"
 
 Slug = Annotated[str, Field(pattern=f"^{SLUG}$", max_length=64)]
 Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
+Md5 = Annotated[str, Field(pattern="^[0-9a-f]{32}$")]
 Bytes = Annotated[int, Field(ge=1)]
 Fraction = Annotated[float, Field(gt=0, lt=1)]
 

@@ -11,9 +11,9 @@ from typing import Any
 from pydantic import ValidationError
 
 from wellspring.config.attributions import Attributing
-from wellspring.config.base import HUB, Strict
+from wellspring.config.base import Strict
 from wellspring.config.conflicts import conflicts
-from wellspring.config.datasets import PUBLISHED, REMOTE, SCORERS, Dataset
+from wellspring.config.datasets import SCORERS
 from wellspring.config.entries import Config
 from wellspring.config.making import (
     learning_problems,
@@ -29,6 +29,7 @@ from wellspring.config.models import (
     Retriever,
 )
 from wellspring.config.shorthand import spelled_out
+from wellspring.config.sources import source_problems
 from wellspring.config.study import LAYERLESS, Probing, Searching
 from wellspring.config.twins import expanded
 from wellspring.errors import ConfigError
@@ -74,7 +75,8 @@ def _problems(config: Config) -> Iterable[str]:
     for name, retriever in config.retrievers.items():
         yield from _retriever_problems(config, name, retriever)
     for name, dataset in config.datasets.items():
-        yield from _dataset_problems(name, dataset)
+        yield from _twice(f"datasets.{name}", dataset, ["lexical"])
+        yield from source_problems(name, dataset)
     for name, recipe in config.recipes.items():
         yield from recipe_problems(config, name, recipe)
     for name in config.teachers:
@@ -126,37 +128,6 @@ def _retriever_problems(config: Config, name: str, retriever: Retriever) -> Iter
         yield f"retrievers.{name}.compared_with: {other}"
     if retriever.compared_with == name:
         yield f"retrievers.{name}.compared_with: names itself"
-
-
-FOLDERS = ("beir", "trec")
-
-
-def _dataset_problems(name: str, dataset: Dataset) -> Iterable[str]:
-    yield from _twice(f"datasets.{name}", dataset, ["lexical"])
-    source: Any = getattr(dataset, "source", None)
-    splits: Mapping[str, str] = source if isinstance(source, Mapping) else {}
-    addresses: list[str] = [*splits.values()] or [str(source or "")]
-    for split in splits:
-        if split not in PUBLISHED:
-            yield f"datasets.{name}.source.{split}: no split; it is one of {', '.join(PUBLISHED)}"
-    for address in addresses:
-        if address.startswith("hub:") and dataset.format != "table":
-            yield f"datasets.{name}.source: hub: is read by format table alone, got {address!r}"
-        elif address.startswith("hub:") and not re.fullmatch(HUB, address):
-            yield f"datasets.{name}.source: must be hub:OWNER/NAME@REVISION, got {address!r}"
-        elif address.startswith(REMOTE) and dataset.format in FOLDERS:
-            yield f"datasets.{name}.source: a folder cannot be fetched: unpack it and name its path"
-    for key, one in (("sha256", "digest"), ("size", "number")):
-        given = getattr(dataset, key, None)
-        if isinstance(given, Mapping) and not splits:
-            yield f"datasets.{name}.{key}: names splits, but source is one path: give one {one}"
-        elif given is not None and not isinstance(given, Mapping) and splits:
-            yield (
-                f"datasets.{name}.{key}: is one {one}, but source names splits: give one for each"
-            )
-        elif isinstance(given, Mapping):
-            for split in sorted(given.keys() - splits.keys()):
-                yield f"datasets.{name}.{key}.{split}: source has no such split"
 
 
 def _selection_problems(

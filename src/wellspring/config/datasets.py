@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Literal, get_args
 
-from pydantic import AfterValidator, Field, field_validator, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
-from wellspring.config.base import Bytes, Fraction, Sha256, Slug, Strict
+from wellspring.config.base import Bytes, Fraction, Md5, Sha256, Slug, Strict
 from wellspring.config.vocabulary import (
     FactSet,
     Miner,
@@ -146,8 +146,26 @@ class _Dataset(Strict):
     """Pieces in which a side is embedded, one job each."""
 
 
-REMOTE = ("http://", "https://", "hub:")
+REMOTE = ("http://", "https://", "hub:", "irds:")
 """How a source that has to be fetched begins."""
+
+PARTS = {
+    "beir": ("corpus", "queries"),
+    "trec": ("documents", "topics"),
+    "squad": ("passages", "questions"),
+}
+"""Which files of a format may have a source each; judgements of a collection stand beside them."""
+
+QRELS = "qrels"
+"""The part of a source that holds judgements whose split is not published."""
+
+ARCHIVES = (".zip", ".tar", ".tar.gz", ".tgz")
+"""How the name of an archive ends."""
+
+
+def is_archive(path: str) -> bool:
+    """Whether a path or address is of an archive, by its name."""
+    return path.lower().endswith(ARCHIVES)
 
 
 class _FileDataset(_Dataset):
@@ -156,8 +174,13 @@ class _FileDataset(_Dataset):
     published split (train, dev, validation, test); see `splits` for which of them are kept."""
     sha256: Sha256 | dict[Slug, Sha256] | None = None
     """Checked before reading, where given: of the one file, or of files by their split."""
+    md5: Md5 | dict[Slug, Md5] | None = None
+    """The same for sources that publish no sha256. It tells a damaged file, and no forged one."""
     size: Bytes | dict[Slug, Bytes] | None = None
     """Size in bytes of what is fetched, or of each split: checked before it is."""
+    mirrors: list[str] | dict[Slug, list[str]] | None = None
+    """Other http(s) addresses of the same file, or of each split's: tried in turn where an address
+    fails. They need sha256 or md5, which decides whether it is the same."""
 
 
 class _LimitedDataset(_FileDataset):
@@ -215,45 +238,51 @@ class Jsonl(_LimitedDataset):
     """How the source is read."""
 
 
-class _Collection(_FileDataset):
-    """A folder with queries, passages and judgements that name their ids."""
+Inside = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-][\w.-]*(/[A-Za-z0-9_-][\w.-]*)*$")]
+"""A file or folder below a folder."""
 
-    source: str
-    """The folder; relative to the file that names it."""
-    sha256: None = None
-    """A folder has none."""
-    size: None = None
-    """A folder has none."""
+
+class _Judged(_Dataset):
+    """Queries, passages and judgements that name their ids."""
+
     judged_only: bool = False
     """Keep only the passages that some query judges."""
     positive_from: int = Field(default=1, ge=1)
     """The lowest grade of a positive. A passage that was judged with a lower grade is a hard
     negative of the query."""
     lost_judgements: float = Field(default=0.01, ge=0, le=1)
-    """Refuse the folder when a larger share of its judgements names queries or passages that it
+    """Refuse the collection when a larger share of its judgements names queries or passages that it
     does not hold. A few are missing in some collections; ids that are written in two ways lose
     more."""
 
-    @field_validator("sha256", "size", mode="before")
-    @classmethod
-    def _no_digest(cls, value: Any) -> None:
-        if value is not None:
-            raise ValueError("source is a folder, and only files are checked: leave this out")
+
+class _Collection(_FileDataset, _Judged):
+    """A folder, an archive of it, or files by themselves."""
+
+    source: str | dict[Slug, str]
+    """A folder (relative to the file that names it), or an archive of it (.zip, .tar, .tar.gz,
+    .tgz) on this machine or at an http(s) address, which is read as it is. Where the files lie
+    apart, a path or address for each: those that the format names, and the judgements as `qrels`
+    or by published split."""
+    inside: Inside | None = None
+    """The folder in the archive, where it holds several collections."""
 
 
 class Beir(_Collection):
-    """A folder with corpus.jsonl, queries.jsonl and qrels/*.tsv, a file for each split."""
+    """A folder or archive with corpus.jsonl, queries.jsonl and qrels/*.tsv, a file for each split;
+    or these files, named as `corpus`, `queries`, and `qrels` or one for each split. Each may be
+    JSON lines, plain or gzip, or Parquet."""
 
     format: Literal["beir"]
     """How the source is read."""
-
-
-Inside = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-][\w.-]*(/[A-Za-z0-9_-][\w.-]*)*$")]
-"""A file below a folder."""
+    qrels: Annotated[list[Slug], Field(min_length=1)] | None = None
+    """The splits whose judgements are read, by default all of a folder or archive. Queries that
+    these judge none of are left out."""
 
 
 class Trec(_Collection):
-    """A folder with the documents, topics and qrels of a test collection, as TREC has them.
+    """The documents, topics and qrels of a test collection, as TREC has them, in a folder or an
+    archive; or these files, named as `documents`, `topics`, and `qrels` or one for each split.
 
     Documents and topics are JSON lines, TSV (id, text; of documents also id, title, text) or SMART
     (`.I`, `.T`, `.W`); topics may also be in TREC's own marks (`<top>`, `<num>`, `<title>`). What a
@@ -262,11 +291,25 @@ class Trec(_Collection):
     format: Literal["trec"]
     """How the source is read."""
     documents: Inside = "documents.jsonl"
-    """The file of the documents, in the folder."""
+    """The file of the documents, in the folder or archive."""
     topics: Inside = "topics.tsv"
-    """The file of the topics, in the folder."""
+    """The file of the topics, in the folder or archive."""
     qrels: Inside | dict[Slug, Inside] = "qrels.txt"
-    """The file of the judgements, in the folder, or one for each published split."""
+    """The file of the judgements, in the folder or archive, or one for each published split."""
+
+
+class IrDatasets(_Judged):
+    """A collection of the package ir_datasets, which fetches it: an optional dependency."""
+
+    format: Literal["ir_datasets"]
+    """How the source is read."""
+    id: Annotated[str, Field(pattern=r"^[a-z0-9][\w.-]*(/[\w.-]+)*$")]
+    """Its name there, with documents, queries and judgements: `beir/scifact/test`."""
+
+    @property
+    def source(self) -> str:
+        """What is fetched."""
+        return f"irds:{self.id}"
 
 
 class Dpr(_LimitedDataset):
@@ -284,7 +327,9 @@ class Tevatron(_LimitedDataset):
 
 
 class Squad(_LimitedDataset):
-    """SQuAD's JSON: a question's paragraph among the others of its article."""
+    """SQuAD's JSON: a question's paragraph among the others of its article. Where two files have
+    the same questions in two languages, `source: {passages: …, questions: …}` asks in one for the
+    paragraphs of the other."""
 
     format: Literal["squad"]
     """How the source is read."""
@@ -297,8 +342,19 @@ class Pubmedqa(_FileDataset):
 
     format: Literal["pubmedqa"]
     """How the source is read."""
-    passage: Literal["contexts", "long-answer"] = "contexts"
-    """What is a question's passage: the abstract without its conclusion, or the conclusion."""
+    passage: Literal["contexts", "long-answer", "long-answer-among-contexts"] = "contexts"
+    """What is a question's passage: the abstract without its conclusion, or the conclusion. The
+    third has the abstracts as passages, too, and a question's own is its hard negative."""
+
+
+class Scienceqa(_LimitedDataset):
+    """ScienceQA's JSON, or its Parquet: the questions that need no picture."""
+
+    format: Literal["scienceqa"]
+    """How the source is read."""
+    passage: Literal["lecture", "option"] = "lecture"
+    """What is a question's passage: the lecture that teaches what it asks for, or its right option
+    among the options of all questions, of which its own wrong ones are hard negatives."""
 
 
 class Hotpotqa(_FileDataset):
@@ -356,10 +412,12 @@ Dataset = Annotated[
     | Jsonl
     | Beir
     | Trec
+    | IrDatasets
     | Dpr
     | Tevatron
     | Squad
     | Pubmedqa
+    | Scienceqa
     | Hotpotqa
     | Selqa
     | Msmarco

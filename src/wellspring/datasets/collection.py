@@ -8,15 +8,16 @@ be set, and a grade below 0, by which TREC marks junk, counts as 0.
 from __future__ import annotations
 
 import heapq
+import math
 import re
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
 import polars as pl
 
 from wellspring.config.vocabulary import Side
+from wellspring.datasets.files import File
 from wellspring.datasets.records import JUDGEMENTS, TEXTS, Records, Rows, Source, repaired
 from wellspring.errors import SourceError
 
@@ -28,7 +29,7 @@ LOCATED = pl.Schema({**TEXTS, "location": pl.String})
 class Listing:
     """A file of queries or of passages."""
 
-    path: Path
+    path: File
     rows: Callable[[], Iterator[tuple[str, str, str]]]
     """The location of each ("path:line"), its id and its text."""
 
@@ -36,7 +37,7 @@ class Listing:
 class Qrels:
     """Judgements as they are read."""
 
-    def __init__(self, path: Path, columns: str) -> None:
+    def __init__(self, path: File, columns: str) -> None:
         self.path = path
         """The file or the folder that holds them."""
         self.columns = columns
@@ -49,15 +50,16 @@ class Qrels:
     ) -> None:
         """Adds one; SourceError where the grade is no small whole number."""
         try:
-            number = int(grade)
+            # Some collections write whole grades as 1.0.
+            number = float(grade)
         except ValueError:
-            number = None
-        if number is None or abs(number) > 1000:
+            number = math.nan
+        if not (abs(number) <= 1000 and number.is_integer()):
             raise SourceError(
                 f"{location}: field 'score' must be a small whole number, found {grade!r}"
             )
         self._negative += number < 0
-        self._rows.append(query, passage, max(number, 0), split)
+        self._rows.append(query, passage, max(int(number), 0), split)
 
     def frame(self, positive_from: int, counts: Counter[str]) -> pl.DataFrame:
         """All of them; a grade below `positive_from` is 0."""
@@ -102,7 +104,7 @@ def assemble(source: Source, queries: Listing, passages: Listing, qrels: Qrels) 
 
 
 def _lost(
-    qrels: Path, listing: Listing, name: str, judgements: pl.DataFrame, texts: pl.DataFrame
+    qrels: File, listing: Listing, name: str, judgements: pl.DataFrame, texts: pl.DataFrame
 ) -> str:
     """How many judgements name an id that the file does not hold, with two ids of each side: first
     those that look alike."""

@@ -1,27 +1,32 @@
-"""Lines of text files, plain or gzip, each with its location."""
+"""Lines of text files, plain, gzip or in an archive, each with its location."""
 
 from __future__ import annotations
 
 import gzip
 import json
-import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
+from wellspring.datasets.archives import FAULTS, Member
 from wellspring.datasets.records import as_object
 from wellspring.errors import SourceError
 
+File = Path | Member
+"""What lines are read from."""
 
-def opened(path: Path) -> BinaryIO:
+
+def opened(path: File) -> BinaryIO:
     """The bytes of a file, unpacked where its name ends in .gz; SourceError where it is none."""
     try:
+        if isinstance(path, Member):
+            return path.open()
         return cast(BinaryIO, gzip.open(path)) if path.suffix == ".gz" else path.open("rb")
     except OSError as error:
         raise SourceError(f"{path}: cannot be read: {error.strerror}") from None
 
 
-def lines(path: Path) -> Iterator[tuple[str, str]]:
+def lines(path: File) -> Iterator[tuple[str, str]]:
     """The lines that are not blank, without their ends, each with its location ("path:line")."""
     number = 0
     try:
@@ -32,11 +37,11 @@ def lines(path: Path) -> Iterator[tuple[str, str]]:
                     yield f"{path}:{number}", line
     except UnicodeDecodeError as error:
         raise SourceError(f"{path}:{number}: not UTF-8: {error.reason}") from None
-    except (OSError, EOFError, zlib.error) as error:
+    except FAULTS as error:
         raise SourceError(f"{path}:{number + 1}: cannot be read: {error}") from None
 
 
-def objects(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+def objects(path: File) -> Iterator[tuple[str, dict[str, Any]]]:
     """The JSON object of every line, each with its location ("path:line")."""
     for index, (location, line) in enumerate(lines(path)):
         if index == 0 and line.lstrip().startswith("["):
@@ -52,7 +57,7 @@ def objects(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
         yield location, as_object(value, location)
 
 
-def first_line(path: Path) -> str:
+def first_line(path: File) -> str:
     """The first line that is not blank, without white space around it; empty where there is none.
 
     It tells one way to write a file from another.

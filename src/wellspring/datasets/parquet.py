@@ -41,6 +41,15 @@ def rows(path: Path, names: list[str]) -> Iterator[tuple[str, dict[str, Any]]]:
         raise SourceError(f"{location}: cannot be read as Parquet: {reason}") from None
 
 
+def columns(path: Path) -> list[str]:
+    """The dotted names of the columns that hold values; SourceError for what is no Parquet file."""
+    try:
+        return list(_names(pq.read_schema(path)))
+    except (pa.ArrowException, OSError) as error:
+        reason = " ".join(str(error).split())
+        raise SourceError(f"{path}: cannot be read as Parquet: {reason}") from None
+
+
 def _selection(schema: pa.Schema, name: str, path: Path) -> str:
     """What pyarrow calls the columns that a name leads to."""
     steps, columns = _steps(schema, name), list(_names(schema))

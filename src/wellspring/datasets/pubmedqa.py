@@ -21,17 +21,21 @@ def read(source: Source) -> Records:
     """Reads every file; a text's id is the hash of the text.
 
     Option `passage`: a question's passage is "contexts" (the default), joined by spaces, or
-    "long-answer". Raises SourceError for what cannot be read, with record and field.
+    "long-answer"; with "long-answer-among-contexts" its contexts are its hard negative. Raises
+    SourceError for what cannot be read, with record and field.
     """
     collector = Collector()
-    whole = source.options.get("passage", "contexts") == "contexts"
+    wanted = source.options.get("passage", "contexts")
     for split, path in source.files.items():
         for pmid, value in arrays.document(path).items():
             location = f"{path}: record {pmid!r}"
             record = as_object(value, location)
-            if whole:
-                passage = " ".join(texts_field(record, "CONTEXTS", location))
-            else:
-                passage = content_field(record, "LONG_ANSWER", location)
-            collector.example(content_field(record, "QUESTION", location), [passage], [], split)
+            question = content_field(record, "QUESTION", location)
+            texts = {}
+            if wanted != "long-answer":
+                texts["contexts"] = " ".join(texts_field(record, "CONTEXTS", location))
+            if wanted != "contexts":
+                texts["answer"] = content_field(record, "LONG_ANSWER", location)
+            positive, *negatives = reversed(texts.values())
+            collector.example(question, [positive], negatives, split)
     return collector.records(source.name)

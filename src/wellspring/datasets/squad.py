@@ -3,7 +3,8 @@
 {"data": [{"paragraphs": [{"context", "qas": [{"question", "answers", "is_impossible"}]}]}]}. A
 question's positive is its paragraph, its hard negatives are the other paragraphs of the article. An
 article's title is not read: all that a question chooses from shares it. An article of a single
-paragraph gives no negatives.
+paragraph gives no negatives. Two files with the same questions, as of two languages, may stand for
+the two sides: the questions of one are asked for the paragraphs of the other, by their `id`.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 from wellspring.datasets import arrays
@@ -28,12 +30,17 @@ from wellspring.datasets.records import (
 )
 from wellspring.errors import SourceError
 
+ASKED = "questions"
+"""The part of a source that holds the questions, where `passages` holds the paragraphs."""
 Span = tuple[int, int]
 """First character and the one behind the last."""
 
 
 def read(source: Source) -> Records:
     """Reads every file; a text's id is the hash of the text.
+
+    Where `source.files` has `passages` and `questions`, the words of a question of the first file
+    are those that the second has for its id; a question that it lacks is dropped and counted.
 
     Options: `max_negatives`, keep that many hard negatives of a question, chosen by hash (None:
     all); `passage_words`, cut each paragraph into the fewest passages of at most so many words,
@@ -47,11 +54,32 @@ def read(source: Source) -> Records:
     read, with location and field.
     """
     collector = Collector(source.options.get("max_negatives"))
-    for split, path in source.files.items():
+    files = dict(source.files)
+    wordings = _wordings(files.pop(ASKED)) if ASKED in files else None
+    for split, path in files.items():
         document = arrays.document(path)
+        published = split if wordings is None else None
         for location, article in objects_field(document, "data", str(path)):
-            _article(article, location, split, source.options.get("passage_words"), collector)
+            _article(
+                article,
+                location,
+                published,
+                source.options.get("passage_words"),
+                collector,
+                wordings,
+            )
     return collector.records(source.name)
+
+
+def _wordings(path: Path) -> dict[str, str]:
+    """The words of every question, by its id."""
+    questions = {}
+    for location, article in objects_field(arrays.document(path), "data", str(path)):
+        for where, paragraph in objects_field(article, "paragraphs", location):
+            for place, entry in objects_field(paragraph, "qas", where):
+                words = content_field(entry, "question", place)
+                questions[text_field(entry, "id", place)] = words
+    return questions
 
 
 @dataclass(frozen=True)
@@ -72,8 +100,9 @@ def _article(
     split: str | None,
     words: int | None,
     collector: Collector,
+    wordings: dict[str, str] | None,
 ) -> None:
-    """Adds an article's questions."""
+    """Adds an article's questions; `wordings` of another file stand for their own words."""
     paragraphs = []
     for where, entry in objects_field(article, "paragraphs", location):
         context = content_field(entry, "context", where)
@@ -87,6 +116,11 @@ def _article(
             question = content_field(entry, "question", where)
             if _unanswered(entry, where):
                 collector.counts["questions_without_answer_dropped"] += 1
+                continue
+            if wordings is not None:
+                question = wordings.get(text_field(entry, "id", where))
+            if question is None:
+                collector.counts["questions_that_the_other_file_lacks_dropped"] += 1
                 continue
             whole = (0, len(paragraph.context))
             span = _answer(entry, paragraph.context, where, collector) if words else whole

@@ -1,8 +1,9 @@
 """Format `trec`: the documents, topics and qrels of a test collection.
 
-A file of texts is one of four kinds, which its first line shows: an object a line; SMART, where
-`.I` begins a text and `.T` and `.W` its title and its words; TREC's topics, of which `<title>` is
-the query; or fields separated by tabs. The ids are the source's own.
+They lie in a folder or an archive, or each is named by itself. A file of texts is one of four
+kinds, which its first line shows: an object a line; SMART, where `.I` begins a text and `.T` and
+`.W` its title and its words; TREC's topics, of which `<title>` is the query; or fields separated by
+tabs. The ids are the source's own.
 """
 
 from __future__ import annotations
@@ -10,11 +11,12 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from functools import partial
-from pathlib import Path
 from typing import Any
 
+from wellspring.config.datasets import PARTS
 from wellspring.datasets.collection import Listing, Qrels, assemble
-from wellspring.datasets.files import first_line, lines, objects
+from wellspring.datasets.files import File, first_line, lines, objects
+from wellspring.datasets.folders import Folder
 from wellspring.datasets.records import Records, Source, as_content, text_field, titled
 from wellspring.errors import SourceError
 from wellspring.plurals import counted
@@ -26,14 +28,15 @@ CONTENTS = ("text", "contents", "body", "query")
 
 
 def read(source: Source) -> Records:
-    """Reads the folder under the key None of `source.files`.
+    """Reads the folder or archive under the key None of `source.files`, or the files `documents`,
+    `topics`, and `qrels` or one a split.
 
-    Options: `documents`, `topics` and `qrels` (one name, or split to name) are files in it, the
-    others as of `collection.assemble`. Raises SourceError for what cannot be read, and as that
-    does.
+    Options: `documents`, `topics` and `qrels` (one name, or split to name) are files in a folder or
+    an archive; `inside`, the folder in the archive; the others as of `collection.assemble`. Raises
+    SourceError for what cannot be read, and as that does.
     """
-    folder, options = source.files[None], source.options
-    documents, topics = folder / options["documents"], folder / options["topics"]
+    folder, options = Folder(source), source.options
+    documents, topics = (folder.file(part, options[part]) for part in PARTS["trec"])
     return assemble(
         source,
         Listing(topics, partial(_rows, topics)),
@@ -42,15 +45,21 @@ def read(source: Source) -> Records:
     )
 
 
-def _qrels(folder: Path, names: str | dict[str, str]) -> Qrels:
-    files = {None: names} if isinstance(names, str) else names
-    qrels = Qrels(folder / names if isinstance(names, str) else folder, COLUMNS)
-    for split, name in files.items():
-        add(qrels, folder / name, split)
+def _qrels(folder: Folder, names: str | dict[str, str]) -> Qrels:
+    named = {None: names} if isinstance(names, str) else names
+    if folder.whole is None:
+        parts = folder.splits(PARTS["trec"])
+        files = {split: folder.file(part, *named.values()) for split, part in parts.items()}
+    else:
+        files = {split: folder.file("qrels", name) for split, name in named.items()}
+    several = folder.whole if len(files) > 1 else None
+    qrels = Qrels(several or next(iter(files.values())), COLUMNS)
+    for split, path in files.items():
+        add(qrels, path, split)
     return qrels
 
 
-def add(qrels: Qrels, path: Path, split: str | None = None) -> None:
+def add(qrels: Qrels, path: File, split: str | None = None) -> None:
     """Reads a file of judgements."""
     for location, line in lines(path):
         cells = line.split()
@@ -59,7 +68,7 @@ def add(qrels: Qrels, path: Path, split: str | None = None) -> None:
         qrels.append(location, cells[0], cells[2], cells[3], split)
 
 
-def _rows(path: Path) -> Iterator[Row]:
+def _rows(path: File) -> Iterator[Row]:
     """The location of each text, its id and its text."""
     first = first_line(path)
     if first.startswith(("{", "[")):
@@ -69,7 +78,7 @@ def _rows(path: Path) -> Iterator[Row]:
     return _marked(path) if first.startswith("<") else _separated(path)
 
 
-def _objects(path: Path) -> Iterator[Row]:
+def _objects(path: File) -> Iterator[Row]:
     for location, line in objects(path):
         identity = text_field(line, _one_of(line, IDS, location), location)
         name = _one_of(line, CONTENTS, location)
@@ -84,7 +93,7 @@ def _one_of(line: dict[str, Any], names: tuple[str, ...], location: str) -> str:
     return name
 
 
-def _smart(path: Path) -> Iterator[Row]:
+def _smart(path: File) -> Iterator[Row]:
     location, identity, section = "", "", ""
     parts: dict[str, list[str]] = {}
 
@@ -108,7 +117,7 @@ def _smart(path: Path) -> Iterator[Row]:
         yield row()
 
 
-def _marked(path: Path) -> Iterator[Row]:
+def _marked(path: File) -> Iterator[Row]:
     """TREC's topics: a field ends where the next mark begins, closed or not."""
     location, field, parts = "", "", {}
     for here, line in lines(path):
@@ -129,7 +138,7 @@ def _marked(path: Path) -> Iterator[Row]:
         field = name
 
 
-def _separated(path: Path) -> Iterator[Row]:
+def _separated(path: File) -> Iterator[Row]:
     for location, line in lines(path):
         cells = line.split("\t")
         if len(cells) not in (2, 3):

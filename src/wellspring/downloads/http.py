@@ -6,16 +6,18 @@ import json
 import re
 import shutil
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import requests
 from urllib3.exceptions import HTTPError, ReadTimeoutError
 
 from wellspring.atomic import refusal
-from wellspring.digests import sha256 as digest_of
+from wellspring.digests import md5 as md5_of
+from wellspring.digests import sha256 as sha256_of
 from wellspring.errors import DownloadError
 
 TIMEOUTS = (15.0, 60.0)
@@ -47,8 +49,15 @@ class _Transfer:
     size: int | None
     advance: Callable[[int], object] | None
     headers: Mapping[str, str]
+    md5: str | None
     counted: int = 0
     """Bytes that `advance` has been told of, less what was thrown away."""
+
+    def right(self, path: Path) -> bool:
+        """Whether a file has the digests that are asked for; False where none is."""
+        asked = ((self.sha256, sha256_of), (self.md5, md5_of))
+        known = [(digest, digest_of) for digest, digest_of in asked if digest]
+        return bool(known) and all(digest_of(path) == digest for digest, digest_of in known)
 
     @property
     def part(self) -> Path:
@@ -82,24 +91,26 @@ def fetch(
     size: int | None = None,
     advance: Callable[[int], object] | None = None,
     headers: Mapping[str, str] | None = None,
+    md5: str | None = None,
 ) -> Fetched:
     """Download `url` to `path`, going on from what an earlier call left in `.{name}.part`.
 
     Cut connections and the statuses of a server that is busy are tried again, at growing pauses.
-    A file that is there and has the `sha256` is kept. A part is continued only where the server
-    says that the file is unchanged (RFC 9110, If-Range) or where `sha256` will tell. `advance` is
-    called with the bytes that came (fewer than none where a part had to be thrown away).
+    A file that is there and has the `sha256` (and the `md5`) is kept. A part is continued only
+    where the server says that the file is unchanged (RFC 9110, If-Range) or where these will tell.
+    `advance` is called with the bytes that came (fewer than none where a part had to be thrown
+    away).
 
     Raises DownloadError for every other status, for a file of another `size` or digest (the part
     is deleted), for too little disk space (before the first byte) and when the attempts are spent.
     """
     if not re.match(r"https?://", url, re.IGNORECASE):
         raise DownloadError(f"{url}: only http:// and https:// can be downloaded")
-    transfer = _Transfer(url, path, sha256, size, advance, headers or {})
+    transfer = _Transfer(url, path, sha256, size, advance, headers or {}, md5)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        if sha256 and path.is_file() and digest_of(path) == sha256:
-            return Fetched(sha256, path.stat().st_size)
+        if path.is_file() and transfer.right(path):
+            return Fetched(sha256 or sha256_of(path), path.stat().st_size)
         _forget_foreign(transfer)
         transfer.count()
         with requests.Session() as session:
@@ -110,6 +121,40 @@ def fetch(
     except OSError as error:
         raise DownloadError(f"{path}: cannot be written: {refusal(error)}") from error
     return fetched
+
+
+def fetch_any(
+    urls: Sequence[str],
+    path: Path,
+    tell: Callable[[str], object],
+    advance: Callable[[int], object] | None = None,
+    **expected: Any,
+) -> Fetched:
+    """Download the same file from the first of these addresses that gives it.
+
+    expected: `sha256`, `md5` and `size`, as of `fetch`; they decide what is the same. `tell` gets a
+    line where the next address is tried. Raises DownloadError, with the reason of each, where none
+    gives the file.
+    """
+    refused: list[str] = []
+    for url in urls:
+        if refused:
+            tell(f"{refused[-1]}; {url} is tried")
+        counted = 0
+
+        def count(size: int) -> None:
+            nonlocal counted
+            counted += size
+            if advance is not None:
+                advance(size)
+
+        try:
+            return fetch(url, path, advance=count, **expected)
+        except DownloadError as error:
+            refused.append(str(error))
+            # What another address sends is counted from its first byte.
+            count(-counted)
+    raise DownloadError("; ".join(refused))
 
 
 def length(url: str) -> int | None:
@@ -223,7 +268,7 @@ def _write(answer: requests.Response, transfer: _Transfer, offset: int, total: i
 
 
 def _check(transfer: _Transfer) -> Fetched:
-    digest = digest_of(transfer.part)
+    digest = sha256_of(transfer.part)
     size = transfer.received()
     if transfer.size not in (None, size):
         transfer.discard()
@@ -235,6 +280,9 @@ def _check(transfer: _Transfer) -> Fetched:
         raise DownloadError(
             f"{transfer.url}: has sha256 {digest}, and {transfer.sha256} was expected"
         )
+    if transfer.md5 and (other := md5_of(transfer.part)) != transfer.md5:
+        transfer.discard()
+        raise DownloadError(f"{transfer.url}: has md5 {other}, and {transfer.md5} was expected")
     return Fetched(digest, size)
 
 
@@ -256,7 +304,7 @@ def _origin(transfer: _Transfer) -> dict:
 def _forget_foreign(transfer: _Transfer) -> None:
     """Throw a part away that is of another file, or of which nothing could tell."""
     origin = _origin(transfer)
-    known = origin.get("validator") or transfer.sha256
+    known = origin.get("validator") or transfer.sha256 or transfer.md5
     if not known or (origin.get("url"), origin.get("sha256")) != (transfer.url, transfer.sha256):
         transfer.discard()
 

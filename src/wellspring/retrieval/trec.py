@@ -80,7 +80,7 @@ def read_qrels(path: Path) -> pl.DataFrame:
     """
     if first_line(path).split("\t") == beir.HEADER:
         qrels = Qrels(path, ", ".join(beir.HEADER))
-        beir.add(qrels, path)
+        beir.add(qrels, path, path.stem)
     else:
         qrels = Qrels(path, trec.COLUMNS)
         trec.add(qrels, path)

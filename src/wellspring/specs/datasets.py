@@ -7,16 +7,20 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from pydantic import Field
+
 from wellspring import packages
 from wellspring.config import (
     BM25,
     OF_WORDS,
     REMOTE,
+    Beir,
     Bm25,
     Config,
     Negatives,
     Splits,
     Trec,
+    is_archive,
 )
 from wellspring.config.vocabulary import Scorer, StopWords, Unspaced
 from wellspring.specs.base import Spec
@@ -29,8 +33,11 @@ class DownloadSpec(Spec):
     """One file of a dataset that lies elsewhere."""
 
     source: str
-    """An http(s) address, or hub:ID@REVISION."""
+    """An http(s) address, hub:ID@REVISION, or irds:ID."""
+    mirrors: list[str] = Field(default_factory=list)
+    """Other addresses of the same file."""
     sha256: str | None
+    md5: str | None = None
     size: int | None
     """Bytes."""
     subset: str | None
@@ -47,6 +54,7 @@ class TextsSpec(Spec):
     files: dict[str, str]
     """Published split to path; the key is empty where the source publishes none."""
     sha256: dict[str, str]
+    md5: dict[str, str] = Field(default_factory=dict)
     options: dict[str, Any]
     """Of the format. Packages have their versions here."""
 
@@ -91,7 +99,9 @@ def download(config: Config, dataset: str, file: str) -> DownloadSpec:
 
     return DownloadSpec(
         source=said("source"),
+        mirrors=said("mirrors") or [],
         sha256=said("sha256"),
+        md5=said("md5"),
         size=said("size"),
         subset=getattr(entry, "subset", None),
         split=split or "train",
@@ -115,7 +125,9 @@ def texts(config: Config, dataset: str) -> TextsSpec:
         "format",
         "source",
         "sha256",
+        "md5",
         "size",
+        "mirrors",
         "subset",
         "negatives",
         "splits",
@@ -125,7 +137,8 @@ def texts(config: Config, dataset: str) -> TextsSpec:
         "unspaced",
         "shards",
     }
-    digests = getattr(entry, "sha256", None) or {}
+    # What is left out is as if there were no such key.
+    common |= {key for key in ("inside", "qrels") if getattr(entry, key, None) is None}
     options = entry.model_dump(mode="json", exclude=common)
     if "packages" in options:
         names = sorted({packages.LIBRARY, *options["packages"]})
@@ -134,7 +147,8 @@ def texts(config: Config, dataset: str) -> TextsSpec:
         dataset=dataset,
         format=entry.format,
         files=files(config, dataset),
-        sha256={"": digests} if isinstance(digests, str) else digests,
+        sha256=_by_split(getattr(entry, "sha256", None)),
+        md5=_by_split(getattr(entry, "md5", None)),
         options=options,
     )
 
@@ -174,16 +188,18 @@ def word_settings(spec: SamplesSpec | LexicalSpec) -> dict[str, Any]:
 def source_files(config: Config, dataset: str) -> list[str]:
     """The files that a dataset is read from."""
     entry, paths_by_name = config.datasets[dataset], files(config, dataset)
-    if isinstance(entry, Trec):
+    whole = Path(paths_by_name.get("", ""), getattr(entry, "inside", None) or "")
+    if "" in paths_by_name and isinstance(entry, Trec) and not is_archive(paths_by_name[""]):
         qrels = [entry.qrels] if isinstance(entry.qrels, str) else entry.qrels.values()
-        return [
-            str(Path(paths_by_name[""], name)) for name in (entry.documents, entry.topics, *qrels)
-        ]
-    paths = []
-    for path in map(Path, paths_by_name.values()):
-        inside = sorted([*path.glob("*.jsonl"), *path.glob("qrels/*.tsv")])
-        paths.extend(map(str, inside or [path]))
-    return paths
+        return [str(whole / name) for name in (entry.documents, entry.topics, *qrels)]
+    if "" in paths_by_name and isinstance(entry, Beir) and whole.is_dir():
+        patterns = ("corpus.*", "queries.*", "qrels/*.*")
+        return sorted(str(path) for pattern in patterns for path in whole.glob(pattern))
+    return list(paths_by_name.values())
+
+
+def _by_split(digests: str | dict[str, str] | None) -> dict[str, str]:
+    return {"": digests} if isinstance(digests, str) else digests or {}
 
 
 def _bm25(settings: Bm25, *scorers: str | None) -> Bm25 | None:
@@ -200,7 +216,8 @@ def _words(entry: Any, *scorers: str | None) -> dict[str, Any]:
 def _local(dataset: str, split: str, address: str) -> str:
     if not address.startswith(REMOTE):
         return address
-    name = "x.parquet" if address.startswith("hub:") else Path(urlsplit(address).path).name.lower()
+    made = {"hub": "x.parquet", "irds": "x.zip"}
+    name = made.get(address.partition(":")[0]) or Path(urlsplit(address).path).name.lower()
     # Readers choose by suffix; the rest of a foreign name stays outside.
     suffixes = "".join(re.findall(r"\.[a-z][a-z0-9]{0,9}(?=\.|$)", name)[-2:])
     return f"{DOWNLOADS}/{dataset}/{split or 'source'}{suffixes}"
