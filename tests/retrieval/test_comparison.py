@@ -9,8 +9,8 @@ from wellspring.artefacts.retrieval import Retrieval
 from wellspring.figures.retrieval import layer_retrieval
 from wellspring.page import retrieval as page
 from wellspring.page.panels import Settings
+from wellspring.retrieval import comparison
 from wellspring.retrieval.comparison import SCHEMA, Search, Words, compare
-from wellspring.retrieval.comparison import Settings as Tests
 
 
 def test_estimates_are_means_over_queries():
@@ -54,7 +54,7 @@ def test_equal_retrievers_differ_rarely():
             layers = pl.concat(frames)
             searches[name] = Search(layers, layers.clear(), metrics("scorer", {"bm25": 0.4}))
         scorers = metrics("scorer", {"bm25": 0.4}, measures=["R@10"])
-        settings = Tests(permutations=400, seed=trial)
+        settings = comparison.Settings(permutations=400, seed=trial)
         found = compare("d", searches, Words(scorers, scorers.clear()), {"a": "b"}, settings)
         rejected += found["significant"].any()
     assert rejected / trials <= 0.08
