@@ -27,7 +27,7 @@ ENCODERS = {
 """By their title: the checkpoint, its architecture, blocks, pooling, arithmetic."""
 LENGTH = 256
 SCORE = (12, 22)
-"""GFLOP/s of flat search on one core, 1,000 and 100 documents kept: measured, busy AMD EPYC (AVX2)."""
+"""GFLOP/s of flat search on one busy core (AVX2), 1,000 and 100 documents kept: measured."""
 COLUMNS = """encoder, layers searched, tokens a passage, PFLOP, GPU h min, GPU h max, shard GB, \
 kept GB without shards, scoring PFLOP, core h min, core h max"""
 
