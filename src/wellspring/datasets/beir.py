@@ -77,8 +77,8 @@ def _qrels(folder: Folder, wanted: list[str] | None) -> Qrels:
 
 def add(qrels: Qrels, path: File, split: str) -> None:
     """Reads a file of judgements."""
-    tsv = str(path).endswith((".tsv", ".tsv.gz"))
-    for location, query, passage, grade in (_separated if tsv else _graded)(path):
+    rows = str(path).removesuffix(".gz").endswith((".jsonl", ".parquet"))
+    for location, query, passage, grade in (_graded if rows else _separated)(path):
         qrels.append(location, query, passage, grade, split)
 
 
