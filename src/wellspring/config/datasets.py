@@ -260,10 +260,8 @@ class _Collection(_FileDataset, _Judged):
     """A folder, an archive of it, or files by themselves."""
 
     source: str | dict[Slug, str]
-    """A folder (relative to the file that names it), or an archive of it (.zip, .tar, .tar.gz,
-    .tgz) on this machine or at an http(s) address, which is read as it is. Where the files lie
-    apart, a path or address for each: those that the format names, and the judgements as `qrels`
-    or by published split."""
+    """A folder, or an archive of it (.zip, .tar, .tar.gz, .tgz) here or at an http(s) address, read
+    as it is; or a path or address for each file."""
     inside: Inside | None = None
     """The folder in the archive, where it holds several collections."""
 
