@@ -183,12 +183,15 @@ def _page(key: str, part: Schema, entries: list[str], reference: Reference) -> I
     for name in _reached(entries, reference):
         body, hidden = classes[name], shared if name in entries else {}
         own = {k: v for k, v in body.get("properties", {}).items() if hidden.get(k) != v}
+        if name in entries and "format" in own:
+            # The heading says it.
+            del own["format"]
         if [name] != entries:
             yield from (f"## {_heading(body)}", "", _words(body), "")
         if hidden:
             others = ", ".join(f"`{key}`" for key in hidden if key not in body["properties"])
             yield from (f"Takes the keys above, too{', but for ' if others else ''}{others}.", "")
-        if [*own] != ["format"]:
+        if own:
             yield from (*_table(own, reference, body.get("required", [])), "")
 
 

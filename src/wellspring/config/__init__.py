@@ -6,7 +6,6 @@ from wellspring.config.checks import parse
 from wellspring.config.datasets import (
     BM25,
     OF_WORDS,
-    REMOTE,
     SCORERS,
     Beir,
     Bm25,
@@ -15,7 +14,6 @@ from wellspring.config.datasets import (
     Pydocs,
     Splits,
     Trec,
-    is_archive,
 )
 from wellspring.config.entries import (
     PUBLISHED_PROBE,
@@ -29,6 +27,7 @@ from wellspring.config.fitting import check_checkpoints
 from wellspring.config.models import ARCHITECTURES, Architecture, Encoder, Model, Sizes, Tokenizer
 from wellspring.config.notes import notes
 from wellspring.config.paths import anchor, anchored, check_paths, load, local_paths
+from wellspring.config.places import REMOTE, is_archive
 from wellspring.config.recipes import Flops, Lora, Recipe
 from wellspring.config.study import LAYERLESS, Findings, Probing, Searching
 from wellspring.config.teachers import CrossEncoder, Teacher

@@ -18,9 +18,6 @@ from wellspring.config.vocabulary import (
 )
 from wellspring.packages import normalised
 
-PUBLISHED = ("train", "dev", "validation", "test")
-"""Splits that a source may publish."""
-
 PackageName = Annotated[
     str, Field(pattern=r"^[A-Za-z0-9]([\w.-]*[A-Za-z0-9])?$"), AfterValidator(normalised)
 ]
@@ -146,28 +143,6 @@ class _Dataset(Strict):
     """Pieces in which a side is embedded, one job each."""
 
 
-REMOTE = ("http://", "https://", "hub:", "irds:")
-"""How a source that has to be fetched begins."""
-
-PARTS = {
-    "beir": ("corpus", "queries"),
-    "trec": ("documents", "topics"),
-    "squad": ("passages", "questions"),
-}
-"""Which files of a format may have a source each; judgements of a collection stand beside them."""
-
-QRELS = "qrels"
-"""The part of a source that holds judgements whose split is not published."""
-
-ARCHIVES = (".zip", ".tar", ".tar.gz", ".tgz")
-"""How the name of an archive ends."""
-
-
-def is_archive(path: str) -> bool:
-    """Whether a path or address is of an archive, by its name."""
-    return path.lower().endswith(ARCHIVES)
-
-
 class _FileDataset(_Dataset):
     source: str | dict[Slug, str]
     """A path (relative to the file that names it) or an http(s) address, or one for each
@@ -175,12 +150,11 @@ class _FileDataset(_Dataset):
     sha256: Sha256 | dict[Slug, Sha256] | None = None
     """Checked before reading, where given: of the one file, or of files by their split."""
     md5: Md5 | dict[Slug, Md5] | None = None
-    """The same for sources that publish no sha256. It tells a damaged file, and no forged one."""
+    """The same, for sources that publish no sha256."""
     size: Bytes | dict[Slug, Bytes] | None = None
     """Size in bytes of what is fetched, or of each split: checked before it is."""
     mirrors: list[str] | dict[Slug, list[str]] | None = None
-    """Other http(s) addresses of the same file, or of each split's: tried in turn where an address
-    fails. They need sha256 or md5, which decides whether it is the same."""
+    """Other http(s) addresses of the same file, tried in turn. They need sha256 or md5."""
 
 
 class _LimitedDataset(_FileDataset):
@@ -252,37 +226,32 @@ class _Judged(_Dataset):
     negative of the query."""
     lost_judgements: float = Field(default=0.01, ge=0, le=1)
     """Refuse the collection when a larger share of its judgements names queries or passages that it
-    does not hold. A few are missing in some collections; ids that are written in two ways lose
-    more."""
+    does not hold."""
 
 
 class _Collection(_FileDataset, _Judged):
     """A folder, an archive of it, or files by themselves."""
 
     source: str | dict[Slug, str]
-    """A folder (relative to the file that names it), or an archive of it (.zip, .tar, .tar.gz,
-    .tgz) on this machine or at an http(s) address, which is read as it is. Where the files lie
-    apart, a path or address for each: those that the format names, and the judgements as `qrels`
-    or by published split."""
+    """A folder, or an archive of it (.zip, .tar, .tar.gz, .tgz) here or at an http(s) address, read
+    as it is; or a path or address for each file."""
     inside: Inside | None = None
     """The folder in the archive, where it holds several collections."""
 
 
 class Beir(_Collection):
-    """A folder or archive with corpus.jsonl, queries.jsonl and qrels/*.tsv, a file for each split;
-    or these files, named as `corpus`, `queries`, and `qrels` or one for each split. Each may be
-    JSON lines, plain or gzip, or Parquet."""
+    """corpus.jsonl, queries.jsonl and qrels/*.tsv, a file for each split; by themselves `corpus`,
+    `queries`, and `qrels` or splits."""
 
     format: Literal["beir"]
     """How the source is read."""
     qrels: Annotated[list[Slug], Field(min_length=1)] | None = None
-    """The splits whose judgements are read, by default all of a folder or archive. Queries that
-    these judge none of are left out."""
+    """The splits whose judgements are read, by default all."""
 
 
 class Trec(_Collection):
-    """The documents, topics and qrels of a test collection, as TREC has them, in a folder or an
-    archive; or these files, named as `documents`, `topics`, and `qrels` or one for each split.
+    """The files of a test collection, as TREC has them; by themselves `documents`, `topics`, and
+    `qrels` or splits.
 
     Documents and topics are JSON lines, TSV (id, text; of documents also id, title, text) or SMART
     (`.I`, `.T`, `.W`); topics may also be in TREC's own marks (`<top>`, `<num>`, `<title>`). What a
@@ -327,9 +296,8 @@ class Tevatron(_LimitedDataset):
 
 
 class Squad(_LimitedDataset):
-    """SQuAD's JSON: a question's paragraph among the others of its article. Where two files have
-    the same questions in two languages, `source: {passages: …, questions: …}` asks in one for the
-    paragraphs of the other."""
+    """SQuAD's JSON: a question's paragraph among the others of its article. For two languages:
+    `source: {passages: …, questions: …}`."""
 
     format: Literal["squad"]
     """How the source is read."""

@@ -10,9 +10,9 @@ from typing import Any
 
 from wellspring import packages
 from wellspring.config.checks import parse
-from wellspring.config.datasets import REMOTE
 from wellspring.config.entries import Config
 from wellspring.config.files import read
+from wellspring.config.places import REMOTE
 from wellspring.config.study import Study
 from wellspring.errors import ConfigError
 

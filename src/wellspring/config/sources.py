@@ -7,15 +7,8 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from wellspring.config.base import HUB
-from wellspring.config.datasets import (
-    ARCHIVES,
-    PARTS,
-    PUBLISHED,
-    QRELS,
-    REMOTE,
-    Dataset,
-    is_archive,
-)
+from wellspring.config.datasets import Dataset
+from wellspring.config.places import ARCHIVES, PARTS, PUBLISHED, QRELS, REMOTE, is_archive
 
 FOLDERS = ("beir", "trec")
 """Formats whose one source is a folder, or an archive of it."""

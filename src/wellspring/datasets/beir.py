@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from functools import partial
 from typing import Any
 
-from wellspring.config.datasets import PARTS
+from wellspring.config.places import PARTS
 from wellspring.datasets import parquet
 from wellspring.datasets.archives import Member
 from wellspring.datasets.collection import Listing, Qrels, assemble

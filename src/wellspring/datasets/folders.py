@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable
 from pathlib import Path, PurePosixPath
 
-from wellspring.config.datasets import QRELS, is_archive
+from wellspring.config.places import QRELS, is_archive
 from wellspring.datasets.archives import Member, members
 from wellspring.datasets.files import File
 from wellspring.datasets.records import Source

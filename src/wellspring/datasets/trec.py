@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from functools import partial
 from typing import Any
 
-from wellspring.config.datasets import PARTS
+from wellspring.config.places import PARTS
 from wellspring.datasets.collection import Listing, Qrels, assemble
 from wellspring.datasets.files import File, first_line, lines, objects
 from wellspring.datasets.folders import Folder
