@@ -164,6 +164,10 @@ class Model(Strict):
     """What of the checkpoint is knowingly left out, and is refused otherwise: `own-code` (code of
     its own under auto_map: transformers' class of that name is loaded), `dense` (linear layers of
     sentence-transformers behind the pooling) and `modules` (its other modules)."""
+    learned_from: list[Slug] | None = None
+    """Datasets of the configuration that it learned from before it came here, or parts of whose
+    collections: it is in-domain there, and an empty list says that all are new to it. Where left
+    out, that is not known of a fetched checkpoint. What recipes train on need not be named."""
     layers: int = Field(ge=1, le=99)
     """Transformer blocks; checked against the checkpoint, and read from it where left out, as the
     architecture is. Layer 0 is the embedding output. At most 99: file names have two digits."""

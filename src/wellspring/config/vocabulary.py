@@ -84,6 +84,11 @@ Paradigm = Literal["dense", "sparse"]
 Decline = Literal["linear", "cosine", "constant"]
 """How the learning rate of a training run falls."""
 
+Domain = Literal["in-domain", "zero-shot", "not known"]
+"""Whether a retriever learned from a dataset, or from another part of its collection."""
+Condition = Literal["none", "seen", "unseen", "not known"]
+"""The instruction that a query is written with: none, one that was trained on, or another."""
+
 TargetName = Literal["norm", "cosine", "dot", "margin", "pooler-norm", "padded-mean-norm"]
 """Which number of an embedding is attributed."""
 Similarity = Literal["cosine", "dot"]
