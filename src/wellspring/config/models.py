@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import ConfigDict, Field, field_validator, model_validator
 
 from wellspring.config.base import Fraction, Sha256, Slug, Strict, or_short
-from wellspring.config.vocabulary import Dtype, Pooling, Rows, Side, Storage
+from wellspring.config.vocabulary import Dtype, Pooling, Rows, Side, Storage, Swept
 
 ARCHITECTURES = (
     "bert",
@@ -259,6 +259,20 @@ class RandomTwin(Strict):
 
     random: Twin
     """Its settings; none of them must be given."""
+
+
+class Sweep(Strict):
+    """One retriever at several lengths, or with several templates: a retriever `NAME-32` for each
+    value, or `NAME-LABEL` where values have labels. A study that names the sweep takes all."""
+
+    sweep: Annotated[
+        dict[Swept, list[int] | dict[Slug, int | str]], Field(min_length=1, max_length=1)
+    ]
+    """The key of the encoder that varies, and its values: `passage_length: [32, 64]`, or with
+    labels, `query_template: {plain: "{text}", told: "Find it: {text}"}`. The other side keeps its
+    encoder."""
+    of: Slug
+    """The retriever that it is a sweep of."""
 
 
 class Retriever(Strict):

@@ -42,6 +42,8 @@ SublayerName = Literal["intermediate", "output", "up"]
 """The linear maps of a block's feed-forward network."""
 Pooling = Literal["cls", "mean", "eos", "last-position"]
 """How token states become one vector."""
+Swept = Literal["query_template", "passage_template", "query_length", "passage_length"]
+"""Keys of an encoder that a sweep varies."""
 Dtype = Literal["float32", "bfloat16", "float16"]
 """Arithmetic of a model."""
 HeadName = Literal["masked", "causal"]
