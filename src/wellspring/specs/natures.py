@@ -40,6 +40,7 @@ def nature(config: Config, retriever: str) -> Nature:
         encoder = config.retrievers[retriever].encoders[side]
         sides[side] = encoding(config, encoder, side).model_dump(mode="json")
         sides[side]["model"] = _weights(config, config.encoders[encoder].model)
+        sides[side]["similarity"] = config.similarity(retriever)
     return sides
 
 
