@@ -147,7 +147,7 @@ def test_a_retriever_stands_against_what_it_is_compared_with():
 
 
 def test_a_run_from_its_start_to_its_end():
-    found = family("data efficiency", ["full", "early", "fresh", "half", "tuned"])
+    found = family("data-efficiency", ["full", "early", "fresh", "half", "tuned"])
     shares = [each for each in found if each.axis == "share of the run"]
     assert [(each.retriever, each.x) for each in shares] == [
         ("fresh", 0),

@@ -46,7 +46,7 @@ def figure(
             beside = named(curves.read(published), spec.curves)
         given = (table, spec.dataset, spec.probes, spec.retrievers, beside)
         drawn = layer_accuracy(*given, spec.twins, lines)
-    _save(job, drawn, pdf, png)
+    save(job, drawn, pdf, png)
 
 
 @step(Controls, "findings", "cautions", "pdf", "png")
@@ -59,7 +59,7 @@ def controls(job: Job, findings: Path, cautions: Path, pdf: Path, png: Path) -> 
     lines = sentences(Cautions.read(cautions), spec.dataset, [spec.retriever])
     table = Findings.read(findings)
     drawn = figures.controls(table, spec.dataset, spec.retriever, spec.twins, lines)
-    _save(job, drawn, pdf, png)
+    save(job, drawn, pdf, png)
 
 
 @step(HeatMap, "counts", "counterpart", "cautions", "pdf", "png")
@@ -94,7 +94,7 @@ def heatmap(
     )
     draw = heatmaps.heat_maps if spec.map == "heat" else heatmaps.change_map
     options = {**setting, "bins": spec.bins, "statistic": spec.statistic, "small": small}
-    _save(job, draw(*both, spec.names, **options), pdf, png)
+    save(job, draw(*both, spec.names, **options), pdf, png)
 
 
 @step(Drawing, "findings", "cautions", "pdf", "png")
@@ -113,7 +113,7 @@ def drawing(job: Job, findings: Path, cautions: Path, pdf: Path, png: Path) -> N
     else:
         draw = attributions.sweep if spec.drawing == "sweep" else attributions.concentration
         drawn = draw(*whose, **spec.setting.model_dump(), twins=spec.twins, cautions=lines)
-    _save(job, drawn, pdf, png)
+    save(job, drawn, pdf, png)
 
 
 @step(Fidelity, "findings", "cautions", "pdf", "png")
@@ -124,7 +124,7 @@ def fidelity(job: Job, findings: Path, cautions: Path, pdf: Path, png: Path) -> 
     spec = job.spec
     table = Decentralisation.read(findings)
     lines = _cautions(cautions, table, spec, None)
-    _save(job, fidelity(table, spec.dataset, spec.retriever, lines), pdf, png)
+    save(job, fidelity(table, spec.dataset, spec.retriever, lines), pdf, png)
 
 
 def _cautions(
@@ -142,7 +142,8 @@ def _cautions(
     return sentences(Cautions.read(path), spec.dataset, names, attributions)
 
 
-def _save(job: Job, drawn: Drawn, pdf: Path, png: Path) -> None:
+def save(job: Job, drawn: Drawn, pdf: Path, png: Path) -> None:
+    """Write a figure with its provenance."""
     from wellspring.figures import style
 
     metadata = {shards.KEY.decode(): job.provenance("matplotlib").encode().decode()}

@@ -16,13 +16,16 @@ from wellspring.config.vocabulary import Domain
 from wellspring.specs import natures
 from wellspring.specs.base import Spec
 from wellspring.specs.natures import Member, Variation, families
+from wellspring.specs.retrieval import search
 
-EFFICIENCY, LENGTHS, INSTRUCTIONS, TASKS = (
-    "data efficiency",
+EFFICIENCY, LENGTHS, INSTRUCTIONS, TASKS = DIMENSIONS = (
+    "data-efficiency",
     "lengths",
     "instructions",
     "multi-task",
 )
+DOMAINS = "domains"
+"""The figure of the others: what was learned from, and what not."""
 Searched = Sequence[tuple[str, str]]
 """Retrievers and the datasets that they are searched on."""
 
@@ -48,6 +51,17 @@ class RunSpec(Spec):
     share: float
 
 
+class SearchedSpec(Spec):
+    """What is read of a retriever's search of a dataset."""
+
+    retriever: str
+    dataset: str
+    layer: int
+    """The last one that was searched."""
+    search: str
+    """The digest of its slice."""
+
+
 class DimensionsSpec(Spec):
     """Every setting of every family, and the rules by which they are judged."""
 
@@ -59,13 +73,24 @@ class DimensionsSpec(Spec):
     places: list[PlaceSpec]
     runs: dict[str, list[RunSpec]]
     """Retriever to the runs that its last training was; none: it is what training started from."""
+    searched: list[SearchedSpec]
 
 
-def places(config: Config, searched: Searched) -> list[PlaceSpec]:
+class DimensionSpec(Spec):
+    """What is drawn: a dimension, by one measure."""
+
+    dimension: str
+    measure: str
+
+
+def places(config: Config, searched: Searched | None = None) -> list[PlaceSpec]:
     """Where every retriever stands in the dimensions in which the study sets it against another.
 
-    searched: what is searched, each once. Further draws of random twins stand nowhere.
+    searched: what is searched, each once; what the study searches where left out. Further draws of
+    random twins stand nowhere.
     """
+    if searched is None:
+        searched = [(grid.retriever, grid.dataset) for grid in config.searched()]
     searched = [pair for pair in searched if not config.is_further_draw(pair[0])]
     found = [
         *_of_domains(config, searched),
@@ -210,10 +235,11 @@ def _joined(datasets: Sequence[str], weights: Mapping[str, float] | None) -> str
     return " + ".join(f"{weights[name]:g} {name}" if weights else name for name in datasets)
 
 
-def dimensions(config: Config, searched: Searched) -> DimensionsSpec:
+def dimensions(config: Config) -> DimensionsSpec:
     """The slice that the table of dimensions depends on."""
-    settings, found = config.study.findings, places(config, searched)
+    settings, found = config.study.findings, places(config)
     data = {place.retriever for place in found if place.dimension == EFFICIENCY}
+    there = {(place.retriever, place.dataset) for place in found}
     return DimensionsSpec(
         study=config.study.name,
         alpha=settings.alpha,
@@ -222,7 +248,30 @@ def dimensions(config: Config, searched: Searched) -> DimensionsSpec:
         seed=settings.seed,
         places=found,
         runs={name: _runs(config, name) for name in sorted(data)},
+        searched=[
+            SearchedSpec(
+                retriever=grid.retriever,
+                dataset=grid.dataset,
+                layer=grid.layers[-1],
+                search=search(config, grid.retriever, grid.dataset).digest,
+            )
+            for grid in config.searched()
+            if (grid.retriever, grid.dataset) in there
+        ],
     )
+
+
+def drawn_dimensions(config: Config) -> list[str]:
+    """The dimensions that have a figure: those in which something is varied, and where retrievers
+    learned and where not."""
+    held = {place.dimension for place in places(config)}
+    varied = [name for name in DIMENSIONS if name in held]
+    return [*varied, DOMAINS] if held else []
+
+
+def dimension(config: Config, name: str) -> DimensionSpec:
+    """The slice of a figure: it draws the first measure of the study."""
+    return DimensionSpec(dimension=name, measure=config.study.search[0].measures[0])
 
 
 def _runs(config: Config, retriever: str) -> list[RunSpec]:
