@@ -9,7 +9,7 @@ from typing import Any
 import polars as pl
 
 from wellspring.figures.dimensions import DOMAINS, SPENT, STAGES
-from wellspring.page.data import INTERVAL, ordered, short, thinned
+from wellspring.page.data import ordered, short, thinned
 from wellspring.page.drawing import curves, judged, level_at, made, up
 from wellspring.page.panels import Panel, Settings, Tables
 from wellspring.page.series import ONE, Series
