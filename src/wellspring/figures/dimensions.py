@@ -10,6 +10,7 @@ import polars as pl
 import seaborn as sns
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.ticker import EngFormatter, MaxNLocator
 
 from wellspring.errors import ConfigError
 from wellspring.figures.correlations import NAMED, POINT
@@ -84,10 +85,12 @@ def _curves(rows: pl.DataFrame, measure: str) -> Figure:
             for family in _held(part, "family"):
                 curve(ax, rows_of(part, family=family), along, lines[family], family)
         line[0].set_ylabel(f"{dataset}\n{measure}", weight="normal")
-    for column, key in enumerate([*["x"] * len(axes_of), *spent]):
-        title = [*axes_of, *spent.values()][column]
-        shown = rows_of(rows, axis=title) if key == "x" else rows.drop_nulls(key)
-        log_axis(axes[:, column], shown[key].to_list(), title)
+    for column, title in zip(axes.T, [*axes_of, *spent.values()], strict=True):
+        if title.endswith("length"):
+            log_axis(column, rows_of(rows, axis=title)["x"].to_list(), "tokens")
+        else:
+            column[-1].xaxis.set_major_locator(MaxNLocator(4))
+            column[-1].xaxis.set_major_formatter(EngFormatter(sep=""))
     note(figure, _counted(rows))
     legend_above(figure, [*handles_of(lines), interval_key()])
     return figure
