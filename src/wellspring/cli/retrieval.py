@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 def rank(job: Job, texts: Path, qrels: Path, run: Path) -> None:
     """Rank the passages of TEXTS for the queries of QRELS by words, into RUN.
 
-    Beside it lie metrics.parquet, and validation.parquet of the queries that choose the best scorer.
+    Beside it lie metrics.parquet, and validation.parquet of queries that choose the best scorer.
     """
     from wellspring.datasets.lexical import silent
     from wellspring.retrieval import run as runs
