@@ -98,7 +98,7 @@ def _differences(rows: pl.DataFrame, settings: Settings) -> Panel | None:
     axis = alt.Axis(labelAngle=0, labelLimit=160, grid=False)
     x = alt.X("setting:N", title=None, sort=None, axis=axis)
     return made(
-        "differences",
+        "instructions-tasks",
         "Instructions and tasks",
         "What is found with an instruction, or after training on several datasets, less what the "
         "reference finds. Bars are 95 % intervals over queries; a full point is significant in its "
