@@ -65,7 +65,8 @@ class Dimensions(Artefact):
         ),
         "reason": Column("text", "of a verdict that needs one"),
         "pairs": Column(
-            "number", "pairs that the last training saw; of data efficiency alone, as `flops`"
+            "number",
+            "pairs that the last training saw; null where no trainings are compared, as `flops`",
         ),
         "flops": Column("number", "floating-point operations of the last training"),
     }

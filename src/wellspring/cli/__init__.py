@@ -45,7 +45,7 @@ COMMANDS = {
     "heatmap": "figures",
     "drawing": "figures",
     "fidelity": "figures",
-    "dimension": "dimensions",
+    "dimension": "figures",
     "page": "page",
     "artefacts": "artefacts",
     "inspect": "inspection",

@@ -1,4 +1,4 @@
-"""dimensions, dimension: a study's table of what varies between its retrievers, and its figures."""
+"""dimensions: a study's table of what varies between its retrievers."""
 
 from __future__ import annotations
 
@@ -8,10 +8,9 @@ from pathlib import Path
 import polars as pl
 
 from wellspring import specs
-from wellspring.artefacts.dimensions import Dimension, Dimensions
+from wellspring.artefacts.dimensions import Dimensions
 from wellspring.artefacts.models import TrainedModel
 from wellspring.artefacts.retrieval import SearchMetrics
-from wellspring.cli.figures import save
 from wellspring.cli.step import Job, gathering, step
 from wellspring.findings.dimensions import Place, Spent
 
@@ -34,15 +33,6 @@ def dimensions(job: Job, table: Path, results: Path) -> None:
         verdict = row["verdict"] or "one setting"
         job.say(f"{row['dimension']}, {row['family']}, {row['measure']}: {verdict}")
     Dimensions.write(table, found, job.provenance("scipy", "polars"))
-
-
-@step(Dimension, "findings", "pdf", "png")
-def dimension(job: Job, findings: Path, pdf: Path, png: Path) -> None:
-    """Draw one dimension of the table FINDINGS into PDF and PNG."""
-    from wellspring.figures import dimensions as figures
-
-    table = Dimensions.read(findings)
-    save(job, figures.dimension(table, job.spec.dimension, job.spec.measure), pdf, png)
 
 
 def _values(results: Path, searched: specs.SearchedSpec) -> pl.DataFrame:

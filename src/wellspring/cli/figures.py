@@ -1,4 +1,4 @@
-"""figure, controls, heatmap, drawing, fidelity: pictures for print and for reading."""
+"""figure, controls, heatmap, drawing, fidelity, dimension: pictures for print and for reading."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import polars as pl
 from wellspring import shards
 from wellspring.artefacts import curves
 from wellspring.artefacts.attributions import ActivationCounts
+from wellspring.artefacts.dimensions import Dimension, Dimensions
 from wellspring.artefacts.figures import Controls, Drawing, Fidelity, Figure, HeatMap
 from wellspring.artefacts.findings import Decentralisation, Findings
 from wellspring.artefacts.retrieval import Retrieval
@@ -51,7 +52,7 @@ def figure(
             beside = named(curves.read(published), spec.curves)
         given = (table, spec.dataset, spec.probes, spec.retrievers, beside)
         drawn = layer_accuracy(*given, spec.twins, lines)
-    save(job, drawn, pdf, png)
+    _save(job, drawn, pdf, png)
 
 
 @step(Controls, "findings", "cautions", "pdf", "png")
@@ -64,7 +65,7 @@ def controls(job: Job, findings: Path, cautions: Path, pdf: Path, png: Path) -> 
     lines = sentences(Cautions.read(cautions), spec.dataset, [spec.retriever])
     table = Findings.read(findings)
     drawn = figures.controls(table, spec.dataset, spec.retriever, spec.twins, lines)
-    save(job, drawn, pdf, png)
+    _save(job, drawn, pdf, png)
 
 
 @step(HeatMap, "counts", "counterpart", "cautions", "pdf", "png")
@@ -99,7 +100,7 @@ def heatmap(
     )
     draw = heatmaps.heat_maps if spec.map == "heat" else heatmaps.change_map
     options = {**setting, "bins": spec.bins, "statistic": spec.statistic, "small": small}
-    save(job, draw(*both, spec.names, **options), pdf, png)
+    _save(job, draw(*both, spec.names, **options), pdf, png)
 
 
 @step(Drawing, "findings", "cautions", "pdf", "png")
@@ -118,7 +119,7 @@ def drawing(job: Job, findings: Path, cautions: Path, pdf: Path, png: Path) -> N
     else:
         draw = attributions.sweep if spec.drawing == "sweep" else attributions.concentration
         drawn = draw(*whose, **spec.setting.model_dump(), twins=spec.twins, cautions=lines)
-    save(job, drawn, pdf, png)
+    _save(job, drawn, pdf, png)
 
 
 @step(Fidelity, "findings", "cautions", "pdf", "png")
@@ -129,7 +130,16 @@ def fidelity(job: Job, findings: Path, cautions: Path, pdf: Path, png: Path) -> 
     spec = job.spec
     table = Decentralisation.read(findings)
     lines = _cautions(cautions, table, spec, None)
-    save(job, fidelity(table, spec.dataset, spec.retriever, lines), pdf, png)
+    _save(job, fidelity(table, spec.dataset, spec.retriever, lines), pdf, png)
+
+
+@step(Dimension, "findings", "pdf", "png")
+def dimension(job: Job, findings: Path, pdf: Path, png: Path) -> None:
+    """Draw one dimension of the table FINDINGS into PDF and PNG."""
+    from wellspring.figures import dimensions as figures
+
+    table = Dimensions.read(findings)
+    _save(job, figures.dimension(table, job.spec.dimension, job.spec.measure), pdf, png)
 
 
 def _cautions(
@@ -147,8 +157,7 @@ def _cautions(
     return sentences(Cautions.read(path), spec.dataset, names, attributions)
 
 
-def save(job: Job, drawn: Drawn, pdf: Path, png: Path) -> None:
-    """Write a figure with its provenance."""
+def _save(job: Job, drawn: Drawn, pdf: Path, png: Path) -> None:
     from wellspring.figures import style
 
     metadata = {shards.KEY.decode(): job.provenance("matplotlib").encode().decode()}

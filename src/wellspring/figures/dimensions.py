@@ -73,7 +73,8 @@ def _curves(rows: pl.DataFrame, measure: str) -> Figure:
     """A row for each dataset, a column for each number that settings are, a line for each
     family."""
     datasets, axes_of = _held(rows, "dataset"), {axis: axis for axis in _held(rows, "axis")}
-    spent = {key: title for key, title in SPENT.items() if rows[key].sum() > 0}
+    efficiency = (rows["dimension"] == "data-efficiency").any()
+    spent = {key: title for key, title in SPENT.items() if efficiency and rows[key].sum() > 0}
     figure, axes = labelled_grid(datasets, [*axes_of, *spent.values()], 1.7)
     families = _held(rows, "family")
     lines = lines_of(families)
