@@ -45,8 +45,8 @@ class OfDataset(Picture):
 
 @dataclass(frozen=True)
 class Figure(OfDataset):
-    """Accuracy over layers (of a group of retrievers, where the study names groups), similarity
-    over layers, or what a search finds at every layer."""
+    """Accuracy over layers (of a group of retrievers, where the study names groups), similarity, or
+    what a search finds at every layer."""
 
     template = f"{STUDY}/{{figure}}.png"
     rule = "figure"

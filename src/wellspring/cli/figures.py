@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 def figure(
     job: Job, findings: Path, cautions: Path, pdf: Path, png: Path, published: Path | None
 ) -> None:
-    """Draw accuracy, similarity or retrieval over layers from the table FINDINGS into PDF and PNG."""
+    """Draw accuracy, similarity or retrieval over layers, from FINDINGS into PDF and PNG."""
     from wellspring.figures.accuracy import layer_accuracy
     from wellspring.figures.cautions import sentences
     from wellspring.figures.retrieval import layer_retrieval

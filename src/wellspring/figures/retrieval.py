@@ -58,7 +58,7 @@ def layer_retrieval(
     searched = rows_of(values, ranker="vectors")
     if searched.is_empty():
         raise ConfigError(f"figures: the findings hold no search of dataset {dataset}")
-    drawn = range_of(searched, twins, "measure", "layer")
+    drawn = range_of(searched, twins, "layer")
     first = first_draws(searched, twins)
     compared = rows_of(table, dataset=dataset, ranker="vectors")
     lines = lines_of(retrievers_of(first_draws(compared, twins)))

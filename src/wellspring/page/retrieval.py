@@ -27,9 +27,7 @@ def build(tables: Tables, settings: Settings) -> Sequence[Panel]:
     return [*_values(table, tables.get("findings"), settings), *_differences(table, settings)]
 
 
-def _values(
-    table: pl.DataFrame, findings: pl.DataFrame | None, settings: Settings
-) -> list[Panel]:
+def _values(table: pl.DataFrame, findings: pl.DataFrame | None, settings: Settings) -> list[Panel]:
     columns = ("dataset", "retriever", "measure", "layer", *INTERVAL, "queries", "judged", "note")
     values = table.filter(finding="value").with_columns(
         note=pl.when(chosen=SAME)
@@ -37,7 +35,7 @@ def _values(
         .when(chosen="validation")
         .then(pl.lit("best layer on the validation queries"))
     )
-    lines = paired(values.filter(ranker="vectors").select(columns), settings, "measure", "layer")
+    lines = paired(values.filter(ranker="vectors").select(columns), settings, "layer")
     cells = lines.select("dataset", "retriever", "measure").unique(maintain_order=True)
     floor = (
         values.filter(pl.col("chosen").is_not_null(), ranker="lexical")
@@ -89,9 +87,7 @@ def _values(
     ]
 
 
-def _probed(
-    findings: pl.DataFrame | None, cells: pl.DataFrame, settings: Settings
-) -> pl.DataFrame:
+def _probed(findings: pl.DataFrame | None, cells: pl.DataFrame, settings: Settings) -> pl.DataFrame:
     """The accuracy of the probe that is drawn first, at the most passages, beside every measure."""
     if findings is None:
         return pl.DataFrame()

@@ -98,4 +98,6 @@ def of_pair(data: pl.DataFrame, pairs: Mapping[str, str]) -> Series:
         f"datum.label === '{RETRIEVER}' ? retriever : "
         f"datum.label === '{COUNTERPART}' ? {other} : datum.label"
     )
-    return Series.of(data, "line", names, labels=labels, level=(LEXICAL, CHANCE, UNINFORMED, TWINS, FUSION))
+    return Series.of(
+        data, "line", names, labels=labels, level=(LEXICAL, CHANCE, UNINFORMED, TWINS, FUSION)
+    )
