@@ -20,7 +20,7 @@ RULES = Rules(margin=0.02, permutations=500)
 def place(retriever: str, dataset: str = "pydocs", reference: str = "long", **own: object) -> Place:
     """A setting of one family: the retriever's name is that of its setting."""
     names = {"dimension": "lengths", "family": "minilm", "axis": "passage length", "x": None}
-    said = names | {"stage": "as given", "setting": retriever} | own
+    said = names | {"stage": "as fetched", "setting": retriever} | own
     return Place(retriever=retriever, dataset=dataset, reference=reference, **said)
 
 

@@ -78,8 +78,8 @@ def test_differences_leave_the_reference_out(panels):
 def test_the_map_has_a_tile_for_each_retriever_and_dataset(panels):
     tiles = panels["domains"].data.select("row", "dataset", "dimension").rows()
     assert tiles == [
-        ("half (as given)", "a", "in-domain"),
-        ("half (as given)", "b", "zero-shot"),
+        ("half (as fetched)", "a", "in-domain"),
+        ("half (as fetched)", "b", "zero-shot"),
     ]
 
 
