@@ -282,3 +282,60 @@ def test_what_a_file_does_not_inherit(tmp_path) -> None:
     }
     second.write_text(second.read_text().replace("false", "true"))
     assert anchor(raw, [first, second, third])["study"]["name"] == "first"
+
+
+def swept(**sweep: object) -> dict:
+    """The default study with a sweep of minilm, which it probes."""
+    config = edited("retrievers/lengths", sweep)
+    config["study"]["probe"]["retrievers"] = ["lengths", "minilm-tuned"]
+    return config
+
+
+def test_a_sweep_is_a_retriever_for_each_value():
+    config = parse(swept(sweep={"passage_length": [32, 64]}, of="minilm"))
+    assert "lengths" not in config.retrievers
+    assert config.study.probe[0].retrievers[:2] == ["lengths-32", "lengths-64"]
+    # Queries keep their encoder, and so their vectors.
+    assert config.retrievers["lengths-32"].encoders == {"query": "minilm", "passage": "lengths-32"}
+    assert config.retrievers["lengths-32"].compared_with is None
+    lengths = [config.encoders[f"lengths-{each}"].passage_length for each in (32, 64)]
+    assert lengths == [32, 64]
+    assert config.encoders["lengths-32"].model == "minilm"
+
+
+def test_values_of_a_sweep_may_have_labels():
+    told = {"query_template": {"plain": "{text}", "told": "Find it: {text}"}}
+    config = parse(swept(sweep=told, of="minilm-tuned"))
+    assert config.retrievers["lengths-told"].encoders == {
+        "query": "lengths-told",
+        "passage": "minilm-tuned",
+    }
+    assert config.encoders["lengths-told"].query_template == "Find it: {text}"
+
+
+@pytest.mark.parametrize(
+    ("sweep", "line"),
+    [
+        ({"sweep": {"passage_length": [32]}}, "retrievers.lengths: a sweep has the keys sweep and"),
+        ({"sweep": {"passage_length": [32]}, "of": "minilmm"}, "retrievers.lengths.of: "),
+        (
+            {"sweep": {"passage_length": [32]}, "of": "lengths"},
+            "retrievers.lengths.of: is itself a sweep",
+        ),
+        (
+            {"sweep": {"pooling": ["cls"]}, "of": "minilm"},
+            "retrievers.lengths.sweep: varies one of query_template, passage_template,",
+        ),
+        (
+            {"sweep": {"query_template": ["{text}"]}, "of": "minilm"},
+            "retrievers.lengths.sweep.query_template: give a list of numbers, or names",
+        ),
+        (
+            {"sweep": {"passage_length": [2]}, "of": "minilm"},
+            "retrievers.lengths.sweep.passage_length: ",
+        ),
+    ],
+)
+def test_what_is_wrong_with_a_sweep(sweep: dict, line: str):
+    (found,) = refused(swept(**sweep))
+    assert found.startswith(line)

@@ -169,3 +169,31 @@ rule fidelity:
     shell:
         "wellspring fidelity {input.findings} {input.cautions} {output.pdf} {output.png}"
         " --spec {params.spec:q} --code {params.code} --key {params.key} --log {log}"
+
+
+rule dimension:
+    """Draw what retrievers find along one dimension."""
+    input:
+        inputs_of(kinds.Dimension),
+    output:
+        pdf=kinds.Dimension.pdf(),
+        png=report(
+            kinds.Dimension.path(),
+            caption="../report/dimension.rst",
+            category="Figures",
+            subcategory="dimensions",
+            labels={"figure": "{dimension}"},
+        ),
+    log:
+        kinds.Dimension.log(),
+    localrule: True
+    conda:
+        "../../envs/wellspring.yaml"
+    resources:
+        mem_mb=2000,
+        runtime=20,
+    params:
+        **params_of(kinds.Dimension),
+    shell:
+        "wellspring dimension {input.findings} {output.pdf} {output.png}"
+        " --spec {params.spec:q} --code {params.code} --key {params.key} --log {log}"

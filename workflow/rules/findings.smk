@@ -227,3 +227,28 @@ rule cautions:
     shell:
         "wellspring cautions {output.parquet}"
         " --spec {params.spec:q} --code {params.code} --key {params.key} --log {log}"
+
+
+rule dimensions:
+    """Set what retrievers find against a reference setting of each dimension."""
+    input:
+        inputs_of(kinds.Dimensions),
+    output:
+        parquet=kinds.Dimensions.path(),
+        csv=report(
+            kinds.Dimensions.path().replace(".parquet", ".csv"),
+            caption="../report/dimensions.rst",
+            category="Findings",
+        ),
+    log:
+        kinds.Dimensions.log(),
+    conda:
+        "../../envs/wellspring.yaml"
+    resources:
+        mem_mb=growing(2000),
+        runtime=growing(30),
+    params:
+        **params_of(kinds.Dimensions),
+    shell:
+        "wellspring dimensions {output.parquet}"
+        " --spec {params.spec:q} --code {params.code} --key {params.key} --log {log}"

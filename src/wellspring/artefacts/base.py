@@ -44,6 +44,7 @@ WILDCARDS = {
     "layer": r"\d{2}",
     "passages": r"\d+",
     "figure": rf"layer-accuracy(\.{SLUG})?|similarity|layer-retrieval",
+    "dimension": "data-efficiency|lengths|instructions|multi-task|domains",
     "measure": "cosine|dot|logit|given",
     "map": "heat|change",
     "drawing": "concentration|sweep|sanity-checks",

@@ -21,11 +21,10 @@ STUDY = "studies/{study}/figures/{dataset}"
 
 @dataclass(frozen=True)
 class Picture(Artefact):
-    """A figure of one dataset of a study."""
+    """A figure of a study."""
 
     also = ("pdf",)
     study: str
-    dataset: str
 
     @classmethod
     def pdf(cls) -> str:
@@ -38,7 +37,14 @@ class Picture(Artefact):
 
 
 @dataclass(frozen=True)
-class Figure(Picture):
+class OfDataset(Picture):
+    """A figure of one dataset of a study."""
+
+    dataset: str
+
+
+@dataclass(frozen=True)
+class Figure(OfDataset):
     """Accuracy over layers (of a group of retrievers, where the study names groups), similarity, or
     what a search finds at every layer."""
 
@@ -80,7 +86,7 @@ class Figure(Picture):
 
 
 @dataclass(frozen=True)
-class Controls(Picture):
+class Controls(OfDataset):
     """A retriever's published probe against its controls."""
 
     template = f"{STUDY}/controls/{{retriever}}.png"
@@ -108,7 +114,7 @@ class Controls(Picture):
 
 
 @dataclass(frozen=True)
-class HeatMap(Picture):
+class HeatMap(OfDataset):
     """Which neurons of a retriever and of its counterpart are active, or the change."""
 
     template = f"{STUDY}/{{attribution}}/{{retriever}}/{{map}}/{{side}}.png"
@@ -153,7 +159,7 @@ class HeatMap(Picture):
 
 
 @dataclass(frozen=True)
-class Drawing(Picture):
+class Drawing(OfDataset):
     """How attributions concentrate, depend on the threshold, and stand up to ablation."""
 
     template = f"{STUDY}/{{attribution}}/{{retriever}}/{{drawing}}.png"
@@ -188,7 +194,7 @@ class Drawing(Picture):
 
 
 @dataclass(frozen=True)
-class Fidelity(Picture):
+class Fidelity(OfDataset):
     """Which attributions predict what removing a neuron does."""
 
     template = f"{STUDY}/fidelity/{{retriever}}.png"

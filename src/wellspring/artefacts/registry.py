@@ -9,6 +9,7 @@ from pathlib import PurePath
 from wellspring.artefacts import (
     attributions,
     datasets,
+    dimensions,
     embeddings,
     figures,
     findings,
@@ -34,6 +35,7 @@ MODULES = (
     tables,
     verdicts,
     figures,
+    dimensions,
     page,
 )
 

@@ -1,4 +1,4 @@
-"""figure, controls, heatmap, drawing, fidelity: pictures for print and for reading."""
+"""figure, controls, heatmap, drawing, fidelity, dimension: pictures for print and for reading."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import polars as pl
 from wellspring import shards
 from wellspring.artefacts import curves
 from wellspring.artefacts.attributions import ActivationCounts
+from wellspring.artefacts.dimensions import Dimension, Dimensions
 from wellspring.artefacts.figures import Controls, Drawing, Fidelity, Figure, HeatMap
 from wellspring.artefacts.findings import Decentralisation, Findings
 from wellspring.artefacts.retrieval import Retrieval
@@ -130,6 +131,15 @@ def fidelity(job: Job, findings: Path, cautions: Path, pdf: Path, png: Path) -> 
     table = Decentralisation.read(findings)
     lines = _cautions(cautions, table, spec, None)
     _save(job, fidelity(table, spec.dataset, spec.retriever, lines), pdf, png)
+
+
+@step(Dimension, "findings", "pdf", "png")
+def dimension(job: Job, findings: Path, pdf: Path, png: Path) -> None:
+    """Draw one dimension of the table FINDINGS into PDF and PNG."""
+    from wellspring.figures import dimensions as figures
+
+    table = Dimensions.read(findings)
+    _save(job, figures.dimension(table, job.spec.dimension, job.spec.measure), pdf, png)
 
 
 def _cautions(

@@ -9,14 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from itertools import product
-from typing import NamedTuple, TypeVar
+from typing import Annotated, NamedTuple, TypeVar
 
 from pydantic import Field, PrivateAttr
 
 from wellspring.config.attributions import Attributing, Attribution, Removal
-from wellspring.config.base import Slug, Strict
+from wellspring.config.base import Slug, Strict, or_short
 from wellspring.config.datasets import Dataset
-from wellspring.config.models import COPYING, Architecture, Encoder, Model, Retriever
+from wellspring.config.models import COPYING, Architecture, Encoder, Model, Retriever, Sweep
 from wellspring.config.recipes import Recipe
 from wellspring.config.study import LAYERLESS, Probing, Searching, Study
 from wellspring.config.teachers import CrossEncoder, Teacher
@@ -73,8 +73,8 @@ class Config(Strict):
     """Where weights come from."""
     encoders: dict[Slug, Encoder] = Field(default={})
     """How texts become vectors."""
-    retrievers: dict[Slug, Retriever]
-    """Query encoder and passage encoder."""
+    retrievers: dict[Slug, Annotated[Retriever, or_short(Retriever | Sweep)]]
+    """Query encoder and passage encoder, or a sweep over several."""
     datasets: dict[Slug, Dataset]
     """Queries, passages and judgements."""
     recipes: dict[Slug, Recipe] = Field(default={})

@@ -22,6 +22,12 @@ def model_problems(config: Config, name: str) -> Iterable[str]:
             f"({', '.join(ARCHITECTURES)}) nor defined under architectures"
         )
     yield from _source_problems(config, f"models.{name}", model)
+    for dataset in model.learned_from or ():
+        if dataset not in config.datasets:
+            absent = unknown("dataset", dataset, config.datasets)
+            yield f"models.{name}.learned_from: {absent}"
+    if model.learned_from and model.scheme == "random" and not model.trained_blocks:
+        yield f"models.{name}.learned_from: fresh weights learned from nothing"
     if model.recipe and model.scheme != "train":
         yield f"models.{name}.recipe: is for sources train:MODEL"
     if model.scheme == "train":

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import ConfigDict, Field, field_validator, model_validator
 
 from wellspring.config.base import Fraction, Sha256, Slug, Strict, or_short
-from wellspring.config.vocabulary import Dtype, Pooling, Rows, Side, Similarity, Storage
+from wellspring.config.vocabulary import Dtype, Pooling, Rows, Side, Similarity, Storage, Swept
 
 ARCHITECTURES = (
     "bert",
@@ -164,6 +164,10 @@ class Model(Strict):
     """What of the checkpoint is knowingly left out, and is refused otherwise: `own-code` (code of
     its own under auto_map: transformers' class of that name is loaded), `dense` (linear layers of
     sentence-transformers behind the pooling) and `modules` (its other modules)."""
+    learned_from: list[Slug] | None = None
+    """Datasets of the configuration that it learned from before it came here, or parts of whose
+    collections: it is in-domain there, and an empty list says that all are new to it. Where left
+    out, that is not known of a fetched checkpoint. What recipes train on need not be named."""
     layers: int = Field(ge=1, le=99)
     """Transformer blocks; checked against the checkpoint, and read from it where left out, as the
     architecture is. Layer 0 is the embedding output. At most 99: file names have two digits."""
@@ -255,6 +259,20 @@ class RandomTwin(Strict):
 
     random: Twin
     """Its settings; none of them must be given."""
+
+
+class Sweep(Strict):
+    """One retriever at several lengths, or with several templates: a retriever `NAME-32` for each
+    value, or `NAME-LABEL` where values have labels. A study that names the sweep takes all."""
+
+    sweep: Annotated[
+        dict[Swept, list[int] | dict[Slug, int | str]], Field(min_length=1, max_length=1)
+    ]
+    """The key of the encoder that varies, and its values: `passage_length: [32, 64]`, or with
+    labels, `query_template: {plain: "{text}", told: "Find it: {text}"}`. The other side keeps its
+    encoder."""
+    of: Slug
+    """The retriever that it is a sweep of."""
 
 
 class Retriever(Strict):

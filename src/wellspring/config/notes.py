@@ -80,6 +80,12 @@ def _beyond_reach(config: Config) -> list[str]:
     ]
 
 
+def _is_swept(entry: object, name: str, used: set[str]) -> bool:
+    """Whether an entry is a sweep of which some retriever is used."""
+    is_sweep = isinstance(entry, Mapping) and "sweep" in entry
+    return is_sweep and any(each.startswith(f"{name}-") for each in used)
+
+
 def _idle(config: Config, files: Sequence[Mapping[str, Any]]) -> list[str]:
     """A line on the entries of the last file that the study does not use, if there are any."""
     last = files[-1] if files else {}
@@ -103,8 +109,8 @@ def _idle(config: Config, files: Sequence[Mapping[str, Any]]) -> list[str]:
     idle = [
         f"{key}.{name}"
         for key, names in used.items()
-        for name in last.get(key) or {}
-        if name not in names
+        for name, entry in (last.get(key) or {}).items()
+        if name not in names and not _is_swept(entry, name, names)
     ]
     if not idle:
         return []

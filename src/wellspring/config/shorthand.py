@@ -1,9 +1,10 @@
 """Short forms of a configuration, spelled out before anything is checked.
 
-An encoder may stand inside a retriever, a model inside an encoder; `compared_with: random` makes a
-twin; a section of the study may be one block; what retrievers are compared with need not be listed;
-architecture and layers may be left to the checkpoint. Behind this there are plain catalogues and
-lists of blocks. What is malformed stays as it is, for `parse` to report.
+An encoder may stand inside a retriever, a model inside an encoder; a sweep is one retriever at
+several lengths or with several templates; `compared_with: random` makes a twin; a section of the
+study may be one block; what retrievers are compared with need not be listed; architecture and
+layers may be left to the checkpoint. Behind this there are plain catalogues and lists of blocks.
+What is malformed stays as it is, for `parse` to report.
 
 Names that are derived: the encoder of retriever R is R (of its passages, where they have another,
 `R-passage`), the model of encoder E is E, the twin of anything is `NAME-random`.
@@ -16,7 +17,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from wellspring.config import checkpoints
+from wellspring.config import checkpoints, sweeps
 from wellspring.config.base import is_fetched
 from wellspring.config.models import COPYING, RandomTwin, Twin
 from wellspring.errors import ModelError
@@ -87,6 +88,7 @@ def spelled_out(raw: Mapping[str, Any]) -> Spelled:
     spelled = Spelled(_copied(raw))
     _inline_encoders(spelled)
     _inline_models(spelled)
+    sweeps.spell_out(spelled)
     for name, entry in spelled.entries("retrievers"):
         _twin(spelled, name, entry)
     _twin_partners(spelled)

@@ -122,6 +122,8 @@ class Findings(Strict):
     margin: float = Field(default=0.1, gt=0, lt=1)
     """A relative change of the share of active neurons this small counts as none, in the verdicts
     on claims; of (accuracy − chance) / (1 − chance) half as much."""
+    retrieval_margin: float = Field(default=0.02, gt=0, lt=1)
+    """A difference of a retrieval measure this small counts as none, in the dimensions."""
     similarity_texts: int = Field(default=2_000, ge=10)
     """At most so many texts a side enter the representation similarity."""
     seed: int = 42

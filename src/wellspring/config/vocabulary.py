@@ -42,6 +42,8 @@ SublayerName = Literal["intermediate", "output", "up"]
 """The linear maps of a block's feed-forward network."""
 Pooling = Literal["cls", "mean", "eos", "last-position"]
 """How token states become one vector."""
+Swept = Literal["query_template", "passage_template", "query_length", "passage_length"]
+"""Keys of an encoder that a sweep varies."""
 Dtype = Literal["float32", "bfloat16", "float16"]
 """Arithmetic of a model."""
 HeadName = Literal["masked", "causal"]
@@ -83,6 +85,11 @@ Paradigm = Literal["dense", "sparse"]
 """What a retriever's vectors are: pooled states, or weights of words."""
 Decline = Literal["linear", "cosine", "constant"]
 """How the learning rate of a training run falls."""
+
+Domain = Literal["in-domain", "zero-shot", "not known"]
+"""Whether a retriever learned from a dataset, or from another part of its collection."""
+Condition = Literal["none", "seen", "unseen", "not known"]
+"""The instruction that a query is written with: none, one that was trained on, or another."""
 
 TargetName = Literal["norm", "cosine", "dot", "margin", "pooler-norm", "padded-mean-norm"]
 """Which number of an embedding is attributed."""

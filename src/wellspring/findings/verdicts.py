@@ -24,6 +24,7 @@ import numpy as np
 
 from wellspring import intervals
 from wellspring.findings import statistics
+from wellspring.findings.statistics import Significance
 from wellspring.intervals import Estimate
 from wellspring.plurals import counted
 from wellspring.randomness import generator
@@ -93,12 +94,14 @@ class Family:
         parts: the P hypotheses.
         effects: [S × P] what the parts speak of, each on its own scale.
         compared: [S × P] the same on a scale on which settings compare; NaN where there is none.
+        observed: [Q, S × P] the clusters that an effect is measured on; None: all.
     """
 
     settings: Sequence[Setting]
     parts: Sequence[Hypothesis]
     effects: Estimate
     compared: Estimate
+    observed: np.ndarray | None = None
 
     def distinct(self) -> np.ndarray:
         """[K] the distinct settings, by index: the first of those with the same number for every
@@ -122,7 +125,11 @@ class Family:
         """The published setting by itself."""
         first = np.arange(len(self.parts))
         return Family(
-            self.settings[:1], self.parts, self.effects.kept(first), self.compared.kept(first)
+            self.settings[:1],
+            self.parts,
+            self.effects.kept(first),
+            self.compared.kept(first),
+            None if self.observed is None else self.observed[:, first],
         )
 
 
@@ -178,15 +185,21 @@ def judge(family: Family, rules: Rules, *ids: str) -> Judgement:
     return Judgement(SUPPORTED if states.max() > 0 else CONTRADICTED, None, states)
 
 
+def significance(family: Family, rules: Rules, *ids: str) -> Significance:
+    """[S × P]: the sign-flip tests by which `judge` decides on parts that say above or below; 1 for
+    other parts. `ids` are those of `judge`."""
+    signed = [isinstance(part, Above | Below) for part in family.parts]
+    tested = np.tile(signed, len(family.settings))
+    return _flipped(family.effects, rules, *ids, "parts", tested=tested, observed=family.observed)
+
+
 def _states(family: Family, rules: Rules, *ids: str) -> np.ndarray:
     """[S]: 1 where every part holds, −1 where one is turned around, else 0."""
     parts = len(family.parts)
     decided = np.zeros((len(family.settings), parts), int)
     signs = np.array([getattr(part, "sign", 0) for part in family.parts])
     if signs.any():
-        tested = np.tile(signs != 0, len(family.settings))
-        p = np.ones(len(tested))
-        p[tested] = _flipped(family.effects.kept(tested), rules, *ids, "parts")
+        p = significance(family, rules, *ids).p_adjusted
         sure = (p <= rules.alpha).reshape(decided.shape)
         decided += np.where(sure, np.sign(_values(family)) * signs, 0).astype(int)
     for number, part in enumerate(family.parts):
@@ -194,7 +207,7 @@ def _states(family: Family, rules: Rules, *ids: str) -> np.ndarray:
             part = Within(-rules.margin, rules.margin)
         if isinstance(part, Within):
             column = family.effects.kept(np.arange(len(decided)) * parts + number)
-            decided[:, number] = _within(column, part, rules.alpha / len(decided))
+            decided[:, number] = within(column, part, rules.alpha / len(decided))
     return decided.min(1)
 
 
@@ -202,7 +215,7 @@ def _values(family: Family) -> np.ndarray:
     return np.nan_to_num(family.effects.value).reshape(len(family.settings), -1)
 
 
-def _within(effects: Estimate, part: Within, alpha: float) -> np.ndarray:
+def within(effects: Estimate, part: Within, alpha: float) -> np.ndarray:
     """[S]: 1 where an effect lies inside for certain, −1 where it lies outside, else 0."""
     inner = intervals.interval(effects, confidence=1 - 2 * alpha)
     outer = intervals.interval(effects, confidence=1 - alpha)
@@ -215,9 +228,9 @@ def _undecided(family: Family, rules: Rules, states: np.ndarray) -> Judgement:
     """Whether nothing is there, or nothing is known."""
     if all(isinstance(part, Within | Comparable) for part in family.parts):
         return Judgement(NO_EVIDENCE, None, states)
-    within = _within(family.compared, Within(-rules.margin, rules.margin), rules.alpha)
+    inside = within(family.compared, Within(-rules.margin, rules.margin), rules.alpha)
     known = np.isfinite(family.compared.value)
-    if known.any() and (within[known] > 0).all():
+    if known.any() and (inside[known] > 0).all():
         return Judgement(EQUIVALENT, f"within ±{rules.margin:g} of no effect", states)
     return Judgement(NO_EVIDENCE, None, states)
 
@@ -237,25 +250,36 @@ def _turns(family: Family, states: np.ndarray, rules: Rules, *ids: str) -> Itera
         for side in (0, 1)
     )
     apart = family.compared.kept(first) - family.compared.kept(second)
-    p = _flipped(apart, rules, *ids, "settings").reshape(-1, parts).min(1)
+    p = _flipped(apart, rules, *ids, "settings").p_adjusted.reshape(-1, parts).min(1)
     for (one, other, choice), value in zip(pairs, p, strict=True):
         if states[one] != states[other] and value <= rules.alpha:
             yield choice
 
 
-def _flipped(effects: Estimate, rules: Rules, *ids: str) -> np.ndarray:
-    """[C] adjusted p-values of the sign-flip test; 1 where an effect is not defined."""
-    known = np.isfinite(effects.value)
-    p = np.ones(len(known))
-    if known.any():
-        tested = effects.kept(known)
-        spread = intervals.spread(tested)
-        significance = statistics.sign_flip_max_t(
-            tested.contributions(),
+def _flipped(
+    effects: Estimate,
+    rules: Rules,
+    *ids: str,
+    tested: np.ndarray | bool = True,
+    observed: np.ndarray | None = None,
+) -> Significance:
+    """[C]: the sign-flip test of the effects that are tested; 1 elsewhere, and where an effect is
+    not defined."""
+    tested = tested & np.isfinite(effects.value)
+    alone, adjusted = np.ones(len(tested)), np.ones(len(tested))
+    if tested.any():
+        effects = effects.kept(tested)
+        spread = intervals.spread(effects)
+        contributions = effects.contributions()
+        if observed is not None:
+            own = effects.influence.sum(1) + effects.value / effects.clusters
+            contributions = np.where(observed[:, tested], own, 0)
+        found = statistics.sign_flip_max_t(
+            contributions,
             permutations=rules.permutations,
             rng=generator(rules.seed, *ids),
             reliability=spread.reliability,
             freedom=spread.of_repetitions,
         )
-        p[known] = significance.p_adjusted
-    return p
+        alone[tested], adjusted[tested] = found.p_value, found.p_adjusted
+    return Significance(alone, adjusted)

@@ -1,0 +1,206 @@
+"""What a retriever learned, and which retrievers differ in one choice alone."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterable
+
+import pytest
+
+from wellspring.config import Config, parse
+from wellspring.config.learning import condition, domain, same_collection, stage
+from wellspring.errors import ConfigError
+from wellspring.specs.dimensions import PlaceSpec, places
+
+RECIPE = {"datasets": ["a"], "pooling": "mean", "steps": 10, "checkpoints": [0.25, 0.5]}
+TOLD = "{instruction} {text}"
+SAID = {"seen": ["find it"], "unseen": ["look it up"]}
+MODELS = {
+    "given": {"source": "path:given", "architecture": "bert", "layers": 2},
+    "fresh": {"source": "random:given"},
+    "full": {"source": "train:fresh", "recipe": "full"},
+    "early": {"source": "checkpoint:full", "share": 0.25},
+    "half": {"source": "train:fresh", "recipe": "half"},
+    "both": {"source": "train:fresh", "recipe": "both"},
+    "other": {"source": "train:fresh", "recipe": "other"},
+    "told": {"source": "train:fresh", "recipe": "told"},
+    "tuned": {"source": "train:given", "recipe": "full"},
+}
+ENCODERS = {
+    **{name: {"model": name} for name in MODELS},
+    "short": {"model": "given", "passage_length": 32},
+    "told-seen": {"model": "told", "query_template": "find it {text}"},
+    "told-unseen": {"model": "told", "query_template": "look it up {text}"},
+    "given-told": {"model": "given", "query_template": "find it {text}"},
+}
+CONFIG = {
+    "models": MODELS,
+    "recipes": {
+        "full": RECIPE,
+        "half": {**RECIPE, "fraction": 0.5},
+        "both": {**RECIPE, "datasets": ["a", "b"], "weights": {"a": 1, "b": 3}},
+        "other": {**RECIPE, "datasets": ["b"]},
+        "told": {**RECIPE, "query_template": TOLD, "instructions": {"a": SAID}},
+    },
+    "retrievers": {
+        **{name: {"query": {**own, "pooling": "mean"}} for name, own in ENCODERS.items()},
+        "full": {"query": {"model": "full", "pooling": "mean"}, "compared_with": "fresh"},
+    },
+    "datasets": {
+        name: {"format": "jsonl", "source": f"{source}.jsonl", "splits": {"redrawn": False}}
+        for name, source in {"a": "one", "a-test": "one", "b": "two", "c": "three"}.items()
+    },
+    "study": {"probe": {"retrievers": list(ENCODERS), "datasets": ["a"], "passages": [2]}},
+}
+
+
+def made(edit: Callable[[dict], None] = lambda config: None) -> Config:
+    config = copy.deepcopy(CONFIG)
+    edit(config)
+    return parse(config)
+
+
+def family(dimension: str, retrievers: Iterable[str], datasets: Iterable[str] = "a") -> list:
+    """The places of a dimension, without those that stand in other families."""
+    searched = [(name, dataset) for name in retrievers for dataset in datasets]
+    return [each for each in places(made(), searched) if each.dimension == dimension]
+
+
+def settings(found: Iterable[PlaceSpec]) -> list[tuple[str, str, str]]:
+    return [(each.retriever, each.setting, each.reference) for each in found]
+
+
+@pytest.mark.parametrize(
+    ("retriever", "dataset", "expected"),
+    [
+        ("full", "a", "in-domain"),
+        ("full", "a-test", "in-domain"),
+        ("full", "b", "zero-shot"),
+        ("early", "a-test", "in-domain"),
+        ("both", "b", "in-domain"),
+        ("fresh", "a", "zero-shot"),
+        ("given", "a", "not known"),
+        ("tuned", "a", "in-domain"),
+        ("tuned", "b", "not known"),
+    ],
+)
+def test_domains_follow_from_the_chain_of_recipes(retriever: str, dataset: str, expected: str):
+    assert domain(made(), retriever, dataset) == expected
+
+
+def test_an_entry_may_tell_what_its_model_learned_from():
+    config = made(lambda raw: raw["models"]["given"].update(learned_from=["b"]))
+    assert [domain(config, "tuned", name) for name in "abc"] == [
+        "in-domain",
+        "in-domain",
+        "zero-shot",
+    ]
+    config = made(lambda raw: raw["models"]["given"].update(learned_from=[]))
+    assert domain(config, "given", "a") == "zero-shot"
+
+
+def test_what_is_learned_from_must_be_a_dataset():
+    with pytest.raises(ConfigError, match=r"^models\.given\.learned_from: .*'nowhere'"):
+        made(lambda raw: raw["models"]["given"].update(learned_from=["nowhere"]))
+    with pytest.raises(
+        ConfigError, match=r"models\.fresh\.learned_from: fresh weights learned from"
+    ):
+        made(lambda raw: raw["models"]["fresh"].update(learned_from=["a"]))
+
+
+def test_collections_are_what_is_read_from_one_source():
+    config = made()
+    assert same_collection(config, "a", "a-test")
+    assert not same_collection(config, "a", "b")
+
+
+def test_stages():
+    named = {name: stage(made(), name) for name in ("given", "fresh", "full", "early")}
+    assert named == {
+        "given": "as fetched",
+        "fresh": "random",
+        "full": "fine-tuning",
+        "early": "fine-tuning",
+    }
+
+
+def test_conditions():
+    config = made()
+    names = ("given", "told", "told-seen", "told-unseen", "given-told")
+    assert [condition(config, name) for name in names] == [
+        "none",
+        "none",
+        "seen",
+        "unseen",
+        "not known",
+    ]
+
+
+def test_a_retriever_stands_against_what_it_is_compared_with():
+    found = family("in-domain", ["full", "fresh"])
+    assert settings(found) == [("fresh", "fresh", "fresh"), ("full", "full", "fresh")]
+    assert settings(family("zero-shot", ["full", "fresh"], "b")) == [
+        ("fresh", "fresh", "fresh"),
+        ("full", "full", "fresh"),
+        ("fresh", "fresh", "fresh"),
+    ]
+
+
+def test_a_run_from_its_start_to_its_end():
+    found = family("data-efficiency", ["full", "early", "fresh", "half", "tuned"])
+    shares = [each for each in found if each.axis == "share of the run"]
+    assert [(each.retriever, each.x) for each in shares] == [
+        ("fresh", 0),
+        ("early", 0.25),
+        ("full", 1),
+    ]
+    assert {each.reference for each in shares} == {"full"}
+    fractions = [each for each in found if each.axis == "fraction of the training queries"]
+    assert [(each.retriever, each.x) for each in fractions] == [
+        ("fresh", 0),
+        ("half", 0.5),
+        ("full", 1),
+    ]
+
+
+def test_lengths_stand_against_the_longest():
+    assert settings(family("lengths", ["given", "short", "fresh"])) == [
+        ("short", "32", "given"),
+        ("given", "512", "given"),
+    ]
+
+
+def test_instructions_stand_against_none():
+    names = ["told-unseen", "told", "full", "told-seen", "given-told", "given"]
+    found = family("instructions", names)
+    assert settings(found) == [
+        ("full", "none", "full"),
+        ("told", "none (trained with some)", "full"),
+        ("told-seen", "seen: find it … (trained with some)", "full"),
+        ("told-unseen", "unseen: look it up … (trained with some)", "full"),
+        ("given", "none", "given"),
+        ("given-told", "not known: find it …", "given"),
+    ]
+
+
+def test_several_tasks_stand_against_the_model_of_each():
+    found = family("multi-task", ["full", "both", "other"], ["a-test", "b", "c"])
+    assert [(each.retriever, each.dataset, each.reference) for each in found] == [
+        ("full", "a-test", "full"),
+        ("both", "a-test", "full"),
+        ("other", "b", "other"),
+        ("both", "b", "other"),
+    ]
+    assert [each.setting for each in found[:2]] == ["a", "1 a + 3 b"]
+
+
+def test_a_study_of_one_retriever_has_no_other_dimension():
+    assert [each.dimension for each in places(made(), [("given", "a")])] == ["not known"]
+
+
+def test_two_choices_at_once_are_no_family():
+    def edit(raw: dict) -> None:
+        raw["retrievers"]["short"]["query"]["normalise"] = True
+
+    searched = [("given", "a"), ("short", "a")]
+    assert {each.dimension for each in places(made(edit), searched)} == {"not known"}
