@@ -10,6 +10,7 @@ from wellspring.artefacts import (
     attributions,
     datasets,
     embeddings,
+    evidence,
     figures,
     findings,
     models,
@@ -31,6 +32,7 @@ MODULES = (
     findings,
     tables,
     verdicts,
+    evidence,
     figures,
     page,
 )

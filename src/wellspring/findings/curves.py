@@ -37,6 +37,9 @@ Against = Literal[
 ]
 """What a measure is set against."""
 
+CONCENTRATION = "gini"
+"""What says of a text how few neurons hold its scores."""
+
 EXACT = ("chance", "uniform")
 """Controls that are known, not estimated."""
 
@@ -205,6 +208,11 @@ def _of_outcomes(
         yield line, controls
 
 
+def needed(probes: Sequence[str]) -> list[str]:
+    """The probes and their controls."""
+    return list(dict.fromkeys([*probes, *(name for p in probes for _, name in _others(p))]))
+
+
 def _others(probe: str) -> Iterator[tuple[Against, str]]:
     """The probe on random targets, and the lexical one."""
     for first, second in CONTROLS:
@@ -213,18 +221,14 @@ def _others(probe: str) -> Iterator[tuple[Against, str]]:
     yield "lexical", "lexical"
 
 
-def of_texts(
-    texts: pl.DataFrame, attribution: str, side: str, measures: Sequence[str] = ("gini",)
-) -> Iterator[Measured]:
+def of_texts(texts: pl.DataFrame, attribution: str, side: str) -> Iterator[Measured]:
     """How concentrated the scores of a layer's neurons are, by sub-layer.
 
-    texts: text_id, layer, sublayer, measure, value; further rows are left out.
+    texts: text_id, layer, sublayer, value of the measure CONCENTRATION.
     """
-    for measure in measures:
-        rows = texts.filter(measure=measure)
-        for (sublayer,), part in sorted(rows.partition_by("sublayer", as_dict=True).items()):
-            name = Name(measure, f"{attribution}, {sublayer}", side)
-            yield Measured(_of_cells(name, side, cells_of(part, ("layer",), str(name))))
+    for (sublayer,), part in sorted(texts.partition_by("sublayer", as_dict=True).items()):
+        name = Name(CONCENTRATION, f"{attribution}, {sublayer}", side)
+        yield Measured(_of_cells(name, side, cells_of(part, ("layer",), str(name))))
 
 
 def of_ablations(ablations: pl.DataFrame, attribution: str, side: str) -> Iterator[Measured]:

@@ -42,6 +42,7 @@ from wellspring.specs.decentralisation import (
     DecentralisationSpec,
     decentralisation,
 )
+from wellspring.specs.evidence import EvidenceSpec, RemovedSide, compares, evidence
 from wellspring.specs.figures import (
     ControlsSpec,
     DrawingSpec,
@@ -107,6 +108,7 @@ __all__ = [
     "DrawingSpec",
     "EmbedSpec",
     "EncodingSpec",
+    "EvidenceSpec",
     "FetchSpec",
     "FidelitySpec",
     "FigureSpec",
@@ -120,6 +122,7 @@ __all__ = [
     "PublishedSpec",
     "QrelsSpec",
     "RemoveSpec",
+    "RemovedSide",
     "SamplesSpec",
     "Setting",
     "Side",
@@ -138,12 +141,14 @@ __all__ = [
     "cautions",
     "checkpoint",
     "claims",
+    "compares",
     "controls",
     "decentralisation",
     "download",
     "drawing",
     "embed",
     "encoding",
+    "evidence",
     "fetch",
     "fetched",
     "fidelity",
