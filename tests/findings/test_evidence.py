@@ -36,7 +36,7 @@ def by_query(name: str, values: dict[str, list[float]], layers=(0, 1)) -> Curve:
     """A measure of test queries: its values at every layer."""
     numbers = np.array([values[query] for query in sorted(values)], dtype=np.float64)[:, None]
     ids = np.array(sorted(values), dtype=object)
-    return Curve(Name(name), "test query", layers, ids, numbers, np.ones_like(numbers))
+    return Curve(Name(name), "query", layers, ids, numbers, np.ones_like(numbers))
 
 
 def evidence(lines, pairs=None, twins=None) -> Evidence:
@@ -202,7 +202,7 @@ def test_retrieval_is_set_against_words():
         }
     )
     words = pl.DataFrame({"measure": ["nDCG@10"] * 2, "query_id": ["a", "b"], "value": [0.5, 0.3]})
-    table = build(evidence({"own": [*curves.of_retrieval(frame, words, "bm25")]}))
+    table = build(evidence({"own": [curves.of_retrieval(frame, words, "bm25")]}))
     assert row(table, layer=1, control=None)["estimate"] == pytest.approx(0.8)
     assert row(table, layer=1, control="lexical")["lead"] == pytest.approx(0.4)
     assert row(table, layer=0, control="lexical")["lead"] == pytest.approx(-0.1)

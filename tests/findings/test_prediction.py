@@ -22,7 +22,7 @@ from wellspring.randomness import generator
 LAYERS = 7
 
 
-def curve(name: str, values: np.ndarray, unit="test query", first: int = 0, ids=None) -> Curve:
+def curve(name: str, values: np.ndarray, unit="query", first: int = 0, ids=None) -> Curve:
     """values: [Q, L]"""
     if ids is None:
         ids = [f"q{number:04}" for number in range(len(values))]

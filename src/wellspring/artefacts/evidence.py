@@ -10,12 +10,14 @@ from wellspring.artefacts.attributions import Ablations, ActivationTexts, Remova
 from wellspring.artefacts.base import Artefact, Column, Needed
 from wellspring.artefacts.findings import ENDS, Similarity
 from wellspring.artefacts.probes import ProbeOutcomes
+from wellspring.artefacts.retrieval import LexicalMetrics, LexicalValidation, SearchMetrics
 from wellspring.config import Config
 
 
 @dataclass(frozen=True)
 class Evidence(Artefact):
-    """What probes, attributions, removal and similarity say of each layer, on the same queries."""
+    """What probes, attributions, removal, searches and similarity say of each layer, on the same
+    queries."""
 
     panels = ("page.evidence",)
     template = "studies/{study}/findings/evidence.parquet"
@@ -33,8 +35,8 @@ class Evidence(Artefact):
             "`accuracy`, `selectivity` (accuracy less that on random targets), `code_length` (bits "
             "a training sample), `gini` (concentration of scores), `margin_loss` (fall of the "
             "margin without the layer's highest neurons), `removal_effect` (mean size of the "
-            "margin's change without one neuron), `cka` (with the counterpart), or one of "
-            "retrieval",
+            "margin's change without one neuron), `cka` (with the counterpart), or the first "
+            "measure of the search",
         ),
         "of": Column("text", "the probe; of scores the attribution and the sub-layer"),
         "side": Column("text"),
@@ -51,12 +53,13 @@ class Evidence(Artefact):
         "lead_high": ENDS["high"],
         "unit": Column(
             "text",
-            "what it is averaged over: `test query`, `training query`, `query text` or `passage "
+            "what it is averaged over: `query`, `training query`, `query text` or `passage "
             "text` (those that were attributed), or `texts of a side`",
         ),
         "texts": Column("integer", "how many"),
         "shared_queries": Column(
-            "integer", "how many of them are the test queries that all measures of such share"
+            "integer",
+            "how many of them are the queries that all measures of the unit `query` share",
         ),
     }
     study: str
@@ -93,6 +96,12 @@ class Evidence(Artefact):
                 Similarity(self.study, retriever, dataset)
                 for retriever, datasets in spec.similarities.items()
                 for dataset in datasets
+            ],
+            "searches": [SearchMetrics(s.retriever, s.dataset) for s in spec.searched],
+            "words": [
+                kind(dataset)
+                for dataset in spec.ranked
+                for kind in (LexicalMetrics, LexicalValidation)
             ],
         }
 

@@ -14,6 +14,7 @@ from wellspring.artefacts.attributions import Ablations, ActivationTexts, Remova
 from wellspring.artefacts.evidence import Evidence, EvidenceCorrelations
 from wellspring.artefacts.findings import Similarity
 from wellspring.artefacts.probes import ProbeCodes, ProbeOutcomes
+from wellspring.artefacts.retrieval import LexicalMetrics, LexicalValidation, SearchMetrics
 from wellspring.cli.step import Job, gathering, step
 from wellspring.plurals import counted
 
@@ -47,7 +48,7 @@ def _held(results: Path, spec: specs.EvidenceSpec, dataset: str) -> Held:
     """What the study holds of its retrievers on a dataset."""
     from wellspring.findings.evidence import Evidence as Held
 
-    sources = (_probed, _similar, _attributed, _removed)
+    sources = (_probed, _searched, _similar, _attributed, _removed)
     parts = [part for source in sources for part in source(results, spec, dataset)]
     lines: dict[str, list[Measured]] = {}
     for retriever, measured in parts:
@@ -74,6 +75,23 @@ def _probed(results: Path, spec: specs.EvidenceSpec, dataset: str) -> Iterator[P
         if not codes.is_empty():
             measured += curves.of_codes(codes, probes, name)
         yield grid.retriever, measured
+
+
+def _searched(results: Path, spec: specs.EvidenceSpec, dataset: str) -> Iterator[Part]:
+    from wellspring.findings import curves
+    from wellspring.retrieval.run import best
+
+    for grid in (grid for grid in spec.searched if grid.dataset == dataset):
+        measure = grid.measures[0]
+        words, validation = (
+            kind.read(kind(dataset).at(results), spec.ranked[dataset])
+            for kind in (LexicalMetrics, LexicalValidation)
+        )
+        scorer = best(validation, "scorer", measure) or best(words, "scorer", measure)
+        path = SearchMetrics(grid.retriever, dataset).at(results)
+        metrics = SearchMetrics.read(path, grid.search).filter(measure=measure)
+        floor = words.filter(measure=measure, scorer=scorer)
+        yield grid.retriever, [curves.of_retrieval(metrics, floor, str(scorer))]
 
 
 def _similar(results: Path, spec: specs.EvidenceSpec, dataset: str) -> Iterator[Part]:

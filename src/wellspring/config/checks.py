@@ -29,7 +29,7 @@ from wellspring.config.models import (
     Retriever,
 )
 from wellspring.config.shorthand import spelled_out
-from wellspring.config.study import LAYERLESS, Probing
+from wellspring.config.study import LAYERLESS, Probing, Searching
 from wellspring.config.twins import expanded
 from wellspring.errors import ConfigError
 
@@ -86,6 +86,9 @@ def _problems(config: Config) -> Iterable[str]:
                 yield f"attributions.{name}.partners: {absent}"
     for number, probe in enumerate(config.study.probe):
         yield from _probe_problems(config, f"study.probe.{number}", probe)
+    for number, search in enumerate(config.study.search):
+        yield from _twice(f"study.search.{number}", search, Searching.model_fields)
+        yield from _selection_problems(config, f"study.search.{number}", search)
     for number, attribute in enumerate(config.study.attribute):
         yield from _attribute_problems(config, f"study.attribute.{number}", attribute)
     yield from conflicts(config)
@@ -156,8 +159,10 @@ def _dataset_problems(name: str, dataset: Dataset) -> Iterable[str]:
                 yield f"datasets.{name}.{key}.{split}: source has no such split"
 
 
-def _selection_problems(config: Config, key: str, selected: Probing | Attributing) -> Iterable[str]:
-    """What probing and attributing select alike: retrievers, datasets, layers."""
+def _selection_problems(
+    config: Config, key: str, selected: Probing | Searching | Attributing
+) -> Iterable[str]:
+    """What all blocks select alike: retrievers, datasets, layers."""
     for name in selected.retrievers:
         if name not in config.retrievers:
             yield f"{key}.retrievers: {unknown('retriever', name, config.retrievers)}"

@@ -147,6 +147,8 @@ def _twin(spelled: Spelled, name: str, entry: dict[str, Any]) -> None:
         spelled.add_twin("models", f"{model}-random", copy, key)
         spelled.add_twin("encoders", f"{each}-random", {**encoder, "model": f"{model}-random"}, key)
     twin = {side: f"{each}-random" for side, each in sides.items()}
+    if "similarity" in entry:
+        twin["similarity"] = entry["similarity"]
     spelled.add("retrievers", f"{name}-random", twin, key)
     entry["compared_with"] = f"{name}-random"
 
@@ -229,7 +231,7 @@ def _blocks(spelled: Spelled) -> None:
     study = spelled.config.get("study")
     if not isinstance(study, dict):
         return
-    for section in ("probe", "attribute"):
+    for section in ("probe", "search", "attribute"):
         given = study.get(section)
         if isinstance(given, dict):
             given = study[section] = [given]

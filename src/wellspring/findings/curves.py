@@ -22,7 +22,7 @@ from wellspring.findings.outcomes import Outcomes, Samples, codes_of, outcomes_o
 from wellspring.findings.table import CONTROLS
 from wellspring.intervals import Estimate, Interval
 
-Unit = Literal["test query", "training query", "query text", "passage text", "texts of a side"]
+Unit = Literal["query", "training query", "query text", "passage text", "texts of a side"]
 """What a value is averaged over: `query text` and `passage text` are those that were attributed."""
 
 Against = Literal[
@@ -199,7 +199,7 @@ def _of_outcomes(
         own = held[probe]
         layers = tuple(layer for layer in own.layers if layer is not None)
         counts = np.broadcast_to(samples.counts[..., None], own.correct.shape)
-        line = Curve(Name(measure, probe), "test query", layers, ids, own.correct, counts)
+        line = Curve(Name(measure, probe), "query", layers, ids, own.correct, counts)
         controls = [Control(level, None, replace(line, numerators=own.chance))]
         for kind, other in _others(probe):
             if other in held:
@@ -275,22 +275,21 @@ def of_removals(removals: pl.DataFrame, side: str) -> Iterator[Measured]:
 
 def of_retrieval(
     metrics: pl.DataFrame, lexical: pl.DataFrame | None, scorer: str | None = None
-) -> Iterator[Measured]:
-    """Measures of retrieval over test queries, beside those of a lexical scorer.
+) -> Measured:
+    """A measure of retrieval over queries, beside that of a lexical scorer.
 
-    metrics: layer, measure, query_id, value. lexical: the same without layers; scorer: its name.
+    metrics: layer, measure, query_id, value of one measure. lexical: the same without layers;
+    scorer: its name.
     """
-    for (measure,), part in sorted(metrics.partition_by("measure", as_dict=True).items()):
-        name = Name(measure)
-        cells = cells_of(_by_text(part), ("layer",), measure)
-        line = _of_cells(name, None, cells)
-        controls = []
-        if lexical is not None and not (floor := lexical.filter(measure=measure)).is_empty():
-            values = cells_of(_by_text(floor).with_columns(layer=0), ("layer",), measure)
-            repeated = np.repeat(values.values, len(line.layers), axis=1)
-            beside = _of_cells(name, None, replace(cells, texts=values.texts, values=repeated))
-            controls.append(Control("lexical", scorer, beside))
-        yield Measured(line, controls)
+    name = Name(metrics["measure"][0])
+    line = _of_cells(name, None, cells_of(_by_text(metrics), ("layer",), name.measure))
+    if lexical is None or lexical.is_empty():
+        return Measured(line)
+    floor = cells_of(_by_text(lexical).with_columns(layer=0), ("layer",), name.measure)
+    layers = pl.DataFrame({"layer": line.layers})
+    repeated = np.repeat(floor.values, len(line.layers), axis=1)
+    beside = _of_cells(name, None, Cells(floor.texts, layers, repeated))
+    return Measured(line, [Control("lexical", scorer, beside)])
 
 
 def _by_text(metrics: pl.DataFrame) -> pl.DataFrame:
@@ -314,9 +313,7 @@ def of_similarity(similarity: pl.DataFrame) -> Iterator[Measured]:
 def _of_cells(name: Name, side: str | None, cells: Cells) -> Curve:
     """Means over texts; without a side over test queries."""
     present = ~np.isnan(cells.values)[:, None]
-    unit: Unit = (
-        "test query" if side is None else "query text" if side == "query" else "passage text"
-    )
+    unit: Unit = "query" if side is None else "query text" if side == "query" else "passage text"
     values = np.nan_to_num(cells.values)[:, None]
     layers = tuple(cells.keys["layer"].to_list())
     return Curve(name, unit, layers, cells.texts, values, present.astype(np.float64))

@@ -64,25 +64,25 @@ class Evidence:
 
 
 def shared_queries(evidence: Evidence) -> np.ndarray:
-    """The test queries that every measure of test queries has, of every retriever; sorted."""
+    """The queries that every measure over queries has, of every retriever; sorted."""
     ids = [
         line.ids
         for lines in evidence.lines.values()
         for line, _ in lines
-        if isinstance(line, Curve) and line.unit == "test query"
+        if isinstance(line, Curve) and line.unit == "query"
     ]
     return reduce(np.intersect1d, ids) if ids else np.array([], dtype=object)
 
 
 def on_the_same(evidence: Evidence) -> Evidence:
-    """The same evidence with every measure of test queries on the queries that all of them share;
-    as it is where they share none."""
+    """The same evidence with every measure over queries on those that all of them share; as it is
+    where they share none."""
     shared = shared_queries(evidence)
     if not shared.size:
         return evidence
 
     def kept(line: Line) -> Line:
-        if isinstance(line, Given) or line.unit != "test query":
+        if isinstance(line, Given) or line.unit != "query":
             return line
         return line.on(shared)
 

@@ -34,6 +34,7 @@ from wellspring.specs.datasets import (
     samples,
     source_files,
     texts,
+    word_settings,
 )
 from wellspring.specs.decentralisation import (
     AttributedSide,
@@ -86,6 +87,15 @@ from wellspring.specs.models import (
     share_folder,
 )
 from wellspring.specs.page import PageSpec, StudiedModel, StudiedSide, page
+from wellspring.specs.retrieval import (
+    RankSpec,
+    RetrievalSpec,
+    SearchedGrid,
+    SearchSpec,
+    rank,
+    retrieval,
+    search,
+)
 from wellspring.specs.training import TeachSpec, TrainSpec, teach, train
 
 __all__ = [
@@ -121,9 +131,13 @@ __all__ = [
     "ProbedGrid",
     "PublishedSpec",
     "QrelsSpec",
+    "RankSpec",
     "RemoveSpec",
     "RemovedSide",
+    "RetrievalSpec",
     "SamplesSpec",
+    "SearchSpec",
+    "SearchedGrid",
     "Setting",
     "Side",
     "SimilaritySpec",
@@ -161,12 +175,16 @@ __all__ = [
     "probe",
     "published",
     "qrels",
+    "rank",
     "remove",
+    "retrieval",
     "samples",
+    "search",
     "share_folder",
     "similarity",
     "source_files",
     "teach",
     "texts",
     "train",
+    "word_settings",
 ]

@@ -12,6 +12,7 @@ from wellspring.specs.attributions import remove
 from wellspring.specs.base import Spec
 from wellspring.specs.decentralisation import AttributedSide, attributed
 from wellspring.specs.findings import ProbedGrid, findings, probed
+from wellspring.specs.retrieval import SearchedGrid, retrieval
 
 UNTRAINED = "cosine"
 """The probe that ranks as a search does."""
@@ -44,14 +45,18 @@ class EvidenceSpec(Spec):
     removed: list[RemovedSide]
     similarities: dict[str, dict[str, str]]
     """Retriever and dataset to the digest of the similarity with the counterpart."""
+    searched: list[SearchedGrid]
+    """With the first measure alone, which chooses the best lexical scorer."""
+    ranked: dict[str, str]
+    """Dataset to the digest of the slice of its lexical rankings."""
 
 
 def evidence(config: Config) -> EvidenceSpec:
     """The slice that the table of evidence depends on. Further draws of a twin stand nowhere."""
-    pairs = _first(config, {**config.pairs(), **config.attributed_pairs()})
+    searches = retrieval(config)
+    pairs = _first(config, {**config.pairs(), **config.attributed_pairs(), **searches.pairs})
     similarities = _first(config, findings(config).similarities)
-    every = dict.fromkeys([*config.probed_retrievers(), *config.attributed_retrievers()])
-    twins = {name: _twin(config, pairs, name) for name in _first(config, every)}
+    twins = {name: _twin(config, pairs, name) for name in pairs}
     return EvidenceSpec(
         study=config.study.name,
         seed=config.study.findings.seed,
@@ -67,6 +72,12 @@ def evidence(config: Config) -> EvidenceSpec:
         grid=[s for s in attributed(config) if not config.is_further_draw(s.retriever)],
         removed=removed(config),
         similarities=similarities,
+        searched=[
+            grid.model_copy(update={"measures": grid.measures[:1]})
+            for grid in searches.searched
+            if not config.is_further_draw(grid.retriever)
+        ],
+        ranked=searches.ranked,
     )
 
 
@@ -103,6 +114,7 @@ def compares(config: Config) -> bool:
     add("similarity", [(r, dataset) for r, by in spec.similarities.items() for dataset in by])
     add("attribution", [(side.retriever, side.dataset) for side in spec.grid])
     add("removal", [(side.retriever, side.dataset) for side in spec.removed])
+    add("retrieval", [(grid.retriever, grid.dataset) for grid in spec.searched])
     return any(len(held) > 1 for held in kinds.values())
 
 
