@@ -46,6 +46,7 @@ WILDCARDS = {
     "figure": rf"layer-accuracy(\.{SLUG})?|similarity",
     "measure": "cosine|dot|logit|given",
     "map": "heat|change",
+    "chart": "evidence|evidence-correlations",
     "drawing": "concentration|sweep|sanity-checks",
     "file": r"[a-z]+(\.[a-z0-9]+)*",
 }

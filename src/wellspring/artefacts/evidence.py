@@ -66,7 +66,7 @@ class Evidence(Artefact):
 
     @classmethod
     def asked(cls, config: Config) -> Iterable[Artefact]:
-        return [cls(config.study.name)] if specs.compares(config) else []
+        return [cls(config.study.name)] if specs.evidenced(config) else []
 
     def spec(self, config: Config) -> specs.EvidenceSpec:
         return specs.evidence(config)

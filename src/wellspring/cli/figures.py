@@ -1,4 +1,4 @@
-"""figure, controls, heatmap, drawing, fidelity: pictures for print and for reading."""
+"""figure, controls, heatmap, drawing, fidelity, chart: pictures for print and for reading."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ import polars as pl
 from wellspring import shards
 from wellspring.artefacts import curves
 from wellspring.artefacts.attributions import ActivationCounts
-from wellspring.artefacts.figures import Controls, Drawing, Fidelity, Figure, HeatMap
+from wellspring.artefacts.evidence import Evidence, EvidenceCorrelations
+from wellspring.artefacts.figures import Chart, Controls, Drawing, Fidelity, Figure, HeatMap
 from wellspring.artefacts.findings import Decentralisation, Findings
 from wellspring.artefacts.verdicts import Cautions
 from wellspring.atomic import replacing
@@ -125,6 +126,23 @@ def fidelity(job: Job, findings: Path, cautions: Path, pdf: Path, png: Path) -> 
     table = Decentralisation.read(findings)
     lines = _cautions(cautions, table, spec, None)
     _save(job, fidelity(table, spec.dataset, spec.retriever, lines), pdf, png)
+
+
+@step(Chart, "findings", "cautions", "pdf", "png")
+def chart(job: Job, findings: Path, cautions: Path, pdf: Path, png: Path) -> None:
+    """Draw all evidence about a retriever's layers, or what of it predicts what, from the table
+    FINDINGS into PDF and PNG."""
+    from wellspring.figures import evidence
+    from wellspring.figures.cautions import sentences
+
+    spec = job.spec
+    lines = sentences(Cautions.read(cautions), spec.dataset, [spec.retriever])
+    whose = (spec.dataset, spec.retriever, lines)
+    if spec.chart == "evidence":
+        drawn = evidence.over_layers(Evidence.read(findings), *whose)
+    else:
+        drawn = evidence.correlations(EvidenceCorrelations.read(findings), *whose)
+    _save(job, drawn, pdf, png)
 
 
 def _cautions(

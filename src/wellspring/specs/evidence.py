@@ -98,9 +98,9 @@ def removed(config: Config) -> list[RemovedSide]:
     ]
 
 
-def compares(config: Config) -> bool:
-    """Whether some retriever has two kinds of evidence on one dataset: else there is nothing to set
-    beside each other, and the study has no such table."""
+def evidenced(config: Config) -> list[tuple[str, str]]:
+    """Each retriever and dataset with two kinds of evidence or more. A study without any has nothing
+    to set beside each other, and so no table of evidence."""
     spec = evidence(config)
     kinds: dict[tuple[str, str], set[str]] = {}
 
@@ -115,7 +115,7 @@ def compares(config: Config) -> bool:
     add("attribution", [(side.retriever, side.dataset) for side in spec.grid])
     add("removal", [(side.retriever, side.dataset) for side in spec.removed])
     add("retrieval", [(grid.retriever, grid.dataset) for grid in spec.searched])
-    return any(len(held) > 1 for held in kinds.values())
+    return [place for place, held in kinds.items() if len(held) > 1]
 
 
 def _probes(config: Config, dataset: str) -> list[str]:
