@@ -26,7 +26,7 @@ def rows_of(table: pl.DataFrame, **where: object) -> pl.DataFrame:
 
 
 def named_measure(before: str = "") -> pl.Expr:
-    """A measure of the table of evidence with what it is of, in words: `gini (norm, output, query)`.
+    """A measure of the table of evidence with what it is of: `gini (norm, output, query)`.
 
     before: how the names of the columns begin.
     """

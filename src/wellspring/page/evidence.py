@@ -88,7 +88,7 @@ def _related(table: pl.DataFrame, settings: Settings) -> Panel:
     )
     columns = ("dataset", "retriever", "over", "points", *INTERVAL, "answer", "reason")
     both = [
-        rows.select(*columns[:3], measure=a, other_measure=b, *columns[3:])
+        rows.select(*columns, pl.col(a).alias("measure"), pl.col(b).alias("other_measure"))
         for a, b in (("measure", "other_measure"), ("other_measure", "measure"))
     ]
     data, left_out = thinned(short(pl.concat(both)), [])

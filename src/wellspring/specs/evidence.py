@@ -99,8 +99,8 @@ def removed(config: Config) -> list[RemovedSide]:
 
 
 def evidenced(config: Config) -> list[tuple[str, str]]:
-    """Each retriever and dataset with two kinds of evidence or more. A study without any has nothing
-    to set beside each other, and so no table of evidence."""
+    """Each retriever and dataset with two kinds of evidence or more. A study without any has
+    nothing to set beside each other, and so no table of evidence."""
     spec = evidence(config)
     kinds: dict[tuple[str, str], set[str]] = {}
 
