@@ -197,3 +197,30 @@ rule dimension:
     shell:
         "wellspring dimension {input.findings} {output.pdf} {output.png}"
         " --spec {params.spec:q} --code {params.code} --key {params.key} --log {log}"
+
+rule chart:
+    """Draw all evidence about a retriever's layers, or what of it predicts what."""
+    input:
+        inputs_of(kinds.Chart),
+    output:
+        pdf=kinds.Chart.pdf(),
+        png=report(
+            kinds.Chart.path(),
+            caption="../report/chart.rst",
+            category="Figures",
+            subcategory="{dataset}",
+            labels={"figure": "{chart} of {retriever}"},
+        ),
+    log:
+        kinds.Chart.log(),
+    localrule: True
+    conda:
+        "../../envs/wellspring.yaml"
+    resources:
+        mem_mb=2000,
+        runtime=20,
+    params:
+        **params_of(kinds.Chart),
+    shell:
+        "wellspring chart {input.findings} {input.cautions} {output.pdf} {output.png}"
+        " --spec {params.spec:q} --code {params.code} --key {params.key} --log {log}"

@@ -252,3 +252,33 @@ rule dimensions:
     shell:
         "wellspring dimensions {output.parquet}"
         " --spec {params.spec:q} --code {params.code} --key {params.key} --log {log}"
+
+rule evidence:
+    """Set all that is known of each layer side by side, and tell what predicts what."""
+    input:
+        inputs_of(kinds.Evidence),
+    output:
+        parquet=kinds.Evidence.path(),
+        correlations=kinds.EvidenceCorrelations.path(),
+        csv=report(
+            kinds.Evidence.path().replace(".parquet", ".csv"),
+            caption="../report/evidence.rst",
+            category="Findings",
+        ),
+        correlations_csv=report(
+            kinds.EvidenceCorrelations.path().replace(".parquet", ".csv"),
+            caption="../report/evidence-correlations.rst",
+            category="Findings",
+        ),
+    log:
+        kinds.Evidence.log(),
+    conda:
+        "../../envs/wellspring.yaml"
+    resources:
+        mem_mb=growing(4000),
+        runtime=growing(60),
+    params:
+        **params_of(kinds.Evidence),
+    shell:
+        "wellspring evidence {output.parquet} {output.correlations}"
+        " --spec {params.spec:q} --code {params.code} --key {params.key} --log {log}"

@@ -211,8 +211,9 @@ class Ablations(Artefact):
     step = "ablations"
     columns = {
         "text_id": Column("text"),
+        "layer": Column("integer", "whose neurons they are; null: those of all layers"),
         "sublayer": Column("text"),
-        "neurons": Column("integer", "so many neurons of all layers"),
+        "neurons": Column("integer", "so many neurons"),
         "by": Column(
             "text",
             "what takes the place of their outputs: `zero`, their `mean`, or `resample` (another "

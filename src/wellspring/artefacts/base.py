@@ -47,6 +47,7 @@ WILDCARDS = {
     "dimension": "data-efficiency|lengths|instructions|multi-task|domains",
     "measure": "cosine|dot|logit|given",
     "map": "heat|change",
+    "chart": "evidence|evidence-correlations",
     "drawing": "concentration|sweep|sanity-checks",
     "file": r"[a-z]+(\.[a-z0-9]+)*",
 }

@@ -10,6 +10,7 @@ from typing import get_args
 from wellspring import specs
 from wellspring.artefacts.attributions import ActivationCounts
 from wellspring.artefacts.base import Artefact, Needed
+from wellspring.artefacts.evidence import Evidence, EvidenceCorrelations
 from wellspring.artefacts.findings import Decentralisation, Findings, curves_of
 from wellspring.artefacts.retrieval import Retrieval
 from wellspring.artefacts.verdicts import Cautions
@@ -219,6 +220,39 @@ class Fidelity(OfDataset):
     @classmethod
     def science(cls, spec: specs.FidelitySpec) -> Sequence[str]:
         return ["figures.fidelity", "figures.cautions"]
+
+
+@dataclass(frozen=True)
+class Chart(Picture):
+    """All evidence about a retriever's layers side by side, or what of it predicts what."""
+
+    template = f"{STUDY}/{{chart}}/{{retriever}}.png"
+    rule = "chart"
+    step = "chart"
+    Slice = specs.ChartSpec
+    chart: str
+    retriever: str
+
+    @classmethod
+    def asked(cls, config: Config) -> Iterable[Artefact]:
+        places = specs.evidenced(config)
+        pairs = specs.evidence(config).pairs if places else {}
+        names = dict.fromkeys(retriever for retriever, _ in places)
+        shown = _shown(config, names, pairs, True)
+        for retriever, dataset in (place for place in places if place[0] in shown):
+            for chart in ("evidence", "evidence-correlations"):
+                yield cls(config.study.name, dataset, chart, retriever)
+
+    def spec(self, config: Config) -> specs.ChartSpec:
+        return specs.chart(self.dataset, self.retriever, self.chart)
+
+    def needs(self, config: Config) -> Mapping[str, Needed]:
+        kind = Evidence if self.chart == "evidence" else EvidenceCorrelations
+        return {"findings": kind(self.study), "cautions": Cautions(self.study)}
+
+    @classmethod
+    def science(cls, spec: specs.ChartSpec) -> Sequence[str]:
+        return ["figures.evidence", "figures.cautions"]
 
 
 def _shown(

@@ -69,7 +69,7 @@ def chosen(
     if 2 * neurons > units:
         raise WellspringError(
             f"ablate: {neurons} highest and as many lowest neurons, of {units} in a sub-layer's "
-            "layers: lower the study's attribute.ablate.neurons"
+            "layers: lower the study's attribute.ablate.neurons or each_layer"
         )
     ordered = np.stack([_ordered(*pair, seed) for pair in zip(scores, ids, strict=True)])
     ends: dict[Choice, np.ndarray] = {

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,6 +19,7 @@ from wellspring.artefacts.datasets import Samples, Texts
 from wellspring.budgets import TOKENS
 from wellspring.cli.step import Job, batched, step
 from wellspring.errors import WellspringError, about
+from wellspring.randomness import key
 
 if TYPE_CHECKING:
     from wellspring.attributions import ablation
@@ -171,13 +173,15 @@ class _Texts:
 def _ablations(
     texts: _Texts, of_sublayers: scores.ScoreSets, ranked: Ranked, spec: specs.AblateSpec
 ) -> Iterator[pl.DataFrame]:
-    """A row for each text, sub-layer, number of neurons, replacement and choice."""
+    """A row for each text, sub-layer, layer or all of them, number of neurons, replacement and
+    choice."""
     from wellspring.attributions import ablation
 
     (whole,), watched = texts.vectors({}), texts.watched(spec)
     replaced = _replacements(texts, watched, spec)
-    for sublayer in spec.attribution.sublayers:
-        locations: list[Location] = [(layer, sublayer) for layer in spec.layers]
+    for sublayer, (layer, counts) in product(spec.attribution.sublayers, _choices(spec)):
+        layers = spec.layers if layer is None else [layer]
+        locations: list[Location] = [(each, sublayer) for each in layers]
         of_layers = [of_sublayers[location] for location in locations]
         width = of_layers[0].shape[1]
         if spec.match == "layer":
@@ -185,13 +189,15 @@ def _ablations(
         else:
             strata = ablation.magnitudes_of([watched.outputs[p].magnitude for p in locations])
         flat = np.concatenate(of_layers, axis=1)
-        for neurons in spec.neurons:
-            choices = ablation.chosen(flat, strata, texts.ids, neurons, spec.seed, spec.draws)
+        seed = spec.seed if layer is None else key(spec.seed, "layer", layer)
+        for neurons in counts:
+            choices = ablation.chosen(flat, strata, texts.ids, neurons, seed, spec.draws)
             # All choices at once: short texts fill a batch better.
             units = np.concatenate([choice.units for choice in choices])
-            masks = ablation.masks(units, sublayer, spec.layers, width)
+            masks = ablation.masks(units, sublayer, layers, width)
             for by in spec.by:
                 vectors = texts.vectors(masks, replaced.get(by), len(choices))
+                where = {"layer": layer, "sublayer": sublayer, "neurons": neurons, "by": by}
                 for choice, without in zip(choices, vectors, strict=True):
                     effects = ablation.effects(
                         whole,
@@ -201,7 +207,14 @@ def _ablations(
                         spec.similarity,
                         texts.encoding.side,
                     )
-                    yield _rows(texts.ids, sublayer, neurons, by, choice, effects)
+                    yield _rows(texts.ids, where, choice, effects)
+
+
+def _choices(spec: specs.AblateSpec) -> Iterator[tuple[int | None, list[int]]]:
+    """How many neurons are ablated, of all layers together (None) and of each one."""
+    yield None, spec.neurons
+    for layer in spec.layers if spec.each_layer else ():
+        yield layer, spec.each_layer
 
 
 def _replacements(
@@ -230,14 +243,11 @@ def _replacements(
 
 def _rows(
     ids: Sequence[str],
-    sublayer: str,
-    neurons: int,
-    by: str,
+    where: Mapping[str, object],
     choice: ablation.Chosen,
     effects: ablation.Effects,
 ) -> pl.DataFrame:
-    fixed = {"sublayer": sublayer, "neurons": neurons, "by": by, "choice": choice.choice}
-    fixed |= {"draw": choice.draw}
+    fixed = {**where, "choice": choice.choice, "draw": choice.draw}
     frame = pl.DataFrame({"text_id": ids, **asdict(effects), "shared": choice.shared})
     frame = frame.with_columns(pl.lit(value).alias(name) for name, value in fixed.items())
     return frame.select(

@@ -31,7 +31,9 @@ def decentralisation(job: Job, table: Path, results: Path) -> None:
         texts, ablated = {}, {}
         for cell in cells:
             texts[cell.encoder] = grids.side(results, cell, ActivationTexts, cell.activations)
-            ablated[cell.encoder] = grids.side(results, cell, Ablations, cell.ablations)
+            of_sides = grids.side(results, cell, Ablations, cell.ablations)
+            # Those of single layers stand in the table of evidence.
+            ablated[cell.encoder] = of_sides.filter(pl.col("layer").is_null())
         own = dict(zip(("attribution", "dataset", "side"), group, strict=True))
         # A group at a time: a filter on what a file is would open every file.
         part = build(

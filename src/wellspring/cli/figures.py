@@ -1,4 +1,5 @@
-"""figure, controls, heatmap, drawing, fidelity, dimension: pictures for print and for reading."""
+"""figure, controls, heatmap, drawing, fidelity, dimension, chart: pictures for print and for
+reading."""
 
 from __future__ import annotations
 
@@ -13,7 +14,8 @@ from wellspring import shards
 from wellspring.artefacts import curves
 from wellspring.artefacts.attributions import ActivationCounts
 from wellspring.artefacts.dimensions import Dimension, Dimensions
-from wellspring.artefacts.figures import Controls, Drawing, Fidelity, Figure, HeatMap
+from wellspring.artefacts.evidence import Evidence, EvidenceCorrelations
+from wellspring.artefacts.figures import Chart, Controls, Drawing, Fidelity, Figure, HeatMap
 from wellspring.artefacts.findings import Decentralisation, Findings
 from wellspring.artefacts.retrieval import Retrieval
 from wellspring.artefacts.verdicts import Cautions
@@ -140,6 +142,23 @@ def dimension(job: Job, findings: Path, pdf: Path, png: Path) -> None:
 
     table = Dimensions.read(findings)
     _save(job, figures.dimension(table, job.spec.dimension, job.spec.measure), pdf, png)
+
+
+@step(Chart, "findings", "cautions", "pdf", "png")
+def chart(job: Job, findings: Path, cautions: Path, pdf: Path, png: Path) -> None:
+    """Draw all evidence about a retriever's layers, or what of it predicts what, from the table
+    FINDINGS into PDF and PNG."""
+    from wellspring.figures import evidence
+    from wellspring.figures.cautions import sentences
+
+    spec = job.spec
+    lines = sentences(Cautions.read(cautions), spec.dataset, [spec.retriever])
+    whose = (spec.dataset, spec.retriever, lines)
+    if spec.chart == "evidence":
+        drawn = evidence.over_layers(Evidence.read(findings), *whose)
+    else:
+        drawn = evidence.correlations(EvidenceCorrelations.read(findings), *whose)
+    _save(job, drawn, pdf, png)
 
 
 def _cautions(

@@ -132,6 +132,10 @@ class Ablation(Strict):
 
     neurons: list[Count] = Field(default=[10, 100], min_length=1)
     """How many of a text's highest and of its lowest neurons are ablated."""
+    each_layer: list[Count] = Field(default=[])
+    """How many of the highest and of the lowest neurons of one layer are ablated, one layer after
+    the other: what the table of evidence sets beside that layer's probes and searches. Each number
+    takes as long as another number of `neurons` in every layer; none where left out."""
     by: Annotated[
         list[ReplacedBy],
         BeforeValidator(

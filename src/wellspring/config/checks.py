@@ -182,7 +182,7 @@ def _probe_problems(config: Config, key: str, probe: Probing) -> Iterable[str]:
 
 def _attribute_problems(config: Config, key: str, attribute: Attributing) -> Iterable[str]:
     yield from _twice(key, attribute, Attributing.model_fields)
-    yield from _twice(f"{key}.ablate", attribute.ablate, ["neurons", "by"])
+    yield from _twice(f"{key}.ablate", attribute.ablate, ["neurons", "each_layer", "by"])
     yield from _selection_problems(config, key, attribute)
     for name in attribute.attributions:
         if name not in config.attributions:

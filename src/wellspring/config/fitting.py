@@ -84,19 +84,26 @@ def _widths(config: Config, known: Mapping[str, Mapping[str, int | None]]) -> It
 
 def _ablated(config: Config, known: Mapping[str, Mapping[str, int | None]]) -> Iterable[str]:
     for grid in config.attributed():
-        most = max(grid.block.ablate.neurons)
+        ablate = grid.block.ablate
         entry = config.attributions[grid.attribution]
         for encoder in config.retrievers[grid.retriever].encoders.values():
             layers = config.attributed_layers(grid.attribution, encoder, grid.dataset)
-            for sublayer in entry.sublayers:
-                size = {"output": "hidden_size"}.get(sublayer, "intermediate_size")
-                units = (known.get(encoder, {}).get(size) or 0) * len(layers)
-                if units and 2 * most > units:
-                    yield (
-                        f"study.attribute.ablate.neurons: {most} highest and as many lowest "
-                        f"neurons, and the attributed layers of encoder {encoder!r} have {units} "
-                        f"in sub-layer {sublayer!r}: lower it"
-                    )
+            for key, counts, of in (
+                ("neurons", ablate.neurons, len(layers)),
+                ("each_layer", ablate.each_layer, 1),
+            ):
+                most = max(counts, default=0)
+                for sublayer in entry.sublayers:
+                    size = {"output": "hidden_size"}.get(sublayer, "intermediate_size")
+                    units = (known.get(encoder, {}).get(size) or 0) * of
+                    if units and 2 * most > units:
+                        whose = "the attributed layers" if key == "neurons" else "a layer"
+                        has = "have" if key == "neurons" else "has"
+                        yield (
+                            f"study.attribute.ablate.{key}: {most} highest and as many lowest "
+                            f"neurons, and {whose} of encoder {encoder!r} {has} {units} "
+                            f"in sub-layer {sublayer!r}: lower it"
+                        )
 
 
 def _source(config: Config, name: str) -> str:

@@ -25,6 +25,21 @@ def rows_of(table: pl.DataFrame, **where: object) -> pl.DataFrame:
     return table.filter([pl.col(column) == value for column, value in where.items()])
 
 
+def named_measure(before: str = "") -> pl.Expr:
+    """A measure of the table of evidence with what it is of: `gini (norm, output, query)`.
+
+    before: how the names of the columns begin.
+    """
+    of = pl.concat_str(f"{before}of", f"{before}side", separator=", ", ignore_nulls=True)
+    measure = pl.col(f"{before}measure")
+    return (
+        pl.when(of == "")
+        .then(measure)
+        .otherwise(pl.format("{} ({})", measure, of))
+        .alias(f"{before}measure")
+    )
+
+
 def with_shifted(rows: pl.DataFrame, index: Sequence[str]) -> pl.DataFrame:
     """Rows of findings about correlations with their `shifted` beside them, by the index."""
     shifted = rows_of(rows, measure="correlation_shifted").select(*index, shifted="estimate")

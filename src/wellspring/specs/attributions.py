@@ -85,6 +85,9 @@ class AblateSpec(Spec):
     texts: int
     """At most so many."""
     neurons: list[int]
+    """Of all layers together."""
+    each_layer: list[int]
+    """Of one layer at a time."""
     by: list[ReplacedBy]
     match: Match
     draws: int
@@ -218,6 +221,7 @@ def ablate(config: Config, name: str, encoder: str, dataset: str, side: Side) ->
         layers=config.attributed_layers(name, encoder, dataset),
         texts=block.checked_texts,
         neurons=sorted(block.ablate.neurons),
+        each_layer=sorted(block.ablate.each_layer),
         by=block.ablate.by,
         match=block.ablate.match,
         draws=block.ablate.draws,

@@ -73,6 +73,15 @@ class FidelitySpec(Spec):
     retriever: str
 
 
+class ChartSpec(Spec):
+    """All evidence about a retriever's layers."""
+
+    dataset: str
+    retriever: str
+    chart: str
+    """evidence or evidence-correlations."""
+
+
 def figure(config: Config, dataset: str, name: str) -> FigureSpec:
     """The slice of a figure, by its name: its kind, or kind.group."""
     kind, _, group = name.partition(".")
@@ -127,6 +136,11 @@ def drawing(
 def fidelity(dataset: str, retriever: str) -> FidelitySpec:
     """The slice of the figure that compares attributions with removal."""
     return FidelitySpec(dataset=dataset, retriever=retriever)
+
+
+def chart(dataset: str, retriever: str, name: str) -> ChartSpec:
+    """The slice of a figure of evidence."""
+    return ChartSpec(dataset=dataset, retriever=retriever, chart=name)
 
 
 def _block(config: Config, dataset: str, attribution: str, retriever: str) -> Attributing:
