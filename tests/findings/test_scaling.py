@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import special, stats
 
@@ -59,6 +59,7 @@ def test_models_of_one_size_have_no_slope() -> None:
         growth(one, generator(0))
 
 
+@settings(max_examples=20, deadline=None)
 @given(st.integers(0, 10_000), st.floats(-3, 3), st.floats(0.5, 4))
 def test_a_slope_moves_with_its_unit(seed: int, added: float, factor: float) -> None:
     values = generator(seed, "unit").normal(size=(12, 9))

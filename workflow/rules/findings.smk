@@ -178,6 +178,37 @@ rule decentralisation:
         " --spec {params.spec:q} --code {params.code} --key {params.key} --log {log}"
 
 
+rule scaling:
+    """Measure what a doubling of size brings, and whether that differs between ladders of models."""
+    input:
+        inputs_of(kinds.Scaling),
+    output:
+        parquet=kinds.Scaling.path(),
+        rates=kinds.LearningRates.path(),
+        csv=report(
+            kinds.Scaling.path().replace(".parquet", ".csv"),
+            caption="../report/scaling.rst",
+            category="Findings",
+        ),
+        rates_csv=report(
+            kinds.LearningRates.path().replace(".parquet", ".csv"),
+            caption="../report/learning-rates.rst",
+            category="Findings",
+        ),
+    log:
+        kinds.Scaling.log(),
+    conda:
+        "../../envs/wellspring.yaml"
+    resources:
+        mem_mb=growing(4000),
+        runtime=growing(60),
+    params:
+        **params_of(kinds.Scaling),
+    shell:
+        "wellspring scaling {output.parquet} {output.rates}"
+        " --spec {params.spec:q} --code {params.code} --key {params.key} --log {log}"
+
+
 rule claims:
     """Judge the published claims on every pair, with settings tested together."""
     input:

@@ -29,7 +29,7 @@ from wellspring.config.models import (
     Retriever,
 )
 from wellspring.config.shorthand import spelled_out
-from wellspring.config.study import LAYERLESS, Probing
+from wellspring.config.study import LAYERLESS, Probing, Scaling
 from wellspring.config.twins import expanded
 from wellspring.errors import ConfigError
 
@@ -88,6 +88,8 @@ def _problems(config: Config) -> Iterable[str]:
         yield from _probe_problems(config, f"study.probe.{number}", probe)
     for number, attribute in enumerate(config.study.attribute):
         yield from _attribute_problems(config, f"study.attribute.{number}", attribute)
+    if scaling := config.study.scaling:
+        yield from _scaling_problems(config, scaling)
     yield from conflicts(config)
     yield from _figure_problems(config)
 
@@ -166,7 +168,7 @@ def _selection_problems(config: Config, key: str, selected: Probing | Attributin
             depth = config.depth(name)
         except KeyError:
             continue
-        if selected.layers != "all" and max(selected.layers, default=0) > depth:
+        if not isinstance(selected.layers, str) and max(selected.layers, default=0) > depth:
             deepest = max(selected.layers)
             yield f"{key}.layers: {deepest} is beyond {name!r}, whose last is {depth}"
     for name in selected.datasets:
@@ -202,6 +204,38 @@ def _probe_problems(config: Config, key: str, probe: Probing) -> Iterable[str]:
                 f"{key}.passages: {max(probe.passages)} passages need "
                 f"{max(probe.passages) - 1} negatives, datasets.{name}.negatives.count is {count}"
             )
+
+
+def _scaling_problems(config: Config, scaling: Scaling) -> Iterable[str]:
+    key = "study.scaling"
+    for number, ladder in enumerate(scaling.ladders):
+        own = f"{key}.ladders.{number}" if len(scaling.ladders) > 1 else f"{key}.ladders"
+        for name in ladder.bases:
+            if name not in config.models:
+                yield f"{own}.bases: {unknown('model', name, config.models)}"
+        applied = {name for chain in ladder.chains for name in chain}
+        for name in sorted(applied - config.recipes.keys()):
+            yield f"{own}.chains: {unknown('recipe', name, config.recipes)}"
+        for name in sorted(ladder.learning_rates.keys() - {c[-1] for c in ladder.chains if c}):
+            yield f"{own}.learning_rates.{name}: is the last recipe of no chain"
+    if not scaling.retrievers:
+        yield f"{key}: names no model: give ladders, or retrievers"
+    for name in scaling.datasets:
+        if name not in config.datasets:
+            yield f"{key}.datasets: {unknown('dataset', name, config.datasets)}"
+    for name, dataset in product(scaling.retrievers, scaling.datasets):
+        if name not in config.retrievers:
+            yield f"{key}.retrievers: {unknown('retriever', name, config.retrievers)}"
+            continue
+        with suppress(KeyError):
+            grid = config.probing(name, dataset)
+            probed = scaling.passages in grid.passages and config.depth(name) in grid.layers
+            if probed and "cosine" in grid.block.kinds:
+                continue
+        yield (
+            f"{key}.retrievers: {name!r} is not probed on {dataset!r} by cosine at its last layer "
+            f"with {scaling.passages} passages: add that to study.probe"
+        )
 
 
 def _attribute_problems(config: Config, key: str, attribute: Attributing) -> Iterable[str]:

@@ -226,11 +226,12 @@ class Config(Strict):
         ]
         if not blocks:
             raise KeyError(f"{retriever} is not probed on {dataset}")
-        every = range(self.depth(retriever) + 1)
+        depth = self.depth(retriever)
+        named = {"all": range(depth + 1), "last": [depth]}
         layers = {
             layer
             for block in blocks
-            for layer in (every if block.layers == "all" else block.layers)
+            for layer in (named[block.layers] if isinstance(block.layers, str) else block.layers)
         }
         passages = {count for block in blocks for count in block.passages}
         return ProbeGrid(retriever, dataset, sorted(layers), sorted(passages), blocks[0])
@@ -275,6 +276,18 @@ class Config(Strict):
             if kind not in LAYERLESS
         ]
         return [kind for kind in (PUBLISHED_PROBE, "interaction") if kind in kinds] or kinds[:1]
+
+    # What stands on ladders.
+
+    def scaled(self) -> list[str]:
+        """The retrievers that stand on ladders of sizes."""
+        return self.study.scaling.retrievers if self.study.scaling else []
+
+    def steps(self, retriever: str) -> list[str]:
+        """The models that a retriever's (query) model was trained as, one after the other; the last
+        one is its own, and there is none where nothing was trained here."""
+        model = self.encoders[self.retrievers[retriever].query].model
+        return [each for each in self.lineage(model)[::-1] if self.models[each].scheme == "train"]
 
     # What is attributed.
 

@@ -85,6 +85,7 @@ from wellspring.specs.models import (
     share_folder,
 )
 from wellspring.specs.page import PageSpec, StudiedModel, StudiedSide, page
+from wellspring.specs.scaling import ScaledModel, ScalingSpec, scaling
 from wellspring.specs.training import TeachSpec, TrainSpec, teach, train
 
 __all__ = [
@@ -121,6 +122,8 @@ __all__ = [
     "QrelsSpec",
     "RemoveSpec",
     "SamplesSpec",
+    "ScaledModel",
+    "ScalingSpec",
     "Setting",
     "Side",
     "SimilaritySpec",
@@ -158,6 +161,7 @@ __all__ = [
     "qrels",
     "remove",
     "samples",
+    "scaling",
     "share_folder",
     "similarity",
     "source_files",
