@@ -6,13 +6,18 @@ seeds each and 200 queries: what a small study has.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import polars as pl
 from scipy import special
 
+from wellspring.findings.claims import CLAIMS, gathered, untested
+from wellspring.findings.ladders import AXES, table
+from wellspring.findings.ledger import ledger
 from wellspring.findings.scaling import Contrast, Ladder, Outcome, Scale, outcome, slope
+from wellspring.findings.verdicts import EQUIVALENT, NO_EVIDENCE
 from wellspring.randomness import generator
 
 TRIALS = 1000
@@ -135,6 +140,62 @@ def graded(trials: int, scale: Scale = "log-odds", seeds: int = 3, count: int = 
     return float(np.mean(held))
 
 
+def study(
+    trial: int,
+    slopes: Mapping[str, float],
+    datasets: Sequence[str] = ("near", "far"),
+    stages: str = "random → fine-tuning",
+    world: World = WORLDS["some luck"],
+) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Values and models of a study: a ladder for each objective, which grows so much a doubling."""
+    rng = generator(trial, "study", *slopes)
+    values, models = [], []
+    for dataset in datasets:
+        asked = queries(world, rng)
+        for objective, effect in slopes.items():
+            made = ladder(world, rng, asked, effect)
+            # Values between 0 and 1 have log-odds; squeezed, they keep means and slopes.
+            squeezed = (
+                0.5
+                + 0.2 * np.tanh(made.values - 0.5)
+                + 0.8 * effect * (made.doublings - made.doublings.mean())
+            )
+            for place, size in enumerate(made.cells):
+                name = f"{objective}-{size}.{place}"
+                column = {
+                    "dataset": dataset,
+                    "measure": "accuracy",
+                    "retriever": name,
+                    "query_id": [f"q{number:03}" for number in range(world.queries)],
+                    "value": squeezed[:, place].clip(0, 1),
+                }
+                values.append(pl.DataFrame(column))
+                sizes = dict.fromkeys(AXES, 1e6 * 4.0**size)
+                models.append(
+                    {
+                        **{"retriever": name, "size": str(size), "stages": stages},
+                        **{"objective": objective, "paradigm": "dense"},
+                        **sizes,
+                        "trainable": 1e6 * 2.0**size,
+                    }
+                )
+    return pl.concat(values), pl.DataFrame(models).unique(maintain_order=True)
+
+
+def verdict_rates(trials: int) -> dict[str, float]:
+    """Claim to the share of studies without an effect in which it gets a verdict."""
+    nothing = gathered([untested(claim, "nothing is compared") for claim in CLAIMS])
+    decided: dict[str, int] = {}
+    for trial in range(trials):
+        objectives = dict.fromkeys(("infonce", "margin-mse", "infonce+kl"), 0.0)
+        found = table(*study(trial, objectives), 0, 2)
+        rows = ledger(nothing, found, alpha=0.05, margin=0.02, in_domain=["near"])
+        for row in rows.filter(pl.col("places") > 0).iter_rows(named=True):
+            wrong = row["verdict"] not in (NO_EVIDENCE, EQUIVALENT)
+            decided[row["claim"]] = decided.get(row["claim"], 0) + wrong
+    return {claim: count / trials for claim, count in sorted(decided.items())}
+
+
 def main() -> None:
     """Print the tables."""
     rows = []
@@ -157,6 +218,8 @@ def main() -> None:
     for row in rows:
         print("|".join(row))
     print(f"coverage of log-odds: {graded(TRIALS):.3f}")
+    for claim, rate in verdict_rates(TRIALS // 5).items():
+        print(f"claim {claim}: a verdict in {100 * rate:.1f} % of studies without an effect")
 
 
 if __name__ == "__main__":

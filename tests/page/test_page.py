@@ -108,6 +108,7 @@ def content(**parts) -> shell.Page:
         "untold": "",
         "claims": [],
         "untestable": None,
+        "ledger": None,
         "cautions": [],
         "studied": [],
         "summary": None,

@@ -234,6 +234,33 @@ rule claims:
         " --spec {params.spec:q} --code {params.code} --key {params.key} --log {log}"
 
 
+rule ledger:
+    """Judge every claim of the studied documents by the study's tables."""
+    input:
+        inputs_of(kinds.Ledger),
+    output:
+        parquet=kinds.Ledger.path(),
+        csv=report(
+            kinds.Ledger.path().replace(".parquet", ".csv"),
+            caption="../report/ledger.rst",
+            category="Findings",
+        ),
+    log:
+        kinds.Ledger.log(),
+    localrule: True
+    conda:
+        "../../envs/wellspring.yaml"
+    resources:
+        mem_mb=1500,
+        runtime=20,
+    params:
+        **params_of(kinds.Ledger),
+        inputs=named_inputs,
+    shell:
+        "wellspring ledger {output.parquet} {params.inputs}"
+        " --spec {params.spec:q} --code {params.code} --key {params.key} --log {log}"
+
+
 rule cautions:
     """Gather what a reader should be careful of: once, for the figures and for the report."""
     input:

@@ -28,6 +28,7 @@ class Scaling(Artefact):
         "finding": Column(
             "text",
             "`slope` (change for each doubling), `interaction` (one slope less another one), "
+            "`advantage` (the mean over sizes less that of another ladder), "
             "`exponent` and `limit` of a power law, `preference` (AICc of the straight line over "
             "log2 of the size less that of the power law)",
         ),

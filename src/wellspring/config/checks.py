@@ -223,6 +223,9 @@ def _scaling_problems(config: Config, scaling: Scaling) -> Iterable[str]:
     for name in scaling.datasets:
         if name not in config.datasets:
             yield f"{key}.datasets: {unknown('dataset', name, config.datasets)}"
+    for name in scaling.in_domain:
+        if name not in scaling.datasets:
+            yield f"{key}.in_domain: {name!r} is not among {key}.datasets"
     for name, dataset in product(scaling.retrievers, scaling.datasets):
         if name not in config.retrievers:
             yield f"{key}.retrievers: {unknown('retriever', name, config.retrievers)}"

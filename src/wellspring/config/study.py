@@ -136,6 +136,9 @@ class Scaling(Strict):
     objective and paradigm follow from their models and recipes."""
     datasets: list[Slug] = Field(min_length=1)
     """Names under `datasets`: on which they are probed, by the cosine of the last layer."""
+    in_domain: list[Slug] = Field(default=[])
+    """Those of them whose texts are of the kind that models learn from; claims on other domains are
+    asked of the rest."""
     passages: Annotated[int, Field(ge=2, le=99)] = 5
     """N: one positive and N − 1 hard negatives."""
 

@@ -7,7 +7,7 @@ on two datasets.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from typing import Any
@@ -17,7 +17,17 @@ import polars as pl
 
 from wellspring.findings import rates
 from wellspring.findings.growth import BENT, growth, short
-from wellspring.findings.scaling import Ladder, Outcome, Scale, bent, holm, outcome, slope
+from wellspring.findings.scaling import (
+    Contrast,
+    Ladder,
+    Outcome,
+    Scale,
+    bent,
+    holm,
+    level,
+    outcome,
+    slope,
+)
 from wellspring.randomness import generator
 
 SERIES = ("stages", "objective", "paradigm")
@@ -58,7 +68,7 @@ class _Series:
 
     place: Mapping[str, Any]
     ladder: Ladder
-    retrievers: tuple[str, ...]
+    of_sizes: tuple[str, ...]
 
     @property
     def range(self) -> Mapping[str, Any]:
@@ -90,8 +100,9 @@ def kept(models: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
 def table(values: pl.DataFrame, models: pl.DataFrame, seed: int, draws: int) -> pl.DataFrame:
     """SCHEMA: slopes, interactions and curves of every series, axis, measure and scale.
 
-    p-values are adjusted (Holm) over all slopes, and over all interactions, of one axis, measure
-    and scale.
+    p-values are adjusted (Holm) over all slopes of one axis, measure and scale, over all
+    interactions, and over all advantages: one ladder's mean over sizes less that of another one
+    with the same sizes.
 
     Args:
         values: dataset, measure, retriever, query_id, value between 0 and 1.
@@ -106,7 +117,11 @@ def table(values: pl.DataFrame, models: pl.DataFrame, seed: int, draws: int) -> 
             series = list(_series(some, models, axis))
             for scale in SCALES:
                 where = {"axis": axis, "measure": measure, "scale": scale}
-                for family in (_slopes(series, scale), _interactions(series, scale)):
+                for family in (
+                    _slopes(series, scale),
+                    _compared(series, scale, "interaction", slope),
+                    _compared(series, scale, "advantage", level),
+                ):
                     rows += _adjusted([{**where, **row} for row in family])
                 for each in series:
                     rows += [{**where, **row} for row in _curve(each, scale, seed, draws, axis)]
@@ -133,7 +148,7 @@ def _series(values: pl.DataFrame, models: pl.DataFrame, axis: str) -> Iterator[_
                 raise ValueError(f"{without[0]} on {dataset}: lacks queries that others answered")
             place = {"dataset": dataset, **dict(zip(SERIES, keys, strict=True))}
             ladder = Ladder(wide.select(names).to_numpy(), doublings, cells)
-            yield _Series(place, ladder, tuple(names))
+            yield _Series(place, ladder, tuple(dict.fromkeys(own["size"])))
 
 
 def _slopes(series: Sequence[_Series], scale: Scale) -> Iterator[dict[str, Any]]:
@@ -146,21 +161,19 @@ def _slopes(series: Sequence[_Series], scale: Scale) -> Iterator[dict[str, Any]]
         yield {"finding": "slope", **each.place, **each.range, **_numbers(result), **told}
 
 
-def _interactions(series: Sequence[_Series], scale: Scale) -> Iterator[dict[str, Any]]:
+def _compared(
+    series: Sequence[_Series], scale: Scale, finding: str, quantity: Callable[..., Contrast]
+) -> Iterator[dict[str, Any]]:
+    """A quantity of one series less that of another one, for all that differ in one thing."""
     for first, second in combinations(series, 2):
         apart = _apart(first.place, second.place)
-        if len(apart) != 1:
+        if len(apart) != 1 or (finding == "advantage" and first.of_sizes != second.of_sizes):
             continue
-        one, other = (slope(each.ladder, scale) for each in (first, second))
-        if apart == ["dataset"]:
-            contrast = one.elsewhere(other)
-        elif len(first.ladder.values) == len(second.ladder.values):
-            contrast = one.apart(other)
-        else:
-            continue
+        one, other = (quantity(each.ladder, scale) for each in (first, second))
+        contrast = one.elsewhere(other) if apart == ["dataset"] else one.apart(other)
         warnings = dict.fromkeys([*short(first.ladder), *short(second.ladder)])
         yield {
-            "finding": "interaction",
+            "finding": finding,
             **first.place,
             "factor": apart[0],
             "compared_with": second.place[apart[0]],

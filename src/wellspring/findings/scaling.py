@@ -138,8 +138,18 @@ def slope(ladder: Ladder, scale: Scale = "value") -> Contrast:
     away = ladder.doublings - ladder.doublings.mean()
     if not np.square(away).sum() > 0:
         raise ValueError("all models have the same size: there is no slope")
+    return _weighted(ladder, away / np.square(away).sum(), scale)
+
+
+def level(ladder: Ladder, scale: Scale = "value") -> Contrast:
+    """The mean quality of the sizes, each with one weight."""
+    _, index, counts = np.unique(ladder.cells, return_inverse=True, return_counts=True)
+    return _weighted(ladder, 1 / (counts[index] * len(counts)), scale)
+
+
+def _weighted(ladder: Ladder, weights: np.ndarray, scale: Scale) -> Contrast:
+    """The sum of models' qualities with weights [M]."""
     qualities, moved = levels(ladder.values, scale)
-    weights = away / np.square(away).sum()
     lucks = qualities - _of_cells(qualities, ladder.cells)
     answers = moved * (ladder.values - ladder.values.mean(0))
     influence = weights * (lucks + answers) / len(ladder.values)
