@@ -167,6 +167,18 @@ def read_vectors(path: Path, layer: int) -> tuple[list[str], np.ndarray]:
     return table["text_id"].to_pylist(), matrix(table[name])
 
 
+def row_groups(path: Path, columns: Sequence[str]) -> Generator[pa.Table, None, None]:
+    """Stream a file a row group at a time, as it was written."""
+    with opened(path, columns) as file:
+        for group in range(file.num_row_groups):
+            yield file.read_row_group(group, columns=list(columns))
+
+
+def column(path: Path, name: str) -> np.ndarray:
+    """A column of texts, as numpy holds them: sorted and compared by code points."""
+    return np.array(_table(path, [name])[name].to_pylist(), dtype=np.dtypes.StringDType())
+
+
 def _table(path: Path, columns: Sequence[str] | None) -> pa.Table:
     with opened(path, columns) as file:
         return file.read(columns=list(columns) if columns is not None else None)

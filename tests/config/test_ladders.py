@@ -51,7 +51,7 @@ def test_every_base_chain_rate_and_seed_is_a_model() -> None:
         *("small-read-ask-0.001.5", "small-read-ask-0.0001.5"),
     ]
     assert [name for name in names if name.startswith("minilm")][:3] == [
-        *("minilm", "minilm-read.0", "minilm-read.5"),
+        *("minilm-as-is", "minilm-read.0", "minilm-read.5"),
     ]
     assert config.steps("small-read-ask-0.001.5") == ["small-read.5", "small-read-ask-0.001.5"]
     recipe = config.recipes[config.models["small-read-ask-0.0001.5"].recipe or ""]

@@ -33,6 +33,7 @@ def with_ladder(config: dict) -> None:
     config["study"] |= {"probe": None, "attribute": None}
     config["study"]["scaling"] = {
         **{"ladders": LADDER, "datasets": ["questions"], "in_domain": ["questions"]},
+        "measures": ["nDCG@10"],
     }
 
 
@@ -47,6 +48,8 @@ def findings(tmp_path_factory):
 
 def test_a_ladder_is_measured(findings):
     slopes = pl.read_parquet(findings / "scaling.parquet").filter(finding="slope", scale="value")
+    assert {*slopes["measure"]} == {"nDCG@10", "accuracy at N = 5"}
+    slopes = slopes.filter(pl.col("measure") != "nDCG@10")
     assert {*slopes["axis"]} >= {"non_embedding", "trainable", "parameters", "flops"}
     assert slopes["sizes"].unique().to_list() == slopes["seeds"].unique().to_list() == [2]
     assert {*slopes["stages"]} == {"random → fine-tuning"}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -77,12 +77,52 @@ class EmbeddingShard(Artefact):
 
         ids: list[str] = []
         blocks = []
+        for path in cls._checked(folder, encoding, count, texts):
+            shard_ids, block = shards.read_vectors(path, layer)
+            ids.extend(shard_ids)
+            blocks.append(block.astype(np.float32))
+        return ids, np.concatenate(blocks)
+
+    @classmethod
+    def blocks(
+        cls,
+        folder: Path,
+        encoding: specs.EncodingSpec,
+        count: int,
+        texts: Mapping[str, str],
+        layers: Sequence[int],
+    ) -> Iterator[tuple[np.ndarray, dict[int, np.ndarray]]]:
+        """A side in blocks, as `read_side` reads a layer of it: each file is read once.
+
+        Each block has positions among the side's ids in their order, int64 [rows], and the vectors
+        of these texts [rows, hidden] at each of the layers, as they are stored.
+        """
+        import numpy as np
+
+        names = {layer: shards.layer_name(layer) for layer in layers}
+        first = 0
+        for path in cls._checked(folder, encoding, count, texts):
+            # A shard holds neighbours in the order of ids, sorted by their lengths.
+            ids = shards.column(path, "text_id")
+            positions = np.empty(len(ids), np.int64)
+            positions[np.argsort(ids)] = np.arange(first, first + len(ids))
+            row = 0
+            for group in shards.row_groups(path, list(names.values())):
+                yield (
+                    positions[row : row + group.num_rows],
+                    {layer: shards.matrix(group[name]) for layer, name in names.items()},
+                )
+                row += group.num_rows
+            first += len(ids)
+
+    @classmethod
+    def _checked(
+        cls, folder: Path, encoding: specs.EncodingSpec, count: int, texts: Mapping[str, str]
+    ) -> Iterator[Path]:
+        """The shards of a side, once each of them is what it should be."""
         same = {"texts": texts[encoding.side]}
         for shard in range(count):
             path = folder / shards.shard_name(shard)
             spec = specs.EmbedSpec(encoding=encoding, shard=shard, shards=count)
             same["weights"] = cls.check(path, spec, **same).identity["weights"]
-            shard_ids, block = shards.read_vectors(path, layer)
-            ids.extend(shard_ids)
-            blocks.append(block.astype(np.float32))
-        return ids, np.concatenate(blocks)
+            yield path

@@ -10,6 +10,7 @@ from wellspring.artefacts.base import Artefact, Column, Needed
 from wellspring.artefacts.findings import ENDS
 from wellspring.artefacts.models import Model, TrainedModel
 from wellspring.artefacts.probes import ProbeOutcomes
+from wellspring.artefacts.retrieval import SearchMetrics
 from wellspring.config import Config
 
 STAGES = Column("text", "what the weights went through, the first one first")
@@ -75,6 +76,7 @@ class Scaling(Artefact):
                 ProbeOutcomes(grid.retriever, grid.dataset, grid.layers[-1], spec.passages)
                 for grid in spec.probed
             ],
+            "searches": [SearchMetrics(grid.retriever, grid.dataset) for grid in spec.searched],
             "models": [Model(name) for name in dict.fromkeys(each.model for each in spec.models)],
             "trained": [TrainedModel(step) for step in steps],
         }

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import importlib
 from pathlib import Path
-from typing import Any
 
 import polars as pl
 
@@ -48,7 +47,7 @@ def samples(job: Job, texts: Path, judgements: Path, samples: Path) -> None:
     spec = job.spec
     digests = Texts.check(texts).identity["texts"]
     judged = Judgements.check(judgements, texts=digests)
-    sampling = Sampling(negatives=spec.negatives, splits=spec.splits, **_lexical(spec))
+    sampling = Sampling(negatives=spec.negatives, splits=spec.splits, **specs.word_settings(spec))
     with about(samples):
         drawn = make(Texts.read(texts), Judgements.read(judgements), sampling)
     job.counts(drawn.counts)
@@ -85,7 +84,7 @@ def lexical(job: Job, texts: Path, samples: Path, scores: Path) -> None:
     digests = Texts.check(texts).identity["texts"]
     drawn = Samples.check(samples, texts=digests)
     by_sample = lexical.of_samples(
-        Texts.read(texts), Samples.read(samples), spec.scorers, **_lexical(spec)
+        Texts.read(texts), Samples.read(samples), spec.scorers, **specs.word_settings(spec)
     )
     silent = lexical.silent({name: by_sample[name].explode().to_numpy() for name in spec.scorers})
     for line in silent:
@@ -100,13 +99,6 @@ def lexical(job: Job, texts: Path, samples: Path, scores: Path) -> None:
         samples=dict(drawn.identity),
     )
     Lexical.write(scores, by_sample, provenance)
-
-
-def _lexical(spec: specs.SamplesSpec | specs.LexicalSpec) -> dict[str, Any]:
-    """The settings of lexical scorers."""
-    names = ("bm25", "stop_words", "unspaced")
-    settings = {name: getattr(spec, name) for name in names}
-    return {key: value for key, value in settings.items() if value is not None}
 
 
 def _digest(frame: pl.DataFrame, side: str) -> str:

@@ -12,6 +12,7 @@ from wellspring import specs
 from wellspring.artefacts import grids
 from wellspring.artefacts.checkpoints import Description
 from wellspring.artefacts.models import Model, TrainedModel
+from wellspring.artefacts.retrieval import SearchMetrics
 from wellspring.artefacts.scaling import LearningRates, Scaling
 from wellspring.cli.step import Job, gathering, step
 from wellspring.errors import StaleArtefact, WellspringError
@@ -44,19 +45,30 @@ def scaling(job: Job, table: Path, learning_rates: Path, results: Path) -> None:
 
 
 def _values(results: Path, spec: specs.ScalingSpec) -> pl.DataFrame:
-    """dataset, measure, retriever, query_id, value: how often the positive stands first."""
-    measure = f"accuracy at N = {spec.passages}"
-    frames = []
+    """dataset, measure, retriever, query_id, value: of searches, then of probes."""
+    columns = ("dataset", "measure", "retriever", "query_id")
+    frames = [_searched(results, grid, spec) for grid in spec.searched]
     for grid in spec.probed:
         last = grid.model_copy(update={"layers": grid.layers[-1:], "passages": [spec.passages]})
         (frame,) = grids.probes(results, last)
         frames.append(
             frame.filter(probe="cosine")
-            .group_by("dataset", "retriever", "query_id")
+            .with_columns(measure=pl.lit(f"accuracy at N = {spec.passages}"))
+            .group_by(columns)
             .agg(value=pl.mean("correct"))
-            .with_columns(measure=pl.lit(measure))
         )
-    return pl.concat(frames).sort("dataset", "retriever", "query_id").collect()
+    table = pl.concat([frame.select(*columns, "value") for frame in frames]).collect()
+    ranks = {measure: rank for rank, measure in enumerate(spec.measures)}
+    first = pl.col("measure").replace_strict(ranks, default=len(ranks), return_dtype=pl.Int64)
+    return table.sort(first, "dataset", "retriever", "query_id")
+
+
+def _searched(results: Path, grid: specs.SearchedGrid, spec: specs.ScalingSpec) -> pl.LazyFrame:
+    """How good the last layer's ranking of each query is."""
+    artefact = SearchMetrics(grid.retriever, grid.dataset)
+    SearchMetrics.check(artefact.at(results), grid.search)
+    own = pl.col("measure").is_in(spec.measures)
+    return grids.located(artefact, results).filter(own, layer=spec.depths[grid.retriever])
 
 
 def _models(results: Path, spec: specs.ScalingSpec) -> pl.DataFrame:

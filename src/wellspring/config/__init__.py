@@ -15,14 +15,20 @@ from wellspring.config.datasets import (
     Splits,
     Trec,
 )
-from wellspring.config.entries import PUBLISHED_PROBE, AttributionGrid, Config, ProbeGrid
+from wellspring.config.entries import (
+    PUBLISHED_PROBE,
+    AttributionGrid,
+    Config,
+    ProbeGrid,
+    SearchGrid,
+)
 from wellspring.config.files import read
 from wellspring.config.fitting import check_checkpoints
 from wellspring.config.models import ARCHITECTURES, Architecture, Encoder, Model, Sizes, Tokenizer
 from wellspring.config.notes import notes
 from wellspring.config.paths import anchor, anchored, check_paths, load, local_paths
 from wellspring.config.recipes import Flops, Lora, Recipe
-from wellspring.config.study import LAYERLESS, Findings, Probing
+from wellspring.config.study import LAYERLESS, Findings, Probing, Searching
 from wellspring.config.teachers import CrossEncoder, Teacher
 
 __all__ = [
@@ -54,6 +60,8 @@ __all__ = [
     "Probing",
     "Pydocs",
     "Recipe",
+    "SearchGrid",
+    "Searching",
     "Sizes",
     "Splits",
     "Teacher",

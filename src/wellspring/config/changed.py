@@ -27,9 +27,7 @@ def changed(config: Config) -> list[Change]:
     Values that have no default, such as a source or a pooling, are not among them.
     """
     encoders = config.encoders_used()
-    retrievers = dict.fromkeys(
-        [*config.probed_retrievers(), *config.attributed_retrievers()], config.retrievers
-    )
+    retrievers = dict.fromkeys(config.retrievers_used(), config.retrievers)
     catalogues = {
         "models": ({config.encoders[name].model for name in encoders}, config.models),
         "encoders": (encoders, config.encoders),

@@ -29,7 +29,7 @@ from wellspring.config.models import (
     Retriever,
 )
 from wellspring.config.shorthand import spelled_out
-from wellspring.config.study import LAYERLESS, Probing, Scaling
+from wellspring.config.study import LAYERLESS, Probing, Scaling, Searching
 from wellspring.config.twins import expanded
 from wellspring.errors import ConfigError
 
@@ -86,6 +86,9 @@ def _problems(config: Config) -> Iterable[str]:
                 yield f"attributions.{name}.partners: {absent}"
     for number, probe in enumerate(config.study.probe):
         yield from _probe_problems(config, f"study.probe.{number}", probe)
+    for number, search in enumerate(config.study.search):
+        yield from _twice(f"study.search.{number}", search, Searching.model_fields)
+        yield from _selection_problems(config, f"study.search.{number}", search)
     for number, attribute in enumerate(config.study.attribute):
         yield from _attribute_problems(config, f"study.attribute.{number}", attribute)
     if scaling := config.study.scaling:
@@ -158,8 +161,10 @@ def _dataset_problems(name: str, dataset: Dataset) -> Iterable[str]:
                 yield f"datasets.{name}.{key}.{split}: source has no such split"
 
 
-def _selection_problems(config: Config, key: str, selected: Probing | Attributing) -> Iterable[str]:
-    """What probing and attributing select alike: retrievers, datasets, layers."""
+def _selection_problems(
+    config: Config, key: str, selected: Probing | Searching | Attributing
+) -> Iterable[str]:
+    """What all blocks select alike: retrievers, datasets, layers."""
     for name in selected.retrievers:
         if name not in config.retrievers:
             yield f"{key}.retrievers: {unknown('retriever', name, config.retrievers)}"
@@ -234,10 +239,27 @@ def _scaling_problems(config: Config, scaling: Scaling) -> Iterable[str]:
             grid = config.probing(name, dataset)
             probed = scaling.passages in grid.passages and config.depth(name) in grid.layers
             if probed and "cosine" in grid.block.kinds:
+                yield from _unsearched(config, name, dataset)
                 continue
         yield (
             f"{key}.retrievers: {name!r} is not probed on {dataset!r} by cosine at its last layer "
             f"with {scaling.passages} passages: add that to study.probe"
+        )
+
+
+def _unsearched(config: Config, name: str, dataset: str) -> Iterable[str]:
+    """A line where a retriever on a ladder is not measured as the ladder says."""
+    measures = config.study.scaling.measures if config.study.scaling else []
+    try:
+        grid = config.searching(name, dataset)
+    except KeyError:
+        searched = []
+    else:
+        searched = grid.block.measures if config.depth(name) in grid.layers else []
+    if missing := [measure for measure in measures if measure not in searched]:
+        yield (
+            f"study.scaling.measures: {missing[0]!r} of {name!r} on {dataset!r} is not measured at "
+            "its last layer: add that to study.search"
         )
 
 

@@ -9,9 +9,9 @@ from typing import TypeVar
 from wellspring.config.attributions import Attributing
 from wellspring.config.base import Strict
 from wellspring.config.entries import Config
-from wellspring.config.study import Probing
+from wellspring.config.study import Probing, Searching
 
-Block = TypeVar("Block", Probing, Attributing)
+Block = TypeVar("Block", Probing, Searching, Attributing)
 File = TypeVar("File", bound=Hashable)
 SELECTING = {"attributions", "retrievers", "datasets"}
 """Keys of a block that say what it is of, not how."""
@@ -20,6 +20,7 @@ SELECTING = {"attributions", "retrievers", "datasets"}
 def conflicts(config: Config) -> Iterator[str]:
     """A line for every two blocks that disagree, naming both."""
     yield from _probing(config)
+    yield from _searching(config)
     yield from _attributing(config)
 
 
@@ -37,6 +38,19 @@ def _probing(config: Config) -> Iterator[str]:
             yield (
                 f"{where} {of} in different layers and with different passages, which makes no "
                 "whole grid: give both the same layers, or the same passages"
+            )
+
+
+def _searching(config: Config) -> Iterator[str]:
+    # Words rank a dataset once, for all retrievers.
+    def searches(block: Searching) -> Iterable[str]:
+        return block.datasets
+
+    for where, dataset, (one, other) in _overlapping("search", config.study.search, searches):
+        if apart := _apart(one, other, SELECTING | {"layers"}):
+            yield (
+                f"{where} search {dataset!r} with different {' and '.join(apart)}: give both the "
+                "same"
             )
 
 

@@ -18,9 +18,9 @@ from wellspring.config.base import Slug, Strict
 from wellspring.config.datasets import Dataset
 from wellspring.config.models import COPYING, Architecture, Encoder, Model, Retriever
 from wellspring.config.recipes import Recipe
-from wellspring.config.study import LAYERLESS, Probing, Study
+from wellspring.config.study import LAYERLESS, Probing, Searching, Study
 from wellspring.config.teachers import CrossEncoder, Teacher
-from wellspring.config.vocabulary import OTHER, Measure, Side, SublayerName
+from wellspring.config.vocabulary import OTHER, Measure, Side, Similarity, SublayerName
 
 PUBLISHED_PROBE = "concat"
 
@@ -38,6 +38,17 @@ class ProbeGrid(NamedTuple):
     """Rising; likewise."""
     block: Probing
     """The other settings, which all of these blocks share."""
+
+
+class SearchGrid(NamedTuple):
+    """A retriever's search of a dataset."""
+
+    retriever: str
+    dataset: str
+    layers: list[int]
+    """Rising; those of all blocks that search this dataset with this retriever."""
+    block: Searching
+    """The other settings, which all blocks of the dataset share."""
 
 
 class AttributionGrid(NamedTuple):
@@ -188,22 +199,24 @@ class Config(Strict):
     # What the study uses.
 
     def datasets_used(self) -> list[str]:
-        """The datasets that the study probes or attributes."""
+        """The datasets that the study probes, searches or attributes."""
         return _once(name for block in self._blocks() for name in block.datasets)
 
     def negatives_used(self, dataset: str) -> int:
         """How many hard negatives of a sample the study uses at most: those of the largest N, or
-        all where the dataset is attributed alone."""
+        all where the dataset is not probed."""
         blocks = [block for block in self.study.probe if dataset in block.datasets]
         counts = (count - 1 for block in blocks for count in block.passages)
         return max(counts, default=self.datasets[dataset].negatives.count)
 
     def encoders_used(self) -> list[str]:
-        """The encoders that the study probes or attributes."""
-        retrievers = _once(name for block in self._blocks() for name in block.retrievers)
-        return _once(
-            name for each in retrievers for name in self.retrievers[each].encoders.values()
-        )
+        """The encoders that the study probes, searches with or attributes."""
+        used = self.retrievers_used()
+        return _once(name for each in used for name in self.retrievers[each].encoders.values())
+
+    def retrievers_used(self) -> list[str]:
+        """The retrievers that the study probes, searches with or attributes."""
+        return _once(name for block in self._blocks() for name in block.retrievers)
 
     # What is probed.
 
@@ -226,15 +239,9 @@ class Config(Strict):
         ]
         if not blocks:
             raise KeyError(f"{retriever} is not probed on {dataset}")
-        depth = self.depth(retriever)
-        named = {"all": range(depth + 1), "last": [depth]}
-        layers = {
-            layer
-            for block in blocks
-            for layer in (named[block.layers] if isinstance(block.layers, str) else block.layers)
-        }
+        layers = self._all_layers(retriever, blocks)
         passages = {count for block in blocks for count in block.passages}
-        return ProbeGrid(retriever, dataset, sorted(layers), sorted(passages), blocks[0])
+        return ProbeGrid(retriever, dataset, layers, sorted(passages), blocks[0])
 
     def probed_retrievers(self, dataset: str | None = None) -> list[str]:
         """The retrievers that are probed, on any dataset or on this one."""
@@ -276,6 +283,57 @@ class Config(Strict):
             if kind not in LAYERLESS
         ]
         return [kind for kind in (PUBLISHED_PROBE, "interaction") if kind in kinds] or kinds[:1]
+
+    # What is searched.
+
+    def searched(self) -> list[SearchGrid]:
+        """Every retriever with every dataset that it searches, each once."""
+        pairs = _once(
+            pair
+            for block in self.study.search
+            for pair in product(block.retrievers, block.datasets)
+        )
+        return [self.searching(*pair) for pair in pairs]
+
+    def searching(self, retriever: str, dataset: str) -> SearchGrid:
+        """How a retriever searches a dataset; KeyError where it does not."""
+        blocks = [
+            block
+            for block in self.study.search
+            if retriever in block.retrievers and dataset in block.datasets
+        ]
+        if not blocks:
+            raise KeyError(f"{retriever} does not search {dataset}")
+        layers = self._all_layers(retriever, blocks)
+        return SearchGrid(retriever, dataset, layers, blocks[0])
+
+    def ranked(self, dataset: str) -> Searching:
+        """A block that searches a dataset; KeyError where none does."""
+        for block in self.study.search:
+            if dataset in block.datasets:
+                return block
+        raise KeyError(f"{dataset} is not searched")
+
+    def searched_retrievers(self) -> list[str]:
+        """The retrievers that search some dataset."""
+        return _once(grid.retriever for grid in self.searched())
+
+    def searched_datasets(self) -> list[str]:
+        """The datasets that retrievers search."""
+        return _once(grid.dataset for grid in self.searched())
+
+    def searched_pairs(self) -> dict[str, str]:
+        """Each searching retriever that is compared, and what with."""
+        return self._pairs(self.searched_retrievers())
+
+    def similarity(self, retriever: str) -> Similarity:
+        """How a retriever's vectors are compared in a search."""
+        entry = self.retrievers[retriever]
+        recipe = self.recipe_of(self.encoders[entry.query].model)
+        trained = self.recipes[recipe] if recipe else None
+        if entry.similarity or trained is None or trained.paradigm == "sparse":
+            return entry.similarity or "cosine"
+        return trained.similarity
 
     # What stands on ladders.
 
@@ -371,8 +429,24 @@ class Config(Strict):
         sides = [self.retrievers[name].encoders for name in names]
         return _once(each[OTHER[side]] for each in sides if each[side] == encoder)
 
-    def _blocks(self) -> list[Probing | Attributing]:
-        return [*self.study.probe, *self.study.attribute]
+    def _blocks(self) -> list[Probing | Searching | Attributing]:
+        return [*self.study.probe, *self.study.search, *self.study.attribute]
+
+    def _all_layers(
+        self, retriever: str, blocks: Iterable[Probing] | Iterable[Searching]
+    ) -> list[int]:
+        """The layers of a retriever that some of the blocks name, rising; 0 is the embedding."""
+        depth = self.depth(retriever)
+        named = {"all": range(depth + 1), "last": [depth]}
+        return sorted(
+            {
+                layer
+                for block in blocks
+                for layer in (
+                    named[block.layers] if isinstance(block.layers, str) else block.layers
+                )
+            }
+        )
 
     def _encoders(self, block: Attributing) -> set[str]:
         return {

@@ -1,8 +1,8 @@
 """Ladders of models, spelled out: a model, an encoder and a retriever for each of them.
 
 Names say what a model is: BASE, then the recipes of its chain, then the learning rate where several
-are tried, then the seed: `small-read-ask.0`, `small-read-ask-0.001.2`. What is malformed stays as
-it is, for `parse` to report.
+are tried, then the seed: `small-read-ask.0`, `small-read-ask-0.001.2`. Weights from elsewhere that
+are not trained are `BASE-as-is`. What is malformed stays as it is, for `parse` to report.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ def entries(config: Mapping[str, Any], ladder: Mapping[str, Any]) -> Iterator[En
         fresh = isinstance(entry, Mapping) and str(entry.get("source")).startswith("random:")
         if not fresh and not chain:
             # Weights from elsewhere have no seed: they are one model.
-            yield from _retriever(base, base, ladder)
+            yield from _retriever(f"{base}-as-is", base, ladder)
             continue
         model = f"{base}.{seed}" if fresh else base
         if fresh:

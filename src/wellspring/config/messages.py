@@ -40,7 +40,7 @@ def describe(detail: Mapping[str, Any]) -> str:
         return f"{where}: unknown key{_suggestion(key, _keys(detail['loc'][:-1]))}"
     if detail["type"] == "missing":
         return f"{where}: missing"
-    if selected := re.fullmatch(r"study\.(probe|attribute)\.\d+\.layers", where):
+    if selected := re.fullmatch(r"study\.(probe|search|attribute)\.\d+\.layers", where):
         return f"{where}: {_no_layer(detail['input'], 1 if selected[1] == 'attribute' else 0)}"
     if detail["type"] == "too_short":
         if where == "study.probe":

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import ConfigDict, Field, field_validator, model_validator
 
 from wellspring.config.base import Fraction, Sha256, Slug, Strict, or_short
-from wellspring.config.vocabulary import Dtype, Pooling, Rows, Side, Storage
+from wellspring.config.vocabulary import Dtype, Pooling, Rows, Side, Similarity, Storage
 
 ARCHITECTURES = (
     "bert",
@@ -271,6 +271,10 @@ class Retriever(Strict):
     probes or attributes this one does the same with that. `random` makes one, `NAME-random`: the
     same encoders on fresh weights, which are named `ENCODER-random` and `MODEL-random`;
     `{random: {draws: 2}}` sets what a `random:` model has beside."""
+
+    similarity: Similarity | None = None
+    """How a search compares the vectors of a query and a passage. Where left out: as its model was
+    trained here, else `cosine`."""
 
     @property
     def encoders(self) -> dict[Side, str]:

@@ -83,7 +83,7 @@ def _beyond_reach(config: Config) -> list[str]:
 def _idle(config: Config, files: Sequence[Mapping[str, Any]]) -> list[str]:
     """A line on the entries of the last file that the study does not use, if there are any."""
     last = files[-1] if files else {}
-    retrievers = {*config.probed_retrievers(), *config.attributed_retrievers()}
+    retrievers = {*config.retrievers_used()}
     teachers = config.teachers_used()
     retrievers |= {*teachers}
     ladders = config.study.scaling.ladders if config.study.scaling else []

@@ -22,6 +22,8 @@ from wellspring.config.base import is_fetched
 from wellspring.config.models import COPYING, RandomTwin, Twin
 from wellspring.errors import ModelError
 
+DEPTH = 100
+"""So many passages are ranked for each query where ladders are searched."""
 RANDOM = next(iter(RandomTwin.model_fields))
 """The value of `compared_with` that makes a twin."""
 
@@ -86,9 +88,9 @@ class Spelled:
 def spelled_out(raw: Mapping[str, Any]) -> Spelled:
     """A configuration in its long form."""
     spelled = Spelled(_copied(raw))
-    _ladders(spelled)
     _inline_encoders(spelled)
     _inline_models(spelled)
+    _ladders(spelled)
     for name, entry in spelled.entries("retrievers"):
         _twin(spelled, name, entry)
     _twin_partners(spelled)
@@ -131,6 +133,11 @@ def _ladders(spelled: Spelled) -> None:
         "portions": [],
     }
     study["probe"] = [*([probe] if isinstance(probe, dict) else probe), block]
+    if measures := scaling.get("measures"):
+        same = {name: block[name] for name in ("retrievers", "datasets", "layers")}
+        searched = study.get("search") or []
+        searched = [searched] if isinstance(searched, dict) else searched
+        study["search"] = [*searched, {**same, "measures": measures, "depth": DEPTH}]
 
 
 def _inline_encoders(spelled: Spelled) -> None:
@@ -178,6 +185,8 @@ def _twin(spelled: Spelled, name: str, entry: dict[str, Any]) -> None:
         spelled.add_twin("models", f"{model}-random", copy, key)
         spelled.add_twin("encoders", f"{each}-random", {**encoder, "model": f"{model}-random"}, key)
     twin = {side: f"{each}-random" for side, each in sides.items()}
+    if "similarity" in entry:
+        twin["similarity"] = entry["similarity"]
     spelled.add("retrievers", f"{name}-random", twin, key)
     entry["compared_with"] = f"{name}-random"
 
@@ -260,7 +269,7 @@ def _blocks(spelled: Spelled) -> None:
     study = spelled.config.get("study")
     if not isinstance(study, dict):
         return
-    for section in ("probe", "attribute"):
+    for section in ("probe", "search", "attribute"):
         given = study.get(section)
         if isinstance(given, dict):
             given = study[section] = [given]

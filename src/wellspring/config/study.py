@@ -12,6 +12,7 @@ from wellspring.config.base import Fraction, Slug, Strict
 from wellspring.config.datasets import SCORERS
 from wellspring.config.vocabulary import Order, ProbeKind, Schedule, Selection, Start
 
+MeasureName = Annotated[str, Field(pattern=r"^(nDCG|MRR|R|P|AP|Success)@[1-9][0-9]*$")]
 LAYERLESS = (*SCORERS, "lexical")
 """The kinds that read texts, not vectors: they say the same at every layer."""
 
@@ -89,6 +90,27 @@ class Probing(Strict):
         return portions
 
 
+class Searching(Strict):
+    """A block of what is searched: the whole corpus of each dataset by each retriever."""
+
+    retrievers: list[Slug] = Field(min_length=1)
+    """Names under `retrievers`; what they are compared with is searched with them."""
+    datasets: list[Slug] = Field(min_length=1)
+    """Names under `datasets`."""
+    layers: Literal["all", "last"] | list[Annotated[int, Field(ge=0, le=99)]] = "all"
+    """All of them, the last one of each retriever, or a list; 0 is the embedding output."""
+    queries: Literal["test", "validation", "train", "all"] = "test"
+    """The split whose judged queries are asked. Splits are those of the samples: where a source
+    publishes no train split, `test` is a share of its queries, and `all` takes every one."""
+    depth: int = Field(default=1000, ge=1)
+    """So many passages are ranked for each query."""
+    measures: list[MeasureName] = Field(
+        default=["nDCG@10", "MRR@10", "R@10", "R@100", "R@1000"], min_length=1
+    )
+    """Measures with a depth, as ir_measures names them. The first one chooses the best lexical
+    scorer and the best layer."""
+
+
 class Findings(Strict):
     """How differences are tested."""
 
@@ -136,6 +158,9 @@ class Scaling(Strict):
     objective and paradigm follow from their models and recipes."""
     datasets: list[Slug] = Field(min_length=1)
     """Names under `datasets`: on which they are probed, by the cosine of the last layer."""
+    measures: list[MeasureName] = Field(default=[])
+    """What they are measured by beside that: the whole corpus of each dataset is then searched with
+    the last layer. The ledger of claims takes the first one."""
     in_domain: list[Slug] = Field(default=[])
     """Those of them whose texts are of the kind that models learn from; claims on other domains are
     asked of the rest."""
@@ -176,6 +201,12 @@ class Study(Strict):
     ]
     """What is probed: a block, or a list of blocks, each with settings of its own. A retriever has
     the same settings in all blocks that probe it on a dataset, which may add layers or passages."""
+    search: Annotated[
+        list[Searching],
+        BeforeValidator(blocks, json_schema_input_type=Searching | list[Searching] | None),
+    ] = Field(default=[])
+    """What is searched: a block, or a list of blocks; nothing where left out. A dataset has the
+    same settings in all blocks that search it, but for layers."""
     attribute: Annotated[
         list[Attributing],
         BeforeValidator(blocks, json_schema_input_type=Attributing | list[Attributing] | None),

@@ -14,10 +14,10 @@ from typing import TypeVar
 from wellspring.config.attributions import Attributing
 from wellspring.config.entries import Config
 from wellspring.config.models import Encoder, Model, Retriever
-from wellspring.config.study import Probing, Study
+from wellspring.config.study import Probing, Searching, Study
 from wellspring.errors import ConfigError
 
-Block = TypeVar("Block", Probing, Attributing)
+Block = TypeVar("Block", Probing, Searching, Attributing)
 Draws = Mapping[str, Sequence[str]]
 """Name of a first draw to the names of all."""
 
@@ -136,6 +136,7 @@ def _study(study: Study, drawn: Draws) -> Study:
     return study.model_copy(
         update={
             "probe": multiplied(study.probe),
+            "search": multiplied(study.search),
             "attribute": multiplied(study.attribute),
             "groups": {name: all_of(names) for name, names in study.groups.items()},
         }

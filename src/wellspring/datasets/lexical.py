@@ -32,6 +32,8 @@ if TYPE_CHECKING:
     from scipy.sparse import csr_array
 
 Unit = Literal["words", "characters"]
+Found = tuple[np.ndarray, np.ndarray]
+"""Rows of passages and their float32 scores, the best first."""
 UNITS: dict[str, Unit] = {
     "bm25": "words",
     "word-tfidf": "words",
@@ -109,6 +111,46 @@ def scores(
                 shared = weights[part["query"].to_numpy()].multiply(known[index])
                 by_scorer[scorer][part["pair"].to_numpy()] = shared.sum(axis=1)
     return by_scorer
+
+
+def best(
+    queries: pl.Series,
+    passages: pl.Series,
+    scorers: Sequence[Scorer],
+    depth: int,
+    bm25: Bm25 = ANSERINI,
+    stop_words: StopWords = "english",
+    unspaced: Unspaced = "pairs",
+    barred: Mapping[int, Sequence[int]] | None = None,
+) -> dict[Scorer, list[Found]]:
+    """The `depth` best passages of each query by each scorer, from a block of passages at a time.
+
+    barred: row of a query to rows of passages that it must not find. A scorer does not find a
+    passage that shares no term with the query; ties go to the passage that comes first.
+    """
+    nothing = np.empty(0, np.int64), np.empty(0, np.float32)
+    found: dict[Scorer, list[Found]] = {scorer: [nothing] * len(queries) for scorer in scorers}
+    units: dict[Unit, None] = dict.fromkeys(UNITS[scorer] for scorer in scorers)
+    for unit in units:
+        terms = Terms(passages, unit, stop_words, unspaced)
+        counts = terms.counts(queries)
+        asked: dict[Scorer, csr_array] = {
+            scorer: query_weights(counts, terms, scorer)
+            for scorer in scorers
+            if UNITS[scorer] == unit
+        }
+        for start in range(0, len(passages), PASSAGES_HELD):
+            counts = terms.counts(passages[start : start + PASSAGES_HELD])
+            for scorer, weights in asked.items():
+                block = passage_weights(counts, terms, scorer, bm25)
+                for query, rows, values in matches(weights, block):
+                    rows = rows + start
+                    if barred is not None:
+                        allowed = ~np.isin(rows, barred.get(query, ()))
+                        rows, values = rows[allowed], values[allowed]
+                    both = zip(found[scorer][query], (rows, values), strict=True)
+                    found[scorer][query] = _first(*map(np.concatenate, both), depth)
+    return found
 
 
 def of_samples(
@@ -234,6 +276,15 @@ def matches(
             zip(products.indptr[:-1], products.indptr[1:], strict=True)
         ):
             yield start + index, products.indices[first:last], products.data[first:last]
+
+
+def _first(rows: np.ndarray, scores: np.ndarray, depth: int) -> Found:
+    """The `depth` highest scores, highest first, equal ones in the order of their rows."""
+    if len(rows) > depth:
+        lowest = np.partition(scores, -depth)[-depth]
+        rows, scores = rows[scores >= lowest], scores[scores >= lowest]
+    order = np.lexsort((rows, -scores))[:depth]
+    return rows[order], scores[order]
 
 
 def _tfidf(counts: csr_array, terms: Terms) -> csr_array:

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import polars as pl
 
 from wellspring import randomness
 from wellspring.config.datasets import Bm25
-from wellspring.config.vocabulary import Miner, Scorer, StopWords, Unspaced
+from wellspring.config.vocabulary import Miner, StopWords, Unspaced
 from wellspring.datasets import lexical
 
-Ranking = tuple[np.ndarray, np.ndarray]
-"""Rows of passages and their float32 scores, the best first."""
 LISTS = {"query_id": pl.String, "row": pl.List(pl.Int64), "score": pl.List(pl.Float32)}
 
 
@@ -68,8 +66,8 @@ def mine(
         ]
     else:
         by_query = {index: rows_barred.get(query, ()) for index, query in enumerate(ids)}
-        words = (stop_words, unspaced)
-        rankings = _best(queries["text"], texts, by_query, miner, depth, bm25, words)
+        settings = (bm25, stop_words, unspaced, by_query)
+        rankings = lexical.best(queries["text"], texts, [miner], depth, *settings)[miner]
     lists = {
         "query_id": ids,
         "row": [rows for rows, _ in rankings],
@@ -97,47 +95,12 @@ def _rows_barred(
     return dict(rows.iter_rows())
 
 
-def _best(
-    queries: pl.Series,
-    passages: pl.Series,
-    barred: Mapping[int, Sequence[int]],
-    scorer: Scorer,
-    depth: int,
-    bm25: Bm25,
-    words: tuple[StopWords, Unspaced],
-) -> list[Ranking]:
-    """What a scorer finds for each query, from a block of passages at a time."""
-    terms = lexical.Terms(passages, lexical.UNITS[scorer], *words)
-    asked = lexical.query_weights(terms.counts(queries), terms, scorer)
-    best = [(np.empty(0, np.int64), np.empty(0, np.float32))] * len(queries)
-    for start in range(0, len(passages), lexical.PASSAGES_HELD):
-        counts = terms.counts(passages[start : start + lexical.PASSAGES_HELD])
-        block = lexical.passage_weights(counts, terms, scorer, bm25)
-        for query, rows, scores in lexical.matches(asked, block):
-            rows = rows + start
-            allowed = ~np.isin(rows, barred[query])
-            best_rows, best_scores = best[query]
-            best[query] = _first(
-                np.concatenate([best_rows, rows[allowed]]),
-                np.concatenate([best_scores, scores[allowed]]),
-                depth,
-            )
-    return best
-
-
-def _random(passages: int, barred: Sequence[int], depth: int, seed: int, query_id: str) -> Ranking:
+def _random(
+    passages: int, barred: Sequence[int], depth: int, seed: int, query_id: str
+) -> lexical.Found:
     """Random rows of so many passages, none of them barred."""
     draws = randomness.generator(seed, "negatives", query_id)
     size = min(passages, depth + len(barred))
     rows = draws.choice(passages, size, replace=False)
     rows = rows[~np.isin(rows, barred)][:depth]
     return rows, np.zeros(len(rows), np.float32)
-
-
-def _first(rows: np.ndarray, scores: np.ndarray, depth: int) -> Ranking:
-    """The `depth` highest scores, highest first, equal ones in the order of their rows."""
-    if len(rows) > depth:
-        lowest = np.partition(scores, -depth)[-depth]
-        rows, scores = rows[scores >= lowest], scores[scores >= lowest]
-    order = np.lexsort((rows, -scores))[:depth]
-    return rows[order], scores[order]

@@ -107,7 +107,7 @@ def table(values: pl.DataFrame, models: pl.DataFrame, seed: int, draws: int) -> 
     Args:
         values: dataset, measure, retriever, query_id, value between 0 and 1.
         models: retriever, size, SERIES, AXES; null where an axis means nothing.
-        seed, draws: of the resampled curves.
+        seed, draws: of the resampled curves; 0 draws: no curves.
 
     Raises ValueError where the models of a series did not answer the same queries.
     """
@@ -123,7 +123,7 @@ def table(values: pl.DataFrame, models: pl.DataFrame, seed: int, draws: int) -> 
                     _compared(series, scale, "advantage", level),
                 ):
                     rows += _adjusted([{**where, **row} for row in family])
-                for each in series:
+                for each in series if draws else ():
                     rows += [{**where, **row} for row in _curve(each, scale, seed, draws, axis)]
     return pl.DataFrame(rows, SCHEMA, infer_schema_length=None)
 

@@ -137,9 +137,13 @@ class Ladders:
         """The columns of SCHEMA that tables fill."""
         if tables.scaling is None:
             return _untestable("the study has no ladders of models (study.scaling)")
+        if tables.scaling.is_empty():
+            return _untestable("the ladders of the study have one size each")
         known = pl.col("dataset").is_in(list(tables.in_domain))
         within = {"in": known, "out": ~known, "any": pl.lit(True)}[self.domain]
-        table, alone = tables.scaling.filter(within), len(self.parts) == 1
+        # The first measure is the one that the study names first.
+        measured = tables.scaling.filter(measure=tables.scaling["measure"][0])
+        table, alone = measured.filter(within), len(self.parts) == 1
         rows = [part.rows(table, alone and part.by is not None) for part in self.parts]
         places = [place for place in rows[0] if all(place in other for other in rows[1:])]
         if not places:
@@ -239,7 +243,7 @@ POOLED = (
     "encoders give pooled states, of models that were trained for sparse vectors, too: "
     "those vectors are not compared"
 )
-SLOPE = "log-odds of a positive in first place, change for each doubling of parameters"
+SLOPE = "log-odds of the mean quality, change for each doubling of parameters"
 ENTRIES = (
     *(
         Entry(
@@ -264,7 +268,7 @@ ENTRIES = (
         "B2",
         BACKBONES,
         "a pre-trained model is more accurate in its domain than a fresh one of the same size",
-        "log-odds of a positive in first place, mean over sizes, pre-trained less fresh",
+        "log-odds of the mean quality, mean over sizes, pre-trained less fresh",
         f"two chains to fine-tuning, of which one is pre-trained; {LADDER}",
         Ladders(
             [Part("advantage", {"stages": PRE_TRAINED}, "stages", "^random → fine-tuning$")], "in"
@@ -360,7 +364,7 @@ ENTRIES = (
         "D1",
         STAGES,
         "parameters in contrastive pre-training raise quality out of the domain",
-        "log-odds of a positive in first place, change for each doubling of trained parameters",
+        "log-odds of the mean quality, change for each doubling of trained parameters",
         f"a chain that ends with contrastive pre-training; {LADDER}",
         Ladders([Part("slope", {"stages": CONTRASTIVE}, axis="trainable")], "out"),
     ),
@@ -368,7 +372,7 @@ ENTRIES = (
         "D2",
         STAGES,
         "parameters in fine-tuning raise quality out of the domain",
-        "log-odds of a positive in first place, change for each doubling of trained parameters",
+        "log-odds of the mean quality, change for each doubling of trained parameters",
         f"a chain that ends with fine-tuning; {LADDER}",
         Ladders(
             [Part("slope", {"stages": FINE_TUNED, "objective": "^infonce$"}, axis="trainable")],

@@ -34,6 +34,7 @@ from wellspring.specs.datasets import (
     samples,
     source_files,
     texts,
+    word_settings,
 )
 from wellspring.specs.decentralisation import (
     AttributedSide,
@@ -85,6 +86,15 @@ from wellspring.specs.models import (
     share_folder,
 )
 from wellspring.specs.page import PageSpec, StudiedModel, StudiedSide, page
+from wellspring.specs.retrieval import (
+    RankSpec,
+    RetrievalSpec,
+    SearchedGrid,
+    SearchSpec,
+    rank,
+    retrieval,
+    search,
+)
 from wellspring.specs.scaling import ScaledModel, ScalingSpec, scaling
 from wellspring.specs.training import TeachSpec, TrainSpec, teach, train
 
@@ -120,10 +130,14 @@ __all__ = [
     "ProbedGrid",
     "PublishedSpec",
     "QrelsSpec",
+    "RankSpec",
     "RemoveSpec",
+    "RetrievalSpec",
     "SamplesSpec",
     "ScaledModel",
     "ScalingSpec",
+    "SearchSpec",
+    "SearchedGrid",
     "Setting",
     "Side",
     "SimilaritySpec",
@@ -159,13 +173,17 @@ __all__ = [
     "probe",
     "published",
     "qrels",
+    "rank",
     "remove",
+    "retrieval",
     "samples",
     "scaling",
+    "search",
     "share_folder",
     "similarity",
     "source_files",
     "teach",
     "texts",
     "train",
+    "word_settings",
 ]

@@ -165,6 +165,12 @@ def lexical(config: Config, dataset: str) -> LexicalSpec:
     )
 
 
+def word_settings(spec: SamplesSpec | LexicalSpec) -> dict[str, Any]:
+    """The settings of lexical scorers that a slice holds, by the names of their parameters."""
+    settings = {name: getattr(spec, name) for name in ("bm25", "stop_words", "unspaced")}
+    return {key: value for key, value in settings.items() if value is not None}
+
+
 def source_files(config: Config, dataset: str) -> list[str]:
     """The files that a dataset is read from."""
     entry, paths_by_name = config.datasets[dataset], files(config, dataset)

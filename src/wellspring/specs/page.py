@@ -80,12 +80,11 @@ class PageSpec(Spec):
 def page(config: Config, shown: list[str]) -> PageSpec:
     """The slice of a study's page; shown: the files whose panels it has."""
     encoders, grids = config.encoders_used(), config.attributed()
-    names = dict.fromkeys([*config.probed_retrievers(), *config.attributed_retrievers()])
     return PageSpec(
         study=config.study.name,
         probe=next(iter(config.drawn_probes()), ""),
         probed=probed(config),
-        pairs={**config.pairs(), **config.attributed_pairs()},
+        pairs={**config.pairs(), **config.searched_pairs(), **config.attributed_pairs()},
         twins=config.twins(),
         models={
             name: _model(config, name)
@@ -103,7 +102,7 @@ def page(config: Config, shown: list[str]) -> PageSpec:
             }
             for name in encoders
         },
-        retrievers={name: config.retrievers[name].encoders for name in names},
+        retrievers={name: config.retrievers[name].encoders for name in config.retrievers_used()},
         datasets={name: _dataset(config, name) for name in config.datasets_used()},
         attributed=_attributed(config),
         activity=_activity(grids[0].block.maps) if grids else None,

@@ -7,6 +7,7 @@ from wellspring.config.vocabulary import LANGUAGE
 from wellspring.specs.base import Spec
 from wellspring.specs.findings import ProbedGrid, probed
 from wellspring.specs.models import model
+from wellspring.specs.retrieval import SearchedGrid, searched
 
 
 class ScaledModel(Spec):
@@ -36,6 +37,12 @@ class ScalingSpec(Spec):
     passages: int
     models: list[ScaledModel]
     probed: list[ProbedGrid]
+    measures: list[str]
+    """Of searches."""
+    searched: list[SearchedGrid]
+    """Where there are any."""
+    depths: dict[str, int]
+    """Retriever to its last layer."""
 
 
 def scaling(config: Config) -> ScalingSpec:
@@ -43,6 +50,7 @@ def scaling(config: Config) -> ScalingSpec:
     if (settings := config.study.scaling) is None:
         raise KeyError("the study has no ladders")
     names = dict.fromkeys(settings.retrievers)
+    searches = searched(config) if settings.measures else []
     return ScalingSpec(
         study=config.study.name,
         seed=config.study.findings.seed,
@@ -53,6 +61,13 @@ def scaling(config: Config) -> ScalingSpec:
             for grid in probed(config)
             if grid.retriever in names and grid.dataset in settings.datasets
         ],
+        measures=settings.measures,
+        searched=[
+            grid
+            for grid in searches
+            if grid.retriever in names and grid.dataset in settings.datasets
+        ],
+        depths={name: config.depth(name) for name in names},
     )
 
 

@@ -1,0 +1,209 @@
+"""Files of searches: what was found for each query, how good that is, and a study's table of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from wellspring import specs
+from wellspring.artefacts.base import Artefact, Column, Needed
+from wellspring.artefacts.datasets import Qrels, Texts
+from wellspring.artefacts.embeddings import EmbeddingShard
+from wellspring.config import Config
+
+FOUND = {
+    "query_id": Column("text"),
+    "document_id": Column("text", "id of a passage"),
+    "rank": Column("integer", "from 1; equal scores in the order of the ids"),
+    "score": Column("number"),
+}
+JUDGED = {
+    "measure": Column("text", "as ir_measures names it, such as `nDCG@10`"),
+    "query_id": Column("text"),
+    "value": Column("number"),
+    "best": Column("number", "in the best order among equal scores"),
+    "worst": Column("number", "in the worst one"),
+    "judged": Column("number", "of the first ten documents, those with a judgement", "share"),
+}
+SCORER = {"scorer": Column("text", "of words, or of pieces of words")}
+LAYER = {"layer": Column("integer", "0 = embedding output")}
+
+
+@dataclass(frozen=True)
+class LexicalRun(Artefact):
+    """The best passages of each query by every lexical scorer, out of the whole corpus."""
+
+    template = "datasets/{dataset}/retrieval/run.parquet"
+    rule = "rank"
+    Slice = specs.RankSpec
+    step = "rank"
+    columns = {**SCORER, **FOUND}
+    dataset: str
+
+    def spec(self, config: Config) -> specs.RankSpec:
+        return specs.rank(config, self.dataset)
+
+    def needs(self, config: Config) -> Mapping[str, Needed]:
+        return {"texts": Texts(self.dataset), "qrels": Qrels(self.dataset)}
+
+    @classmethod
+    def science(cls, spec: specs.RankSpec) -> Sequence[str]:
+        return ["retrieval.words", "retrieval.evaluation"]
+
+    @classmethod
+    def beside(cls, path: Path) -> Path:
+        return path.with_name(PurePosixPath(cls.template).name)
+
+
+@dataclass(frozen=True)
+class LexicalMetrics(LexicalRun):
+    """How good each lexical scorer's ranking of each query is."""
+
+    template = "datasets/{dataset}/retrieval/metrics.parquet"
+    columns = {**SCORER, **JUDGED}
+
+
+@dataclass(frozen=True)
+class LexicalValidation(LexicalRun):
+    """The same of the validation queries, where they are not among those that are asked: they
+    choose the best scorer."""
+
+    template = "datasets/{dataset}/retrieval/validation.parquet"
+    columns = {**SCORER, **JUDGED}
+
+
+@dataclass(frozen=True)
+class Run(Artefact):
+    """The best passages of each query at every layer, out of the whole corpus."""
+
+    template = "retrieval/{retriever}/{dataset}/run.parquet"
+    rule = "search"
+    Slice = specs.SearchSpec
+    step = "search"
+    threads = 8
+    columns = {**LAYER, **FOUND}
+    retriever: str
+    dataset: str
+
+    def spec(self, config: Config) -> specs.SearchSpec:
+        return specs.search(config, self.retriever, self.dataset)
+
+    def needs(self, config: Config) -> Mapping[str, Needed]:
+        return {
+            "texts": Texts(self.dataset),
+            "qrels": Qrels(self.dataset),
+            "words": LexicalRun(self.dataset),
+            "words_metrics": LexicalMetrics(self.dataset),
+            "words_validation": LexicalValidation(self.dataset),
+            "query": EmbeddingShard.side_of(config, self.retriever, self.dataset, "query"),
+            "passage": EmbeddingShard.side_of(config, self.retriever, self.dataset, "passage"),
+        }
+
+    @classmethod
+    def science(cls, spec: specs.SearchSpec) -> Sequence[str]:
+        return ["retrieval.search", "retrieval.run", "retrieval.evaluation"]
+
+    @classmethod
+    def beside(cls, path: Path) -> Path:
+        return path.with_name(PurePosixPath(cls.template).name)
+
+
+@dataclass(frozen=True)
+class SearchMetrics(Run):
+    """How good each layer's ranking of each query is."""
+
+    template = "retrieval/{retriever}/{dataset}/metrics.parquet"
+    columns = {**LAYER, **JUDGED}
+
+
+@dataclass(frozen=True)
+class SearchValidation(Run):
+    """The same of the validation queries, where they are not among those that are asked: they
+    choose the best layer."""
+
+    template = "retrieval/{retriever}/{dataset}/validation.parquet"
+    columns = {**LAYER, **JUDGED}
+
+
+@dataclass(frozen=True)
+class FusionMetrics(Run):
+    """How good the last layer's rankings are when they are fused with those of the best lexical
+    scorer."""
+
+    template = "retrieval/{retriever}/{dataset}/fusion.parquet"
+    columns = {**SCORER, **JUDGED}
+
+
+@dataclass(frozen=True)
+class Retrieval(Artefact):
+    """What every retriever of a study finds at every layer, beside words and beside its
+    counterpart."""
+
+    panels = ("page.retrieval",)
+    template = "studies/{study}/findings/retrieval.parquet"
+    rule = "retrieval"
+    Slice = specs.RetrievalSpec
+    step = "retrieval"
+    also = ("csv",)
+    columns = {
+        "finding": Column("text", "`value`, or `difference`: less the counterpart's value"),
+        "dataset": Column("text", "what the row is about, as the next six columns"),
+        "retriever": Column("text", "null where words rank alone"),
+        "compared_with": Column("text"),
+        "ranker": Column(
+            "text",
+            "`vectors`, `lexical`, or `fusion` of the last layer with the best lexical scorer",
+        ),
+        "scorer": Column("text", "of the words"),
+        "layer": Column("integer", "0 = embedding output"),
+        "measure": Column("text"),
+        "test": Column("text", "null in rows without a test, as the next three of its columns"),
+        "estimate": Column("number", "mean over queries, paired where two sides are compared"),
+        "low": Column("number", "lower end of the 95 % interval"),
+        "high": Column("number", "its upper end"),
+        "detectable": Column(
+            "number",
+            "of a difference: the smallest true one that such an interval excludes 0 for, at 80 % "
+            "power",
+        ),
+        "p_value": Column("number"),
+        "p_adjusted": Column("number", "over the layers of a measure"),
+        "significant": Column("boolean"),
+        "best": Column("number", "the mean in the best order among equal scores"),
+        "worst": Column("number", "the mean in the worst one"),
+        "judged": Column("number", "of the first ten documents, those with a judgement", "share"),
+        "queries": Column("integer"),
+        "chosen": Column(
+            "text",
+            "of the best layer or scorer: `validation`, or `same queries` where it was chosen on "
+            "those that it is judged by; null for all others",
+        ),
+    }
+    study: str
+
+    @classmethod
+    def asked(cls, config: Config) -> Iterable[Artefact]:
+        return [cls(config.study.name)] if config.searched() else []
+
+    def spec(self, config: Config) -> specs.RetrievalSpec:
+        return specs.retrieval(config)
+
+    def needs(self, config: Config) -> Mapping[str, Needed]:
+        searches = [(grid.retriever, grid.dataset) for grid in config.searched()]
+        return {
+            "metrics": [
+                kind(*names)
+                for names in searches
+                for kind in (SearchMetrics, SearchValidation, FusionMetrics)
+            ],
+            "lexical": [
+                kind(dataset)
+                for dataset in config.searched_datasets()
+                for kind in (LexicalMetrics, LexicalValidation)
+            ],
+        }
+
+    @classmethod
+    def science(cls, spec: specs.RetrievalSpec) -> Sequence[str]:
+        return ["retrieval.comparison"]

@@ -1,0 +1,235 @@
+"""rank, search, retrieval: from a corpus to what is found in it, and a study's table of that."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+import numpy as np
+import polars as pl
+
+from wellspring import specs
+from wellspring.artefacts.base import Artefact
+from wellspring.artefacts.datasets import Qrels, Texts
+from wellspring.artefacts.embeddings import EmbeddingShard
+from wellspring.artefacts.retrieval import (
+    FusionMetrics,
+    LexicalMetrics,
+    LexicalRun,
+    LexicalValidation,
+    Retrieval,
+    Run,
+    SearchMetrics,
+    SearchValidation,
+)
+from wellspring.cli.step import FOLDER, Job, gathering, step
+from wellspring.errors import about
+from wellspring.plurals import counted
+
+if TYPE_CHECKING:
+    from wellspring.progress import Progress
+    from wellspring.retrieval.run import Asked
+    from wellspring.retrieval.search import Block
+
+
+@step(LexicalRun, "texts", "qrels", "run")
+def rank(job: Job, texts: Path, qrels: Path, run: Path) -> None:
+    """Rank the passages of TEXTS for the queries of QRELS by words, into RUN.
+
+    Beside it lie metrics.parquet, and validation.parquet of the queries that choose the best scorer.
+    """
+    from wellspring.datasets.lexical import silent
+    from wellspring.retrieval import run as runs
+    from wellspring.retrieval.evaluation import evaluate
+    from wellspring.retrieval.words import search
+
+    spec = job.spec
+    digests = Texts.check(texts).identity["texts"]
+    judged = Qrels.check(qrels, spec.qrels, texts=digests).identity["judgements"]
+    with about(qrels):
+        asked = runs.asked(Qrels.read(qrels), spec.queries)
+    found = search(
+        Texts.read(texts),
+        asked.queries,
+        spec.lexical.scorers,
+        spec.depth,
+        **specs.word_settings(spec.lexical),
+    )
+    tables: dict[type[Artefact], list[pl.DataFrame]] = {
+        kind: [] for kind in (LexicalValidation, LexicalMetrics, LexicalRun)
+    }
+    for scorer, table in found.items():
+        named = pl.lit(scorer).alias("scorer")
+        of_test = table.join(asked.test, on="query_id", how="semi", maintain_order="left")
+        metrics = evaluate(of_test, asked.test, spec.measures)
+        validation = evaluate(table, asked.validation, spec.measures)
+        for kind, each in zip(tables, (validation, metrics, of_test), strict=True):
+            tables[kind].append(each.select(named, pl.all()))
+        job.say(f"{scorer}: {_summary(metrics)}")
+    for line in silent({scorer: table["score"].to_numpy() for scorer, table in found.items()}):
+        job.tell(line)
+    provenance = job.provenance(
+        *("polars", "scikit-learn", "scipy", "ir_measures", "pytrec_eval-terrier"),
+        facts=_facts(asked),
+        texts=digests,
+        judgements=judged,
+    )
+    for kind, parts in tables.items():
+        kind.write(kind.beside(run), pl.concat(parts), provenance)
+
+
+@step(Run, "texts", "qrels", "words", "run")
+@click.option("--query", type=FOLDER, required=True, help="Folder of the query shards.")
+@click.option("--passage", type=FOLDER, required=True, help="Folder of the passage shards.")
+@click.option("--threads", type=click.IntRange(min=1), default=1, show_default=True)
+def search(
+    job: Job,
+    texts: Path,
+    qrels: Path,
+    words: Path,
+    run: Path,
+    query: Path,
+    passage: Path,
+    threads: int,
+) -> None:
+    """Search the passages of TEXTS for the queries of QRELS at every layer, into RUN.
+
+    WORDS is the lexical run, which the last layer's is fused with. Beside RUN lie metrics.parquet,
+    validation.parquet of the queries that choose the best layer, and fusion.parquet.
+    """
+    import torch
+
+    from wellspring.retrieval import run as runs
+    from wellspring.retrieval.evaluation import evaluate
+    from wellspring.retrieval.search import search
+
+    torch.set_num_threads(threads)
+    spec, rank = job.spec, job.spec.rank
+    digests = Texts.check(texts).identity["texts"]
+    judged = Qrels.check(qrels, rank.qrels, texts=digests).identity["judgements"]
+    with about(qrels):
+        asked = runs.asked(Qrels.read(qrels), rank.queries)
+    ids = Texts.read(texts, columns=["text_id", "side"])
+    queries, documents = (
+        ids.filter(pl.col("side") == side)["text_id"] for side in ("query", "passage")
+    )
+    chosen = queries.is_in(asked.queries).to_numpy()
+    vectors = _vectors(query, spec, digests, chosen)
+    blocks = EmbeddingShard.blocks(passage, spec.passage, spec.shards, digests, spec.layers)
+    with job.track(len(documents), "passages") as bar:
+        found = search(vectors, _watched(blocks, bar), rank.depth, spec.similarity)
+    queries = queries.filter(chosen)
+    tables: dict[type[Artefact], list[pl.DataFrame]] = {
+        kind: [] for kind in (SearchValidation, SearchMetrics, Run)
+    }
+    for layer, ranking in found.items():
+        named, table = pl.lit(layer).alias("layer"), runs.table(ranking, queries, documents)
+        of_test = table.join(asked.test, on="query_id", how="semi", maintain_order="left")
+        metrics = evaluate(of_test, asked.test, rank.measures)
+        validation = evaluate(table, asked.validation, rank.measures)
+        for kind, each in zip(tables, (validation, metrics, of_test), strict=True):
+            tables[kind].append(each.select(named, pl.all()))
+        job.say(f"layer {layer}: {_summary(metrics)}")
+    scorer, lexical = _best_words(words, rank, digests)
+    fused = runs.fused([tables[Run][-1], lexical], rank.depth)
+    fusion = evaluate(fused, asked.test, rank.measures)
+    job.say(f"fused with {scorer}: {_summary(fusion)}")
+    tables[FusionMetrics] = [fusion.select(pl.lit(scorer).alias("scorer"), pl.all())]
+    provenance = job.provenance(
+        *("torch", "polars", "ir_measures", "pytrec_eval-terrier"),
+        facts=_facts(asked),
+        circumstances={"threads": threads},
+        texts=digests,
+        judgements=judged,
+    )
+    for kind in (SearchMetrics, SearchValidation, FusionMetrics, Run):
+        kind.write(kind.beside(run), pl.concat(tables[kind]), provenance)
+
+
+def _vectors(
+    folder: Path, spec: specs.SearchSpec, digests: Mapping[str, str], chosen: np.ndarray
+) -> dict[int, np.ndarray]:
+    """float32 vectors [asked queries, hidden] at each layer, in the order of their ids."""
+    vectors: dict[int, np.ndarray] = {}
+    row = np.cumsum(chosen) - 1
+    for positions, block in EmbeddingShard.blocks(
+        folder, spec.query, spec.shards, digests, spec.layers
+    ):
+        kept = chosen[positions]
+        for layer, of_layer in block.items():
+            if layer not in vectors:
+                vectors[layer] = np.empty((chosen.sum(), of_layer.shape[1]), np.float32)
+            vectors[layer][row[positions[kept]]] = of_layer[kept]
+    return vectors
+
+
+def _watched(blocks: Iterable[Block], bar: Progress) -> Iterator[Block]:
+    """The blocks; the bar counts their rows."""
+    for positions, vectors in blocks:
+        yield positions, vectors
+        bar.advance(len(positions))
+
+
+def _best_words(
+    run: Path, spec: specs.RankSpec, digests: Mapping[str, str]
+) -> tuple[str, pl.DataFrame]:
+    """The scorer that ranks validation queries best, or the queries themselves where there are
+    none; and its run."""
+    from wellspring.retrieval.run import best
+
+    validation, metrics = (
+        kind.read(kind.beside(run), spec, texts=digests)
+        for kind in (LexicalValidation, LexicalMetrics)
+    )
+    measure = spec.measures[0]
+    scorer = best(validation, "scorer", measure) or best(metrics, "scorer", measure)
+    found = LexicalRun.read(run, spec, texts=digests).filter(scorer=scorer)
+    return str(scorer), found
+
+
+@step(Retrieval, "table")
+@gathering
+def retrieval(job: Job, table: Path, results: Path) -> None:
+    """Gather a study's searches in one TABLE, with intervals and tests."""
+    from wellspring.retrieval import comparison
+
+    spec = job.spec
+    settings = comparison.Settings(spec.alpha, spec.permutations, spec.seed)
+    tables = []
+    for dataset, digest in spec.ranked.items():
+        words = comparison.Words(
+            *(
+                kind.read(kind(dataset).at(results), digest)
+                for kind in (LexicalMetrics, LexicalValidation)
+            )
+        )
+        searches = {
+            grid.retriever: comparison.Search(
+                *(
+                    kind.read(kind(grid.retriever, dataset).at(results), grid.search)
+                    for kind in (SearchMetrics, SearchValidation, FusionMetrics)
+                )
+            )
+            for grid in spec.searched
+            if grid.dataset == dataset
+        }
+        tables.append(comparison.compare(dataset, searches, words, spec.pairs, settings))
+        job.say(f"{dataset}: {counted(len(searches), 'search', 'searches')}")
+    Retrieval.write(table, pl.concat(tables), job.provenance("scipy", "polars"))
+
+
+def _facts(asked: Asked) -> dict[str, int]:
+    return {
+        "queries": asked.test["query_id"].n_unique(),
+        "validation_queries": asked.validation["query_id"].n_unique(),
+        "judgements": len(asked.test),
+    }
+
+
+def _summary(metrics: pl.DataFrame) -> str:
+    """The mean of each measure, and how much of what was found is judged."""
+    means = metrics.group_by("measure", maintain_order=True).agg(pl.col("value", "judged").mean())
+    parts = [f"{measure} {value:.4f}" for measure, value in means["measure", "value"].iter_rows()]
+    return ", ".join([*parts, f"judged@10 {means['judged'].first():.2f}"])

@@ -1,0 +1,1 @@
+"""Search of a corpus, and how good what it finds is."""

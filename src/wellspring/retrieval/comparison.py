@@ -1,0 +1,178 @@
+"""A study's table of searches: every layer beside words, fusion and its counterpart."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from wellspring import intervals
+from wellspring.findings import statistics
+from wellspring.randomness import generator
+from wellspring.retrieval.run import best
+
+SCHEMA = {
+    "finding": pl.String,
+    "dataset": pl.String,
+    "retriever": pl.String,
+    "compared_with": pl.String,
+    "ranker": pl.String,
+    "scorer": pl.String,
+    "layer": pl.Int64,
+    "measure": pl.String,
+    "test": pl.String,
+    "estimate": pl.Float64,
+    "low": pl.Float64,
+    "high": pl.Float64,
+    "detectable": pl.Float64,
+    "p_value": pl.Float64,
+    "p_adjusted": pl.Float64,
+    "significant": pl.Boolean,
+    "best": pl.Float64,
+    "worst": pl.Float64,
+    "judged": pl.Float64,
+    "queries": pl.Int64,
+    "chosen": pl.String,
+}
+
+
+@dataclass(frozen=True)
+class Search:
+    """A retriever's search of a dataset: per-query values of measures."""
+
+    layers: pl.DataFrame
+    """layer, measure, query_id, value, best, worst, judged."""
+    validation: pl.DataFrame
+    """The same of the queries that choose; empty where there are none."""
+    fusion: pl.DataFrame
+    """The same with `scorer` for `layer`."""
+
+
+@dataclass(frozen=True)
+class Words:
+    """The lexical rankings of a dataset, with `scorer` for `layer`."""
+
+    scorers: pl.DataFrame
+    validation: pl.DataFrame
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How differences are tested: as in `findings.table.Settings`."""
+
+    alpha: float = 0.05
+    permutations: int = 10_000
+    seed: int = 0
+
+
+def compare(
+    dataset: str,
+    searches: Mapping[str, Search],
+    words: Words,
+    pairs: Mapping[str, str],
+    settings: Settings,
+) -> pl.DataFrame:
+    """Everything that searches of one dataset found, the columns of SCHEMA.
+
+    searches: retriever to what it found; all were asked the same queries. pairs: retriever to its
+    counterpart. Intervals are those of `wellspring.intervals` over queries. A difference is paired
+    by query and tested by sign flips with max-T over the layers that both have. The best layer and
+    the best scorer are chosen on validation queries where there are any.
+    """
+    frames = [pl.DataFrame(schema=SCHEMA)]
+    where: dict[str, Any] = {"dataset": dataset, "ranker": "lexical"}
+    frames += _values(where, words.scorers, "scorer", words.validation)
+    for retriever, found in searches.items():
+        where = {"dataset": dataset, "retriever": retriever, "ranker": "vectors"}
+        frames += _values(where, found.layers, "layer", found.validation)
+        frames += _values({**where, "ranker": "fusion"}, found.fusion, "scorer", None)
+        other = pairs.get(retriever)
+        if other in searches:
+            there = {**where, "compared_with": other}
+            frames += _differences(there, found.layers, searches[other].layers, settings)
+    return pl.concat(frames)
+
+
+def _values(
+    where: Mapping[str, Any], metrics: pl.DataFrame, of: str, validation: pl.DataFrame | None
+) -> Iterator[pl.DataFrame]:
+    """Rows for each layer or scorer of each measure."""
+    for (measure,), rows in metrics.group_by("measure", maintain_order=True):
+        names, values = _matrix(rows, of)
+        mean = intervals.interval(intervals.mean(values), 0, 1)
+        chosen: dict[Any, str] = {}
+        if validation is not None:
+            on = best(validation, of, str(measure))
+            label = "same queries" if on is None else "validation"
+            chosen[best(rows, of, str(measure)) if on is None else on] = label
+        means = rows.group_by(of, maintain_order=True).agg(pl.col("best", "worst", "judged").mean())
+        yield _tidy(
+            {
+                **where,
+                "finding": "value",
+                "measure": measure,
+                of: names,
+                **_ends(mean),
+                **{name: means[name] for name in ("best", "worst", "judged")},
+                "queries": len(values),
+                "chosen": [chosen.get(name) for name in names],
+            }
+        )
+
+
+def _differences(
+    where: Mapping[str, Any], own: pl.DataFrame, other: pl.DataFrame, settings: Settings
+) -> Iterator[pl.DataFrame]:
+    """Rows for each layer that both have of each measure."""
+    shared = set(own["layer"]) & set(other["layer"])
+    names = ("sign-flip", "retrieval", where["dataset"], where["retriever"])
+    for (measure,), rows in own.group_by("measure", maintain_order=True):
+        (layers, values), (_, theirs) = (
+            _matrix(each.filter(pl.col("layer").is_in(shared)), "layer")
+            for each in (rows, other.filter(measure=measure))
+        )
+        estimate = intervals.mean(values - theirs)
+        tested = statistics.sign_flip_max_t(
+            values - theirs,
+            permutations=settings.permutations,
+            rng=generator(settings.seed, *names, str(measure)),
+            floor=statistics.TIE,
+        )
+        yield _tidy(
+            {
+                **where,
+                "finding": "difference",
+                "measure": measure,
+                "layer": layers,
+                "test": "sign-flip max-T",
+                **_ends(intervals.interval(estimate, -1, 1)),
+                "detectable": intervals.detectable(estimate),
+                "p_value": tested.p_value,
+                "p_adjusted": tested.p_adjusted,
+                "significant": tested.p_adjusted <= settings.alpha,
+                "queries": len(values),
+            }
+        )
+
+
+def _matrix(rows: pl.DataFrame, of: str) -> tuple[list[Any], np.ndarray]:
+    """The layers or scorers in their order, and values [queries, layers], queries by their ids."""
+    wide = rows.pivot(of, index="query_id", values="value").sort("query_id").drop("query_id")
+    return rows[of].unique(maintain_order=True).to_list(), wide.to_numpy()
+
+
+def _ends(interval: intervals.Interval) -> dict[str, np.ndarray]:
+    return {"estimate": interval.estimate, "low": interval.low, "high": interval.high}
+
+
+def _tidy(values: Mapping[str, Any]) -> pl.DataFrame:
+    """The rows with exactly the columns of SCHEMA; null for what is absent or not defined."""
+    frame = pl.DataFrame(dict(values))
+    columns = [
+        (pl.col(name) if name in frame.columns else pl.lit(None).alias(name)).cast(kind)
+        for name, kind in SCHEMA.items()
+    ]
+    return frame.select(columns).with_columns(pl.col(pl.Float64).fill_nan(None))

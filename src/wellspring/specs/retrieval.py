@@ -1,0 +1,107 @@
+"""Slices of the steps that search a corpus."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from wellspring.config import Config
+from wellspring.config.vocabulary import Similarity, Split
+from wellspring.specs.base import Spec
+from wellspring.specs.datasets import LexicalSpec, QrelsSpec, lexical, qrels
+from wellspring.specs.models import EncodingSpec, encoding
+
+
+class RankSpec(Spec):
+    """Which queries are asked, how deep, how rankings are judged, and how words rank."""
+
+    queries: Split | Literal["all"]
+    depth: int
+    measures: list[str]
+    qrels: QrelsSpec
+    lexical: LexicalSpec
+
+
+class SearchSpec(Spec):
+    """The same, and the vectors that are searched."""
+
+    rank: RankSpec
+    layers: list[int]
+    similarity: Similarity
+    query: EncodingSpec
+    passage: EncodingSpec
+    shards: int
+
+
+class SearchedGrid(Spec):
+    """A retriever's search of a dataset."""
+
+    retriever: str
+    dataset: str
+    measures: list[str]
+    search: str
+    """The digest of its slice."""
+
+
+class RetrievalSpec(Spec):
+    """The searches of a study and the settings of its tests."""
+
+    study: str
+    alpha: float
+    permutations: int
+    seed: int
+    searched: list[SearchedGrid]
+    ranked: dict[str, str]
+    """Dataset to the digest of the slice of its lexical rankings."""
+    pairs: dict[str, str]
+
+
+def rank(config: Config, dataset: str) -> RankSpec:
+    """The slice that ranking a corpus by words depends on."""
+    block = config.ranked(dataset)
+    return RankSpec(
+        queries=block.queries,
+        depth=block.depth,
+        measures=list(block.measures),
+        qrels=qrels(config, dataset),
+        lexical=lexical(config, dataset),
+    )
+
+
+def search(config: Config, retriever: str, dataset: str) -> SearchSpec:
+    """The slice that a retriever's search of a dataset depends on."""
+    encoders = config.retrievers[retriever].encoders
+    return SearchSpec(
+        rank=rank(config, dataset),
+        layers=config.searching(retriever, dataset).layers,
+        similarity=config.similarity(retriever),
+        query=encoding(config, encoders["query"], "query"),
+        passage=encoding(config, encoders["passage"], "passage"),
+        shards=config.datasets[dataset].shards,
+    )
+
+
+def retrieval(config: Config) -> RetrievalSpec:
+    """The slice that the study's table of searches depends on."""
+    settings = config.study.findings
+    return RetrievalSpec(
+        study=config.study.name,
+        alpha=settings.alpha,
+        permutations=settings.permutations,
+        seed=settings.seed,
+        searched=searched(config),
+        ranked={name: rank(config, name).digest for name in config.searched_datasets()},
+        pairs=config.searched_pairs(),
+    )
+
+
+def searched(config: Config) -> list[SearchedGrid]:
+    """Every retriever with every dataset that it searches."""
+    return [
+        SearchedGrid(
+            retriever=grid.retriever,
+            dataset=grid.dataset,
+            measures=list(grid.block.measures),
+            search=search(config, grid.retriever, grid.dataset).digest,
+        )
+        for grid in config.searched()
+    ]

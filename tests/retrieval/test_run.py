@@ -1,0 +1,47 @@
+"""Runs as tables: which queries are asked, and lists that are fused."""
+
+import polars as pl
+import pytest
+
+from wellspring.errors import WellspringError
+from wellspring.retrieval.run import asked, best, fused
+
+
+def ranks(*documents):
+    return pl.DataFrame(
+        {"query_id": "q", "document_id": documents, "rank": range(1, len(documents) + 1)}
+    )
+
+
+def test_fusion_adds_reciprocal_ranks():
+    found = fused([ranks("d", "b", "z"), ranks("b", "d")], 3)
+
+    # d and b are first and second, second and first: equal, so the lower id leads.
+    assert found["document_id"].to_list() == ["b", "d", "z"]
+    assert found["rank"].to_list() == [1, 2, 3]
+    assert found["score"].to_list() == pytest.approx([1 / 61 + 1 / 62, 1 / 61 + 1 / 62, 1 / 63])
+    assert fused([ranks("d", "b"), ranks("b")], 1)["document_id"].to_list() == ["b"]
+
+
+QRELS = pl.DataFrame(
+    [("test", "a", "x", 1), ("validation", "b", "x", 2), ("train", "c", "y", 0)],
+    ["split", "query_id", "text_id", "grade"],
+    orient="row",
+)
+
+
+def test_validation_queries_choose_where_they_are_not_asked():
+    of_test = asked(QRELS, "test")
+    assert (of_test.queries, of_test.validation["query_id"].to_list()) == (["a", "b"], ["b"])
+    every = asked(QRELS, "all")
+    assert (every.queries, len(every.validation)) == (["a", "b", "c"], 0)
+    with pytest.raises(WellspringError, match="no query is in the split 'test': choose"):
+        asked(QRELS.filter(pl.col("split") != "test"), "test")
+
+
+def test_the_best_layer_has_the_highest_mean():
+    metrics = pl.DataFrame(
+        {"layer": [0, 0, 1, 1], "measure": "m", "query_id": ["a", "b"] * 2, "value": [0.0, 1, 1, 1]}
+    )
+    assert best(metrics, "layer", "m") == 1
+    assert best(metrics.clear(), "layer", "m") is None

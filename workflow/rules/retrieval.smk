@@ -1,0 +1,77 @@
+"""From vectors and words to what is found in a whole corpus, and how good that is."""
+
+
+rule rank:
+    """Rank the whole corpus for every query by words and by pieces of words."""
+    input:
+        inputs_of(kinds.LexicalRun),
+    output:
+        run=kinds.LexicalRun.path(),
+        metrics=kinds.LexicalMetrics.path(),
+        validation=kinds.LexicalValidation.path(),
+    log:
+        kinds.LexicalRun.log(),
+    cache: shared
+    conda:
+        "../../envs/wellspring.yaml"
+    resources:
+        mem_mb=growing(4000),
+        runtime=growing(60),
+    params:
+        **params_of(kinds.LexicalRun),
+    shell:
+        "wellspring rank {input.texts} {input.qrels} {output.run}"
+        " --spec {params.spec:q} --code {params.code} --key {params.key} --log {log}"
+
+
+rule search:
+    """Search the whole corpus for every query at every layer: the shards are read once."""
+    input:
+        inputs_of(kinds.Run),
+    output:
+        run=kinds.Run.path(),
+        metrics=kinds.SearchMetrics.path(),
+        validation=kinds.SearchValidation.path(),
+        fusion=kinds.FusionMetrics.path(),
+    log:
+        kinds.Run.log(),
+    cache: shared
+    conda:
+        "../../envs/wellspring.yaml"
+    threads: kinds.Run.threads
+    resources:
+        mem_mb=growing(8000),
+        runtime=growing(120),
+    params:
+        **params_of(kinds.Run),
+        query=folder_of("query"),
+        passage=folder_of("passage"),
+    shell:
+        "wellspring search {input.texts} {input.qrels} {input.words} {output.run}"
+        " --query {params.query:q} --passage {params.passage:q} --threads {threads}"
+        " --spec {params.spec:q} --code {params.code} --key {params.key} --log {log}"
+
+
+rule retrieval:
+    """Set every layer beside words, beside fusion and beside the counterpart."""
+    input:
+        inputs_of(kinds.Retrieval),
+    output:
+        parquet=kinds.Retrieval.path(),
+        csv=report(
+            kinds.Retrieval.path().replace(".parquet", ".csv"),
+            caption="../report/retrieval.rst",
+            category="Findings",
+        ),
+    log:
+        kinds.Retrieval.log(),
+    conda:
+        "../../envs/wellspring.yaml"
+    resources:
+        mem_mb=growing(4000),
+        runtime=growing(60),
+    params:
+        **params_of(kinds.Retrieval),
+    shell:
+        "wellspring retrieval {output.parquet}"
+        " --spec {params.spec:q} --code {params.code} --key {params.key} --log {log}"
