@@ -83,7 +83,7 @@ def test_the_same_ladder_twice_is_one() -> None:
 @pytest.mark.parametrize(
     "ladder, line",
     [
-        ({"bases": ["smal"]}, "study.scaling.ladders.bases: no model is named 'smal'"),
+        ({"bases": ["smal"]}, "study.scaling.ladders.0.source: no model is named 'smal'"),
         ({"chains": [["reed"]]}, "study.scaling.ladders.chains: no recipe is named 'reed'"),
         ({"learning_rates": {"read": [1.0], "crop": [1.0]}}, "crop: is the last recipe of no"),
         ({"seeds": []}, "seeds"),

@@ -134,7 +134,9 @@ def test_the_best_learning_rate_is_kept() -> None:
     _, models = ladders(9, {"infonce": 0.0})
     rates = pl.concat(
         [
-            models.with_columns(learning_rate=pl.lit(rate), quality=pl.lit(quality))
+            models.with_columns(
+                learning_rate=pl.lit(rate), quality=pl.lit(quality), recipes=pl.lit("one")
+            )
             for rate, quality in ((1e-3, 0.5), (1e-4, 0.4))
         ]
     )
@@ -142,6 +144,26 @@ def test_the_best_learning_rate_is_kept() -> None:
     assert best.height == models.height and {*best["learning_rate"]} == {1e-3}
     assert told.height == models["size"].n_unique() and told["at_edge"].all()
     assert told.columns[: 1 + len(SERIES)] == ["size", *SERIES]
+    other = pl.when(pl.col("retriever").str.ends_with("0")).then(pl.lit("another"))
+    with pytest.raises(ValueError, match="and other recipes"):
+        kept(rates.with_columns(recipes=other.otherwise("recipes")))
+
+
+def test_models_that_were_not_trained_stay() -> None:
+    _, models = ladders(11, {"infonce": 0.0})
+    nothing = pl.lit(None, pl.Float64)
+    fresh = models.with_columns(
+        learning_rate=nothing,
+        quality=nothing,
+        recipes=pl.lit(""),
+        objective=pl.lit(None, pl.String),
+        stages=pl.lit("random"),
+    )
+    trained = models.with_columns(
+        learning_rate=pl.lit(1e-3), quality=pl.lit(0.5), recipes=pl.lit("one")
+    )
+    best, told = kept(pl.concat([fresh, trained]))
+    assert best.height == 2 * models.height and told.height == 3
 
 
 def test_ladders_without_an_effect_get_no_verdict() -> None:

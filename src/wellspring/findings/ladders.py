@@ -86,9 +86,17 @@ def kept(models: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
     """The models whose learning rate was best on validation queries, and what that was: the table
     of `rates.chosen`, a row for each size of a series.
 
-    models: retriever, size, SERIES, learning_rate, quality. Models that were not trained stay.
+    models: retriever, size, SERIES, recipes (what else training has, in short), learning_rate,
+    quality. Models that were not trained stay. Raises ValueError where models of one size and
+    series were trained in several ways, which are no seeds of each other.
     """
     of = ["size", *SERIES]
+    for _, cell in models.group_by(of, maintain_order=True):
+        if cell["recipes"].n_unique() > 1:
+            raise ValueError(
+                f"{cell['retriever'][0]} and {cell['retriever'][-1]} have one size, stage, objective "
+                "and paradigm, and other recipes: put them into studies of their own"
+            )
     trained = models.drop_nulls("learning_rate")
     table = rates.chosen(trained, of)
     best = trained.join(

@@ -114,7 +114,7 @@ def skeleton(folder: Path, architecture: Architecture | str) -> Any:
 
 def parameters(folder: Path, architecture: Architecture | str) -> dict[str, int]:
     """How many numbers a checkpoint's model has: `all`, and `embedding`: of tables that are looked
-    up, which grow with the vocabulary and make no matrix product."""
+    up, of words, positions and types, which make no matrix product."""
     model = skeleton(folder, architecture)
     tables = [each for each in model.modules() if isinstance(each, torch.nn.Embedding)]
     return {

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from wellspring.config import Config
+import hashlib
+import json
+
+from wellspring.config import Config, Recipe
 from wellspring.config.vocabulary import LANGUAGE
 from wellspring.specs.base import Spec
 from wellspring.specs.findings import ProbedGrid, probed
@@ -21,6 +24,8 @@ class ScaledModel(Spec):
     """What its weights went through, the first one first."""
     objective: str | None
     paradigm: str
+    recipes: str
+    """The same for models that were trained alike, but for seeds and the last learning rate."""
     learning_rate: float | None
     """Of its last training; null where there was none."""
     steps: list[str]
@@ -91,6 +96,15 @@ def _scaled(config: Config, retriever: str) -> ScaledModel:
         stages=" → ".join([first, *(recipe.stage for recipe in recipes)]),
         objective=last.objective if last and last.stage == "fine-tuning" else None,
         paradigm=pairs[-1].paradigm if pairs else "dense",
+        recipes=_alike(recipes),
         learning_rate=last.learning_rate if last else None,
         steps=steps,
     )
+
+
+def _alike(recipes: list[Recipe]) -> str:
+    """A digest of recipes without seeds and without the learning rate of the last one."""
+    told = [recipe.model_dump(mode="json", exclude={"seed"}) for recipe in recipes]
+    if told:
+        del told[-1]["learning_rate"]
+    return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:16]
