@@ -11,6 +11,7 @@ from wellspring import specs
 from wellspring.artefacts.attributions import ActivationCounts
 from wellspring.artefacts.base import Artefact, Needed
 from wellspring.artefacts.findings import Decentralisation, Findings, curves_of
+from wellspring.artefacts.retrieval import Retrieval
 from wellspring.artefacts.verdicts import Cautions
 from wellspring.config import AttributionGrid, Config
 from wellspring.config.vocabulary import Side
@@ -38,8 +39,8 @@ class Picture(Artefact):
 
 @dataclass(frozen=True)
 class Figure(Picture):
-    """Accuracy over layers (of a group of retrievers, where the study names groups), or similarity
-    over layers."""
+    """Accuracy over layers (of a group of retrievers, where the study names groups), similarity, or
+    what a search finds at every layer."""
 
     template = f"{STUDY}/{{figure}}.png"
     rule = "figure"
@@ -55,19 +56,24 @@ class Figure(Picture):
                 yield cls(config.study.name, dataset, name)
             if config.pairs(dataset):
                 yield cls(config.study.name, dataset, "similarity")
+        for dataset in config.searched_datasets():
+            yield cls(config.study.name, dataset, "layer-retrieval")
 
     def spec(self, config: Config) -> specs.FigureSpec:
         return specs.figure(config, self.dataset, self.figure)
 
     def needs(self, config: Config) -> Mapping[str, Needed]:
+        searched = self.figure == "layer-retrieval"
         return {
-            "findings": Findings(self.study),
+            "findings": Retrieval(self.study) if searched else Findings(self.study),
             "cautions": Cautions(self.study),
-            "published": curves_of(config),
+            "published": [] if searched else curves_of(config),
         }
 
     @classmethod
     def science(cls, spec: specs.FigureSpec) -> Sequence[str]:
+        if spec.figure == "layer-retrieval":
+            return ["figures.retrieval", "figures.cautions"]
         if spec.figure == "similarity":
             return ["figures.similarity", "figures.cautions"]
         return ["figures.accuracy", "figures.cautions", "findings.published"]

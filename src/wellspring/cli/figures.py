@@ -14,6 +14,7 @@ from wellspring.artefacts import curves
 from wellspring.artefacts.attributions import ActivationCounts
 from wellspring.artefacts.figures import Controls, Drawing, Fidelity, Figure, HeatMap
 from wellspring.artefacts.findings import Decentralisation, Findings
+from wellspring.artefacts.retrieval import Retrieval
 from wellspring.artefacts.verdicts import Cautions
 from wellspring.atomic import replacing
 from wellspring.cli.step import FILE, Job, step
@@ -29,16 +30,20 @@ if TYPE_CHECKING:
 def figure(
     job: Job, findings: Path, cautions: Path, pdf: Path, png: Path, published: Path | None
 ) -> None:
-    """Draw accuracy or similarity over layers from the table FINDINGS into PDF and PNG."""
+    """Draw accuracy, similarity or retrieval over layers, from FINDINGS into PDF and PNG."""
     from wellspring.figures.accuracy import layer_accuracy
     from wellspring.figures.cautions import sentences
+    from wellspring.figures.retrieval import layer_retrieval
     from wellspring.figures.similarity import similarity
     from wellspring.findings.published import named
 
     spec = job.spec
-    table = Findings.read(findings)
+    searched = spec.figure == "layer-retrieval"
+    table = (Retrieval if searched else Findings).read(findings)
     lines = sentences(Cautions.read(cautions), spec.dataset, spec.retrievers)
-    if spec.figure == "similarity":
+    if searched:
+        drawn = layer_retrieval(table, spec.dataset, spec.twins, lines)
+    elif spec.figure == "similarity":
         drawn = similarity(table, spec.dataset, spec.twins, lines)
     else:
         beside = None

@@ -12,7 +12,10 @@ from wellspring.config.base import Fraction, Slug, Strict
 from wellspring.config.datasets import SCORERS
 from wellspring.config.vocabulary import Order, ProbeKind, Schedule, Selection, Start
 
-MeasureName = Annotated[str, Field(pattern=r"^(nDCG|MRR|R|P|AP|Success)@[1-9][0-9]*$")]
+MEASURE = r"^(nDCG|MRR|R|P|AP|Success)@[1-9][0-9]*$"
+"""What names a measure of retrieval."""
+MEASURES = ("nDCG@10", "MRR@10", "R@10", "R@100", "R@1000")
+MeasureName = Annotated[str, Field(pattern=MEASURE)]
 LAYERLESS = (*SCORERS, "lexical")
 """The kinds that read texts, not vectors: they say the same at every layer."""
 
@@ -104,9 +107,7 @@ class Searching(Strict):
     publishes no train split, `test` is a share of its queries, and `all` takes every one."""
     depth: int = Field(default=1000, ge=1)
     """So many passages are ranked for each query."""
-    measures: list[MeasureName] = Field(
-        default=["nDCG@10", "MRR@10", "R@10", "R@100", "R@1000"], min_length=1
-    )
+    measures: list[MeasureName] = Field(default=[*MEASURES], min_length=1)
     """Measures with a depth, as ir_measures names them. The first one chooses the best lexical
     scorer and the best layer."""
 

@@ -39,24 +39,28 @@ def _qrels(folder: Path) -> Qrels:
         raise SourceError(f"{folder}: no qrels: expected a file for each split, such as test.tsv")
     qrels = Qrels(folder, ", ".join(HEADER))
     for path in paths:
-        for index, (location, line) in enumerate(lines(path)):
-            cells = line.split("\t")
-            if index == 0 and cells != HEADER:
-                trec = len(line.split()) == 4
-                raise SourceError(
-                    f"{location}: expected the header {' '.join(HEADER)}, separated by tabs"
-                    + ("; lines of four fields are read by format trec" if trec else "")
-                )
-            if index == 0:
-                continue
-            if len(cells) != len(HEADER):
-                raise SourceError(
-                    f"{location}: expected {len(HEADER)} fields separated by tabs, "
-                    f"found {len(cells)}"
-                )
-            query, passage, grade = cells
-            qrels.append(location, query, passage, grade, path.stem)
+        add(qrels, path)
     return qrels
+
+
+def add(qrels: Qrels, path: Path) -> None:
+    """Reads a file of judgements, whose name is their split."""
+    for index, (location, line) in enumerate(lines(path)):
+        cells = line.split("\t")
+        if index == 0 and cells != HEADER:
+            trec = len(line.split()) == 4
+            raise SourceError(
+                f"{location}: expected the header {' '.join(HEADER)}, separated by tabs"
+                + ("; lines of four fields are read by format trec" if trec else "")
+            )
+        if index == 0:
+            continue
+        if len(cells) != len(HEADER):
+            raise SourceError(
+                f"{location}: expected {len(HEADER)} fields separated by tabs, found {len(cells)}"
+            )
+        query, passage, grade = cells
+        qrels.append(location, query, passage, grade, path.stem)
 
 
 def _rows(path: Path, titles: bool) -> Iterator[tuple[str, str, str]]:

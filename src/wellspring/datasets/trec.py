@@ -46,14 +46,17 @@ def _qrels(folder: Path, names: str | dict[str, str]) -> Qrels:
     files = {None: names} if isinstance(names, str) else names
     qrels = Qrels(folder / names if isinstance(names, str) else folder, COLUMNS)
     for split, name in files.items():
-        for location, line in lines(folder / name):
-            cells = line.split()
-            if len(cells) != 4:
-                raise SourceError(
-                    f"{location}: expected four fields ({COLUMNS}), found {len(cells)}"
-                )
-            qrels.append(location, cells[0], cells[2], cells[3], split)
+        add(qrels, folder / name, split)
     return qrels
+
+
+def add(qrels: Qrels, path: Path, split: str | None = None) -> None:
+    """Reads a file of judgements."""
+    for location, line in lines(path):
+        cells = line.split()
+        if len(cells) != 4:
+            raise SourceError(f"{location}: expected four fields ({COLUMNS}), found {len(cells)}")
+        qrels.append(location, cells[0], cells[2], cells[3], split)
 
 
 def _rows(path: Path) -> Iterator[Row]:

@@ -17,11 +17,11 @@ class Setting(Spec):
 
 
 class FigureSpec(Spec):
-    """Accuracy or similarity over layers."""
+    """Accuracy, similarity or retrieval over layers."""
 
     dataset: str
     figure: str
-    """layer-accuracy or similarity."""
+    """layer-accuracy, similarity or layer-retrieval."""
     probes: list[str]
     retrievers: list[str] | None
     """Whose accuracy; None: of all."""
