@@ -15,13 +15,17 @@ import pytest
 from wellspring.artefacts import provenance
 from wellspring.config.vocabulary import ProbeKind
 from wellspring.findings import cautions, claims, table
+from wellspring.findings.ledger import ENTRIES, ledger
 from wellspring.findings.verdicts import CONTRADICTED, DEPENDS, NO_EVIDENCE, NOT_TESTABLE, SUPPORTED
 from wellspring.page import answer, definitions, shell, studied, summary, texts
 from wellspring.page.panels import Choice, Panel, Settings
 from wellspring.page.words import Statement, difference, estimate, number, signed
 
 EVIL = "</script><script>alert(1)</script><!-- & \" '"
-FILES = {name: [f"studies/toy/findings/{name}.csv"] for name in ("findings", "claims", "cautions")}
+FILES = {
+    name: [f"studies/toy/findings/{name}.csv"]
+    for name in ("findings", "claims", "ledger", "cautions")
+}
 PAIRS = {"mini": "fresh"}
 SETTINGS = Settings("toy", probe="concat", pairs=PAIRS, depths={"mini": 2}, files=FILES)
 
@@ -292,6 +296,19 @@ def test_claims_that_nothing_could_be_asked_are_listed_with_the_reason():
     )
     assert listing.caption == "1 published claim is not testable here"
     assert answer.untestable(claimed(claim(5, SUPPORTED)), SETTINGS) is None
+
+
+def test_the_ledger_lists_every_claim_with_its_number_or_what_it_needs():
+    claims_ = pl.concat([claimed(claim(5, SUPPORTED))])
+    table = ledger(claims_, alpha=0.05, margin=0.1)
+    listing = answer.ledger({"ledger": table}, SETTINGS)
+    assert listing is not None and len(listing.rows) == len(ENTRIES)
+    assert listing.caption == f"1 of {len(ENTRIES)} claims could be judged"
+    rows = {row[0].partition(" ")[0]: row for row in listing.rows}
+    assert rows["A5"][4] == "Supported." and rows["A5"][2] != "–"
+    assert rows["B6"][3].startswith("Needs encoders of both kinds")
+    assert rows["B6"][4].startswith("Not testable here: ladders have no encoders")
+    assert answer.ledger({}, SETTINGS) is None
 
 
 def test_a_claim_that_one_pair_answers_is_listed_for_the_others():

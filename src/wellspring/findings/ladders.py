@@ -94,8 +94,8 @@ def kept(models: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
     for _, cell in models.group_by(of, maintain_order=True):
         if cell["recipes"].n_unique() > 1:
             raise ValueError(
-                f"{cell['retriever'][0]} and {cell['retriever'][-1]} have one size, stage, objective "
-                "and paradigm, and other recipes: put them into studies of their own"
+                f"{cell['retriever'][0]} and {cell['retriever'][-1]} have one size, stage, "
+                "objective and paradigm, and other recipes: put them into studies of their own"
             )
     trained = models.drop_nulls("learning_rate")
     table = rates.chosen(trained, of)
