@@ -299,9 +299,8 @@ def test_claims_that_nothing_could_be_asked_are_listed_with_the_reason():
 
 
 def test_the_ledger_lists_every_claim_with_its_number_or_what_it_needs():
-    claims_ = pl.concat([claimed(claim(5, SUPPORTED))])
-    table = ledger(claims_, alpha=0.05, margin=0.1)
-    listing = answer.ledger({"ledger": table}, SETTINGS)
+    judged = ledger(claimed(claim(5, SUPPORTED))["claims"], alpha=0.05, margin=0.1)
+    listing = answer.ledger({"ledger": judged}, SETTINGS)
     assert listing is not None and len(listing.rows) == len(ENTRIES)
     assert listing.caption == f"1 of {len(ENTRIES)} claims could be judged"
     rows = {row[0].partition(" ")[0]: row for row in listing.rows}
