@@ -10,8 +10,17 @@ from scipy import special, stats
 
 from benchmarks import scaling as simulated
 from wellspring.findings.growth import growth, power_law, resampled, short
-from wellspring.findings.scaling import Ladder, bent, holm, levels, outcome, slope, spread
-from wellspring.findings.unsaturated import contrastive_entropy, temperature
+from wellspring.findings.scaling import (
+    Ladder,
+    bent,
+    contrastive_entropy,
+    holm,
+    levels,
+    outcome,
+    slope,
+    spread,
+    temperature,
+)
 from wellspring.randomness import generator
 
 

@@ -58,7 +58,14 @@ class Page(Artefact):
 
     @classmethod
     def science(cls, spec: specs.PageSpec) -> Sequence[str]:
-        sections = ["page.answer", "page.choices", "page.shell", "page.studied", "page.texts"]
+        sections = [
+            "page.answer",
+            "page.choices",
+            "page.ledger",
+            "page.shell",
+            "page.studied",
+            "page.texts",
+        ]
         return [*sections, *builders()]
 
 

@@ -61,7 +61,7 @@ def _content(
     results: Path, spec: specs.PageSpec, published: Path | None, configfile: tuple[str, ...]
 ) -> Content:
     """All that stands on the page."""
-    from wellspring.page import answer, choices, studied, summary
+    from wellspring.page import answer, choices, ledger, studied, summary
     from wellspring.page.shell import Page as Content
 
     study = spec.study
@@ -83,7 +83,7 @@ def _content(
         untold=untold,
         claims=answer.claims(tables, settings),
         untestable=answer.untestable(tables, settings),
-        ledger=answer.ledger(tables, settings),
+        ledger=ledger.build(tables, settings),
         cautions=answer.cautions(tables, settings),
         studied=[
             *studied.build(

@@ -15,6 +15,11 @@ of freedom come from the variances before that, so a small sum by chance does no
 one. The slope is that of the sizes which are there: how far a straight line is from them is another
 matter, and `bent` tests it.
 
+nDCG, recall and reciprocal ranks end at 1. Near it a better model can hardly gain, so two ladders that
+grow alike seem to differ, and another scale may remove such an interaction (Loftus 1978). Two
+measures have no ceiling: the log-odds of a mean, and the contrastive entropy, which Fang et al.
+(2024, arXiv 2403.18684) call contrastive perplexity and found to follow a power law of model size.
+
 Shapes: Q queries, M models.
 """
 
@@ -25,7 +30,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-from scipy import special
+from scipy import optimize, special
 
 from wellspring import intervals
 from wellspring.intervals import Estimate, Interval, Spread
@@ -33,6 +38,10 @@ from wellspring.intervals import Estimate, Interval, Spread
 Scale = Literal["value", "log-odds"]
 """What is linear in log2 of the size: the mean over queries, or the log-odds of that mean, for
 values between 0 and 1, which has no ceiling."""
+
+
+TEMPERATURES = (1e-4, 1e4)
+"""Where a temperature is searched, as shares of the spread of scores."""
 
 
 @dataclass(frozen=True)
@@ -128,6 +137,43 @@ def levels(values: np.ndarray, scale: Scale = "value") -> tuple[np.ndarray, np.n
     queries = len(values)
     shares = (queries * means + 0.5) / (queries + 1)
     return special.logit(shares), queries / (queries + 1) / (shares * (1 - shares))
+
+
+def contrastive_entropy(
+    scores: np.ndarray, relevant: np.ndarray, temperature: float = 1.0
+) -> np.ndarray:
+    """[Q]: −log2 of the probability of a query's relevant candidates, in bits.
+
+    Args:
+        scores: [Q, C] of each query's candidates; NaN where a query has fewer.
+        relevant: [Q, C] which of them are relevant; of several one is expected to be found, and
+            their probabilities add up.
+        temperature: what scores are divided by. A model's scores have a unit of their own: compare
+            models at the temperature of each (`temperature`).
+
+    Raises ValueError for a query without a relevant candidate.
+    """
+    present = ~np.isnan(scores)
+    if not (relevant & present).any(1).all():
+        raise ValueError("a query has no relevant candidate: its entropy is not defined")
+    scaled = np.where(present, scores, -np.inf) / temperature
+    of_relevant = special.logsumexp(np.where(relevant, scaled, -np.inf), axis=1)
+    return (special.logsumexp(scaled, axis=1) - of_relevant) / np.log(2)
+
+
+def temperature(scores: np.ndarray, relevant: np.ndarray) -> float:
+    """The temperature at which a model's mean contrastive entropy is lowest (Guo et al. 2017).
+
+    To be found on validation queries: shapes as for `contrastive_entropy`.
+    """
+    spread = float(np.nanstd(scores)) or 1.0
+
+    def lost(logarithm: float) -> float:
+        return float(contrastive_entropy(scores, relevant, spread * np.exp(logarithm)).mean())
+
+    bounds = tuple(np.log(TEMPERATURES))
+    search = optimize.minimize_scalar(lost, bounds=bounds, method="bounded")
+    return spread * float(np.exp(search.x))
 
 
 def slope(ladder: Ladder, scale: Scale = "value") -> Contrast:

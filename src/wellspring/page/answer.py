@@ -350,27 +350,6 @@ def untestable(tables: Tables, settings: Settings) -> Listing | None:
     )
 
 
-def ledger(tables: Tables, settings: Settings) -> Listing | None:
-    """Every claim of the studied documents, and what this study says of it: a row a claim."""
-    if "ledger" not in tables:
-        return None
-    rows = []
-    for row in tables["ledger"].iter_rows(named=True):
-        ends = row["estimate"], row["low"], row["high"]
-        value = "–" if None in ends else difference(*ends)
-        told = [row["verdict"], *filter(None, [row["reason"]])]
-        where = row["place"] or f"needs {row['design']}"
-        named = f"{row['claim']} ({row['source']})"
-        rows.append((named, stop(row["statement"]), value, stop(where), stop(": ".join(told))))
-    judged = tables["ledger"].filter(pl.col("verdict") != NOT_TESTABLE).height
-    return Listing(
-        f"{judged} of {counted(len(rows), 'claim')} could be judged",
-        ("claim", "says", "measured", "where", "verdict"),
-        tuple(rows),
-        sources=settings.sources("ledger", "estimate", "low", "high", "verdict", "reason"),
-    )
-
-
 def cautions(tables: Tables, settings: Settings) -> list[Statement]:
     """What to be careful of: equal sentences about several sides once, and first of all that a
     counterpart cannot say what the study asks."""
