@@ -124,6 +124,15 @@ def configuration() -> dict[str, str]:
         if len(names) > 1:
             own = _reached(names, Reference(classes, homes, f"{key}.md"))[len(names) :]
             homes |= dict.fromkeys(own, f"{key}-values.md")
+    # So have blocks of the study that have blocks of their own.
+    blocks = [
+        name
+        for name in dict.fromkeys(_references(classes[entries["study"][0]]))
+        if any(_references(classes[name]))
+    ]
+    for name in blocks:
+        page = f"study-{_anchor(_heading(classes[name]))}.md"
+        homes |= dict.fromkeys(_reached([name], Reference(classes, homes, page)), page)
     pages = {"index": _front(schema, entries)} | {
         key: _page(key, keys[key], names, Reference(classes, homes, f"{key}.md"))
         for key, names in entries.items()
@@ -134,6 +143,11 @@ def configuration() -> dict[str, str]:
         part = {"description": f"What keys of [{key}]({key}.md) take."}
         pages[home.removesuffix(".md")] = _page(
             f"{key}: values", part, own, Reference(classes, homes, home)
+        )
+    for name in blocks:
+        heading, home = _heading(classes[name]), homes[name]
+        pages[home.removesuffix(".md")] = _page(
+            f"study: {heading}", classes[name], [name], Reference(classes, homes, home)
         )
     return {f"configuration/{name}.md": "\n".join(lines) + "\n" for name, lines in pages.items()}
 

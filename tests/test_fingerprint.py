@@ -82,7 +82,7 @@ def test_every_science_module_is_in_some_fingerprint():
     for teacher in (None, CrossEncoder(source="path:judge")):
         entries |= {*TeacherScores.science(specs.TeachSpec(cross_encoder=teacher))}
     entries |= {"models.vocabulary"}
-    for names in ([], ["methods"], ["paper"], ["budget"]):
+    for names in ([], ["methods"], ["paper"], ["budget"], ["scaling"]):
         plan = Plan(studies.read([ROOT / "studies" / f"{name}.yaml" for name in names]))
         for artefact in plan.closure(plan.ends()):
             entries |= set(artefact.science(plan.spec(artefact)))

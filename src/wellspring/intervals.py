@@ -197,19 +197,21 @@ def interval(
     *,
     proportion: bool = False,
     confidence: float = CONFIDENCE,
+    variance: Spread | None = None,
 ) -> Interval:
     """The interval of each cell; see the module for how it is built.
 
     Args:
         lower, upper: what the quantity cannot fall below or exceed, [C] or one for all.
         proportion: the quantity is a share of successes between 0 and 1.
+        variance: of the estimates, where it is known better than from clusters and repetitions.
 
     Raises ValueError where an estimate lies outside its bounds.
     """
     room = ROUNDING + 1e-6 * np.abs(np.nan_to_num(estimate.value))
     if np.any(estimate.value < lower - room) or np.any(estimate.value > upper + room):
         raise ValueError("an estimate lies outside the bounds that it cannot exceed")
-    value, variance = estimate.value, spread(estimate)
+    value, variance = estimate.value, variance or spread(estimate)
     error, freedom = variance.error, variance.freedom
     quantile = special.stdtrit(freedom, (1 + confidence) / 2)
     if proportion:
@@ -227,9 +229,14 @@ def interval(
     return Interval(value, *(np.where(defined, end, np.nan) for end in (low, high)))
 
 
-def detectable(estimate: Estimate, confidence: float = CONFIDENCE) -> np.ndarray:
-    """[C]: the smallest true effect for which such an interval excludes 0 at 80 % power."""
-    variance = spread(estimate)
+def detectable(
+    estimate: Estimate, confidence: float = CONFIDENCE, variance: Spread | None = None
+) -> np.ndarray:
+    """[C]: the smallest true effect for which such an interval excludes 0 at 80 % power.
+
+    variance: as for `interval`.
+    """
+    variance = variance or spread(estimate)
     tails = [special.stdtrit(variance.freedom, share) for share in ((1 + confidence) / 2, POWER)]
     effect = sum(tails) * variance.error
     return np.where(effect > ROUNDING * np.maximum(np.abs(estimate.value), 1e-6), effect, np.nan)

@@ -9,7 +9,7 @@ from wellspring.config import ARCHITECTURES
 from wellspring.errors import ModelError
 from wellspring.models import sources
 from wellspring.models.architecture import builtin
-from wellspring.models.load import load
+from wellspring.models.load import load, parameters
 
 SIZES = {"layers": 3, "hidden_size": 16, "heads": 2, "intermediate_size": 40}
 
@@ -40,3 +40,13 @@ def test_sizes_that_cannot_be_are_refused(tmp_path):
     base = checkpoints.make(tmp_path / "base", "BertModel")
     with pytest.raises(ModelError, match="3 heads do not divide a hidden size of 16"):
         sources.make_random(base, tmp_path / "a", "bert", 0, sizes={**SIZES, "heads": 3})
+
+
+def test_parameters_of_tables_are_counted_apart(tmp_path):
+    base = checkpoints.make(tmp_path / "base", "BertModel")
+    model = load(base, "bert", 2).model
+    tables = model.embeddings
+    looked_up = (tables.word_embeddings, tables.position_embeddings, tables.token_type_embeddings)
+    counted = parameters(base, "bert")
+    assert counted["all"] == sum(each.numel() for each in model.parameters())
+    assert counted["embedding"] == sum(each.weight.numel() for each in looked_up)

@@ -382,6 +382,7 @@ def test_the_whole_page_of_the_papers_grid_fits(paper):
         untold=untold,
         claims=[],
         untestable=None,
+        ledger=None,
         cautions=[],
         studied=[],
         summary=summary.build(tables, settings),

@@ -15,13 +15,18 @@ import pytest
 from wellspring.artefacts import provenance
 from wellspring.config.vocabulary import ProbeKind
 from wellspring.findings import cautions, claims, table
+from wellspring.findings.ledger import ENTRIES
+from wellspring.findings.ledger import ledger as judged_by
 from wellspring.findings.verdicts import CONTRADICTED, DEPENDS, NO_EVIDENCE, NOT_TESTABLE, SUPPORTED
-from wellspring.page import answer, definitions, shell, studied, summary, texts
+from wellspring.page import answer, definitions, ledger, shell, studied, summary, texts
 from wellspring.page.panels import Choice, Panel, Settings
 from wellspring.page.words import Statement, difference, estimate, number, signed
 
 EVIL = "</script><script>alert(1)</script><!-- & \" '"
-FILES = {name: [f"studies/toy/findings/{name}.csv"] for name in ("findings", "claims", "cautions")}
+FILES = {
+    name: [f"studies/toy/findings/{name}.csv"]
+    for name in ("findings", "claims", "ledger", "cautions")
+}
 PAIRS = {"mini": "fresh"}
 SETTINGS = Settings("toy", probe="concat", pairs=PAIRS, depths={"mini": 2}, files=FILES)
 
@@ -108,6 +113,7 @@ def content(**parts) -> shell.Page:
         "untold": "",
         "claims": [],
         "untestable": None,
+        "ledger": None,
         "cautions": [],
         "studied": [],
         "summary": None,
@@ -291,6 +297,18 @@ def test_claims_that_nothing_could_be_asked_are_listed_with_the_reason():
     )
     assert listing.caption == "1 published claim is not testable here"
     assert answer.untestable(claimed(claim(5, SUPPORTED)), SETTINGS) is None
+
+
+def test_the_ledger_lists_every_claim_with_its_number_or_what_it_needs():
+    judged = judged_by(claimed(claim(5, SUPPORTED))["claims"], alpha=0.05, margin=0.1)
+    listing = ledger.build({"ledger": judged}, SETTINGS)
+    assert listing is not None and len(listing.rows) == len(ENTRIES)
+    assert listing.caption == f"1 of {len(ENTRIES)} claims could be judged"
+    rows = {row[0].partition(" ")[0]: row for row in listing.rows}
+    assert rows["A5"][4] == "Supported." and rows["A5"][2] != "–"
+    assert rows["B6"][3].startswith("Needs encoders of both kinds")
+    assert rows["B6"][4].startswith("Not testable here: ladders have no encoders")
+    assert ledger.build({}, SETTINGS) is None
 
 
 def test_a_claim_that_one_pair_answers_is_listed_for_the_others():

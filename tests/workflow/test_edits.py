@@ -13,9 +13,9 @@ PROBES = 2 * 2
 CAUTIONED = {"cautions": 1, "page": 1, "figure": 2, "controls": 1, "drawing": 3, "heatmap": 4}
 """The cautions, the page, and every figure that they stand below."""
 REPORTED = {"findings": 1, "power": 1, **CAUTIONED}
-PROBED = {"claims": 1, **REPORTED}
+PROBED = {"claims": 1, "ledger": 1, **REPORTED}
 DECENTRALISED = {"decentralisation": 1, **CAUTIONED}
-COUNTED = {"activations": 4, "claims": 1, **DECENTRALISED}
+COUNTED = {"activations": 4, "claims": 1, "ledger": 1, **DECENTRALISED}
 ABLATED = {"ablate": 4, **DECENTRALISED}
 ATTRIBUTED = {"attribute": 4, "agreement": 1, **ABLATED, **COUNTED}
 """Encoders × sides of the small study, and what follows: one job makes both layers."""
@@ -303,7 +303,7 @@ EDITS_OF_CODE = [
         f"{PACKAGE}/findings/claims.py",
         "import polars as pl\n",
         "import polars as pl\n\nREAL_CHANGE = 1\n",
-        {"claims": 1, "page": 1},
+        {"claims": 1, "ledger": 1, "page": 1},
     ),
     (
         f"{PACKAGE}/findings/cautions.py",

@@ -95,6 +95,7 @@ def test_the_papers_grid_is_planned_exactly(plan):
         "agreement": 4 * 2,
         "decentralisation": 1,
         "claims": 1,
+        "ledger": 1,
         "cautions": 1,
         "page": 1,
         "heatmap": 4 * 2 * 2 * 2,

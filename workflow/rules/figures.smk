@@ -198,6 +198,7 @@ rule dimension:
         "wellspring dimension {input.findings} {output.pdf} {output.png}"
         " --spec {params.spec:q} --code {params.code} --key {params.key} --log {log}"
 
+
 rule chart:
     """Draw all evidence about a retriever's layers, or what of it predicts what."""
     input:

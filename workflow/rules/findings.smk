@@ -178,6 +178,37 @@ rule decentralisation:
         " --spec {params.spec:q} --code {params.code} --key {params.key} --log {log}"
 
 
+rule scaling:
+    """Measure what a doubling of size brings, and whether that differs between ladders of models."""
+    input:
+        inputs_of(kinds.Scaling),
+    output:
+        parquet=kinds.Scaling.path(),
+        rates=kinds.LearningRates.path(),
+        csv=report(
+            kinds.Scaling.path().replace(".parquet", ".csv"),
+            caption="../report/scaling.rst",
+            category="Findings",
+        ),
+        rates_csv=report(
+            kinds.LearningRates.path().replace(".parquet", ".csv"),
+            caption="../report/learning-rates.rst",
+            category="Findings",
+        ),
+    log:
+        kinds.Scaling.log(),
+    conda:
+        "../../envs/wellspring.yaml"
+    resources:
+        mem_mb=growing(4000),
+        runtime=growing(60),
+    params:
+        **params_of(kinds.Scaling),
+    shell:
+        "wellspring scaling {output.parquet} {output.rates}"
+        " --spec {params.spec:q} --code {params.code} --key {params.key} --log {log}"
+
+
 rule claims:
     """Judge the published claims on every pair, with settings tested together."""
     input:
@@ -200,6 +231,33 @@ rule claims:
         **params_of(kinds.Claims),
     shell:
         "wellspring claims {output.parquet}"
+        " --spec {params.spec:q} --code {params.code} --key {params.key} --log {log}"
+
+
+rule ledger:
+    """Judge every claim of the studied documents by the study's tables."""
+    input:
+        inputs_of(kinds.Ledger),
+    output:
+        parquet=kinds.Ledger.path(),
+        csv=report(
+            kinds.Ledger.path().replace(".parquet", ".csv"),
+            caption="../report/ledger.rst",
+            category="Findings",
+        ),
+    log:
+        kinds.Ledger.log(),
+    localrule: True
+    conda:
+        "../../envs/wellspring.yaml"
+    resources:
+        mem_mb=1500,
+        runtime=20,
+    params:
+        **params_of(kinds.Ledger),
+        inputs=named_inputs,
+    shell:
+        "wellspring ledger {output.parquet} {params.inputs}"
         " --spec {params.spec:q} --code {params.code} --key {params.key} --log {log}"
 
 
@@ -252,6 +310,7 @@ rule dimensions:
     shell:
         "wellspring dimensions {output.parquet}"
         " --spec {params.spec:q} --code {params.code} --key {params.key} --log {log}"
+
 
 rule evidence:
     """Set all that is known of each layer side by side, and tell what predicts what."""

@@ -44,6 +44,8 @@ class Description(BaseModel):
     tokenizer: dict[str, str] = {}
     config: dict[str, str] = {}
     adapter: dict[str, str] = {}
+    parameters: dict[str, int] = {}
+    """`all`, and `embedding`: those of tables that are looked up."""
 
     @classmethod
     def read(cls, path: Path) -> Description:

@@ -11,7 +11,7 @@ from wellspring.artefacts.base import RESULTS, Artefact, Needed
 from wellspring.artefacts.datasets import Samples, Texts
 from wellspring.artefacts.findings import Findings, curves_of, probes_of
 from wellspring.artefacts.models import Model, TrainedModel
-from wellspring.artefacts.verdicts import Cautions, Claims
+from wellspring.artefacts.verdicts import Cautions, Claims, Ledger
 from wellspring.config import Config
 
 
@@ -42,6 +42,7 @@ class Page(Artefact):
         models |= dict.fromkeys(map(Model, trained))
         return {
             "claims": Claims(self.study),
+            "ledger": Ledger(self.study),
             "cautions": Cautions(self.study),
             "findings": Findings(self.study),
             "panels": _shown(config),
@@ -57,7 +58,14 @@ class Page(Artefact):
 
     @classmethod
     def science(cls, spec: specs.PageSpec) -> Sequence[str]:
-        sections = ["page.answer", "page.choices", "page.shell", "page.studied", "page.texts"]
+        sections = [
+            "page.answer",
+            "page.choices",
+            "page.ledger",
+            "page.shell",
+            "page.studied",
+            "page.texts",
+        ]
         return [*sections, *builders()]
 
 

@@ -17,8 +17,10 @@ from wellspring.artefacts.findings import (
     attributed_sides,
     probes_of,
 )
-from wellspring.artefacts.tables import Leakage
+from wellspring.artefacts.scaling import Scaling
+from wellspring.artefacts.tables import Leakage, Table
 from wellspring.config import Config
+from wellspring.specs.base import Spec
 
 
 @dataclass(frozen=True)
@@ -92,6 +94,56 @@ class Claims(Artefact):
     def science(cls, spec: specs.ClaimsSpec) -> Sequence[str]:
         names = ("claims", "consistency", "activity", "outcomes")
         return [f"findings.{name}" for name in names]
+
+
+class LedgerSpec(Spec):
+    """How claims are judged."""
+
+    alpha: float
+    margin: float
+    """Log-odds for each doubling that count as none."""
+    in_domain: list[str]
+    """Datasets of the kind that models learn from."""
+
+
+@dataclass(frozen=True)
+class Ledger(Table):
+    """Every claim of the studied documents, and what this study says of it."""
+
+    template = "studies/{study}/findings/ledger.parquet"
+    rule = "ledger"
+    Slice = LedgerSpec
+    step = "ledger"
+    also = ("csv",)
+    function = "findings.ledger:ledger"
+    columns = {
+        "claim": Column("text", "the letter of its document, and a number"),
+        "source": Column("text", "the document"),
+        "statement": Column("text"),
+        "measured": Column("text", "what is measured for it"),
+        "design": Column("text", "what a study needs for it"),
+        "place": Column("text", "where the estimate was made: the first of all places"),
+        "estimate": Column("number", "of the first part of the claim there"),
+        "low": ENDS["low"],
+        "high": ENDS["high"],
+        "places": Column("integer", "where the claim was asked, all tested together"),
+        "supporting": Column("integer", "in how many of them it holds"),
+        "contradicting": Column("integer", "in how many of them it is turned around"),
+        "verdict": Column("text", "as in the table of published claims"),
+        "reason": Column("text", "why it is not testable, or what weakens the verdict"),
+    }
+
+    def spec(self, config: Config) -> LedgerSpec:
+        scaling = config.study.scaling
+        return LedgerSpec(
+            alpha=config.study.findings.alpha,
+            margin=0.1,
+            in_domain=scaling.in_domain if scaling else [],
+        )
+
+    def needs(self, config: Config) -> Mapping[str, Needed]:
+        ladders = {"scaling": Scaling(self.study)} if config.study.scaling else {}
+        return {"claims": Claims(self.study), **ladders}
 
 
 @dataclass(frozen=True)

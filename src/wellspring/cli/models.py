@@ -49,6 +49,7 @@ def _describe(job: Job, description: Path, texts: Sequence[Path], samples: Seque
         if adapter:
             adapters.fit(load.skeleton(checkpoint, known), adapter, known.unused)
         contents = checkpoints.contents(checkpoint, adapter)
+        contents["parameters"] = load.parameters(checkpoint, known)
     except ModelError as error:
         raise ModelError(f"models.{folder.name}: {error}") from None
     except (OSError, ValueError, SafetensorError) as error:

@@ -19,7 +19,7 @@ from wellspring.artefacts.findings import Findings
 from wellspring.artefacts.models import Model, TrainedModel
 from wellspring.artefacts.page import Page, builders
 from wellspring.artefacts.reading import read_samples, read_texts
-from wellspring.artefacts.verdicts import Cautions, Claims
+from wellspring.artefacts.verdicts import Cautions, Claims, Ledger
 from wellspring.cli.step import FILE, Job, gathering, step
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ def _content(
     results: Path, spec: specs.PageSpec, published: Path | None, configfile: tuple[str, ...]
 ) -> Content:
     """All that stands on the page."""
-    from wellspring.page import answer, choices, studied, summary
+    from wellspring.page import answer, choices, ledger, studied, summary
     from wellspring.page.shell import Page as Content
 
     study = spec.study
@@ -83,6 +83,7 @@ def _content(
         untold=untold,
         claims=answer.claims(tables, settings),
         untestable=answer.untestable(tables, settings),
+        ledger=ledger.build(tables, settings),
         cautions=answer.cautions(tables, settings),
         studied=[
             *studied.build(
@@ -108,7 +109,7 @@ def _content(
 
 def _always(study: str) -> list[Artefact]:
     """The tables that the page reads whatever panels there are."""
-    return [Findings(study), Claims(study), Cautions(study)]
+    return [Findings(study), Claims(study), Ledger(study), Cautions(study)]
 
 
 def _settings(spec: specs.PageSpec, files: list[Artefact], configfile: tuple[str, ...]) -> Settings:

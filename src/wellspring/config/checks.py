@@ -30,7 +30,7 @@ from wellspring.config.models import (
 )
 from wellspring.config.shorthand import spelled_out
 from wellspring.config.sources import source_problems
-from wellspring.config.study import LAYERLESS, Probing, Searching
+from wellspring.config.study import LAYERLESS, Probing, Scaling, Searching
 from wellspring.config.twins import expanded
 from wellspring.errors import ConfigError
 
@@ -93,6 +93,8 @@ def _problems(config: Config) -> Iterable[str]:
         yield from _selection_problems(config, f"study.search.{number}", search)
     for number, attribute in enumerate(config.study.attribute):
         yield from _attribute_problems(config, f"study.attribute.{number}", attribute)
+    if scaling := config.study.scaling:
+        yield from _scaling_problems(config, scaling)
     yield from conflicts(config)
     yield from _figure_problems(config)
 
@@ -142,7 +144,7 @@ def _selection_problems(
             depth = config.depth(name)
         except KeyError:
             continue
-        if selected.layers != "all" and max(selected.layers, default=0) > depth:
+        if not isinstance(selected.layers, str) and max(selected.layers, default=0) > depth:
             deepest = max(selected.layers)
             yield f"{key}.layers: {deepest} is beyond {name!r}, whose last is {depth}"
     for name in selected.datasets:
@@ -178,6 +180,58 @@ def _probe_problems(config: Config, key: str, probe: Probing) -> Iterable[str]:
                 f"{key}.passages: {max(probe.passages)} passages need "
                 f"{max(probe.passages) - 1} negatives, datasets.{name}.negatives.count is {count}"
             )
+
+
+def _scaling_problems(config: Config, scaling: Scaling) -> Iterable[str]:
+    key = "study.scaling"
+    for number, ladder in enumerate(scaling.ladders):
+        own = f"{key}.ladders.{number}" if len(scaling.ladders) > 1 else f"{key}.ladders"
+        for name in ladder.bases:
+            if name not in config.models:
+                yield f"{own}.bases: {unknown('model', name, config.models)}"
+        applied = {name for chain in ladder.chains for name in chain}
+        for name in sorted(applied - config.recipes.keys()):
+            yield f"{own}.chains: {unknown('recipe', name, config.recipes)}"
+        for name in sorted(ladder.learning_rates.keys() - {c[-1] for c in ladder.chains if c}):
+            yield f"{own}.learning_rates.{name}: is the last recipe of no chain"
+    if not scaling.retrievers:
+        yield f"{key}: names no model: give ladders, or retrievers"
+    for name in scaling.datasets:
+        if name not in config.datasets:
+            yield f"{key}.datasets: {unknown('dataset', name, config.datasets)}"
+    for name in scaling.in_domain:
+        if name not in scaling.datasets:
+            yield f"{key}.in_domain: {name!r} is not among {key}.datasets"
+    for name, dataset in product(scaling.retrievers, scaling.datasets):
+        if name not in config.retrievers:
+            yield f"{key}.retrievers: {unknown('retriever', name, config.retrievers)}"
+            continue
+        with suppress(KeyError):
+            grid = config.probing(name, dataset)
+            probed = scaling.passages in grid.passages and config.depth(name) in grid.layers
+            if probed and "cosine" in grid.block.kinds:
+                yield from _unsearched(config, name, dataset)
+                continue
+        yield (
+            f"{key}.retrievers: {name!r} is not probed on {dataset!r} by cosine at its last layer "
+            f"with {scaling.passages} passages: add that to study.probe"
+        )
+
+
+def _unsearched(config: Config, name: str, dataset: str) -> Iterable[str]:
+    """A line where a retriever on a ladder is not measured as the ladder says."""
+    measures = config.study.scaling.measures if config.study.scaling else []
+    try:
+        grid = config.searching(name, dataset)
+    except KeyError:
+        searched = []
+    else:
+        searched = grid.block.measures if config.depth(name) in grid.layers else []
+    if missing := [measure for measure in measures if measure not in searched]:
+        yield (
+            f"study.scaling.measures: {missing[0]!r} of {name!r} on {dataset!r} is not measured at "
+            "its last layer: add that to study.search"
+        )
 
 
 def _attribute_problems(config: Config, key: str, attribute: Attributing) -> Iterable[str]:

@@ -335,6 +335,18 @@ class Config(Strict):
             return entry.similarity or "cosine"
         return trained.similarity
 
+    # What stands on ladders.
+
+    def scaled(self) -> list[str]:
+        """The retrievers that stand on ladders of sizes."""
+        return self.study.scaling.retrievers if self.study.scaling else []
+
+    def steps(self, retriever: str) -> list[str]:
+        """The models that a retriever's (query) model was trained as, one after the other; the last
+        one is its own, and there is none where nothing was trained here."""
+        model = self.encoders[self.retrievers[retriever].query].model
+        return [each for each in self.lineage(model)[::-1] if self.models[each].scheme == "train"]
+
     # What is attributed.
 
     def attributed(self) -> list[AttributionGrid]:
@@ -424,9 +436,16 @@ class Config(Strict):
         self, retriever: str, blocks: Iterable[Probing] | Iterable[Searching]
     ) -> list[int]:
         """The layers of a retriever that some of the blocks name, rising; 0 is the embedding."""
-        every = range(self.depth(retriever) + 1)
+        depth = self.depth(retriever)
+        named = {"all": range(depth + 1), "last": [depth]}
         return sorted(
-            {layer for b in blocks for layer in (every if b.layers == "all" else b.layers)}
+            {
+                layer
+                for block in blocks
+                for layer in (
+                    named[block.layers] if isinstance(block.layers, str) else block.layers
+                )
+            }
         )
 
     def _encoders(self, block: Attributing) -> set[str]:

@@ -92,14 +92,19 @@ def _idle(config: Config, files: Sequence[Mapping[str, Any]]) -> list[str]:
     retrievers = {*config.retrievers_used()}
     teachers = config.teachers_used()
     retrievers |= {*teachers}
+    ladders = config.study.scaling.ladders if config.study.scaling else []
     teaching = [config.retrievers[name] for name in teachers if name in config.retrievers]
     encoders = {
         *config.encoders_used(),
         *(each for retriever in teaching for each in retriever.encoders.values()),
     }
     used = {
-        "models": {*config.models_used()},
-        "recipes": {*config.recipes_used()},
+        # A ladder copies its bases and recipes for each seed.
+        "models": {*config.models_used(), *(name for each in ladders for name in each.bases)},
+        "recipes": {
+            *config.recipes_used(),
+            *(name for each in ladders for chain in each.chains for name in chain),
+        },
         "teachers": {*teachers},
         "encoders": encoders,
         "retrievers": retrievers,

@@ -3,8 +3,8 @@
 An encoder may stand inside a retriever, a model inside an encoder; a sweep is one retriever at
 several lengths or with several templates; `compared_with: random` makes a twin; a section of the
 study may be one block; what retrievers are compared with need not be listed; architecture and
-layers may be left to the checkpoint. Behind this there are plain catalogues and lists of blocks.
-What is malformed stays as it is, for `parse` to report.
+layers may be left to the checkpoint; a ladder stands for all of its models. Behind this there are
+plain catalogues and lists of blocks. What is malformed stays as it is, for `parse` to report.
 
 Names that are derived: the encoder of retriever R is R (of its passages, where they have another,
 `R-passage`), the model of encoder E is E, the twin of anything is `NAME-random`.
@@ -17,11 +17,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from wellspring.config import checkpoints, sweeps
+from wellspring.config import checkpoints, ladders, sweeps
 from wellspring.config.base import is_fetched
 from wellspring.config.models import COPYING, RandomTwin, Twin
 from wellspring.errors import ModelError
 
+DEPTH = 100
+"""So many passages are ranked for each query where ladders are searched."""
 RANDOM = next(iter(RandomTwin.model_fields))
 """The value of `compared_with` that makes a twin."""
 
@@ -89,6 +91,7 @@ def spelled_out(raw: Mapping[str, Any]) -> Spelled:
     _inline_encoders(spelled)
     _inline_models(spelled)
     sweeps.spell_out(spelled)
+    _ladders(spelled)
     for name, entry in spelled.entries("retrievers"):
         _twin(spelled, name, entry)
     _twin_partners(spelled)
@@ -102,6 +105,40 @@ def _copied(value: Any) -> Any:
     if isinstance(value, Mapping):
         return {key: _copied(each) for key, each in value.items()}
     return [_copied(each) for each in value] if isinstance(value, list) else value
+
+
+def _ladders(spelled: Spelled) -> None:
+    """Add what ladders stand for, and probe it."""
+    study = spelled.config.get("study")
+    scaling = study.get("scaling") if isinstance(study, dict) else None
+    if not isinstance(study, dict) or not isinstance(scaling, dict):
+        return
+    names: list[str] = []
+    for number, ladder in enumerate(ladders.ladders(spelled.config)):
+        key = f"study.scaling.ladders.{number}"
+        for section, name, entry in list(ladders.entries(spelled.config, ladder)):
+            if spelled.catalogue(section).get(name) != entry:
+                spelled.add_twin(section, name, entry, key)
+            names += [name] if section == "retrievers" else []
+    given = scaling.get("retrievers", [])
+    if not names or not isinstance(given, list) or not isinstance(scaling.get("datasets"), list):
+        return
+    scaling["retrievers"] = list(dict.fromkeys([*given, *names]))
+    probe = study.get("probe") or []
+    block = {
+        "retrievers": list(dict.fromkeys(names)),
+        "datasets": scaling["datasets"],
+        "passages": [scaling.get("passages", 5)],
+        "layers": "last",
+        "kinds": ["cosine", "lexical"],
+        "portions": [],
+    }
+    study["probe"] = [*([probe] if isinstance(probe, dict) else probe), block]
+    if measures := scaling.get("measures"):
+        same = {name: block[name] for name in ("retrievers", "datasets", "layers")}
+        searched = study.get("search") or []
+        searched = [searched] if isinstance(searched, dict) else searched
+        study["search"] = [*searched, {**same, "measures": measures, "depth": DEPTH}]
 
 
 def _inline_encoders(spelled: Spelled) -> None:

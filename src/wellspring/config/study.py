@@ -56,8 +56,8 @@ class Probing(Strict):
     """Names under `datasets`."""
     passages: list[Annotated[int, Field(ge=2, le=99)]] = Field(default=[2, 3, 4, 5], min_length=1)
     """N: one positive and N − 1 hard negatives."""
-    layers: Literal["all"] | list[Annotated[int, Field(ge=0, le=99)]] = "all"
-    """All of them, or a list; 0 is the embedding output."""
+    layers: Literal["all", "last"] | list[Annotated[int, Field(ge=0, le=99)]] = "all"
+    """All of them, the last one of each retriever, or a list; 0 is the embedding output."""
     kinds: list[ProbeKind] = Field(
         default=[
             "concat",
@@ -100,8 +100,8 @@ class Searching(Strict):
     """Names under `retrievers`; what they are compared with is searched with them."""
     datasets: list[Slug] = Field(min_length=1)
     """Names under `datasets`."""
-    layers: Literal["all"] | list[Annotated[int, Field(ge=0, le=99)]] = "all"
-    """All of them, or a list; 0 is the embedding output."""
+    layers: Literal["all", "last"] | list[Annotated[int, Field(ge=0, le=99)]] = "all"
+    """All of them, the last one of each retriever, or a list; 0 is the embedding output."""
     queries: Literal["test", "validation", "train", "all"] = "test"
     """The split whose judged queries are asked. Splits are those of the samples: where a source
     publishes no train split, `test` is a share of its queries, and `all` takes every one."""
@@ -128,6 +128,47 @@ class Findings(Strict):
     """At most so many texts a side enter the representation similarity."""
     seed: int = 42
     """Seed of the flips and of the choice of texts."""
+
+
+class Ladder(Strict):
+    """Models of several sizes that are made alike: every base × chain of recipes × seed becomes a
+    model, an encoder and a retriever, named BASE-RECIPE-RECIPE.SEED."""
+
+    bases: list[Slug] = Field(min_length=1)
+    """A name under `models` for each size. A `random:` one is drawn anew for each seed."""
+    chains: list[list[Slug]] = Field(min_length=1)
+    """Recipes that are applied one after the other; an empty list is the base as it is. Chains that
+    begin alike share the models of their beginning."""
+    seeds: list[int] = Field(default=[0, 1, 2], min_length=1)
+    """Of all fresh weights and all training; three are the fewest that show a variance."""
+    learning_rates: dict[Slug, Annotated[list[float], Field(min_length=1)]] = Field(default={})
+    """Recipe to the learning rates that are tried where it is the last of a chain. The best one of
+    each size on validation queries is kept, and told. Else a recipe has its own."""
+    encoder: dict[str, Any]
+    """Settings of all encoders: `{pooling: mean, query_length: 32}`."""
+
+
+class Scaling(Strict):
+    """Which models stand on a ladder of sizes, and on what they are compared."""
+
+    ladders: Annotated[
+        list[Ladder],
+        BeforeValidator(lambda given: blocks(given), json_schema_input_type=Ladder | list[Ladder]),
+    ] = Field(default=[])
+    """What makes the models, so that they need no entries of their own."""
+    retrievers: list[Slug] = Field(default=[])
+    """Names under `retrievers` that stand on ladders beside those of `ladders`. Size, seed, stage,
+    objective and paradigm follow from their models and recipes."""
+    datasets: list[Slug] = Field(min_length=1)
+    """Names under `datasets`: on which they are probed, by the cosine of the last layer."""
+    measures: list[MeasureName] = Field(default=[])
+    """What they are measured by beside that: the whole corpus of each dataset is then searched with
+    the last layer. The ledger of claims takes the first one."""
+    in_domain: list[Slug] = Field(default=[])
+    """Those of them whose texts are of the kind that models learn from; claims on other domains are
+    asked of the rest."""
+    passages: Annotated[int, Field(ge=2, le=99)] = 5
+    """N: one positive and N − 1 hard negatives."""
 
 
 class Published(Strict):
@@ -185,3 +226,6 @@ class Study(Strict):
     of all, where left out."""
     published: Published | None = None
     """Published curves to compare with."""
+    scaling: Scaling | None = None
+    """Ladders of models: what a doubling of parameters, operations or tokens brings, and whether it
+    is the same for two objectives, paradigms, stages or datasets."""

@@ -112,6 +112,17 @@ def skeleton(folder: Path, architecture: Architecture | str) -> Any:
         return model_class(config, architecture)(config)
 
 
+def parameters(folder: Path, architecture: Architecture | str) -> dict[str, int]:
+    """How many numbers a checkpoint's model has: `all`, and `embedding`: of tables that are looked
+    up, of words, positions and types, which make no matrix product."""
+    model = skeleton(folder, architecture)
+    tables = [each for each in model.modules() if isinstance(each, torch.nn.Embedding)]
+    return {
+        "all": sum(each.numel() for each in model.parameters()),
+        "embedding": sum(each.weight.numel() for each in tables),
+    }
+
+
 def read_config(folder: Path) -> Any:
     """The checkpoint's configuration; ModelError where transformers cannot read it."""
     try:

@@ -49,6 +49,7 @@ class Page:
     """Which retrievers and datasets the groups leave to the table."""
     claims: Sequence[Statement]
     untestable: Listing | None
+    ledger: Listing | None
     cautions: Sequence[Statement]
     studied: Sequence[Listing]
     summary: Summary | None

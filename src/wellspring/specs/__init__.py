@@ -107,6 +107,7 @@ from wellspring.specs.retrieval import (
     retrieval,
     search,
 )
+from wellspring.specs.scaling import ScaledModel, ScalingSpec, scaling
 from wellspring.specs.training import TeachSpec, TrainSpec, teach, train
 
 __all__ = [
@@ -151,6 +152,8 @@ __all__ = [
     "RetrievalSpec",
     "RunSpec",
     "SamplesSpec",
+    "ScaledModel",
+    "ScalingSpec",
     "SearchSpec",
     "SearchedGrid",
     "SearchedSpec",
@@ -199,6 +202,7 @@ __all__ = [
     "remove",
     "retrieval",
     "samples",
+    "scaling",
     "search",
     "share_folder",
     "similarity",

@@ -88,15 +88,20 @@ def retrieval(config: Config) -> RetrievalSpec:
         alpha=settings.alpha,
         permutations=settings.permutations,
         seed=settings.seed,
-        searched=[
-            SearchedGrid(
-                retriever=grid.retriever,
-                dataset=grid.dataset,
-                measures=list(grid.block.measures),
-                search=search(config, grid.retriever, grid.dataset).digest,
-            )
-            for grid in config.searched()
-        ],
+        searched=searched(config),
         ranked={name: rank(config, name).digest for name in config.searched_datasets()},
         pairs=config.searched_pairs(),
     )
+
+
+def searched(config: Config) -> list[SearchedGrid]:
+    """Every retriever with every dataset that it searches."""
+    return [
+        SearchedGrid(
+            retriever=grid.retriever,
+            dataset=grid.dataset,
+            measures=list(grid.block.measures),
+            search=search(config, grid.retriever, grid.dataset).digest,
+        )
+        for grid in config.searched()
+    ]

@@ -1,0 +1,462 @@
+"""The ledger of claims: all that the studied documents say, and what a study says of it.
+
+An entry is data: where the claim stands, what it says, what is measured for it, which design that
+needs, and a question to the tables. A new claim is a new entry. Verdicts are those of
+`wellspring.findings.verdicts`:
+
+- Parts of a claim all have to hold. They are asked in every place that has them all: a dataset, and
+  what else tells two ladders apart. All tests of a claim are one family (Holm), so data without an
+  effect give a verdict in at most α of all studies.
+- It is *supported* where all parts hold in some place, *contradicted* where one is turned around,
+  and *depends* on the place where both happen: a part is then above 0 here and below it there.
+- Where nothing is decided, it is *equivalent* if every interval lies within the margin; else there
+  is *no evidence*.
+
+The number of a row is that of the first part in the first place, whatever the verdict rests on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import polars as pl
+
+from wellspring.findings.claims import CLAIMS
+from wellspring.findings.scaling import holm
+from wellspring.findings.verdicts import (
+    CONTRADICTED,
+    DEPENDS,
+    EQUIVALENT,
+    NO_EVIDENCE,
+    NOT_TESTABLE,
+    SUPPORTED,
+)
+from wellspring.plurals import counted
+
+SCHEMA = {
+    "claim": pl.String,
+    "source": pl.String,
+    "statement": pl.String,
+    "measured": pl.String,
+    "design": pl.String,
+    "place": pl.String,
+    "estimate": pl.Float64,
+    "low": pl.Float64,
+    "high": pl.Float64,
+    "places": pl.Int64,
+    "supporting": pl.Int64,
+    "contradicting": pl.Int64,
+    "verdict": pl.String,
+    "reason": pl.String,
+}
+SIGNS = {"above": 1, "below": -1, "apart": 0}
+CONSISTENCY, BACKBONES = "arXiv 2505.07166", "arXiv 2408.12194"
+DECODERS, STAGES = "arXiv 2502.15526", "scaling of pre-training against fine-tuning (2026)"
+FINE_TUNED = "→ fine-tuning$"
+PRE_TRAINED = "(pre-trained|mlm|clm|mntp|contrastive-pretraining) → fine-tuning$"
+CONTRASTIVE = "→ contrastive-pretraining$"
+LADDER = "3 sizes over a decade, 3 seeds each"
+
+
+@dataclass(frozen=True)
+class Tables:
+    """What entries are asked of.
+
+    Attributes:
+        claims: `wellspring.findings.claims`'s.
+        scaling: `wellspring.findings.ladders`'s; None where the study has no ladders.
+        in_domain: datasets of the kind that models learn from.
+    """
+
+    claims: pl.DataFrame
+    scaling: pl.DataFrame | None = None
+    in_domain: Sequence[str] = ()
+
+
+@dataclass(frozen=True)
+class Part:
+    """A row of the table of ladders, and what is said of its estimate.
+
+    Attributes:
+        finding: slope, interaction or advantage.
+        of: column to a pattern of the ladder; what has none may be anything, and is the place.
+        against: pattern of the ladder that it is compared with, in the column `by`.
+        says: the estimate is above 0, below it, or either.
+        axis: what the size is.
+    """
+
+    finding: Literal["slope", "interaction", "advantage"]
+    of: Mapping[str, str] = field(default_factory=dict)
+    by: str | None = None
+    against: str = ""
+    says: Literal["above", "below", "apart"] = "above"
+    axis: str = "non_embedding"
+
+    def rows(self, table: pl.DataFrame, against: bool = False) -> dict[str, dict[str, Any]]:
+        """Place to the row there, both ways round: a difference stands in the table once.
+
+        against: whether the place names what is compared with, too.
+        """
+        rows = table.filter(finding=self.finding, axis=self.axis, scale="log-odds")
+        if self.by:
+            rows = rows.filter(factor=self.by)
+            turned = rows.with_columns(
+                pl.col("compared_with").alias(self.by),
+                pl.col(self.by).alias("compared_with"),
+                estimate=-pl.col("estimate"),
+                low=-pl.col("high"),
+                high=-pl.col("low"),
+            )
+            rows = pl.concat([rows, turned]) if self.against else rows
+            rows = rows.filter(pl.col("compared_with").str.contains(self.against))
+        for column, pattern in self.of.items():
+            rows = rows.filter(pl.col(column).str.contains(pattern))
+        named = ("dataset", "stages", "objective", "paradigm", "measure")
+        places: dict[str, dict[str, Any]] = {}
+        for row in rows.iter_rows(named=True):
+            place = ", ".join(str(row[name]) for name in named if row[name] is not None)
+            places[f"{place}, against {row['compared_with']}" if against else place] = row
+        return places
+
+
+@dataclass(frozen=True)
+class Ladders:
+    """A claim about ladders of models.
+
+    Attributes:
+        parts: all that must hold.
+        domain: of the datasets.
+    """
+
+    parts: Sequence[Part]
+    domain: Literal["in", "out", "any"] = "any"
+
+    def answer(self, tables: Tables, alpha: float, margin: float) -> dict[str, Any]:
+        """The columns of SCHEMA that tables fill."""
+        if tables.scaling is None:
+            return _untestable("the study has no ladders of models (study.scaling)")
+        if tables.scaling.is_empty():
+            return _untestable("the ladders of the study have one size each")
+        known = pl.col("dataset").is_in(list(tables.in_domain))
+        within = {"in": known, "out": ~known, "any": pl.lit(True)}[self.domain]
+        # The first measure is the one that the study names first.
+        measured = tables.scaling.filter(measure=tables.scaling["measure"][0])
+        table, alone = measured.filter(within), len(self.parts) == 1
+        rows = [part.rows(table, alone and part.by is not None) for part in self.parts]
+        places = [place for place in rows[0] if all(place in other for other in rows[1:])]
+        if not places:
+            return _untestable(f"no ladder on {DOMAINS[self.domain]} is what the claim is about")
+        cells = [[some[place] for some in rows] for place in places]
+        adjusted = iter(holm([row["p_value"] for place in cells for row in place]))
+        states = [self._state(place, adjusted, alpha) for place in cells]
+        first = cells[0][0]
+        verdict = _verdict(states, [place[0] for place in cells], margin)
+        many = len(places) > 1 and verdict in (SUPPORTED, CONTRADICTED)
+        told = f"in {max(states.count(1), states.count(-1))} of {counted(len(places), 'place')}"
+        return {
+            "place": places[0],
+            **{name: first[name] for name in ("estimate", "low", "high")},
+            "places": len(places),
+            "supporting": states.count(1),
+            "contradicting": states.count(-1),
+            "verdict": verdict,
+            "reason": "; ".join(filter(None, [told if many else None, first["warnings"]])) or None,
+        }
+
+    def _state(self, rows: list[dict[str, Any]], p_values: Iterator[float], alpha: float) -> int:
+        """1 where all parts hold, −1 where one is turned around, else 0."""
+        decided = []
+        for part, row in zip(self.parts, rows, strict=True):
+            sure, sign = next(p_values) <= alpha, 1 if row["estimate"] > 0 else -1
+            decided.append(sure * (sign * SIGNS[part.says] or 1))
+        return min(decided)
+
+
+DOMAINS = {
+    "in": "a dataset in the domain",
+    "out": "a dataset out of the domain",
+    "any": "a dataset",
+}
+
+
+@dataclass(frozen=True)
+class Published:
+    """One of the ten claims of arXiv 2505.07166: the row of the published pair, or of the first
+    pair that it can be asked of."""
+
+    number: int
+
+    def answer(self, tables: Tables, alpha: float, margin: float) -> dict[str, Any]:
+        """The columns of SCHEMA that tables fill."""
+        rows = tables.claims.filter(claim=self.number)
+        asked = rows.filter(pl.col("verdict") != NOT_TESTABLE)
+        if asked.is_empty():
+            reasons = rows["reason"].drop_nulls().to_list()
+            return _untestable(reasons[0] if reasons else "no pair of the study can be asked")
+        row = asked.sort(~pl.col("as_published"), maintain_order=True).row(0, named=True)
+        names = ("dataset", "retriever", "attribution", "side")
+        decided = asked["verdict"].to_list()
+        return {
+            "place": ", ".join(row[name] for name in names if row[name]),
+            **{name: row[name] for name in ("estimate", "low", "high", "verdict", "reason")},
+            "places": asked.height,
+            "supporting": decided.count(SUPPORTED),
+            "contradicting": decided.count(CONTRADICTED),
+        }
+
+
+@dataclass(frozen=True)
+class Untestable:
+    """A claim for which no study has what it needs."""
+
+    reason: str
+
+    def answer(self, tables: Tables, alpha: float, margin: float) -> dict[str, Any]:
+        """The columns of SCHEMA that tables fill."""
+        return _untestable(self.reason)
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A claim of one of the studied documents.
+
+    Attributes:
+        claim: its name, the letter of its document first.
+        source: the document.
+        statement: what it says.
+        measured: what is measured for it here.
+        design: what a study must have.
+        question: to the tables of a study.
+    """
+
+    claim: str
+    source: str
+    statement: str
+    measured: str
+    design: str
+    question: Ladders | Published | Untestable
+
+
+POOLED = (
+    "encoders give pooled states, of models that were trained for sparse vectors, too: "
+    "those vectors are not compared"
+)
+SLOPE = "log-odds of the mean quality, change for each doubling of parameters"
+ENTRIES = (
+    *(
+        Entry(
+            f"A{claim.number}",
+            CONSISTENCY,
+            claim.statement,
+            str(claim.parts[0]),
+            f"a pair that pools by {claim.pooling}",
+            Published(claim.number),
+        )
+        for claim in CLAIMS
+    ),
+    Entry(
+        "B1",
+        BACKBONES,
+        "a larger model is more accurate in its domain",
+        SLOPE,
+        LADDER,
+        Ladders([Part("slope", {"stages": FINE_TUNED, "objective": "^infonce$"})], "in"),
+    ),
+    Entry(
+        "B2",
+        BACKBONES,
+        "a pre-trained model is more accurate in its domain than a fresh one of the same size",
+        "log-odds of the mean quality, mean over sizes, pre-trained less fresh",
+        f"two chains to fine-tuning, of which one is pre-trained; {LADDER}",
+        Ladders(
+            [Part("advantage", {"stages": PRE_TRAINED}, "stages", "^random → fine-tuning$")], "in"
+        ),
+    ),
+    Entry(
+        "B3",
+        BACKBONES,
+        "a larger model, and one that is pre-trained, learns from fewer examples",
+        "quality over the steps of training",
+        f"checkpoints on the way; {LADDER}",
+        Untestable("validation quality on the way stands in the learning curves; no test has it"),
+    ),
+    Entry(
+        "B4",
+        BACKBONES,
+        "a larger model is more accurate out of its domain",
+        SLOPE,
+        f"a dataset of another kind; {LADDER}",
+        Ladders([Part("slope", {"stages": FINE_TUNED, "objective": "^infonce$"})], "out"),
+    ),
+    Entry(
+        "B5",
+        BACKBONES,
+        "instructions help decoders and hurt BERT",
+        "quality with an instruction less that without",
+        "encoders of both kinds, each with and without an instruction",
+        Untestable("ladders have no encoders that differ in their instructions alone"),
+    ),
+    Entry(
+        "B6",
+        BACKBONES,
+        "decoders gain from longer passages where BERT does not",
+        "quality over the longest passage in tokens",
+        "encoders of both kinds, each at several lengths",
+        Untestable("ladders have no encoders that differ in their lengths alone"),
+    ),
+    Entry(
+        "B7",
+        BACKBONES,
+        "a larger model loses less where it learns several tasks at once",
+        "quality after several datasets less that after one, over size",
+        f"recipes of one dataset and of several; {LADDER}",
+        Untestable("ladders are not told apart by the datasets that they learn from"),
+    ),
+    Entry(
+        "C1",
+        DECODERS,
+        "only contrastive learning gains from size: not distillation, and not both together",
+        SLOPE,
+        f"ladders of infonce, margin-mse and infonce+kl under one budget; {LADDER}",
+        Ladders(
+            [
+                Part("slope", {"objective": "^infonce$"}),
+                Part("interaction", {"objective": "^infonce$"}, "objective", "^margin-mse$"),
+                Part("interaction", {"objective": "^infonce$"}, "objective", r"^infonce\+kl$"),
+            ]
+        ),
+    ),
+    Entry(
+        "C2",
+        DECODERS,
+        "sparse vectors are better than dense ones in their domain",
+        "quality of sparse vectors less that of dense ones, mean over sizes",
+        f"ladders of both paradigms, each searched by its own vectors; {LADDER}",
+        Untestable(POOLED),
+    ),
+    Entry(
+        "C3",
+        DECODERS,
+        "sparse vectors are better than dense ones out of their domain",
+        "quality of sparse vectors less that of dense ones, mean over sizes",
+        f"the same, on a dataset of another kind; {LADDER}",
+        Untestable(POOLED),
+    ),
+    Entry(
+        "C4",
+        DECODERS,
+        "sparse vectors suffer less from noisy supervision",
+        "what noise costs sparse vectors less what it costs dense ones",
+        "recipes that learn from clean and from noisy pairs, of both paradigms",
+        Untestable(POOLED),
+    ),
+    Entry(
+        "C5",
+        DECODERS,
+        "the largest sparse model that learns from pairs and a teacher is the best of all",
+        "its quality less that of each other model",
+        f"ladders of three objectives and both paradigms; {LADDER}",
+        Untestable(POOLED),
+    ),
+    Entry(
+        "D1",
+        STAGES,
+        "parameters in contrastive pre-training raise quality out of the domain",
+        "log-odds of the mean quality, change for each doubling of trained parameters",
+        f"a chain that ends with contrastive pre-training; {LADDER}",
+        Ladders([Part("slope", {"stages": CONTRASTIVE}, axis="trainable")], "out"),
+    ),
+    Entry(
+        "D2",
+        STAGES,
+        "parameters in fine-tuning raise quality out of the domain",
+        "log-odds of the mean quality, change for each doubling of trained parameters",
+        f"a chain that ends with fine-tuning; {LADDER}",
+        Ladders(
+            [Part("slope", {"stages": FINE_TUNED, "objective": "^infonce$"}, axis="trainable")],
+            "out",
+        ),
+    ),
+    Entry(
+        "D3",
+        STAGES,
+        "a doubling brings another gain in contrastive pre-training than in fine-tuning",
+        "the slope of the one less that of the other",
+        f"chains that end with either, one above the other; {LADDER}",
+        Ladders(
+            [
+                Part(
+                    *("interaction", {"stages": CONTRASTIVE}, "stages"),
+                    *("contrastive-pretraining → fine-tuning$", "apart", "trainable"),
+                )
+            ],
+            "out",
+        ),
+    ),
+    Entry(
+        "D4",
+        STAGES,
+        "a doubling brings another gain in one domain than in another one",
+        "the slope on one dataset less that on another one",
+        f"two datasets; {LADDER}",
+        Ladders([Part("interaction", by="dataset", says="apart", axis="trainable")]),
+    ),
+)
+
+
+def ledger(
+    claims: pl.DataFrame,
+    scaling: pl.DataFrame | None = None,
+    *,
+    alpha: float,
+    margin: float,
+    in_domain: Sequence[str] = (),
+    entries: Sequence[Entry] = ENTRIES,
+) -> pl.DataFrame:
+    """SCHEMA: a row for each claim.
+
+    Args:
+        claims, scaling, in_domain: as of `Tables`.
+        alpha: error rate of a claim.
+        margin: log-odds for each doubling that count as none.
+    """
+    tables = Tables(claims, scaling, in_domain)
+    empty = dict.fromkeys(SCHEMA)
+    rows = [
+        {
+            **empty,
+            "claim": entry.claim,
+            "source": entry.source,
+            "statement": entry.statement,
+            "measured": entry.measured,
+            "design": entry.design,
+            **entry.question.answer(tables, alpha, margin),
+        }
+        for entry in entries
+    ]
+    return pl.DataFrame(rows, SCHEMA, infer_schema_length=None)
+
+
+def _untestable(reason: str) -> dict[str, Any]:
+    return {
+        "places": 0,
+        "supporting": 0,
+        "contradicting": 0,
+        "verdict": NOT_TESTABLE,
+        "reason": reason,
+    }
+
+
+def _verdict(states: Sequence[int], rows: Sequence[Mapping[str, Any]], margin: float) -> str:
+    if 1 in states and -1 in states:
+        return f"{DEPENDS}place"
+    if any(states):
+        return SUPPORTED if 1 in states else CONTRADICTED
+    inside = all(
+        abs(row[end] if row[end] is not None else margin) < margin
+        for row in rows
+        for end in ("low", "high")
+    )
+    return EQUIVALENT if inside else NO_EVIDENCE

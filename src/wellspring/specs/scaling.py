@@ -1,0 +1,110 @@
+"""The slice of a study's ladders of models."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+
+from wellspring.config import Config, Recipe
+from wellspring.config.vocabulary import LANGUAGE
+from wellspring.specs.base import Spec
+from wellspring.specs.findings import ProbedGrid, probed
+from wellspring.specs.models import model
+from wellspring.specs.retrieval import SearchedGrid, searched
+
+
+class ScaledModel(Spec):
+    """A model on a ladder."""
+
+    retriever: str
+    model: str
+    size: str
+    """The same for models that differ in their seeds and training alone."""
+    stages: str
+    """What its weights went through, the first one first."""
+    objective: str | None
+    paradigm: str
+    recipes: str
+    """The same for models that were trained alike, but for seeds and the last learning rate."""
+    learning_rate: float | None
+    """Of its last training; null where there was none."""
+    steps: list[str]
+    """The models that it was trained as, one after the other."""
+
+
+class ScalingSpec(Spec):
+    """The models on a study's ladders, and how they are compared."""
+
+    study: str
+    seed: int
+    draws: int = 200
+    """Resampled ladders of each curve."""
+    passages: int
+    models: list[ScaledModel]
+    probed: list[ProbedGrid]
+    measures: list[str]
+    """Of searches."""
+    searched: list[SearchedGrid]
+    """Where there are any."""
+    depths: dict[str, int]
+    """Retriever to its last layer."""
+
+
+def scaling(config: Config) -> ScalingSpec:
+    """The slice that the table of a study's ladders depends on. KeyError where it has none."""
+    if (settings := config.study.scaling) is None:
+        raise KeyError("the study has no ladders")
+    names = dict.fromkeys(settings.retrievers)
+    searches = searched(config) if settings.measures else []
+    return ScalingSpec(
+        study=config.study.name,
+        seed=config.study.findings.seed,
+        passages=settings.passages,
+        models=[_scaled(config, name) for name in names],
+        probed=[
+            grid
+            for grid in probed(config)
+            if grid.retriever in names and grid.dataset in settings.datasets
+        ],
+        measures=settings.measures,
+        searched=[
+            grid
+            for grid in searches
+            if grid.retriever in names and grid.dataset in settings.datasets
+        ],
+        depths={name: config.depth(name) for name in names},
+    )
+
+
+def _scaled(config: Config, retriever: str) -> ScaledModel:
+    own = config.encoders[config.retrievers[retriever].query].model
+    steps = config.steps(retriever)
+    recipes = [config.recipes[config.models[step].recipe or ""] for step in steps]
+    root = next(
+        each
+        for each in config.lineage(own)
+        if config.models[each].scheme not in ("train", "checkpoint")
+    )
+    entry = config.models[root]
+    last = recipes[-1] if recipes else None
+    pairs = [recipe for recipe in recipes if recipe.stage not in LANGUAGE]
+    first = "random" if entry.scheme == "random" else "pre-trained"
+    return ScaledModel(
+        retriever=retriever,
+        model=own,
+        size=model(config, root).model_copy(update={"seed": None}).digest,
+        stages=" → ".join([first, *(recipe.stage for recipe in recipes)]),
+        objective=last.objective if last and last.stage == "fine-tuning" else None,
+        paradigm=pairs[-1].paradigm if pairs else "dense",
+        recipes=_alike(recipes),
+        learning_rate=last.learning_rate if last else None,
+        steps=steps,
+    )
+
+
+def _alike(recipes: list[Recipe]) -> str:
+    """A digest of recipes without seeds and without the learning rate of the last one."""
+    told = [recipe.model_dump(mode="json", exclude={"seed"}) for recipe in recipes]
+    if told:
+        del told[-1]["learning_rate"]
+    return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:16]

@@ -1,0 +1,132 @@
+"""A ladder of models, spelled out: which entries it stands for, and what is wrong with one."""
+
+from __future__ import annotations
+
+import copy
+
+import pytest
+import yaml
+
+from tests.support.paths import ROOT
+from wellspring import specs
+from wellspring.config import load, parse
+from wellspring.errors import ConfigError
+
+SHORT = yaml.safe_load((ROOT / "config.yaml").read_text())
+SIZES = {"layers": 2, "hidden_size": 64, "heads": 2, "intermediate_size": 128}
+LADDER = {
+    "bases": ["small", "minilm"],
+    "chains": [[], ["read"], ["read", "ask"]],
+    "seeds": [0, 5],
+    "learning_rates": {"ask": [1e-3, 1e-4]},
+    "encoder": {"pooling": "mean"},
+}
+
+
+def scaled(**ladder: object) -> dict:
+    """The default study with a ladder of two sizes, one of them given weights."""
+    config = copy.deepcopy(SHORT)
+    config["models"] = {"small": {"source": "random:minilm", "sizes": SIZES}}
+    config["recipes"] |= {
+        "read": {"stage": "mlm", "datasets": ["pydocs-train"], "steps": 2},
+        "ask": {"datasets": ["pydocs-train"], "pooling": "mean", "steps": 2},
+    }
+    config["study"]["scaling"] = {"ladders": {**LADDER, **ladder}, "datasets": ["pydocs"]}
+    return config
+
+
+def refused(config: dict) -> str:
+    with pytest.raises(ConfigError) as caught:
+        parse(config)
+    return str(caught.value)
+
+
+def test_every_base_chain_rate_and_seed_is_a_model() -> None:
+    config = parse(scaled())
+    names = config.scaled()
+    # Fresh weights have seeds; given ones are one model before they are trained.
+    assert [name for name in names if name.startswith("small")] == [
+        *("small.0", "small.5", "small-read.0", "small-read.5"),
+        *("small-read-ask-0.001.0", "small-read-ask-0.0001.0"),
+        *("small-read-ask-0.001.5", "small-read-ask-0.0001.5"),
+    ]
+    assert [name for name in names if name.startswith("minilm")][:3] == [
+        *("minilm-as-is", "minilm-read.0", "minilm-read.5"),
+    ]
+    assert config.steps("small-read-ask-0.001.5") == ["small-read.5", "small-read-ask-0.001.5"]
+    recipe = config.recipes[config.models["small-read-ask-0.0001.5"].recipe or ""]
+    assert (recipe.learning_rate, recipe.seed) == (1e-4, 5)
+    assert config.models["small.5"].seed == 5
+    grid = config.probing("small-read.0", "pydocs")
+    assert (grid.layers, grid.passages, grid.block.kinds) == ([2], [5], ["cosine", "lexical"])
+
+
+def test_the_slice_says_what_a_model_went_through() -> None:
+    models = {each.retriever: each for each in specs.scaling(parse(scaled())).models}
+    tuned = models["small-read-ask-0.001.0"]
+    assert tuned.stages == "random → mlm → fine-tuning"
+    assert (tuned.objective, tuned.paradigm, tuned.learning_rate) == ("infonce", "dense", 1e-3)
+    assert models["minilm-read.0"].stages == "pre-trained → mlm"
+    assert models["small.0"].learning_rate is models["small.0"].objective is None
+    # A size is the same for all seeds and stages of a base.
+    assert len({each.size for name, each in models.items() if name.startswith("small")}) == 1
+    assert len({each.size for each in models.values()}) == 2
+
+
+def test_the_same_ladder_twice_is_one() -> None:
+    config = scaled()
+    ladder = config["study"]["scaling"]["ladders"]
+    config["study"]["scaling"]["ladders"] = [ladder, ladder]
+    assert parse(config).scaled() == parse(scaled()).scaled()
+
+
+@pytest.mark.parametrize(
+    "ladder, line",
+    [
+        ({"bases": ["smal"]}, "study.scaling.ladders.0.source: no model is named 'smal'"),
+        ({"chains": [["reed"]]}, "study.scaling.ladders.chains: no recipe is named 'reed'"),
+        ({"learning_rates": {"read": [1.0], "crop": [1.0]}}, "crop: is the last recipe of no"),
+        ({"seeds": []}, "seeds"),
+        ({"encoder": 3}, "study.scaling.ladders.0.encoder"),
+    ],
+)
+def test_what_is_wrong_with_a_ladder(ladder: dict, line: str) -> None:
+    assert line in refused(scaled(**ladder))
+
+
+def test_what_is_wrong_with_scaling() -> None:
+    config = scaled()
+    config["study"]["scaling"] = {"retrievers": ["minilm"], "datasets": ["pydocs"]}
+    assert "'minilm' is not probed on 'pydocs' by cosine at its last layer" not in refused_or_not(
+        config
+    )
+    config["study"]["scaling"]["passages"] = 4
+    assert "with 4 passages: add that to study.probe" in refused(config)
+    config["study"]["scaling"] = {"datasets": ["pydocs"]}
+    assert "names no model: give ladders, or retrievers" in refused(config)
+    config["study"]["scaling"] = {"retrievers": ["minilm"], "datasets": ["pydocs"]}
+    config["study"]["scaling"]["in_domain"] = ["people"]
+    assert "in_domain: 'people' is not among study.scaling.datasets" in refused(config)
+
+
+def refused_or_not(config: dict) -> str:
+    """What is wrong with a configuration; nothing where it can be used."""
+    try:
+        parse(config)
+    except ConfigError as error:
+        return str(error)
+    return ""
+
+
+@pytest.mark.parametrize(
+    "files, models",
+    [
+        (["scaling"], 168),
+        (["scaling", "scaling-small"], 27),
+        (["paper", "llm"], 18),
+        (["paper", "sparse"], 54),
+    ],
+)
+def test_the_shipped_ladders_can_be_computed(files: list[str], models: int) -> None:
+    paths = [ROOT / "config.yaml", *(ROOT / "studies" / f"{name}.yaml" for name in files)]
+    assert len(load(paths).scaled()) == models

@@ -1,0 +1,188 @@
+"""The ledger of claims: what it says of planted ladders, of null ones, and of what is missing."""
+
+from __future__ import annotations
+
+import numpy as np
+import polars as pl
+import pytest
+
+from benchmarks import scaling as simulated
+from wellspring.findings.claims import CLAIMS, gathered, untested
+from wellspring.findings.ladders import AXES, SERIES, kept, table
+from wellspring.findings.ledger import ENTRIES, SCHEMA, Entry, Ladders, Part, ledger
+from wellspring.findings.verdicts import NOT_TESTABLE
+
+NOTHING = gathered([untested(claim, "nothing is compared") for claim in CLAIMS])
+FINE_TUNED = "random → fine-tuning"
+
+
+def ladders(
+    trial: int,
+    slopes: dict[str, float],
+    datasets: tuple[str, ...] = ("near", "far"),
+    stages: str = FINE_TUNED,
+) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Values and models of a ladder for each objective, on a scale that log-odds can be taken of.
+
+    slopes: objective to what a doubling brings.
+    """
+    return simulated.study(trial, slopes, datasets, stages)
+
+
+def judged(trial: int, slopes: dict[str, float]) -> dict[str, dict]:
+    values, models = ladders(trial, slopes)
+    unused = [pl.lit(None, pl.Float64).alias(name) for name in ("parameters", "flops", "tokens")]
+    scaling = table(values, models.with_columns(unused), 0, 0)
+    rows = ledger(NOTHING, scaling, alpha=0.05, margin=0.02, in_domain=["near"])
+    assert dict(rows.schema) == SCHEMA
+    return {row["claim"]: row for row in rows.iter_rows(named=True)}
+
+
+def test_every_document_has_its_claims_and_each_its_own_name() -> None:
+    names = [entry.claim for entry in ENTRIES]
+    assert len({*names}) == len(names)
+    assert [sum(name[0] == letter for name in names) for letter in "ABCD"] == [10, 7, 5, 4]
+
+
+def test_planted_slopes_are_judged() -> None:
+    rows = judged(1, {"infonce": 0.05, "margin-mse": 0.0, "infonce+kl": 0.0})
+    assert rows["C1"]["verdict"] == "supported"
+    assert rows["C1"]["supporting"] == rows["C1"]["places"] == 2
+    assert rows["C1"]["low"] > 0
+    assert rows["B1"]["verdict"] == rows["B4"]["verdict"] == rows["D2"]["verdict"] == "supported"
+    assert rows["B1"]["places"] == rows["B4"]["places"] == 1
+    turned = judged(2, {"infonce": 0.0, "margin-mse": 0.06, "infonce+kl": 0.0})
+    assert turned["C1"]["verdict"] == "contradicted"
+
+
+def test_opposite_slopes_depend_on_the_place() -> None:
+    values, models = ladders(3, {"infonce": 0.06})
+    values = values.with_columns(
+        value=pl.when(dataset="far").then(1 - pl.col("value")).otherwise("value")
+    )
+    scaling = table(values, models, 0, 0)
+    entry = Entry("X", "here", "it grows", "slope", "any", Ladders([Part("slope")]))
+    (row,) = ledger(NOTHING, scaling, alpha=0.05, margin=0.02, entries=[entry]).iter_rows(
+        named=True
+    )
+    assert row["verdict"] == "depends on the place"
+    assert (row["supporting"], row["contradicting"]) == (1, 1)
+
+
+def test_what_a_study_lacks_is_not_testable() -> None:
+    rows = ledger(NOTHING, alpha=0.05, margin=0.1)
+    assert {*rows["verdict"]} == {NOT_TESTABLE}
+    assert rows["reason"].null_count() == 0
+    assert rows["reason"][0] == "nothing is compared"
+    with_ladders = judged(4, {"infonce": 0.0})
+    assert with_ladders["C1"]["reason"].startswith("no ladder on a dataset is what")
+    assert with_ladders["D3"]["verdict"] == NOT_TESTABLE
+
+
+def test_a_published_claim_is_the_published_pairs() -> None:
+    row = {"claim": 9, "statement": "s", "settings": 3, "dataset": "d", "estimate": -0.2}
+    row |= {"low": -0.3, "high": -0.1}
+    rows = gathered(
+        [
+            {**row, "retriever": "a", "as_published": False, "verdict": "no evidence"},
+            {**row, "retriever": "b", "as_published": True, "verdict": "supported"},
+        ]
+    )
+    told = ledger(rows, alpha=0.05, margin=0.1).filter(claim="A9").row(0, named=True)
+    assert (told["verdict"], told["place"], told["places"]) == ("supported", "d, b", 2)
+    assert told["low"] == -0.3
+
+
+def test_a_difference_stands_once_and_is_read_both_ways() -> None:
+    values, models = ladders(5, {"infonce": 0.02, "margin-mse": 0.0})
+    scaling = table(values, models, 0, 0)
+    one, other = (
+        Part("interaction", {"objective": f"^{a}$"}, "objective", f"^{b}$").rows(scaling)
+        for a, b in (("infonce", "margin-mse"), ("margin-mse", "infonce"))
+    )
+    assert len(one) == len(other) == 2
+    for mine, theirs in zip(one.values(), other.values(), strict=True):
+        assert mine["estimate"] == -theirs["estimate"] and mine["low"] == -theirs["high"]
+
+
+def test_the_table_is_that_of_its_ladders() -> None:
+    values, models = ladders(6, {"infonce": 0.03})
+    rows = table(values, models, 0, 0).filter(finding="slope", scale="value", axis="flops")
+    assert rows.height == 2
+    assert rows["p_adjusted"].to_list() >= rows["p_value"].to_list()
+    near = values.filter(dataset="near").pivot("retriever", index="query_id", values="value")
+    means = near.select(models["retriever"].to_list()).mean().row(0)
+    doublings = np.log2(models["flops"].to_numpy())
+    expected = np.polyfit(doublings, means, 1)[0]
+    assert rows.filter(dataset="near")["estimate"][0] == pytest.approx(expected)
+
+
+def test_axes_that_do_not_vary_have_no_rows() -> None:
+    values, models = ladders(7, {"infonce": 0.0})
+    fixed = models.with_columns(flops=pl.lit(1e9), tokens=pl.lit(None, pl.Float64))
+    found = table(values, fixed, 0, 0)
+    assert {*found["axis"]} == {*AXES} - {"flops", "tokens"}
+
+
+def test_a_model_without_all_queries_is_an_error() -> None:
+    values, models = ladders(8, {"infonce": 0.0})
+    with pytest.raises(ValueError, match="lacks queries"):
+        table(values[1:], models, 0, 0)
+
+
+def test_the_best_learning_rate_is_kept() -> None:
+    _, models = ladders(9, {"infonce": 0.0})
+    rates = pl.concat(
+        [
+            models.with_columns(
+                learning_rate=pl.lit(rate), quality=pl.lit(quality), recipes=pl.lit("one")
+            )
+            for rate, quality in ((1e-3, 0.5), (1e-4, 0.4))
+        ]
+    )
+    best, told = kept(rates)
+    assert best.height == models.height and {*best["learning_rate"]} == {1e-3}
+    assert told.height == models["size"].n_unique() and told["at_edge"].all()
+    assert told.columns[: 1 + len(SERIES)] == ["size", *SERIES]
+    other = pl.when(pl.col("retriever").str.ends_with("0")).then(pl.lit("another"))
+    with pytest.raises(ValueError, match="and other recipes"):
+        kept(rates.with_columns(recipes=other.otherwise("recipes")))
+
+
+def test_models_that_were_not_trained_stay() -> None:
+    _, models = ladders(11, {"infonce": 0.0})
+    nothing = pl.lit(None, pl.Float64)
+    fresh = models.with_columns(
+        learning_rate=nothing,
+        quality=nothing,
+        recipes=pl.lit(""),
+        objective=pl.lit(None, pl.String),
+        stages=pl.lit("random"),
+    )
+    trained = models.with_columns(
+        learning_rate=pl.lit(1e-3), quality=pl.lit(0.5), recipes=pl.lit("one")
+    )
+    best, told = kept(pl.concat([fresh, trained]))
+    assert best.height == 2 * models.height and told.height == 3
+
+
+def test_ladders_without_an_effect_get_no_verdict() -> None:
+    """12 studies × 2 claims that could be wrong: few are."""
+    wrong = [
+        row["verdict"] in ("supported", "contradicted", "depends on the place")
+        for trial in range(12)
+        for name, row in judged(100 + trial, {"infonce": 0.0, "margin-mse": 0.0}).items()
+        if name in ("B1", "D4")
+    ]
+    assert sum(wrong) <= 5
+
+
+@pytest.mark.slow
+def test_verdicts_at_full_length() -> None:
+    assert max(simulated.verdict_rates(400).values()) <= 0.08
+
+
+def test_the_simulated_study_grows_as_planted() -> None:
+    values, models = ladders(10, {"infonce": 0.05}, datasets=("near",))
+    found = table(values, models, 0, 0).filter(finding="slope", scale="value", axis="trainable")
+    assert found["low"][0] < 0.05 < found["high"][0]

@@ -1,0 +1,85 @@
+"""A ladder of two sizes from the configuration to the ledger: the real workflow on tiny models."""
+
+from __future__ import annotations
+
+import json
+
+import polars as pl
+import pytest
+
+from tests.support import study as studies
+
+LADDER = {
+    "bases": ["narrow", "wide"],
+    "chains": [["ask"]],
+    "seeds": [0, 1],
+    "learning_rates": {"ask": [1e-3]},
+    "encoder": {"pooling": "mean", "query_length": 16, "passage_length": 32},
+}
+
+
+def with_ladder(config: dict) -> None:
+    """A study of a ladder alone."""
+    for name, hidden in (("narrow", 32), ("wide", 64)):
+        sizes = {"hidden_size": hidden, "intermediate_size": 2 * hidden}
+        config["models"][name] = {"source": "random:tiny", "sizes": sizes}
+    config["recipes"] = {
+        "ask": {
+            **{"datasets": ["questions"], "pooling": "mean", "batch": 8, "steps": 2},
+            **{"query_length": 16, "passage_length": 32},
+        }
+    }
+    config["datasets"]["questions"]["splits"]["redrawn"] = False
+    config["study"] |= {"probe": None, "attribute": None}
+    config["study"]["scaling"] = {
+        **{"ladders": LADDER, "datasets": ["questions"], "in_domain": ["questions"]},
+        "measures": ["nDCG@10"],
+    }
+
+
+@pytest.fixture(scope="module")
+def findings(tmp_path_factory):
+    """The folder of findings of a study whose ledger was asked for."""
+    made = studies.make(tmp_path_factory.mktemp("ladder"), queries=40)
+    made.configure(with_ladder)
+    made.run("--", "results/studies/small/findings/ledger.csv")
+    return made.folder / "results/studies/small/findings"
+
+
+def test_a_ladder_is_measured(findings):
+    slopes = pl.read_parquet(findings / "scaling.parquet").filter(finding="slope", scale="value")
+    assert {*slopes["measure"]} == {"nDCG@10", "accuracy at N = 5"}
+    slopes = slopes.filter(pl.col("measure") != "nDCG@10")
+    assert {*slopes["axis"]} >= {"non_embedding", "trainable", "parameters", "flops"}
+    assert slopes["sizes"].unique().to_list() == slopes["seeds"].unique().to_list() == [2]
+    assert {*slopes["stages"]} == {"random → fine-tuning"}
+    assert slopes["warnings"].str.starts_with("2 sizes").all()
+    # What the slope is, from the probes and the descriptions of the models themselves.
+    results = findings.parents[2]
+    qualities, sizes = [], []
+    for name in ("narrow", "wide"):
+        models = [f"{name}-ask-0.001.{seed}" for seed in (0, 1)]
+        described = json.loads((results / f"models/{models[0]}/model.json").read_text())
+        sizes.append(described["parameters"]["all"])
+        outcomes = pl.concat(
+            pl.read_parquet(results / f"probes/{each}/questions/layer-02/passages-5.parquet")
+            for each in models
+        ).filter(probe="cosine")
+        qualities.append(outcomes.group_by("query_id").agg(pl.mean("correct"))["correct"].mean())
+    (row,) = slopes.filter(axis="parameters").iter_rows(named=True)
+    doublings = pl.Series(sizes).log(2).diff()[1]
+    assert row["estimate"] == pytest.approx((qualities[1] - qualities[0]) / doublings)
+    assert (row["smallest"], row["largest"]) == pytest.approx(sizes)
+
+
+def test_learning_rates_are_told(findings):
+    rates = pl.read_csv(findings / "learning-rates.csv")
+    assert rates["size"].to_list() == ["narrow-ask-0.001.0", "wide-ask-0.001.0"]
+    assert rates["learning_rate"].to_list() == [1e-3] * 2 and not rates["at_edge"].any()
+
+
+def test_the_ledger_has_every_claim(findings):
+    ledger = pl.read_csv(findings / "ledger.csv")
+    asked = ledger.filter(pl.col("places") > 0)["claim"].to_list()
+    assert ledger.height == 26 and asked == ["B1"]
+    assert ledger["verdict"].null_count() == 0
