@@ -18,7 +18,7 @@ from wellspring.artefacts.datasets import Download
 from wellspring.artefacts.models import Checkpoint, Model
 from wellspring.cli.schema import generate
 from wellspring.config import ARCHITECTURES, SLUG, anchor, check_checkpoints, notes, parse
-from wellspring.config.datasets import PUBLISHED as ACCEPTED
+from wellspring.config.places import PUBLISHED as ACCEPTED
 from wellspring.datasets.splits import PUBLISHED
 from wellspring.errors import ConfigError
 from wellspring.specs.datasets import files as files_of

@@ -434,7 +434,6 @@ def test_scienceqa_as_parquet_is_the_same(tmp_path: Path, pictures: str | None) 
         {key: value for key, value in row.items() if key != "split"} for row in PROBLEMS.values()
     ]
     for row in rows:
-        del row["split"]
         if pictures is None:
             del row["image"]
         elif pictures == "structures":
