@@ -15,8 +15,8 @@ of freedom come from the variances before that, so a small sum by chance does no
 one. The slope is that of the sizes which are there: how far a straight line is from them is another
 matter, and `bent` tests it.
 
-nDCG, recall and reciprocal ranks end at 1. Near it a better model can hardly gain, so two ladders that
-grow alike seem to differ, and another scale may remove such an interaction (Loftus 1978). Two
+nDCG, recall and reciprocal ranks end at 1. Near it a better model can hardly gain, so two ladders
+that grow alike seem to differ, and another scale may remove such an interaction (Loftus 1978). Two
 measures have no ceiling: the log-odds of a mean, and the contrastive entropy, which Fang et al.
 (2024, arXiv 2403.18684) call contrastive perplexity and found to follow a power law of model size.
 
