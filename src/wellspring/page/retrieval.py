@@ -35,7 +35,7 @@ def _values(table: pl.DataFrame, findings: pl.DataFrame | None, settings: Settin
         .when(chosen="validation")
         .then(pl.lit("best layer on the validation queries"))
     )
-    lines = paired(values.filter(ranker="vectors").select(columns), settings, "measure", "layer")
+    lines = paired(values.filter(ranker="vectors").select(columns), settings, "layer")
     cells = lines.select("dataset", "retriever", "measure").unique(maintain_order=True)
     floor = (
         values.filter(pl.col("chosen").is_not_null(), ranker="lexical")

@@ -90,7 +90,7 @@ def compare(
         frames += _values(where, found.layers, "layer", found.validation)
         frames += _values({**where, "ranker": "fusion"}, found.fusion, "scorer", None)
         other = pairs.get(retriever)
-        if other in searches:
+        if other is not None and other in searches:
             there = {**where, "compared_with": other}
             frames += _differences(there, found.layers, searches[other].layers, settings)
     return pl.concat(frames)

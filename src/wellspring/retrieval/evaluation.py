@@ -82,7 +82,7 @@ def _open(graded: pl.DataFrame) -> pl.DataFrame:
 
 
 def _calculated(
-    measures: Sequence[str], run: pl.DataFrame, judgements: Mapping[str, Mapping[str, int]]
+    measures: Sequence[str], run: pl.DataFrame, judgements: Mapping[str, Mapping[str, float]]
 ) -> pl.DataFrame:
     """measure, query_id, value."""
     names = {ir_measures.parse_measure(name): name for name in measures}

@@ -1,0 +1,84 @@
+"""A study's table of searches: its numbers by hand, its tests, its chart and its figure."""
+
+import numpy as np
+import polars as pl
+import pytest
+
+from tests.support.searching import metrics, table
+from wellspring.artefacts.retrieval import Retrieval
+from wellspring.figures.retrieval import layer_retrieval
+from wellspring.page import retrieval as page
+from wellspring.page.panels import Settings
+from wellspring.retrieval import comparison
+from wellspring.retrieval.comparison import SCHEMA, Search, Words, compare
+
+
+def test_estimates_are_means_over_queries():
+    found = table()
+
+    Retrieval.fits(found.to_arrow().schema)
+    row = found.filter(retriever="tuned", ranker="vectors", layer=2, measure="nDCG@10")
+    own = metrics("layer", {2: 0.5}).filter(measure="nDCG@10")["value"]
+    value, difference = (row.filter(finding=name) for name in ("value", "difference"))
+    assert value["estimate"].item() == pytest.approx(own.mean())
+    assert value["low"].item() < own.mean() < value["high"].item()
+    assert (value["queries"].item(), value["judged"].item()) == (40, 0.5)
+    other = metrics("layer", {2: 0.2}, seed=1).filter(measure="nDCG@10")["value"]
+    assert difference["estimate"].item() == pytest.approx((own - other).mean())
+    assert difference["significant"].item()
+    assert found.filter(ranker="lexical")["retriever"].is_null().all()
+
+
+def test_the_best_layer_says_on_what_it_was_chosen():
+    same = table().filter(pl.col("chosen").is_not_null(), retriever="tuned", measure="nDCG@10")
+    assert same.select("layer", "chosen").rows() == [(2, "same queries")]
+    # Other queries may choose another layer.
+    validated = table(validation=(0.1, 0.9, 0.3))
+    chosen = validated.filter(pl.col("chosen").is_not_null(), retriever="tuned", measure="R@100")
+    assert chosen.select("layer", "chosen").rows() == [(1, "validation")]
+
+
+@pytest.mark.slow
+def test_equal_retrievers_differ_rarely():
+    draws, rejected, trials = np.random.default_rng(0), 0, 300
+    for trial in range(trials):
+        values = draws.random((2, 4, 30)) < 0.4
+        searches = {}
+        for name, of_layers in zip(("a", "b"), values, strict=True):
+            frames = [
+                metrics("layer", {layer: 0.0}, queries=30, measures=["R@10"]).with_columns(
+                    value=pl.Series(row.astype(float))
+                )
+                for layer, row in enumerate(of_layers)
+            ]
+            layers = pl.concat(frames)
+            searches[name] = Search(layers, layers.clear(), metrics("scorer", {"bm25": 0.4}))
+        scorers = metrics("scorer", {"bm25": 0.4}, measures=["R@10"])
+        settings = comparison.Settings(permutations=400, seed=trial)
+        found = compare("d", searches, Words(scorers, scorers.clear()), {"a": "b"}, settings)
+        rejected += found["significant"].any()
+    assert rejected / trials <= 0.08
+
+
+def test_the_page_has_a_chart_of_values_and_one_of_differences():
+    settings = Settings("study", pairs={"tuned": "plain"})
+
+    panels = page.build({"retrieval": table()}, settings)
+
+    assert [panel.anchor for panel in panels] == ["retrieval", "retrieval-differences"]
+    values = panels[0].data
+    assert set(values["line"]) == {
+        *("retriever", "counterpart", "lexical floor", "fused with words"),
+    }
+    noted = values.filter(pl.col("note") != "", line="retriever")
+    assert noted["layer"].to_list() == [2, 2]
+    assert "too good" in noted["note"][0]
+    assert page.build({"retrieval": pl.DataFrame(schema=SCHEMA)}, settings) == []
+
+
+def test_the_figure_has_a_panel_for_each_measure():
+    figure = layer_retrieval(table(), "docs")
+
+    assert [ax.get_title() for ax in figure.axes] == ["nDCG@10", "R@100"]
+    # Two retrievers over layers, their fusions, and the best lexical scorer.
+    assert {len(ax.lines) for ax in figure.axes} == {5}

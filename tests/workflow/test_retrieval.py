@@ -1,0 +1,41 @@
+"""A search from texts to the study's table, on tiny checkpoints."""
+
+from __future__ import annotations
+
+import polars as pl
+
+from wellspring.artefacts.retrieval import FusionMetrics, LexicalMetrics, Retrieval, Run
+
+TABLE = "results/studies/small/findings/retrieval.parquet"
+FIGURE = "results/studies/small/figures/questions/layer-retrieval.png"
+
+
+def test_a_study_searches(study):
+    def edit(config):
+        config["study"]["search"] = {"retrievers": ["tiny"], "datasets": ["questions"], "depth": 20}
+
+    study.configure(edit)
+    study.run(TABLE, FIGURE)
+
+    results = study.folder / "results"
+    found = Retrieval.read(study.folder / TABLE)
+    assert set(found["measure"]) == {"nDCG@10", "MRR@10", "R@10", "R@100", "R@1000"}
+    assert found.filter(finding="difference")["layer"].unique().to_list() == [0, 1, 2]
+    run = pl.DataFrame(Run.read(Run("tiny", "questions").at(results)))
+    assert run.group_by("layer", "query_id").len()["len"].unique().to_list() == [20]
+    assert run.filter(pl.col("score").diff().over("layer", "query_id") > 0).is_empty()
+    # A passage repeats its query's number: words find it.
+    words = LexicalMetrics.read(LexicalMetrics("questions").at(results))
+    assert words.filter(scorer="bm25", measure="MRR@10")["value"].mean() > 0.9
+    fused = FusionMetrics.read(FusionMetrics("tiny", "questions").at(results))
+    assert fused["query_id"].n_unique() == run["query_id"].n_unique()
+
+    # A deeper layer is written as a run file and measured: the same numbers.
+    study.wellspring("run-file", Run("tiny", "questions").main_file, "tiny.run", "--layer", "1")
+    qrels = pl.read_parquet(results / "datasets/questions/qrels.parquet").filter(split="test")
+    lines = (f"{q} 0 {d} {g}" for q, d, g in qrels["query_id", "text_id", "grade"].iter_rows())
+    (study.folder / "qrels.txt").write_text("\n".join(lines))
+    told = study.wellspring("measure", "tiny.run", "qrels.txt", "--measure", "MRR@10").stdout
+    stored = found.filter(finding="value", retriever="tiny", layer=1, measure="MRR@10")
+    assert f"MRR@10 {stored['estimate'].item():.4f}" in told
+    assert study.planned(TABLE, FIGURE) == {}
