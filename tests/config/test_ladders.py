@@ -9,7 +9,7 @@ import yaml
 
 from tests.support.paths import ROOT
 from wellspring import specs
-from wellspring.config import load, parse
+from wellspring.config import Config, load, parse
 from wellspring.errors import ConfigError
 
 SHORT = yaml.safe_load((ROOT / "config.yaml").read_text())
@@ -35,6 +35,12 @@ def scaled(**ladder: object) -> dict:
     return config
 
 
+def standing(config: Config) -> list[str]:
+    """The retrievers on ladders."""
+    assert config.study.scaling is not None
+    return config.study.scaling.retrievers
+
+
 def refused(config: dict) -> str:
     with pytest.raises(ConfigError) as caught:
         parse(config)
@@ -43,7 +49,7 @@ def refused(config: dict) -> str:
 
 def test_every_base_chain_rate_and_seed_is_a_model() -> None:
     config = parse(scaled())
-    names = config.scaled()
+    names = standing(config)
     # Fresh weights have seeds; given ones are one model before they are trained.
     assert [name for name in names if name.startswith("small")] == [
         *("small.0", "small.5", "small-read.0", "small-read.5"),
@@ -53,7 +59,8 @@ def test_every_base_chain_rate_and_seed_is_a_model() -> None:
     assert [name for name in names if name.startswith("minilm")][:3] == [
         *("minilm-as-is", "minilm-read.0", "minilm-read.5"),
     ]
-    assert config.steps("small-read-ask-0.001.5") == ["small-read.5", "small-read-ask-0.001.5"]
+    steps = {each.retriever: each.steps for each in specs.scaling(config).models}
+    assert steps["small-read-ask-0.001.5"] == ["small-read.5", "small-read-ask-0.001.5"]
     recipe = config.recipes[config.models["small-read-ask-0.0001.5"].recipe or ""]
     assert (recipe.learning_rate, recipe.seed) == (1e-4, 5)
     assert config.models["small.5"].seed == 5
@@ -77,7 +84,7 @@ def test_the_same_ladder_twice_is_one() -> None:
     config = scaled()
     ladder = config["study"]["scaling"]["ladders"]
     config["study"]["scaling"]["ladders"] = [ladder, ladder]
-    assert parse(config).scaled() == parse(scaled()).scaled()
+    assert standing(parse(config)) == standing(parse(scaled()))
 
 
 @pytest.mark.parametrize(
@@ -129,4 +136,4 @@ def refused_or_not(config: dict) -> str:
 )
 def test_the_shipped_ladders_can_be_computed(files: list[str], models: int) -> None:
     paths = [ROOT / "config.yaml", *(ROOT / "studies" / f"{name}.yaml" for name in files)]
-    assert len(load(paths).scaled()) == models
+    assert len(standing(load(paths))) == models

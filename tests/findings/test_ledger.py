@@ -9,7 +9,8 @@ import pytest
 from benchmarks import scaling as simulated
 from wellspring.findings.claims import CLAIMS, gathered, untested
 from wellspring.findings.ladders import AXES, SERIES, kept, table
-from wellspring.findings.ledger import ENTRIES, SCHEMA, Entry, Ladders, Part, ledger
+from wellspring.findings.ledger import ENTRIES, SCHEMA, ledger
+from wellspring.findings.questions import Entry, Ladders, Part
 from wellspring.findings.verdicts import NOT_TESTABLE
 
 NOTHING = gathered([untested(claim, "nothing is compared") for claim in CLAIMS])

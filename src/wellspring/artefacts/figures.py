@@ -223,7 +223,7 @@ class Fidelity(OfDataset):
 
 
 @dataclass(frozen=True)
-class Chart(Picture):
+class Chart(OfDataset):
     """All evidence about a retriever's layers side by side, or what of it predicts what."""
 
     template = f"{STUDY}/{{chart}}/{{retriever}}.png"

@@ -335,18 +335,6 @@ class Config(Strict):
             return entry.similarity or "cosine"
         return trained.similarity
 
-    # What stands on ladders.
-
-    def scaled(self) -> list[str]:
-        """The retrievers that stand on ladders of sizes."""
-        return self.study.scaling.retrievers if self.study.scaling else []
-
-    def steps(self, retriever: str) -> list[str]:
-        """The models that a retriever's (query) model was trained as, one after the other; the last
-        one is its own, and there is none where nothing was trained here."""
-        model = self.encoders[self.retrievers[retriever].query].model
-        return [each for each in self.lineage(model)[::-1] if self.models[each].scheme == "train"]
-
     # What is attributed.
 
     def attributed(self) -> list[AttributionGrid]:

@@ -17,23 +17,12 @@ The number of a row is that of the first part in the first place, whatever the v
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any, Literal
+from collections.abc import Sequence
 
 import polars as pl
 
 from wellspring.findings.claims import CLAIMS
-from wellspring.findings.scaling import holm
-from wellspring.findings.verdicts import (
-    CONTRADICTED,
-    DEPENDS,
-    EQUIVALENT,
-    NO_EVIDENCE,
-    NOT_TESTABLE,
-    SUPPORTED,
-)
-from wellspring.plurals import counted
+from wellspring.findings.questions import Entry, Ladders, Part, Published, Tables, Untestable
 
 SCHEMA = {
     "claim": pl.String,
@@ -51,193 +40,12 @@ SCHEMA = {
     "verdict": pl.String,
     "reason": pl.String,
 }
-SIGNS = {"above": 1, "below": -1, "apart": 0}
 CONSISTENCY, BACKBONES = "arXiv 2505.07166", "arXiv 2408.12194"
 DECODERS, STAGES = "arXiv 2502.15526", "scaling of pre-training against fine-tuning (2026)"
 FINE_TUNED = "→ fine-tuning$"
 PRE_TRAINED = "(pre-trained|mlm|clm|mntp|contrastive-pretraining) → fine-tuning$"
 CONTRASTIVE = "→ contrastive-pretraining$"
 LADDER = "3 sizes over a decade, 3 seeds each"
-
-
-@dataclass(frozen=True)
-class Tables:
-    """What entries are asked of.
-
-    Attributes:
-        claims: `wellspring.findings.claims`'s.
-        scaling: `wellspring.findings.ladders`'s; None where the study has no ladders.
-        in_domain: datasets of the kind that models learn from.
-    """
-
-    claims: pl.DataFrame
-    scaling: pl.DataFrame | None = None
-    in_domain: Sequence[str] = ()
-
-
-@dataclass(frozen=True)
-class Part:
-    """A row of the table of ladders, and what is said of its estimate.
-
-    Attributes:
-        finding: slope, interaction or advantage.
-        of: column to a pattern of the ladder; what has none may be anything, and is the place.
-        against: pattern of the ladder that it is compared with, in the column `by`.
-        says: the estimate is above 0, below it, or either.
-        axis: what the size is.
-    """
-
-    finding: Literal["slope", "interaction", "advantage"]
-    of: Mapping[str, str] = field(default_factory=dict)
-    by: str | None = None
-    against: str = ""
-    says: Literal["above", "below", "apart"] = "above"
-    axis: str = "non_embedding"
-
-    def rows(self, table: pl.DataFrame, against: bool = False) -> dict[str, dict[str, Any]]:
-        """Place to the row there, both ways round: a difference stands in the table once.
-
-        against: whether the place names what is compared with, too.
-        """
-        rows = table.filter(finding=self.finding, axis=self.axis, scale="log-odds")
-        if self.by:
-            rows = rows.filter(factor=self.by)
-            turned = rows.with_columns(
-                pl.col("compared_with").alias(self.by),
-                pl.col(self.by).alias("compared_with"),
-                estimate=-pl.col("estimate"),
-                low=-pl.col("high"),
-                high=-pl.col("low"),
-            )
-            rows = pl.concat([rows, turned]) if self.against else rows
-            rows = rows.filter(pl.col("compared_with").str.contains(self.against))
-        for column, pattern in self.of.items():
-            rows = rows.filter(pl.col(column).str.contains(pattern))
-        named = ("dataset", "stages", "objective", "paradigm", "measure")
-        places: dict[str, dict[str, Any]] = {}
-        for row in rows.iter_rows(named=True):
-            place = ", ".join(str(row[name]) for name in named if row[name] is not None)
-            places[f"{place}, against {row['compared_with']}" if against else place] = row
-        return places
-
-
-@dataclass(frozen=True)
-class Ladders:
-    """A claim about ladders of models.
-
-    Attributes:
-        parts: all that must hold.
-        domain: of the datasets.
-    """
-
-    parts: Sequence[Part]
-    domain: Literal["in", "out", "any"] = "any"
-
-    def answer(self, tables: Tables, alpha: float, margin: float) -> dict[str, Any]:
-        """The columns of SCHEMA that tables fill."""
-        if tables.scaling is None:
-            return _untestable("the study has no ladders of models (study.scaling)")
-        if tables.scaling.is_empty():
-            return _untestable("the ladders of the study have one size each")
-        known = pl.col("dataset").is_in(list(tables.in_domain))
-        within = {"in": known, "out": ~known, "any": pl.lit(True)}[self.domain]
-        # The first measure is the one that the study names first.
-        measured = tables.scaling.filter(measure=tables.scaling["measure"][0])
-        table, alone = measured.filter(within), len(self.parts) == 1
-        rows = [part.rows(table, alone and part.by is not None) for part in self.parts]
-        places = [place for place in rows[0] if all(place in other for other in rows[1:])]
-        if not places:
-            return _untestable(f"no ladder on {DOMAINS[self.domain]} is what the claim is about")
-        cells = [[some[place] for some in rows] for place in places]
-        adjusted = iter(holm([row["p_value"] for place in cells for row in place]))
-        states = [self._state(place, adjusted, alpha) for place in cells]
-        first = cells[0][0]
-        verdict = _verdict(states, [place[0] for place in cells], margin)
-        many = len(places) > 1 and verdict in (SUPPORTED, CONTRADICTED)
-        told = f"in {max(states.count(1), states.count(-1))} of {counted(len(places), 'place')}"
-        return {
-            "place": places[0],
-            **{name: first[name] for name in ("estimate", "low", "high")},
-            "places": len(places),
-            "supporting": states.count(1),
-            "contradicting": states.count(-1),
-            "verdict": verdict,
-            "reason": "; ".join(filter(None, [told if many else None, first["warnings"]])) or None,
-        }
-
-    def _state(self, rows: list[dict[str, Any]], p_values: Iterator[float], alpha: float) -> int:
-        """1 where all parts hold, −1 where one is turned around, else 0."""
-        decided = []
-        for part, row in zip(self.parts, rows, strict=True):
-            sure, sign = next(p_values) <= alpha, 1 if row["estimate"] > 0 else -1
-            decided.append(sure * (sign * SIGNS[part.says] or 1))
-        return min(decided)
-
-
-DOMAINS = {
-    "in": "a dataset in the domain",
-    "out": "a dataset out of the domain",
-    "any": "a dataset",
-}
-
-
-@dataclass(frozen=True)
-class Published:
-    """One of the ten claims of arXiv 2505.07166: the row of the published pair, or of the first
-    pair that it can be asked of."""
-
-    number: int
-
-    def answer(self, tables: Tables, alpha: float, margin: float) -> dict[str, Any]:
-        """The columns of SCHEMA that tables fill."""
-        rows = tables.claims.filter(claim=self.number)
-        asked = rows.filter(pl.col("verdict") != NOT_TESTABLE)
-        if asked.is_empty():
-            reasons = rows["reason"].drop_nulls().to_list()
-            return _untestable(reasons[0] if reasons else "no pair of the study can be asked")
-        row = asked.sort(~pl.col("as_published"), maintain_order=True).row(0, named=True)
-        names = ("dataset", "retriever", "attribution", "side")
-        decided = asked["verdict"].to_list()
-        return {
-            "place": ", ".join(row[name] for name in names if row[name]),
-            **{name: row[name] for name in ("estimate", "low", "high", "verdict", "reason")},
-            "places": asked.height,
-            "supporting": decided.count(SUPPORTED),
-            "contradicting": decided.count(CONTRADICTED),
-        }
-
-
-@dataclass(frozen=True)
-class Untestable:
-    """A claim for which no study has what it needs."""
-
-    reason: str
-
-    def answer(self, tables: Tables, alpha: float, margin: float) -> dict[str, Any]:
-        """The columns of SCHEMA that tables fill."""
-        return _untestable(self.reason)
-
-
-@dataclass(frozen=True)
-class Entry:
-    """A claim of one of the studied documents.
-
-    Attributes:
-        claim: its name, the letter of its document first.
-        source: the document.
-        statement: what it says.
-        measured: what is measured for it here.
-        design: what a study must have.
-        question: to the tables of a study.
-    """
-
-    claim: str
-    source: str
-    statement: str
-    measured: str
-    design: str
-    question: Ladders | Published | Untestable
-
 
 POOLED = (
     "encoders give pooled states, of models that were trained for sparse vectors, too: "
@@ -437,26 +245,3 @@ def ledger(
         for entry in entries
     ]
     return pl.DataFrame(rows, SCHEMA, infer_schema_length=None)
-
-
-def _untestable(reason: str) -> dict[str, Any]:
-    return {
-        "places": 0,
-        "supporting": 0,
-        "contradicting": 0,
-        "verdict": NOT_TESTABLE,
-        "reason": reason,
-    }
-
-
-def _verdict(states: Sequence[int], rows: Sequence[Mapping[str, Any]], margin: float) -> str:
-    if 1 in states and -1 in states:
-        return f"{DEPENDS}place"
-    if any(states):
-        return SUPPORTED if 1 in states else CONTRADICTED
-    inside = all(
-        abs(row[end] if row[end] is not None else margin) < margin
-        for row in rows
-        for end in ("low", "high")
-    )
-    return EQUIVALENT if inside else NO_EVIDENCE

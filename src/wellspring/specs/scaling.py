@@ -78,7 +78,7 @@ def scaling(config: Config) -> ScalingSpec:
 
 def _scaled(config: Config, retriever: str) -> ScaledModel:
     own = config.encoders[config.retrievers[retriever].query].model
-    steps = config.steps(retriever)
+    steps = [each for each in config.lineage(own)[::-1] if config.models[each].scheme == "train"]
     recipes = [config.recipes[config.models[step].recipe or ""] for step in steps]
     root = next(
         each
