@@ -82,7 +82,7 @@ def test_every_science_module_is_in_some_fingerprint():
     for teacher in (None, CrossEncoder(source="path:judge")):
         entries |= {*TeacherScores.science(specs.TeachSpec(cross_encoder=teacher))}
     entries |= {"models.vocabulary"}
-    for names in ([], ["methods"], ["paper"], ["budget"], ["scaling"]):
+    for names in ([], ["methods"], ["paper"], ["budget"], ["dimensions"], ["scaling"]):
         plan = Plan(studies.read([ROOT / "studies" / f"{name}.yaml" for name in names]))
         for artefact in plan.closure(plan.ends()):
             entries |= set(artefact.science(plan.spec(artefact)))
@@ -122,7 +122,7 @@ def test_a_job_refuses_code_that_changed_while_it_waited():
 def test_imports_point_down():
     """A module imports only from stages below its own."""
     order = ["leaf", "datasets", "models", "embeddings", "sparse", "training", "probes"]
-    order += ["attributions", "findings", "figures", "page", "inspection", "artefacts"]
+    order += ["retrieval", "attributions", "findings", "figures", "page", "inspection", "artefacts"]
     order += ["live", "cli"]
     for name, path in modules().items():
         stage = name.partition(".")[0]

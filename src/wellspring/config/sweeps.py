@@ -36,19 +36,20 @@ def spell_out(spelled: Spelled) -> None:
 def _members(spelled: Spelled, name: str, entry: Mapping[str, Any]) -> Iterable[str]:
     """Add the retrievers of a sweep; gives their names, or tells what is wrong with it."""
     key, sweep, of = f"retrievers.{name}", entry["sweep"], entry.get("of")
+    swept = next(iter(sweep), None) if isinstance(sweep, dict) and len(sweep) == 1 else None
     base = dict(spelled.entries("retrievers")).get(str(of))
     if entry.keys() != KEYS:
         spelled.problems.append(f"{key}: a sweep has the keys sweep and of, and no other")
     elif base is None or "sweep" in base:
         named = unknown("retriever", str(of), spelled.catalogue("retrievers"))
         spelled.problems.append(f"{key}.of: {named if base is None else 'is itself a sweep'}")
-    elif not (isinstance(sweep, dict) and len(sweep) == 1 and {*sweep} <= {*SWEPT}):
+    elif swept not in SWEPT:
         spelled.problems.append(f"{key}.sweep: varies one of {', '.join(SWEPT)}")
-    elif values := _labelled(*sweep.values()):
-        yield from _made(spelled, name, base, *sweep, values)
+    elif values := _labelled(sweep[swept]):
+        yield from _made(spelled, name, base, swept, values)
     else:
         spelled.problems.append(
-            f"{key}.sweep.{next(iter(sweep))}: give a list of numbers, or names with their values"
+            f"{key}.sweep.{swept}: give a list of numbers, or names with their values"
         )
 
 
@@ -64,11 +65,14 @@ def _made(
 ) -> Iterable[str]:
     kept = {key: value for key, value in base.items() if key not in (*OTHER, "compared_with")}
     sides: dict[Side, Any] = {side: base.get(side) or base.get("query") for side in OTHER}
-    side = next(side for side in OTHER if swept.startswith(side))
+    side: Side = "query" if swept.startswith("query") else "passage"
     encoder = dict(spelled.entries("encoders")).get(str(sides[side]))
-    for label, value in values.items() if encoder else ():
+    if encoder is None:
+        # What is wrong with the retriever is reported.
+        return
+    key = f"retrievers.{name}.sweep"
+    for label, value in values.items():
         member = f"{name}-{label}"
-        key = f"retrievers.{name}.sweep"
         spelled.add("encoders", member, {**encoder, swept: value}, key)
         # The other side keeps its encoder, and so its vectors.
         spelled.add("retrievers", member, {**kept, **sides, side: member}, key)
