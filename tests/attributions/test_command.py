@@ -305,6 +305,30 @@ def test_ablated_neurons_are_rows_of_weights_set_to_zero(setting, scored):
             assert found["change"].to_list() == [pytest.approx(expected, abs=1e-6)]
 
 
+def test_neurons_of_one_layer_are_ablated_alone(setting, scored):
+    """Those of the second block; random ones stand in no other block either."""
+    frame = pl.read_parquet(setting.ablate(scored, "plain", neurons=[4], each_layer=[3]))
+    assert set(frame["layer"]) == {None, 1, 2}
+    assert frame.filter(pl.col("layer").is_null())["neurons"].unique().to_list() == [4]
+    scores = pl.read_parquet(scored / "layer-02" / shards.shard_name(0))
+    length = setting.config.encoders["tiny"].query_length
+    row = scores.row(0, named=True)
+    text = setting.texts["query"][row["text_id"]]
+    backbone = setting.backbone("tiny")
+    before = vector(backbone, text, length)
+    linear, _ = sublayer(backbone.model, backbone.architecture, 1, "output")
+    highest = np.argsort(row["output_scores"])[-3:].copy()
+    linear.weight.data[highest] = 0
+    linear.bias.data[highest] = 0
+    after = vector(backbone, text, length)
+    expected = 1 - cosine_similarity(before.double(), after.double(), dim=0).item()
+    where = {"text_id": row["text_id"], "sublayer": "output", "layer": 2}
+    assert frame.filter(choice="top", **where)["change"].to_list() == [
+        pytest.approx(expected, abs=1e-6)
+    ]
+    assert frame.filter(choice="random-as-top", **where)["draw"].n_unique() > 1
+
+
 def test_scores_of_other_settings_models_or_layers_are_refused(setting, scored):
     first, second = (scored / f"layer-0{layer}" / shards.shard_name(0) for layer in (1, 2))
     own = second.read_bytes()

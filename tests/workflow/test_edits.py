@@ -11,10 +11,12 @@ from tests.support import study as studies
 PROBES = 2 * 2
 """Retrievers × layers of the small study: one job makes all passage counts."""
 CAUTIONED = {"cautions": 1, "page": 1, "figure": 2, "controls": 1, "drawing": 3, "heatmap": 4}
+CAUTIONED["chart"] = 2
 """The cautions, the page, and every figure that they stand below."""
 REPORTED = {"findings": 1, "power": 1, **CAUTIONED}
-PROBED = {"claims": 1, "ledger": 1, **REPORTED}
-DECENTRALISED = {"decentralisation": 1, **CAUTIONED}
+JUDGED = {"claims": 1, "ledger": 1, **REPORTED}
+PROBED = {"evidence": 1, **JUDGED}
+DECENTRALISED = {"decentralisation": 1, "evidence": 1, **CAUTIONED}
 COUNTED = {"activations": 4, "claims": 1, "ledger": 1, **DECENTRALISED}
 ABLATED = {"ablate": 4, **DECENTRALISED}
 ATTRIBUTED = {"attribute": 4, "agreement": 1, **ABLATED, **COUNTED}
@@ -101,6 +103,10 @@ def set_ablated(config):
     config["study"]["attribute"]["ablate"] = [2, 4]
 
 
+def ablate_each_layer(config):
+    config["study"]["attribute"]["ablate"]["each_layer"] = [2]
+
+
 def set_replacement(config):
     config["study"]["attribute"]["ablate"]["by"] = ["zero", "mean"]
 
@@ -131,7 +137,7 @@ EDITS_OF_CONFIG = [
     (set_shards, {"embed": 8, "similarity": 1, "probe": PROBES, **PROBED}),
     (set_kinds, {"probe": PROBES, **PROBED}),
     (set_seeds, {"probe": PROBES, **PROBED}),
-    (set_permutations, PROBED),
+    (set_permutations, JUDGED),
     (set_split, {"qrels": 1, **RESAMPLED, **ATTRIBUTED}),
     (set_epochs, {"probe": PROBES, **PROBED}),
     (add_passages, {"probe": PROBES, **PROBED}),
@@ -145,9 +151,10 @@ EDITS_OF_CONFIG = [
             "similarity": 1,
             **PROBED,
             "controls": 2,
+            "chart": 4,
         },
     ),
-    (set_alpha, PROBED),
+    (set_alpha, JUDGED),
     (
         set_length,
         {
@@ -169,6 +176,7 @@ EDITS_OF_CONFIG = [
     # The page lists settings.
     (set_bins, {"heatmap": 4, "page": 1}),
     (set_ablated, ABLATED),
+    (ablate_each_layer, ABLATED),
     (set_replacement, ABLATED),
     (set_removal, {"remove": 4, "agreement": 2, **DECENTRALISED, "fidelity": 1}),
     (attribute_fewer_layers, {"agreement": 1, **ABLATED, **COUNTED}),
@@ -267,7 +275,7 @@ EDITS_OF_CODE = [
         f"{PACKAGE}/findings/similarity.py",
         "import numpy as np\n",
         "import numpy as np\n\nREAL_CHANGE = 1\n",
-        {"similarity": 1, **REPORTED},
+        {"similarity": 1, "evidence": 1, **REPORTED},
     ),
     (
         f"{PACKAGE}/figures/panels.py",

@@ -114,7 +114,6 @@ class Evidence(Artefact):
 class EvidenceCorrelations(Evidence):
     """How well each kind of evidence predicts the others: rank correlations over layers."""
 
-    panels = ()
     template = "studies/{study}/findings/evidence-correlations.parquet"
     columns = {
         "dataset": Column("text", "what the row is about, as the next two columns"),
@@ -149,7 +148,3 @@ class EvidenceCorrelations(Evidence):
         ),
         "reason": Column("text"),
     }
-
-    @classmethod
-    def shown(cls, config: Config) -> Iterable[Artefact]:
-        return cls.asked(config)

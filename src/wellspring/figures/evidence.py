@@ -14,8 +14,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MultipleLocator
 
 from wellspring.errors import ConfigError
-from wellspring.figures.heatmaps import DIVERGING
 from wellspring.figures.style import (
+    DIVERGING,
     DOUBLE_COLUMN,
     curve,
     handles_of,

@@ -18,13 +18,12 @@ from matplotlib.ticker import MaxNLocator
 
 from wellspring.config.vocabulary import Statistic
 from wellspring.figures.binning import Binned, paired
-from wellspring.figures.style import DOUBLE_COLUMN, GREY, note, theme, wrap
+from wellspring.figures.style import DIVERGING, DOUBLE_COLUMN, GREY, note, theme, wrap
 from wellspring.figures.tables import NORMALISED
 from wellspring.plurals import counted
 
-# Dark is more in print, too; zero is the middle of the one, and no colour of the other.
+# Dark is more in print, too.
 TINTS = sns.color_palette("mako_r", as_cmap=True)
-DIVERGING = sns.color_palette("vlag", as_cmap=True)
 # Inches: a row's height in a small network, that of all rows in a large one, and what is around.
 ROW, TALLEST, AROUND = 0.125, 7.4, 1.35
 # Points: before a map, where the rows' labels end and how wide counts and sub-layers are; above

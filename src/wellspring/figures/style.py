@@ -34,6 +34,8 @@ from matplotlib.ticker import (
 DOUBLE_COLUMN, SINGLE_COLUMN = 7.0, 3.4
 DPI = 300
 GREY = "0.45"
+# Zero is its middle.
+DIVERGING = sns.color_palette("vlag", as_cmap=True)
 
 # Starts from matplotlib's defaults: a user's own matplotlibrc must not change a result.
 _RC = {
