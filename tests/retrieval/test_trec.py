@@ -33,8 +33,8 @@ def test_scores_decide_and_then_ids(tmp_path):
     "line, said",
     [
         ("q Q0 d 1 2.0", "expected six fields .*, found 5"),
-        ("q Q0 d 1 nan t", "'score' must be a number, found 'nan'"),
-        ("q Q0 d 1 high t", "'score' must be a number, found 'high'"),
+        ("q Q0 d 1 nan t", "field 'score' must be a number, found 'nan'"),
+        ("q Q0 d 1 high t", "field 'score' must be a number, found 'high'"),
         ("q Q0 first 2 1 t", "names document 'first' of query 'q' again"),
     ],
 )

@@ -34,6 +34,7 @@ from wellspring.figures.tables import (
 PANELS = 4
 """So many measures stand beside each other."""
 FLOOR = Line("0.25", (0, (6, 1.5)), "", linewidth=1.1)
+FUSED = Line("0.25", "-", "").published()
 
 
 @theme
@@ -63,7 +64,7 @@ def layer_retrieval(
     compared = rows_of(table, dataset=dataset, ranker="vectors")
     lines = lines_of(retrievers_of(first_draws(compared, twins)))
     measures = searched["measure"].unique(maintain_order=True).to_list()[:PANELS]
-    figure, axes = labelled_grid(["value"], measures, 1.9, narrow=2, scale="value")
+    figure, axes = labelled_grid([""], measures, 1.9, narrow=2, scale="value")
     words = rows_of(values, ranker="lexical").filter(pl.col("chosen").is_not_null())
     for ax, measure in zip(axes[0], measures, strict=True):
         for name in twins:
@@ -76,7 +77,7 @@ def layer_retrieval(
     panels.limits(axes, at_least=(0, 0))
     counted = f"{searched['queries'].max() or 0:,} queries"
     note(figure, [about(dataset, list(lines), pairs(compared), counted), *cautions])
-    keys = handles_of({**lines, "best lexical scorer": FLOOR})
+    keys = handles_of({**lines, "best lexical scorer": FLOOR, "last layer fused with it": FUSED})
     noise = [noise_key(max(map(len, twins.values())))] if twins else []
     legend_above(figure, [*keys, interval_key(), *noise])
     return figure
