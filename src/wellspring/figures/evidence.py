@@ -11,6 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.ticker import MultipleLocator
 
 from wellspring.errors import ConfigError
@@ -108,7 +109,9 @@ def correlations(
     parts = [name for name in OVER if name in set(rows["over"])]
     names = pl.concat([rows["measure"], rows["other_measure"]]).unique(maintain_order=True)
     side = max(1.6, 0.19 * len(names))
-    figure = Figure(figsize=(DOUBLE_COLUMN, 1.5 + side * len(parts)), layout="constrained")
+    # Long names at the left would touch the edge.
+    layout = ConstrainedLayoutEngine(w_pad=0.15)
+    figure = Figure(figsize=(DOUBLE_COLUMN, 1.5 + side * len(parts)), layout=layout)
     axes = figure.subplots(len(parts), 1, squeeze=False)[:, 0]
     for ax, over in zip(axes, parts, strict=True):
         _map(ax, rows_of(rows, over=over), names.to_list())
