@@ -9,18 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from itertools import product
-from typing import Annotated, NamedTuple, TypeVar
+from typing import NamedTuple, TypeVar
 
-from pydantic import Field, PrivateAttr
-
-from wellspring.config.attributions import Attributing, Attribution, Removal
-from wellspring.config.base import Slug, Strict, or_short
-from wellspring.config.datasets import Dataset
-from wellspring.config.models import COPYING, Architecture, Encoder, Model, Retriever, Sweep
-from wellspring.config.recipes import Recipe
+from wellspring.config.attributions import Attributing, Removal
+from wellspring.config.models import COPYING
 from wellspring.config.study import LAYERLESS, Probing, Searching, Study
-from wellspring.config.teachers import CrossEncoder, Teacher
-from wellspring.config.vocabulary import OTHER, Measure, Side, Similarity, SublayerName
+from wellspring.config.vocabulary import OTHER, Side, SublayerName
 
 PUBLISHED_PROBE = "concat"
 
@@ -61,67 +55,13 @@ class AttributionGrid(NamedTuple):
     """How scores are counted, checked and drawn."""
 
 
-class Config(Strict):
+class Config(Catalogues):
     """A whole configuration: catalogues and the study that selects from them."""
 
-    inherit: bool = True
-    """Whether this file adds to the files before it, the workflow's config.yaml the first of them.
-    false: nothing of them is used."""
-    architectures: dict[Slug, Architecture] = Field(default={})
-    """Model families beyond the built-in ones."""
-    models: dict[Slug, Model] = Field(default={})
-    """Where weights come from."""
-    encoders: dict[Slug, Encoder] = Field(default={})
-    """How texts become vectors."""
-    retrievers: dict[Slug, Annotated[Retriever, or_short(Retriever | Sweep)]]
-    """Query encoder and passage encoder, or a sweep over several."""
-    datasets: dict[Slug, Dataset]
-    """Queries, passages and judgements."""
-    recipes: dict[Slug, Recipe] = Field(default={})
-    """How models are trained."""
-    teachers: dict[Slug, Teacher] = Field(default={})
-    """What training may follow beside retrievers."""
-    attributions: dict[Slug, Attribution] = Field(default={})
-    """How embeddings are attributed to neurons."""
     study: Study
     """What is computed from them."""
-    _twins: dict[str, list[str]] = PrivateAttr(default={})
 
-    # Catalogues.
-
-    def twins(self) -> dict[str, list[str]]:
-        """Retrievers on random weights that were drawn several times: the first to all of them."""
-        return self._twins
-
-    def is_further_draw(self, retriever: str) -> bool:
-        """Whether a retriever is a random twin beside the first: it has no figures of its own."""
-        return any(retriever in names[1:] for names in self._twins.values())
-
-    def depth(self, retriever: str) -> int:
-        """Transformer blocks of a retriever's (query) model."""
-        return self.models[self.encoders[self.retrievers[retriever].query].model].layers
-
-    def is_fresh(self, retriever: str) -> bool:
-        """Whether a retriever has weights that were never trained, on either side."""
-        return any(model.scheme == "random" for model in self._models_of(retriever))
-
-    def is_wholly_fresh(self, retriever: str) -> bool:
-        """Whether none of a retriever's weights were trained."""
-        return all(
-            model.scheme == "random" and not model.trained_blocks
-            for model in self._models_of(retriever)
-        )
-
-    def _models_of(self, retriever: str) -> list[Model]:
-        encoders = self.retrievers[retriever].encoders.values()
-        return [self.models[self.encoders[encoder].model] for encoder in encoders]
-
-    def lineage(self, model: str) -> list[str]:
-        """A model, what it was made of, and so on: the last one's files come from elsewhere."""
-        names = [model]
-        while self.models[names[-1]].scheme in COPYING:
-            names.append(self.models[names[-1]].reference)
-        return names
+    # Models.
 
     def models_used(self) -> list[str]:
         """The models of the study's encoders, those that they were made of, and their teachers'."""
@@ -136,36 +76,14 @@ class Config(Strict):
                 waiting += self._taught_by(entry)
         return names
 
-    def checkpoints(self) -> dict[str, Model | CrossEncoder]:
-        """Everything that names a checkpoint: models, and cross-encoders as `teachers.NAME`."""
-        teachers = {f"teachers.{name}": each.cross_encoder for name, each in self.teachers.items()}
-        return {**self.models, **{name: each for name, each in teachers.items() if each}}
-
     def teachers_used(self) -> list[str]:
         """What models of the study follow: names under `retrievers` or `teachers`."""
         teachers = (self.recipes[recipe].teacher for recipe in self.recipes_used())
         return _once(teacher for teacher in teachers if teacher)
 
-    def _taught_by(self, model: Model) -> list[str]:
-        """The models of a trained model's teacher, where that is a retriever."""
-        teacher = self.recipes[model.recipe].teacher if model.recipe else None
-        retriever = self.retrievers.get(teacher or "")
-        encoders = retriever.encoders.values() if retriever else ()
-        return [self.encoders[encoder].model for encoder in encoders]
-
-    def measure(self, recipe: Recipe) -> Measure:
-        """What the scores of a recipe's teacher are."""
-        teacher = self.teachers.get(recipe.teacher or "")
-        return teacher.measure if teacher else recipe.similarity
-
     def trained_models(self) -> list[str]:
         """Those of them that are trained here."""
         return [name for name in self.models_used() if self.models[name].scheme == "train"]
-
-    def recipe_of(self, model: str) -> str | None:
-        """The recipe that a model is trained by, or that its run is where it is a checkpoint."""
-        entry = self.models[model]
-        return (self.models[entry.reference] if entry.scheme == "checkpoint" else entry).recipe
 
     def recipes_used(self) -> list[str]:
         """The recipes that models of the study are trained by."""
@@ -182,10 +100,6 @@ class Config(Strict):
         """The datasets whose training splits models of the study are trained on."""
         learned = (self.recipes[recipe].datasets for recipe in self.recipes_used())
         return _once(name for names in learned for name in names)
-
-    def pooling(self, retriever: str) -> str:
-        """The pooling of a retriever's query encoder."""
-        return self.encoders[self.retrievers[retriever].query].pooling
 
     def curve(self, retriever: str) -> str:
         """A retriever's published name: its own where the study gives no other."""
@@ -250,12 +164,6 @@ class Config(Strict):
     def probed_datasets(self) -> list[str]:
         """The datasets that retrievers are probed on."""
         return _once(name for block in self.study.probe for name in block.datasets)
-
-    def counterpart(self, retriever: str) -> str:
-        """What a retriever is compared with. KeyError where that is nothing."""
-        if (other := self.retrievers[retriever].compared_with) is None:
-            raise KeyError(f"{retriever} is compared with nothing")
-        return other
 
     def pairs(self, dataset: str | None = None) -> dict[str, str]:
         """Each retriever that is probed, on any dataset or on this one, to what it is compared
@@ -325,15 +233,6 @@ class Config(Strict):
     def searched_pairs(self) -> dict[str, str]:
         """Each searching retriever that is compared, and what with."""
         return self._pairs(self.searched_retrievers())
-
-    def similarity(self, retriever: str) -> Similarity:
-        """How a retriever's vectors are compared in a search."""
-        entry = self.retrievers[retriever]
-        recipe = self.recipe_of(self.encoders[entry.query].model)
-        trained = self.recipes[recipe] if recipe else None
-        if entry.similarity or trained is None or trained.paradigm == "sparse":
-            return entry.similarity or "cosine"
-        return trained.similarity
 
     # What is attributed.
 
@@ -447,10 +346,6 @@ class Config(Strict):
         if block.layers != "all":
             return sorted(set(block.layers))
         return list(range(1, self.models[self.encoders[encoder].model].layers + 1))
-
-    def _pairs(self, retrievers: list[str]) -> dict[str, str]:
-        chosen = {name: self.retrievers[name].compared_with for name in retrievers}
-        return {name: other for name, other in chosen.items() if other}
 
 
 def _once(values: Iterable[T]) -> list[T]:
