@@ -61,7 +61,7 @@ class Config(Catalogues):
     study: Study
     """What is computed from them."""
 
-    # Models.
+    # Models and what they learn from.
 
     def models_used(self) -> list[str]:
         """The models of the study's encoders, those that they were made of, and their teachers'."""
