@@ -12,6 +12,7 @@ from itertools import product
 from typing import NamedTuple, TypeVar
 
 from wellspring.config.attributions import Attributing, Removal
+from wellspring.config.catalogues import Catalogues
 from wellspring.config.models import COPYING
 from wellspring.config.study import LAYERLESS, Probing, Searching, Study
 from wellspring.config.vocabulary import OTHER, Side, SublayerName
