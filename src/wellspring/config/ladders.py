@@ -49,7 +49,7 @@ def entries(config: Mapping[str, Any], ladder: Mapping[str, Any]) -> Iterator[En
             continue
         model = f"{base}.{seed}" if fresh else base
         if fresh:
-            yield "models", model, {**entry, "seed": seed}
+            yield "models", model, {**models[base], "seed": seed}
         named = base
         for place, name in enumerate(chain):
             last = place == len(chain) - 1

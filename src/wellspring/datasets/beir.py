@@ -67,7 +67,8 @@ def _qrels(folder: Folder, wanted: list[str] | None) -> Qrels:
             )
     if wanted is not None:
         for split in (split for split in wanted if split not in files):
-            raise SourceError(f"{place}: no qrels of {split!r}; there is {', '.join(files)}")
+            there = ", ".join(map(str, files))
+            raise SourceError(f"{place}: no qrels of {split!r}; there is {there}")
         files = {split: files[split] for split in wanted}
     qrels = Qrels(place, ", ".join(HEADER))
     for split, path in files.items():
@@ -75,7 +76,7 @@ def _qrels(folder: Folder, wanted: list[str] | None) -> Qrels:
     return qrels
 
 
-def add(qrels: Qrels, path: File, split: str) -> None:
+def add(qrels: Qrels, path: File, split: str | None) -> None:
     """Reads a file of judgements."""
     rows = str(path).removesuffix(".gz").endswith((".jsonl", ".parquet"))
     for location, query, passage, grade in (_graded if rows else _separated)(path):

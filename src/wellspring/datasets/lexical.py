@@ -149,7 +149,8 @@ def best(
                         allowed = ~np.isin(rows, barred.get(query, ()))
                         rows, values = rows[allowed], values[allowed]
                     both = zip(found[scorer][query], (rows, values), strict=True)
-                    found[scorer][query] = _first(*map(np.concatenate, both), depth)
+                    every, scores = map(np.concatenate, both)
+                    found[scorer][query] = _first(every, scores, depth)
     return found
 
 

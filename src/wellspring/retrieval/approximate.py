@@ -60,13 +60,15 @@ def build(corpus: np.ndarray, settings: Graph | Lists, seed: int = 0) -> Any:
     """The faiss index of a corpus, by one thread."""
     import faiss
 
+    # Its stubs lack some of its classes.
+    library: Any = faiss
     vectors = _sound(corpus, "passage")
     documents, hidden = vectors.shape
     if isinstance(settings, Graph):
         _positive(m=settings.m - 1, ef_construction=settings.ef_construction)
-        index = faiss.IndexHNSWFlat(hidden, settings.m, faiss.METRIC_INNER_PRODUCT)
+        index = library.IndexHNSWFlat(hidden, settings.m, faiss.METRIC_INNER_PRODUCT)
         index.hnsw.efConstruction = settings.ef_construction
-        index.hnsw.rng = faiss.RandomGenerator(seed)
+        index.hnsw.rng = library.RandomGenerator(seed)
     else:
         _positive(lists=settings.lists)
         if settings.lists > documents:
@@ -100,9 +102,10 @@ def found(index: Any, queries: np.ndarray, k: int) -> Ranking:
     """What an index finds for queries [queries, hidden]."""
     import faiss
 
+    library: Any = faiss
     vectors = _sound(queries, "query")
     wide = (
-        faiss.SearchParametersHNSW(efSearch=max(k, index.hnsw.efSearch))
+        library.SearchParametersHNSW(efSearch=max(k, index.hnsw.efSearch))
         if hasattr(index, "hnsw")
         else None
     )
