@@ -193,12 +193,13 @@ def _page(key: str, part: Schema, entries: list[str], reference: Reference) -> I
     shared = _shared([classes[name] for name in entries])
     if shared:
         needed = {key for name in entries for key in classes[name].get("required", [])}
+        yield from ("`format` names a section below.", "")
         yield from ("## Keys of several formats", "", *_table(shared, reference, needed), "")
     for name in _reached(entries, reference):
         body, hidden = classes[name], shared if name in entries else {}
         own = {k: v for k, v in body.get("properties", {}).items() if hidden.get(k) != v}
         if name in entries and "format" in own:
-            # The heading says it.
+            # The page says it once.
             del own["format"]
         if [name] != entries:
             yield from (f"## {_heading(body)}", "", _words(body), "")

@@ -3,7 +3,7 @@
 import numpy as np
 import polars as pl
 
-from wellspring.retrieval.comparison import Search, Settings, Words, compare
+from wellspring.findings.retrieval import Search, Settings, Words, compare
 
 
 def metrics(of, means, queries=40, seed=0, measures=("nDCG@10", "R@100"), prefix="q"):

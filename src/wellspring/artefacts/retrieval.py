@@ -206,4 +206,4 @@ class Retrieval(Artefact):
 
     @classmethod
     def science(cls, spec: specs.RetrievalSpec) -> Sequence[str]:
-        return ["retrieval.comparison"]
+        return ["findings.retrieval"]

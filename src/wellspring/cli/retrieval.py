@@ -196,7 +196,7 @@ def _best_words(
 @gathering
 def retrieval(job: Job, table: Path, results: Path) -> None:
     """Gather a study's searches in one TABLE, with intervals and tests."""
-    from wellspring.retrieval import comparison
+    from wellspring.findings import retrieval as comparison
 
     spec = job.spec
     settings = comparison.Settings(spec.alpha, spec.permutations, spec.seed)

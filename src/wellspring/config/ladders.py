@@ -48,8 +48,8 @@ def entries(config: Mapping[str, Any], ladder: Mapping[str, Any]) -> Iterator[En
             yield from _retriever(f"{base}-as-is", base, ladder)
             continue
         model = f"{base}.{seed}" if fresh else base
-        if fresh:
-            yield "models", model, {**models[base], "seed": seed}
+        if fresh and isinstance(entry, Mapping):
+            yield "models", model, {**entry, "seed": seed}
         named = base
         for place, name in enumerate(chain):
             last = place == len(chain) - 1

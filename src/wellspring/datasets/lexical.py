@@ -148,9 +148,10 @@ def best(
                     if barred is not None:
                         allowed = ~np.isin(rows, barred.get(query, ()))
                         rows, values = rows[allowed], values[allowed]
-                    both = zip(found[scorer][query], (rows, values), strict=True)
-                    every, scores = map(np.concatenate, both)
-                    found[scorer][query] = _first(every, scores, depth)
+                    earlier, scores = found[scorer][query]
+                    found[scorer][query] = _first(
+                        np.concatenate([earlier, rows]), np.concatenate([scores, values]), depth
+                    )
     return found
 
 

@@ -50,7 +50,7 @@ def layer_retrieval(
     the retriever's colour. Bands are 95 % intervals over queries. Hatched: the range over random
     twins that were drawn several times.
 
-    table: `wellspring.retrieval.comparison.compare`'s. The first four measures are drawn.
+    table: `wellspring.findings.retrieval.compare`'s. The first four measures are drawn.
 
     Raises:
         ConfigError: the table has no search of the dataset.

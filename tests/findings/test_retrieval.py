@@ -7,10 +7,10 @@ import pytest
 from tests.support.searching import metrics, table
 from wellspring.artefacts.retrieval import Retrieval
 from wellspring.figures.retrieval import layer_retrieval
+from wellspring.findings import retrieval as comparison
+from wellspring.findings.retrieval import SCHEMA, Search, Words, compare
 from wellspring.page import retrieval as page
 from wellspring.page.panels import Settings
-from wellspring.retrieval import comparison
-from wellspring.retrieval.comparison import SCHEMA, Search, Words, compare
 
 
 def test_estimates_are_means_over_queries():
