@@ -22,6 +22,7 @@ def test_overlays_are_joined_in_order(tmp_path: Path) -> None:
     assert done.output == (
         "The study 'default' can be computed.\n"
         "probed: retrievers minilm-tuned, minilm, minilm-random; datasets pydocs; passages 2, 5\n"
+        "searched: nothing\n"
         "attributed: attributions norm; retrievers minilm-tuned, minilm, minilm-random; "
         "datasets pydocs\n"
     )

@@ -9,6 +9,8 @@ import pytest
 
 from tests.support import study as studies
 
+pytestmark = pytest.mark.slow
+
 LADDER = {
     "bases": ["narrow", "wide"],
     "chains": [["ask"]],

@@ -97,7 +97,10 @@ def test_the_papers_grid_is_planned_exactly(plan):
         "claims": 1,
         "ledger": 1,
         "cautions": 1,
+        "evidence": 1,
         "page": 1,
+        # Of every pair, evidence and what predicts what.
+        "chart": 5 * 2 * 2,
         "heatmap": 4 * 2 * 2 * 2,
         "drawing": 4 * 2 * 3,
         "probe": probes,

@@ -55,7 +55,7 @@ def _values(results: Path, spec: specs.ScalingSpec) -> pl.DataFrame:
             frame.filter(probe="cosine")
             .with_columns(measure=pl.lit(f"accuracy at N = {spec.passages}"))
             .group_by(columns)
-            .agg(value=pl.mean("correct"))
+            .agg(value=pl.mean("correct").cast(pl.Float64))
         )
     table = pl.concat([frame.select(*columns, "value") for frame in frames]).collect()
     ranks = {measure: rank for rank, measure in enumerate(spec.measures)}

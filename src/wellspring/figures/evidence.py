@@ -99,13 +99,15 @@ def correlations(
     Raises:
         ConfigError: the table holds nothing of the retriever.
     """
-    rows = rows_of(table, dataset=dataset, retriever=retriever)
-    rows = rows.with_columns(named_measure(), named_measure("other_")).drop_nulls("estimate")
-    if rows.is_empty():
+    every = rows_of(table, dataset=dataset, retriever=retriever)
+    if every.is_empty():
         raise ConfigError(
             f"figures: the evidence holds no correlation of retriever {retriever} on dataset "
             f"{dataset}"
         )
+    rows = every.with_columns(named_measure(), named_measure("other_")).drop_nulls("estimate")
+    if rows.is_empty():
+        return _nothing([about(dataset, [retriever], pairs(every), "no correlation"), *cautions])
     parts = [name for name in OVER if name in set(rows["over"])]
     names = pl.concat([rows["measure"], rows["other_measure"]]).unique(maintain_order=True)
     side = max(1.6, 0.19 * len(names))
@@ -126,6 +128,16 @@ def correlations(
     counted = f"{most} layers" if least == most else f"{least} to {most} layers"
     small = "numbers: the 95 % interval over queries excludes 0; pale: not testable here"
     note(figure, [about(dataset, [retriever], pairs(rows), counted), small, *cautions])
+    return figure
+
+
+def _nothing(lines: Sequence[str]) -> Figure:
+    """Says that no two measures can be correlated, as where too few layers have both."""
+    figure = Figure(figsize=(DOUBLE_COLUMN, 1.2), layout=ConstrainedLayoutEngine())
+    ax = figure.subplots()
+    ax.axis("off")
+    ax.text(0.5, 0.5, "No two measures can be correlated over layers", ha="center", va="center")
+    note(figure, lines)
     return figure
 
 
