@@ -392,6 +392,7 @@ def test_texts_without_signal_are_named_and_leave_no_file(tmp_path):
     assert not any(path.parent.iterdir())
 
 
+@pytest.mark.slow
 def test_an_attribution_that_is_killed_comes_back_the_same(tmp_path):
     """SIGKILL at the first byte and behind the first row group: byte for byte the same."""
     study = studies.make(tmp_path / "many", queries=6000)

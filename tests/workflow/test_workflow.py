@@ -50,6 +50,7 @@ def test_a_second_run_has_nothing_to_do(finished):
     assert "Nothing to be done" in finished.run("-n").stdout
 
 
+@pytest.mark.slow
 def test_processes_of_their_own_write_the_same_bytes(study):
     """Other tests fork Snakemake and its jobs from one process; these start as users start them."""
     files = (
