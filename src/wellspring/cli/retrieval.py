@@ -283,7 +283,9 @@ def measure(run: Path, qrels: Path, measures: tuple[str, ...]) -> None:
     ):
         if count:
             click.echo(f"{counted(count, 'query', 'queries')} {said}")
-    means = metrics.group_by("measure", maintain_order=True).mean()
+    means = metrics.group_by("measure", maintain_order=True).agg(
+        pl.col("value", "best", "worst", "judged").mean()
+    )
     for name, value, best, worst in means["measure", "value", "best", "worst"].iter_rows():
         spread = f" ({worst:.4f} to {best:.4f} by the order of equal scores)" * (best > worst)
         click.echo(f"{name} {value:.4f}{spread}")

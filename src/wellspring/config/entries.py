@@ -20,6 +20,7 @@ from wellspring.config.vocabulary import OTHER, Side, SublayerName
 PUBLISHED_PROBE = "concat"
 
 T = TypeVar("T")
+B = TypeVar("B", Probing, Searching)
 
 
 class ProbeGrid(NamedTuple):
@@ -137,22 +138,11 @@ class Config(Catalogues):
 
     def probed(self) -> list[ProbeGrid]:
         """Every retriever with every dataset that it is probed on, each once."""
-        pairs = _once(
-            (retriever, dataset)
-            for block in self.study.probe
-            for retriever in block.retrievers
-            for dataset in block.datasets
-        )
-        return [self.probing(*pair) for pair in pairs]
+        return [self.probing(*pair) for pair in _named(self.study.probe)]
 
     def probing(self, retriever: str, dataset: str) -> ProbeGrid:
         """How a retriever is probed on a dataset; KeyError where it is not."""
-        blocks = [
-            block
-            for block in self.study.probe
-            if retriever in block.retrievers and dataset in block.datasets
-        ]
-        if not blocks:
+        if not (blocks := _naming(self.study.probe, retriever, dataset)):
             raise KeyError(f"{retriever} is not probed on {dataset}")
         layers = self._all_layers(retriever, blocks)
         passages = {count for block in blocks for count in block.passages}
@@ -197,21 +187,11 @@ class Config(Catalogues):
 
     def searched(self) -> list[SearchGrid]:
         """Every retriever with every dataset that it searches, each once."""
-        pairs = _once(
-            pair
-            for block in self.study.search
-            for pair in product(block.retrievers, block.datasets)
-        )
-        return [self.searching(*pair) for pair in pairs]
+        return [self.searching(*pair) for pair in _named(self.study.search)]
 
     def searching(self, retriever: str, dataset: str) -> SearchGrid:
         """How a retriever searches a dataset; KeyError where it does not."""
-        blocks = [
-            block
-            for block in self.study.search
-            if retriever in block.retrievers and dataset in block.datasets
-        ]
-        if not blocks:
+        if not (blocks := _naming(self.study.search, retriever, dataset)):
             raise KeyError(f"{retriever} does not search {dataset}")
         layers = self._all_layers(retriever, blocks)
         return SearchGrid(retriever, dataset, layers, blocks[0])
@@ -347,6 +327,16 @@ class Config(Catalogues):
         if block.layers != "all":
             return sorted(set(block.layers))
         return list(range(1, self.models[self.encoders[encoder].model].layers + 1))
+
+
+def _named(blocks: Iterable[Probing] | Iterable[Searching]) -> list[tuple[str, str]]:
+    """Every retriever with every dataset that a block names both of, each pair once."""
+    return _once(pair for block in blocks for pair in product(block.retrievers, block.datasets))
+
+
+def _naming(blocks: Iterable[B], retriever: str, dataset: str) -> list[B]:
+    """Those of the blocks that name both."""
+    return [each for each in blocks if retriever in each.retrievers and dataset in each.datasets]
 
 
 def _once(values: Iterable[T]) -> list[T]:

@@ -79,33 +79,40 @@ def _common(values: Sequence[Any]) -> Any:
 
 
 def share(nature: Nature) -> float | None:
+    """How far along its run the last training was left. Taken out of the nature, as all below."""
     return _common([weights.pop("share") for weights in _trained(nature)])
 
 
 def fraction(nature: Nature) -> float | None:
+    """The share of the training queries that the last training saw."""
     return _common([weights["recipe"].pop("fraction") for weights in _trained(nature)])
 
 
 def passage_length(nature: Nature) -> int:
+    """Tokens of a passage."""
     return nature["passage"].pop("length")
 
 
 def query_length(nature: Nature) -> int:
+    """Tokens of a query."""
     return nature["query"].pop("length")
 
 
 def instruction(nature: Nature) -> Sequence[Any]:
+    """How queries are written, in use and in training."""
     keys = ("query_template", "instructions")
     recipes = [{key: each["recipe"].pop(key) for key in keys} for each in _trained(nature)]
     return nature["query"].pop("template"), recipes
 
 
 def tasks(nature: Nature) -> Sequence[Any] | None:
+    """The datasets that the last training mixed, with weights and instructions."""
     keys = ("datasets", "weights", "instructions")
     return _common([[each["recipe"].pop(key) for key in keys] for each in _trained(nature)])
 
 
 def canonical(nature: Nature) -> str:
+    """A nature, or a value of one, as text that equal ones share."""
     return json.dumps(nature, sort_keys=True)
 
 
