@@ -39,7 +39,9 @@ def scaling(job: Job, table: Path, learning_rates: Path, results: Path) -> None:
             "at the edge of those that were tried"
         )
     provenance = job.provenance("scipy", "polars")
+    places = {each.model: place for place, each in enumerate(spec.models)}
     rates = rates.with_columns(pl.col("size").replace(names))
+    rates = rates.sort(pl.col("size").replace_strict(places), maintain_order=True)
     LearningRates.write(learning_rates, rates, provenance)
     Scaling.write(table, found, provenance)
 
