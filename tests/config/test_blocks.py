@@ -157,7 +157,7 @@ def test_methods_may_be_attributed_in_fewer_layers() -> None:
             [ATTRIBUTE, ATTRIBUTE | {"datasets": ["more"], "layer": [6]}],
             "study.attribute (block 2).layer: unknown key",
         ),
-        ([], ATTRIBUTE, "study.probe: names nothing: give retrievers"),
+        ([], [], "study: names nothing: give probe, search or attribute"),
     ],
 )
 def test_blocks_that_cannot_be_are_one_line_that_names_them(probe, attribute, message) -> None:

@@ -88,7 +88,9 @@ def findings(job: Job, table: Path, training: Path, results: Path) -> None:
     spec = job.spec
     settings = Settings(spec.alpha, spec.permutations, spec.seed)
     compared = _similarities(results, spec)
-    tables, fits = [], []
+    # A study that probes nothing has tables without rows.
+    tables = [pl.DataFrame(schema=Findings.schema())]
+    fits = [pl.LazyFrame(schema=Training.schema())]
     for (dataset, _), probed in grids.together(spec.probed).items():
         # Lazy: a retriever's outcomes are read when their turn comes.
         outcomes, codes, metrics = (

@@ -86,6 +86,8 @@ def _problems(config: Config) -> Iterable[str]:
             if encoder not in config.encoders:
                 absent = unknown("encoder", encoder, config.encoders)
                 yield f"attributions.{name}.partners: {absent}"
+    if not config.retrievers_used():
+        yield "study: names nothing: give probe, search or attribute its retrievers and datasets"
     for number, probe in enumerate(config.study.probe):
         yield from _probe_problems(config, f"study.probe.{number}", probe)
     for number, search in enumerate(config.study.search):

@@ -43,8 +43,6 @@ def describe(detail: Mapping[str, Any]) -> str:
     if selected := re.fullmatch(r"study\.(probe|search|attribute)\.\d+\.layers", where):
         return f"{where}: {_no_layer(detail['input'], 1 if selected[1] == 'attribute' else 0)}"
     if detail["type"] == "too_short":
-        if where == "study.probe":
-            return f"{where}: names nothing: give retrievers and datasets to probe"
         return f"{where}: is empty: give at least one value"
     expected = detail.get("ctx", {}).get("expected", "")
     if detail["type"] == "literal_error" and len(names := re.findall(r"'([^']*)'", expected)) > 1:

@@ -181,9 +181,6 @@ class Published(Strict):
     """Retriever to the name of its curve, where the two differ."""
 
 
-Filled = Field(min_length=1)
-
-
 def blocks(given: Any) -> Any:
     """The blocks of a section of the study: one may stand without a list."""
     if given is None:
@@ -199,11 +196,11 @@ class Study(Strict):
     out."""
     probe: Annotated[
         list[Probing],
-        BeforeValidator(blocks, json_schema_input_type=Probing | Annotated[list[Probing], Filled]),
-        Filled,
-    ]
-    """What is probed: a block, or a list of blocks, each with settings of its own. A retriever has
-    the same settings in all blocks that probe it on a dataset, which may add layers or passages."""
+        BeforeValidator(blocks, json_schema_input_type=Probing | list[Probing] | None),
+    ] = Field(default=[])
+    """What is probed: a block, or a list of blocks, each with settings of its own; nothing where
+    left out. A retriever has the same settings in all blocks that probe it on a dataset, which may
+    add layers or passages."""
     search: Annotated[
         list[Searching],
         BeforeValidator(blocks, json_schema_input_type=Searching | list[Searching] | None),
