@@ -10,6 +10,7 @@ from wellspring.figures.retrieval import layer_retrieval
 from wellspring.findings import retrieval as comparison
 from wellspring.findings.retrieval import SCHEMA, Search, Words, compare
 from wellspring.page import retrieval as page
+from wellspring.page import searching
 from wellspring.page.panels import Settings
 
 
@@ -27,6 +28,46 @@ def test_estimates_are_means_over_queries():
     assert difference["estimate"].item() == pytest.approx((own - other).mean())
     assert difference["significant"].item()
     assert found.filter(ranker="lexical")["retriever"].is_null().all()
+
+
+def test_layers_are_set_against_the_best_words_and_fusion_against_the_last_layer():
+    controls = table().filter(finding="control", retriever="tuned", measure="nDCG@10")
+
+    own, words = (
+        {name: rows["value"] for (name,), rows in metrics(of, means).group_by(of)}
+        for of, means in (("layer", {0: 0.2, 1: 0.3, 2: 0.5}), ("scorer", {"bm25": 0.4}))
+    )
+    n = 40
+    lexical = controls.filter(ranker="vectors")
+    assert set(lexical["scorer"]) == {"bm25"}
+    expected = [(own[layer][:n] - words["bm25"][:n]).mean() for layer in range(3)]
+    assert lexical["estimate"].to_list() == pytest.approx(expected)
+    assert lexical["significant"].all()
+    (fusion,) = controls.filter(ranker="fusion").iter_rows(named=True)
+    fused = metrics("scorer", {"bm25": 0.55})["value"][:n]
+    assert (fusion["layer"], fusion["estimate"]) == (2, pytest.approx((fused - own[2][:n]).mean()))
+
+
+def test_the_page_tells_what_the_last_layer_finds():
+    settings = Settings("study", pairs={"tuned": "plain"}, depths={"tuned": 2})
+
+    (group,), untold = searching.groups({"retrieval": table()}, settings)
+
+    assert group.heading == "tuned on docs: search of the whole corpus, nDCG@10, layer 2 (the last)"
+    verdicts = [statement.verdict for statement in group.statements]
+    assert verdicts == [
+        "above plain",
+        "above bm25",
+        "above the vectors alone",
+        "the last layer is best",
+    ]
+    assert not untold
+    same = table(own=(0.2, 0.6, 0.2))
+    (group,), _ = searching.groups({"retrieval": same}, settings)
+    verdicts = [statement.verdict for statement in group.statements]
+    assert verdicts[:2] == ["no significant difference", "below bm25"]
+    assert verdicts[-1] == "layer 1 is best"
+    assert searching.groups({}, settings) == ([], "")
 
 
 def test_the_best_layer_says_on_what_it_was_chosen():

@@ -62,6 +62,7 @@ class Page(Artefact):
             "page.answer",
             "page.choices",
             "page.ledger",
+            "page.searching",
             "page.shell",
             "page.studied",
             "page.texts",

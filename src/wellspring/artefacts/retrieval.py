@@ -147,7 +147,11 @@ class Retrieval(Artefact):
     step = "retrieval"
     also = ("csv",)
     columns = {
-        "finding": Column("text", "`value`, or `difference`: less the counterpart's value"),
+        "finding": Column(
+            "text",
+            "`value`; `difference`: less the counterpart's value; `control`: of vectors, less that "
+            "of the best lexical scorer, of fusion, less that of the last layer",
+        ),
         "dataset": Column("text", "what the row is about, as the next six columns"),
         "retriever": Column("text", "null where words rank alone"),
         "compared_with": Column("text"),

@@ -61,7 +61,7 @@ def _content(
     results: Path, spec: specs.PageSpec, published: Path | None, configfile: tuple[str, ...]
 ) -> Content:
     """All that stands on the page."""
-    from wellspring.page import answer, choices, ledger, studied, summary
+    from wellspring.page import answer, choices, ledger, searching, studied, summary
     from wellspring.page.shell import Page as Content
 
     study = spec.study
@@ -74,13 +74,13 @@ def _content(
         tables["curves"] = named(curves.read(published), spec.curves)
     main = choices.compared(spec)
     cells, sides = choices.cells(spec), choices.sides(spec)
-    groups, untold = answer.probed(tables, settings)
+    told = [part(tables, settings) for part in (answer.probed, searching.groups)]
     return Content(
         study=study,
         question=answer.question(main),
         lede=answer.lede(main, spec.pairs, list(spec.datasets)),
-        groups=groups,
-        untold=untold,
+        groups=[group for groups, _ in told for group in groups],
+        untold=" ".join(filter(None, (untold for _, untold in told))),
         claims=answer.claims(tables, settings),
         untestable=answer.untestable(tables, settings),
         ledger=ledger.build(tables, settings),

@@ -80,20 +80,33 @@ def compare(
     searches: retriever to what it found; all were asked the same queries. pairs: retriever to its
     counterpart. Intervals are those of `wellspring.intervals` over queries. A difference is paired
     by query and tested by sign flips with max-T over the layers that both have. The best layer and
-    the best scorer are chosen on validation queries where there are any.
+    the best scorer are chosen on validation queries where there are any. A `control` is paired and
+    tested likewise: every layer less the best scorer, and fusion less the last layer.
     """
     frames = [pl.DataFrame(schema=SCHEMA)]
     where: dict[str, Any] = {"dataset": dataset, "ranker": "lexical"}
     frames += _values(where, words.scorers, "scorer", words.validation)
+    floors = _floors(words)
     for retriever, found in searches.items():
         where = {"dataset": dataset, "retriever": retriever, "ranker": "vectors"}
         frames += _values(where, found.layers, "layer", found.validation)
         frames += _values({**where, "ranker": "fusion"}, found.fusion, "scorer", None)
+        frames += _controls(where, found, floors, settings)
         other = pairs.get(retriever)
         if other is not None and other in searches:
             there = {**where, "compared_with": other}
             frames += _differences(there, found.layers, searches[other].layers, settings)
     return pl.concat(frames)
+
+
+def _floors(words: Words) -> dict[str, pl.DataFrame]:
+    """Measure to the rows of the scorer that ranks best by it."""
+    floors = {}
+    for (measure,), rows in words.scorers.group_by("measure", maintain_order=True):
+        name = str(measure)
+        scorer = best(words.validation, "scorer", name) or best(rows, "scorer", name)
+        floors[name] = rows.filter(scorer=scorer)
+    return floors
 
 
 def _values(
@@ -128,34 +141,60 @@ def _differences(
 ) -> Iterator[pl.DataFrame]:
     """Rows for each layer that both have of each measure."""
     shared = set(own["layer"]) & set(other["layer"])
-    names = ("sign-flip", "retrieval", where["dataset"], where["retriever"])
     for (measure,), rows in own.group_by("measure", maintain_order=True):
         (layers, values), (_, theirs) = (
             _matrix(each.filter(pl.col("layer").is_in(shared)), "layer")
             for each in (rows, other.filter(measure=measure))
         )
-        estimate = intervals.mean(values - theirs)
-        tested = statistics.sign_flip_max_t(
-            values - theirs,
-            permutations=settings.permutations,
-            rng=generator(settings.seed, *names, str(measure)),
-            floor=statistics.TIE,
-        )
-        yield _tidy(
-            {
-                **where,
-                "finding": "difference",
-                "measure": measure,
-                "layer": layers,
-                "test": "sign-flip max-T",
-                **_ends(intervals.interval(estimate, -1, 1)),
-                "detectable": intervals.detectable(estimate),
-                "p_value": tested.p_value,
-                "p_adjusted": tested.p_adjusted,
-                "significant": tested.p_adjusted <= settings.alpha,
-                "queries": len(values),
-            }
-        )
+        there = {**where, "finding": "difference", "measure": measure, "layer": layers}
+        yield _tested(there, values - theirs, settings, "sign-flip", "retrieval")
+
+
+def _controls(
+    where: Mapping[str, Any], found: Search, floors: Mapping[str, pl.DataFrame], settings: Settings
+) -> Iterator[pl.DataFrame]:
+    """Rows for each layer less the best scorer, and for fusion less the last layer."""
+    for (measure,), rows in found.layers.group_by("measure", maintain_order=True):
+        layers, values = _matrix(rows, "layer")
+        (scorer,), words = _matrix(floors[str(measure)], "scorer")
+        there = {**where, "finding": "control", "measure": measure}
+        lexical = {**there, "scorer": scorer, "layer": layers}
+        yield _tested(lexical, values - words, settings, "control", "words")
+        fusion = found.fusion.filter(measure=measure)
+        if fusion.is_empty():
+            continue
+        (fused,), both = _matrix(fusion, "scorer")
+        last = {**there, "ranker": "fusion", "scorer": fused, "layer": layers[-1:]}
+        yield _tested(last, both - values[:, -1:], settings, "control", "fusion")
+
+
+def _tested(
+    where: Mapping[str, Any], differences: np.ndarray, settings: Settings, *names: str
+) -> pl.DataFrame:
+    """Rows of differences [queries, layers], tested over the layers.
+
+    names: of the test, for its random flips.
+    """
+    estimate = intervals.mean(differences)
+    whom = (where["dataset"], where["retriever"], str(where["measure"]))
+    tested = statistics.sign_flip_max_t(
+        differences,
+        permutations=settings.permutations,
+        rng=generator(settings.seed, *names, *whom),
+        floor=statistics.TIE,
+    )
+    return _tidy(
+        {
+            **where,
+            "test": "sign-flip max-T",
+            **_ends(intervals.interval(estimate, -1, 1)),
+            "detectable": intervals.detectable(estimate),
+            "p_value": tested.p_value,
+            "p_adjusted": tested.p_adjusted,
+            "significant": tested.p_adjusted <= settings.alpha,
+            "queries": len(differences),
+        }
+    )
 
 
 def _matrix(rows: pl.DataFrame, of: str) -> tuple[list[Any], np.ndarray]:

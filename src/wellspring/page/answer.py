@@ -31,6 +31,7 @@ from wellspring.page.words import (
     p_value,
     percent,
     percent_difference,
+    significance,
     stop,
 )
 from wellspring.plurals import counted, form
@@ -182,12 +183,7 @@ def _compared(row: Row, rows: pl.DataFrame, settings: Settings) -> Statement:
         whom, meaning = row["compared_with"], "its counterpart"
     else:
         whom, meaning = probe, MEANINGS.get((row["probe"], probe), "a control")
-    if not row["significant"]:
-        verdict, tone = "no significant difference", "open"
-    elif row["estimate"] > 0:
-        verdict, tone = f"above {whom}", "for"
-    else:
-        verdict, tone = f"below {whom}", "against"
+    verdict, tone = significance(row, whom)
     sentence = (
         f"Against {whom} ({meaning}) the difference of accuracy − chance is "
         f"{difference(row['estimate'], row['low'], row['high'])}, {p_value(row['p_adjusted'])} "

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from wellspring.page.panels import Source
 
@@ -91,6 +91,13 @@ def p_value(value: float | None) -> str:
     if value is None:
         return ""
     return "p < 0.001" if value < 0.001 else f"p = {value:.3f}"
+
+
+def significance(row: Mapping[str, Any], whom: str) -> tuple[str, Tone]:
+    """The verdict of a tested difference from something, and its tone."""
+    if not row["significant"]:
+        return "no significant difference", "open"
+    return (f"above {whom}", "for") if row["estimate"] > 0 else (f"below {whom}", "against")
 
 
 def listed(names: Iterable[str], most: int = 6) -> str:
