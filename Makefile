@@ -6,7 +6,8 @@ READY  := .venv/.ready
 # The first one holds what a study needs; tests and docs have their own.
 LOCKS  := requirements.lock tests/requirements.lock docs/requirements.lock
 # Workers share the cores, one thread each. One more than cores: tests of the workflow often wait.
-PYTEST := OMP_NUM_THREADS=1 $(BIN)/pytest -n $(shell expr $(CORES) + 1) --maxprocesses 8 --dist worksteal \
+# Byte code is written, whatever the shell says: many tests start many processes.
+PYTEST := OMP_NUM_THREADS=1 PYTHONDONTWRITEBYTECODE= $(BIN)/pytest -n $(shell expr $(CORES) + 1) --maxprocesses 8 --dist worksteal \
   --durations=20 --cov --cov-report=term:skip-covered
 
 .PHONY: run env test test-all lint style types docs bench clean lock slurm-lab slurm-check slurm-cancel

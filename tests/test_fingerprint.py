@@ -71,7 +71,7 @@ def test_what_python_imports_is_in_the_closure(entry):
     )
     loaded = {name.removeprefix("wellspring.") for name in json.loads(done.stdout)}
     science = {name for name in loaded if not fingerprint.is_leaf(name)}
-    coded = {name for name in science if fingerprint._meaning(modules()[name])}
+    coded = {name for name in science if fingerprint._meaning(modules()[name].read_bytes())}
     assert entry in coded and coded <= set(fingerprint.closure((entry,)))
 
 
@@ -93,27 +93,49 @@ def test_every_science_module_is_in_some_fingerprint():
     science = {
         name
         for name, path in modules().items()
-        if not fingerprint.is_leaf(name) and fingerprint._meaning(path)
+        if not fingerprint.is_leaf(name) and fingerprint._meaning(path.read_bytes())
     }
     assert science - OUTSIDE == set(fingerprint.closure(tuple(sorted(entries))))
 
 
-def meaning(text: str, tmp_path: Path) -> str:
-    path = tmp_path / f"module{len(list(tmp_path.iterdir()))}.py"
-    path.write_text(text)
-    return fingerprint._meaning(path)
+def meaning(text: str) -> str:
+    return fingerprint._meaning(text.encode())
 
 
-def test_comments_docstrings_and_layout_do_not_count(tmp_path):
+def test_comments_docstrings_and_layout_do_not_count():
     bare = "X = 1\n\ndef f(a):\n    return a + X\n\nclass C:\n    y: int = 2\n"
     dressed = (
         '"""Module."""\n# why\nX = (1)\n"""About X."""\n\n\ndef f(\n    a,\n):\n'
         '    """Docstring."""\n    # comment\n    return a + X\n\n'
         'class C:\n    """Class."""\n    y: int = 2\n    """About y."""\n'
     )
-    assert meaning(bare, tmp_path) == meaning(dressed, tmp_path)
-    assert meaning(bare.replace("a + X", "a - X"), tmp_path) != meaning(bare, tmp_path)
-    assert meaning("def f():\n    'only a docstring'\n", tmp_path).strip().endswith("pass")
+    assert meaning(bare) == meaning(dressed)
+    assert meaning(bare.replace("a + X", "a - X")) != meaning(bare)
+    assert meaning("def f():\n    'only a docstring'\n").strip().endswith("pass")
+
+
+def test_what_modules_say_is_kept_until_their_text_changes(tmp_path, monkeypatch):
+    monkeypatch.setattr(sys, "dont_write_bytecode", False)
+    module, kept = tmp_path / "module.py", tmp_path / "kept.json"
+
+    def said(text, rules="a"):
+        module.write_text(text)
+        memory = fingerprint._Memory(kept, rules)
+        told = memory.said("module", module)
+        memory.save()
+        return told
+
+    first = said("import json\nX = 1\n")
+    assert first.imports == ["json"] and first.meaning
+    with monkeypatch.context() as patch:
+        patch.setattr(fingerprint, "_meaning", lambda _: pytest.fail("it was read anew"))
+        assert said("import json\nX = 1\n") == first
+    assert said("import json\nX = 2\n").meaning != first.meaning
+    assert said("import json\nX = 1\n", rules="b") == first
+    for damage in ("", "[]", '{"rules": "b", "modules": {"module": 1}}'):
+        kept.write_text(damage)
+        assert said("import json\nX = 1\n", rules="b") == first
+    assert said("# nothing\n") == ("", [])
 
 
 def test_a_job_refuses_code_that_changed_while_it_waited():
