@@ -194,8 +194,24 @@ EDITS_OF_CONFIG = [
 ]
 
 
+def sampled(name):
+    """Every edit is planned on request; the quick tests plan one of each kind."""
+    return () if name in QUICK else pytest.mark.slow
+
+
+QUICK = {
+    *("set_negatives", "set_shards", "set_alpha", "add_layer", "add_retriever", "set_length"),
+    *("set_thresholds", "set_bins", "set_removal", "attribute_fewer_layers", "add_attribution"),
+    *("pooling.py", "statistics.py", "heatmaps.py", "fused.py", "claims.py", "jsonl.py"),
+}
+
+
 @pytest.mark.parametrize(
-    ("edit", "jobs"), EDITS_OF_CONFIG, ids=[edit.__name__ for edit, _ in EDITS_OF_CONFIG]
+    ("edit", "jobs"),
+    [
+        pytest.param(edit, jobs, id=edit.__name__, marks=sampled(edit.__name__))
+        for edit, jobs in EDITS_OF_CONFIG
+    ],
 )
 def test_an_edit_of_the_configuration_reruns_what_it_touches(study, edit, jobs):
     study.configure(edit)
@@ -371,7 +387,11 @@ SILENT_EDITS = [
 
 
 @pytest.mark.parametrize(
-    ("file", "old", "new", "jobs"), EDITS_OF_CODE, ids=[file for file, *_ in EDITS_OF_CODE]
+    ("file", "old", "new", "jobs"),
+    [
+        pytest.param(*edit, id=edit[0], marks=sampled(edit[0].rpartition("/")[2]))
+        for edit in EDITS_OF_CODE
+    ],
 )
 def test_an_edit_of_the_code_reruns_what_it_touches(study, file, old, new, jobs):
     study.rewrite(file, old, new)

@@ -58,9 +58,8 @@ def start(study: studies.Study, *arguments: str) -> forks.Job:
     )
 
 
-@pytest.mark.parametrize(
-    "number", [pytest.param(signal.SIGINT, marks=pytest.mark.slow), signal.SIGKILL]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
 def test_a_run_that_is_ended_in_the_middle_goes_on_as_if_it_had_not(finished, tmp_path, number):
     study = studies.make(tmp_path / "study")
     running = start(study, *TARGETS)
@@ -154,7 +153,7 @@ def test_a_flipped_bit_is_named_and_the_printed_command_mends_it(study, finished
     assert study.planned() == {}
 
 
-@pytest.mark.parametrize("keep", [0.5, 0.999])
+@pytest.mark.parametrize("keep", [0.5, pytest.param(0.999, marks=pytest.mark.slow)])
 def test_a_truncated_file_is_planned_before_anything_runs(study, keep):
     for name in (SHARD, SCORES, PROBE):
         path = study.folder / name

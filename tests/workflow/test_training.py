@@ -241,6 +241,7 @@ def teachers(config) -> None:
         config["models"][f"after-{name}"] = {"source": "train:tiny", "recipe": name}
 
 
+@pytest.mark.slow
 def test_a_cross_encoder_and_a_file_are_followed_and_an_edit_reruns_what_follows(trained):
     judge = checkpoints.make(trained.folder / "judge", JUDGE, num_labels=1)
     samples = pl.read_parquet(trained.folder / "results/datasets/questions/samples.parquet")
@@ -292,7 +293,8 @@ def weights(folder: Path) -> dict[str, bytes]:
     return {str(path.relative_to(folder)): path.read_bytes() for path in paths}
 
 
-@pytest.mark.parametrize("kills", [2, pytest.param(10, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("kills", [2, 10])
 def test_a_run_that_is_killed_goes_on_and_ends_as_if_it_had_not(trained, tmp_path, kills):
     study = studies.make(tmp_path / "study")
     study.configure(tune)

@@ -289,7 +289,9 @@ def test_a_real_run_on_real_data(shared, tmp_path):
             },
         }
         config["study"]["probe"] |= {"datasets": ["hotpotqa", "nq"], "layers": [6], "passages": [2]}
-        config["study"]["attribute"] |= {"datasets": ["hotpotqa"], "layers": [6]}
+        config["study"]["attribute"] = None
+        searching = {"retrievers": ["tiny"], "datasets": ["hotpotqa"], "measures": ["nDCG@10"]}
+        config["study"]["search"] = {**searching, "layers": [0, 6]}
 
     study.configure(edit)
     study.run()
@@ -298,3 +300,6 @@ def test_a_real_run_on_real_data(shared, tmp_path):
     found = dict(rows.select("retriever", "estimate").iter_rows())
     # Trained vectors tell a gold paragraph from BM25's first ones; fresh ones hardly do.
     assert found["tiny"] > 0.75 and found["tiny"] > found["fresh"]
+    table = pl.read_parquet(study.folder / "results/studies/small/findings/retrieval.parquet")
+    rows = table.filter(finding="difference", retriever="tiny", layer=6)
+    assert rows["estimate"].item() > 0.3 and rows["significant"].item()
