@@ -35,18 +35,18 @@ from wellspring.figures.tables import rows_of
 AXES = {
     "non_embedding": "non-embedding parameters",
     "trainable": "parameters that the last stage trained",
-    "flops": "operations of all training",
+    "flops": "training FLOPs",
     "parameters": "all parameters",
-    "tokens": "tokens of all training",
+    "tokens": "training tokens",
 }
 """What a size may be, in words."""
 DRAWN = ("non_embedding", "trainable", "flops")
 SCALES = ("value", "log-odds")
 BROUGHT = {
-    "slope": "a doubling of size",
-    "advantage": "the last stage, at the same sizes",
+    "slope": "what a doubling of size brings",
+    "advantage": "what the last stage brings at the same sizes",
 }
-"""Findings by dataset and stage, and what brings them."""
+"""Findings by dataset and stage, in words."""
 WARNED = "†"
 WARNINGS = 8
 """Kinds of warnings that stand below a figure."""
@@ -159,7 +159,8 @@ def _slopes(ax: Axes, rows: pl.DataFrame, lines: Mapping[str, Line], alpha: floa
 def _told(row: Mapping[str, float | str | None]) -> str:
     """An estimate with its interval, marked where the table warns of it."""
     warned = f" {WARNED}" if row["warnings"] else ""
-    return f"{row['estimate']:+.3f} [{row['low']:+.3f}, {row['high']:+.3f}]{warned}"
+    told = f"{row['estimate']:+.3f} [{row['low']:+.3f}, {row['high']:+.3f}]{warned}"
+    return told.replace("-", "−")
 
 
 @theme
@@ -182,7 +183,7 @@ def stages(points: pl.DataFrame, scaling: pl.DataFrame, measure: str, alpha: flo
     for ax, (finding, scale) in zip(axes, parts, strict=True):
         _map(ax, rows_of(tiles, finding=finding, scale=scale), datasets, names, alpha)
         unit = measure if scale == "value" else f"log-odds of {measure}"
-        ax.set_title(f"{BROUGHT[finding]} brings: {unit}", weight="bold")
+        ax.set_title(f"{BROUGHT[finding]}: {unit}", weight="bold")
     axes[-1].set_xticks(np.arange(len(names)) + 0.5, names, rotation=30, ha="right", fontsize=6)
     note(
         figure,
@@ -252,6 +253,7 @@ def _map(
         if text.get_text() in strong:
             text.set_weight("bold")
     ax.tick_params(length=0, rotation=0)
+    ax.grid(False)
 
 
 def _brief(number: float) -> str:
@@ -291,13 +293,13 @@ def _warnings(rows: pl.DataFrame) -> list[str]:
     told = rows.drop_nulls("warnings").with_columns(pl.col("warnings").str.split("; "))
     lines = []
     for (warning,), own in told.explode("warnings").group_by("warnings", maintain_order=True):
+        beside = rows.filter(pl.col("axis").is_in(_held(own, "axis")))
         about = [
-            ", ".join(names.get(each, each) for each in _held(own, column))
-            for column, names in (("series", {}), ("axis", AXES))
-            if own[column].n_unique() < rows[column].n_unique()
+            " and ".join(names.get(each, each) for each in _held(own, column))
+            for column, names, every in (("axis", AXES, rows), ("series", {}, beside))
+            if own[column].n_unique() < every[column].n_unique()
         ]
-        where = f" ({'; '.join(about)})" if about else ""
-        lines.append(f"{WARNED} {warning}{where}")
+        lines.append(f"{WARNED} {': '.join([*about, warning])}")
     more = len(lines) - WARNINGS
     rest = [f"{more} more kinds of warnings: findings/scaling.csv"] if more > 0 else []
     return lines[:WARNINGS] + rest
