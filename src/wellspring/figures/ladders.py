@@ -10,11 +10,10 @@ import polars as pl
 import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 from matplotlib.ticker import EngFormatter, FixedLocator, MaxNLocator, NullLocator
 
 from wellspring.errors import ConfigError
-from wellspring.figures.correlations import NAMED, POINT
+from wellspring.figures.correlations import NAMED, significance_keys
 from wellspring.figures.style import (
     DIVERGING,
     DOUBLE_COLUMN,
@@ -30,7 +29,7 @@ from wellspring.figures.style import (
     theme,
     wrap,
 )
-from wellspring.figures.tables import rows_of
+from wellspring.figures.tables import rows_of, values_of
 
 AXES = {
     "non_embedding": "non-embedding parameters",
@@ -73,8 +72,8 @@ def growth(
     if rows.is_empty():
         raise ConfigError(f"figures: no ladder has {measure} on dataset {dataset}")
     # One look for a series in all figures of a study.
-    lines = lines_of(_held(points, "series"))
-    drawn = {name: lines[name] for name in _held(rows, "series")}
+    lines = lines_of(values_of(points, "series"))
+    drawn = {name: lines[name] for name in values_of(rows, "series")}
     slopes = rows_of(scaling, finding="slope", dataset=dataset, measure=measure)
     slopes = slopes.filter(pl.col("axis").is_in(DRAWN))
     # A size that is the same for all models, as under one budget, is no axis.
@@ -108,7 +107,7 @@ def growth(
         *_warnings(slopes),
     ]
     note(figure, small)
-    legend_above(figure, [*handles_of(drawn), *_keys(), interval_key()], 4)
+    legend_above(figure, [*handles_of(drawn), *significance_keys(), interval_key()], 4)
     return figure
 
 
@@ -170,12 +169,12 @@ def stages(points: pl.DataFrame, scaling: pl.DataFrame, measure: str, alpha: flo
 
     points, scaling, alpha: as of `growth`.
     """
-    datasets = _held(rows_of(points, measure=measure), "dataset")
+    datasets = values_of(rows_of(points, measure=measure), "dataset")
     tiles = brought(rows_of(scaling, measure=measure, axis=DRAWN[0]), points)
     if tiles.is_empty():
         return _nothing(measure)
     held = set(tiles["series"])
-    names = [name for name in _held(with_series(points, points), "series") if name in held]
+    names = [name for name in values_of(with_series(points, points), "series") if name in held]
     parts = tiles.select("finding", "scale").unique(maintain_order=True).rows()
     height = 0.35 + 0.36 * len(datasets)
     figure = Figure(figsize=(DOUBLE_COLUMN, 1.6 + height * len(parts)), layout="constrained")
@@ -251,7 +250,7 @@ def _map(
     )
     for text in ax.texts:
         if text.get_text() in strong:
-            text.set_weight("bold")
+            text.set_fontweight("bold")
     ax.tick_params(length=0, rotation=0)
     ax.grid(False)
 
@@ -293,9 +292,9 @@ def _warnings(rows: pl.DataFrame) -> list[str]:
     told = rows.drop_nulls("warnings").with_columns(pl.col("warnings").str.split("; "))
     lines = []
     for (warning,), own in told.explode("warnings").group_by("warnings", maintain_order=True):
-        beside = rows.filter(pl.col("axis").is_in(_held(own, "axis")))
+        beside = rows.filter(pl.col("axis").is_in(values_of(own, "axis")))
         about = [
-            " and ".join(names.get(each, each) for each in _held(own, column))
+            " and ".join(names.get(each, each) for each in values_of(own, column))
             for column, names, every in (("axis", AXES, rows), ("series", {}, beside))
             if own[column].n_unique() < every[column].n_unique()
         ]
@@ -303,16 +302,3 @@ def _warnings(rows: pl.DataFrame) -> list[str]:
     more = len(lines) - WARNINGS
     rest = [f"{more} more kinds of warnings: findings/scaling.csv"] if more > 0 else []
     return lines[:WARNINGS] + rest
-
-
-def _keys() -> list[Line2D]:
-    """Legend entries of filled and hollow points of slopes."""
-    return [
-        Line2D([], [], label=label, **POINT | {"markerfacecolor": face})
-        for label, face in (("significant", POINT["color"]), ("not significant", "white"))
-    ]
-
-
-def _held(rows: pl.DataFrame, column: str) -> list[str]:
-    """The values of a column, in their order."""
-    return rows[column].unique(maintain_order=True).to_list()

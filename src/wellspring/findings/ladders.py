@@ -192,8 +192,7 @@ def _points(each: _Series, scale: Scale) -> list[dict[str, Any]]:
     sizes = np.unique(ladder.doublings) if each.grows else []
     lines = {at: outcome(fitted(ladder, at, scale)).interval for at in sizes}
     rows = []
-    for model in np.lexsort((each.names, ladder.doublings)):
-        at = ladder.doublings[model]
+    for at, model in sorted(zip(ladder.doublings, range(len(each.names)), strict=True)):
         line = lines.get(at)
         rows.append(
             {
