@@ -67,7 +67,7 @@ def growth(
     Raises:
         ConfigError: the table holds no such model.
     """
-    scaling, points = with_series(scaling, points), with_series(points, points)
+    scaling, points = with_series(scaling), with_series(points)
     rows = rows_of(points, dataset=dataset, measure=measure)
     if rows.is_empty():
         raise ConfigError(f"figures: no ladder has {measure} on dataset {dataset}")
@@ -170,11 +170,11 @@ def stages(points: pl.DataFrame, scaling: pl.DataFrame, measure: str, alpha: flo
     points, scaling, alpha: as of `growth`.
     """
     datasets = values_of(rows_of(points, measure=measure), "dataset")
-    tiles = brought(rows_of(scaling, measure=measure, axis=DRAWN[0]), points)
+    tiles = brought(rows_of(scaling, measure=measure, axis=DRAWN[0]))
     if tiles.is_empty():
         return _nothing(measure)
     held = set(tiles["series"])
-    names = [name for name in values_of(with_series(points, points), "series") if name in held]
+    names = [name for name in values_of(with_series(points), "series") if name in held]
     parts = tiles.select("finding", "scale").unique(maintain_order=True).rows()
     height = 0.35 + 0.36 * len(datasets)
     figure = Figure(figsize=(DOUBLE_COLUMN, 1.6 + height * len(parts)), layout="constrained")
@@ -195,12 +195,12 @@ def stages(points: pl.DataFrame, scaling: pl.DataFrame, measure: str, alpha: flo
     return figure
 
 
-def brought(scaling: pl.DataFrame, points: pl.DataFrame) -> pl.DataFrame:
+def brought(scaling: pl.DataFrame) -> pl.DataFrame:
     """The slopes of each series, and the advantages of its last stage over the one before it, with
     the names of `with_series`.
 
-    scaling, points: as of `growth`. The table tells a difference once, so where the stage before
-    comes first there, the two are exchanged.
+    scaling: as of `growth`. The table tells a difference once, so where the stage before comes
+    first there, the two are exchanged.
     """
     rows = rows_of(scaling, finding="advantage", factor="stages")
     turned = rows.with_columns(
@@ -214,7 +214,7 @@ def brought(scaling: pl.DataFrame, points: pl.DataFrame) -> pl.DataFrame:
     )
     before = pl.col("stages").str.replace(" → [^→]*$", "")
     gains = pl.concat([rows, turned]).filter(before == pl.col("compared_with"))
-    return with_series(pl.concat([rows_of(scaling, finding="slope"), gains]), points)
+    return with_series(pl.concat([rows_of(scaling, finding="slope"), gains]))
 
 
 def _map(
@@ -235,7 +235,7 @@ def _map(
     tile = 0.8 * DOUBLE_COLUMN / len(names)
     # A letter is about .62 of its height wide.
     fitting = 72 * tile / (0.62 * max(1, longest))
-    most = np.nanmax(np.abs(values))
+    most = float(np.nanmax(np.abs(values))) or 1.0
     sns.heatmap(
         values,
         ax=ax,
@@ -271,13 +271,10 @@ def _nothing(measure: str) -> Figure:
     return figure
 
 
-def with_series(table: pl.DataFrame, points: pl.DataFrame) -> pl.DataFrame:
-    """The table with the name of each row's series.
-
-    points: the models of the study. Their paradigm is part of the name where it tells some apart.
-    """
-    paradigm = ["paradigm"] if points["paradigm"].n_unique() > 1 else []
-    columns = ("stages", "objective", *paradigm)
+def with_series(table: pl.DataFrame) -> pl.DataFrame:
+    """The table with the name of each row's series, which says nothing of dense vectors."""
+    paradigm = pl.col("paradigm").replace("dense", None)
+    columns = ("stages", "objective", paradigm)
     return table.with_columns(series=pl.concat_str(*columns, separator=", ", ignore_nulls=True))
 
 

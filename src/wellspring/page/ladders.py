@@ -26,10 +26,10 @@ def build(tables: Tables, settings: Settings) -> Sequence[Panel]:
     points, scaling = tables.get("ladders"), tables.get("scaling")
     if points is None or scaling is None or points.is_empty():
         return []
-    named = with_series(points, points)
+    named = with_series(points)
     names = named["series"].unique(maintain_order=True).to_list()
     panels = [_growth(named, settings, names)]
-    tiles = brought(scaling, points)
+    tiles = brought(scaling)
     return panels if tiles.is_empty() else [*panels, _brought(tiles, settings, names)]
 
 
