@@ -41,10 +41,14 @@ def with_ladder(config: dict) -> None:
 
 @pytest.fixture(scope="module")
 def findings(tmp_path_factory):
-    """The folder of findings of a study whose ledger was asked for."""
+    """The folder of findings of a study whose ledger, figures of ladders and page were made."""
     made = studies.make(tmp_path_factory.mktemp("ladder"), queries=40)
     made.configure(with_ladder)
-    made.run("--", "results/studies/small/findings/ledger.csv")
+    figures = [
+        f"figures/ladders/{name}.png" for name in ("growth.ndcg-10.questions", "stages.accuracy")
+    ]
+    ends = ("findings/ledger.csv", *figures, "index.html")
+    made.run("--", *(f"results/studies/small/{end}" for end in ends))
     return made.folder / "results/studies/small/findings"
 
 
@@ -85,3 +89,17 @@ def test_the_ledger_has_every_claim(findings):
     asked = ledger.filter(pl.col("places") > 0)["claim"].to_list()
     assert ledger.height == 26 and asked == ["B1"]
     assert ledger["verdict"].null_count() == 0
+
+
+def test_ladders_are_drawn_and_stand_on_the_page(findings):
+    table = pl.read_parquet(findings / "ladders.parquet")
+    assert table.filter(scale="value", measure="nDCG@10", axis="parameters").height == 4
+    assert {*table["size"]} == {"narrow-ask-0.001.0", "wide-ask-0.001.0"}
+    figures = findings.parent / "figures" / "ladders"
+    assert {path.name for path in figures.iterdir()} >= {
+        *("growth.ndcg-10.questions.png", "growth.ndcg-10.questions.pdf", "stages.accuracy.png"),
+    }
+    page = (findings.parent / "index.html").read_text()
+    assert (
+        "Quality over the size of models" in page and "all claims of the studied documents" in page
+    )

@@ -199,6 +199,34 @@ rule dimension:
         " --spec {params.spec:q} --code {params.code} --key {params.key} --log {log}"
 
 
+rule ladder:
+    """Draw how quality grows with size, or what size and stages bring on each dataset."""
+    input:
+        inputs_of(kinds.Ladder),
+    output:
+        pdf=kinds.Ladder.pdf(),
+        png=report(
+            kinds.Ladder.path(),
+            caption="../report/ladder.rst",
+            category="Figures",
+            subcategory="ladders",
+            labels={"figure": "{ladder}"},
+        ),
+    log:
+        kinds.Ladder.log(),
+    localrule: True
+    conda:
+        "../../envs/wellspring.yaml"
+    resources:
+        mem_mb=2000,
+        runtime=20,
+    params:
+        **params_of(kinds.Ladder),
+    shell:
+        "wellspring ladder {input.findings} {input.ladders} {output.pdf} {output.png}"
+        " --spec {params.spec:q} --code {params.code} --key {params.key} --log {log}"
+
+
 rule chart:
     """Draw all evidence about a retriever's layers, or what of it predicts what."""
     input:

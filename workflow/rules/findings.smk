@@ -195,6 +195,12 @@ rule scaling:
             caption="../report/learning-rates.rst",
             category="Findings",
         ),
+        ladders=kinds.Ladders.path(),
+        ladders_csv=report(
+            kinds.Ladders.path().replace(".parquet", ".csv"),
+            caption="../report/ladders.rst",
+            category="Findings",
+        ),
     log:
         kinds.Scaling.log(),
     conda:
@@ -205,7 +211,7 @@ rule scaling:
     params:
         **params_of(kinds.Scaling),
     shell:
-        "wellspring scaling {output.parquet} {output.rates}"
+        "wellspring scaling {output.parquet} {output.rates} {output.ladders}"
         " --spec {params.spec:q} --code {params.code} --key {params.key} --log {log}"
 
 

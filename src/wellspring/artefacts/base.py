@@ -46,6 +46,7 @@ WILDCARDS = {
     "figure": rf"layer-accuracy(\.{SLUG})?|similarity|layer-retrieval",
     "dimension": "data-efficiency|lengths|instructions|multi-task|domains",
     "measure": "cosine|dot|logit|given",
+    "ladder": rf"(?:growth|stages)\.{SLUG}",
     "map": "heat|change",
     "chart": "evidence|evidence-correlations",
     "drawing": "concentration|sweep|sanity-checks",

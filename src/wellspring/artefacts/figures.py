@@ -13,6 +13,7 @@ from wellspring.artefacts.base import Artefact, Needed
 from wellspring.artefacts.evidence import Evidence, EvidenceCorrelations
 from wellspring.artefacts.findings import Decentralisation, Findings, curves_of
 from wellspring.artefacts.retrieval import Retrieval
+from wellspring.artefacts.scaling import Ladders, Scaling
 from wellspring.artefacts.verdicts import Cautions
 from wellspring.config import AttributionGrid, Config
 from wellspring.config.vocabulary import Side
@@ -253,6 +254,31 @@ class Chart(OfDataset):
     @classmethod
     def science(cls, spec: specs.ChartSpec) -> Sequence[str]:
         return ["figures.evidence", "figures.cautions"]
+
+
+@dataclass(frozen=True)
+class Ladder(Picture):
+    """How quality grows with size on a dataset, or what size and stages bring on each of them."""
+
+    template = "studies/{study}/figures/ladders/{ladder}.png"
+    rule = "ladder"
+    step = "ladder"
+    Slice = specs.LadderSpec
+    ladder: str
+
+    @classmethod
+    def asked(cls, config: Config) -> Iterable[Artefact]:
+        return [cls(config.study.name, name) for name in specs.drawn_ladders(config)]
+
+    def spec(self, config: Config) -> specs.LadderSpec:
+        return specs.drawn_ladders(config)[self.ladder]
+
+    def needs(self, config: Config) -> Mapping[str, Needed]:
+        return {"findings": Scaling(self.study), "ladders": Ladders(self.study)}
+
+    @classmethod
+    def science(cls, spec: specs.LadderSpec) -> Sequence[str]:
+        return ["figures.ladders"]
 
 
 def _shown(

@@ -14,12 +14,19 @@ from wellspring.artefacts.retrieval import SearchMetrics
 from wellspring.config import Config
 
 STAGES = Column("text", "what the weights went through, the first one first")
+AXIS = Column(
+    "text",
+    "what the size is: `parameters`, `non_embedding` (without tables that are looked up), "
+    "`trainable` (those that the last stage trained), `flops` and `tokens` of all training",
+)
+SCALE = Column("text", "`value`, or `log-odds` of its mean, which have no ceiling")
 
 
 @dataclass(frozen=True)
 class Scaling(Artefact):
     """What a doubling of size brings, whether two ladders differ in that, and curves."""
 
+    panels = ("page.ladders",)
     template = "studies/{study}/findings/scaling.parquet"
     rule = "scaling"
     Slice = specs.ScalingSpec
@@ -39,13 +46,10 @@ class Scaling(Artefact):
         "paradigm": Column("text"),
         "factor": Column("text", "of an interaction: in what the other ladder differs"),
         "compared_with": Column("text", "what that is there"),
-        "axis": Column(
-            "text",
-            "what the size is: `parameters`, `non_embedding` (without tables that are looked up), "
-            "`trainable` (those that the last stage trained), `flops` and `tokens` of all training",
-        ),
+        "compared_objective": Column("text", "the objective there, which some stages lack"),
+        "axis": AXIS,
         "measure": Column("text"),
-        "scale": Column("text", "`value`, or `log-odds` of its mean, which have no ceiling"),
+        "scale": SCALE,
         **ENDS,
         "detectable": Column(
             "number", "the smallest true slope that such an interval shows at 80 % power"
@@ -90,6 +94,7 @@ class Scaling(Artefact):
 class LearningRates(Scaling):
     """Which learning rate each size of a ladder was best with on validation queries."""
 
+    panels = ()
     template = "studies/{study}/findings/learning-rates.parquet"
     columns = {
         "size": Column("text", "a model of that size"),
@@ -102,4 +107,32 @@ class LearningRates(Scaling):
         "runner_up_quality": Column("number"),
         "rates": Column("integer", "how many were tried"),
         "at_edge": Column("boolean", "whether no lower or no higher one was tried"),
+    }
+
+
+@dataclass(frozen=True)
+class Ladders(Scaling):
+    """The quality of each model on a ladder, and the line through them: what figures draw."""
+
+    template = "studies/{study}/findings/ladders.parquet"
+    columns = {
+        "dataset": Column("text", "which ladder, as the next three columns"),
+        "stages": STAGES,
+        "objective": Column("text", "of the last fine-tuning"),
+        "paradigm": Column("text"),
+        "measure": Column("text"),
+        "axis": AXIS,
+        "scale": SCALE,
+        "size": Column("text", "a model of that size"),
+        "retriever": Column("text", "on the model of one size and seed"),
+        "x": Column("number", "its size on the axis"),
+        "quality": Column("number", "its mean over queries, on the scale"),
+        "fitted": Column(
+            "number",
+            "the line there whose slope the table of scaling tells; null where a ladder has one "
+            "size, as the next two columns",
+        ),
+        "low": Column("number", "lower end of the 95 % interval of the line"),
+        "high": Column("number", "its upper end"),
+        "queries": Column("integer"),
     }

@@ -1,5 +1,5 @@
-"""figure, controls, heatmap, drawing, fidelity, dimension, chart: pictures for print and for
-reading."""
+"""figure, controls, heatmap, drawing, fidelity, dimension, ladder, chart: pictures for print and
+for reading."""
 
 from __future__ import annotations
 
@@ -15,9 +15,18 @@ from wellspring.artefacts import curves
 from wellspring.artefacts.attributions import ActivationCounts
 from wellspring.artefacts.dimensions import Dimension, Dimensions
 from wellspring.artefacts.evidence import Evidence, EvidenceCorrelations
-from wellspring.artefacts.figures import Chart, Controls, Drawing, Fidelity, Figure, HeatMap
+from wellspring.artefacts.figures import (
+    Chart,
+    Controls,
+    Drawing,
+    Fidelity,
+    Figure,
+    HeatMap,
+    Ladder,
+)
 from wellspring.artefacts.findings import Decentralisation, Findings
 from wellspring.artefacts.retrieval import Retrieval
+from wellspring.artefacts.scaling import Ladders, Scaling
 from wellspring.artefacts.verdicts import Cautions
 from wellspring.atomic import replacing
 from wellspring.cli.step import FILE, Job, step
@@ -142,6 +151,20 @@ def dimension(job: Job, findings: Path, pdf: Path, png: Path) -> None:
 
     table = Dimensions.read(findings)
     _save(job, figures.dimension(table, job.spec.dimension, job.spec.measure), pdf, png)
+
+
+@step(Ladder, "findings", "ladders", "pdf", "png")
+def ladder(job: Job, findings: Path, ladders: Path, pdf: Path, png: Path) -> None:
+    """Draw LADDERS of models with the slopes of the table FINDINGS into PDF and PNG."""
+    from wellspring.figures import ladders as figures
+
+    spec = job.spec
+    points, scaling = Ladders.read(ladders), Scaling.read(findings)
+    if spec.dataset is None:
+        drawn = figures.stages(points, scaling, spec.measure, spec.alpha)
+    else:
+        drawn = figures.growth(points, scaling, spec.dataset, spec.measure, spec.alpha)
+    _save(job, drawn, pdf, png)
 
 
 @step(Chart, "findings", "cautions", "pdf", "png")

@@ -13,23 +13,26 @@ from wellspring.artefacts import grids
 from wellspring.artefacts.checkpoints import Description
 from wellspring.artefacts.models import Model, TrainedModel
 from wellspring.artefacts.retrieval import SearchMetrics
-from wellspring.artefacts.scaling import LearningRates, Scaling
+from wellspring.artefacts.scaling import Ladders, LearningRates, Scaling
 from wellspring.cli.step import Job, gathering, step
 from wellspring.errors import StaleArtefact, WellspringError
 from wellspring.plurals import counted
 
 
-@step(Scaling, "table", "learning_rates")
+@step(Scaling, "table", "learning_rates", "points")
 @gathering
-def scaling(job: Job, table: Path, learning_rates: Path, results: Path) -> None:
-    """Say in TABLE what a doubling of size brings, and which LEARNING_RATES were best."""
+def scaling(job: Job, table: Path, learning_rates: Path, points: Path, results: Path) -> None:
+    """Say in TABLE what a doubling of size brings, which LEARNING_RATES were best, and in POINTS
+    how good each model is."""
     from wellspring.findings import ladders
 
     spec = job.spec
     try:
         models, rates = ladders.kept(_models(results, spec))
         names = {each.size: each.model for each in reversed(spec.models)}
-        found = ladders.table(_values(results, spec), models, spec.seed, spec.draws)
+        values = _values(results, spec)
+        found = ladders.table(values, models, spec.seed, spec.draws)
+        qualities = ladders.points(values, models)
     except ValueError as error:
         raise WellspringError(f"study.scaling: {error}") from None
     job.say(f"{counted(models.height, 'model')}, {counted(found.height, 'finding')}")
@@ -43,6 +46,8 @@ def scaling(job: Job, table: Path, learning_rates: Path, results: Path) -> None:
     rates = rates.with_columns(pl.col("size").replace(names))
     rates = rates.sort(pl.col("size").replace_strict(places), maintain_order=True)
     LearningRates.write(learning_rates, rates, provenance)
+    named = qualities.with_columns(pl.col("size").replace(names))
+    Ladders.write(points, named, provenance)
     Scaling.write(table, found, provenance)
 
 
@@ -55,7 +60,7 @@ def _values(results: Path, spec: specs.ScalingSpec) -> pl.DataFrame:
         (frame,) = grids.probes(results, last)
         frames.append(
             frame.filter(probe="cosine")
-            .with_columns(measure=pl.lit(f"accuracy at N = {spec.passages}"))
+            .with_columns(measure=pl.lit(specs.accuracy_of(spec.passages)))
             .group_by(columns)
             .agg(value=pl.mean("correct").cast(pl.Float64))
         )

@@ -36,6 +36,19 @@ NAMED: dict[str, Any] = {
 }
 
 
+def point(filled: bool) -> dict[str, Any]:
+    """How a point is drawn that is significant where it is filled."""
+    return POINT | {"markerfacecolor": POINT["color"] if filled else "white"}
+
+
+def significance_keys() -> list[Line2D]:
+    """Legend entries of such points."""
+    return [
+        Line2D([], [], label=text, **point(filled))
+        for filled, text in ((True, "significant"), (False, "not significant"))
+    ]
+
+
 def points(
     ax: Axes,
     rows: pl.DataFrame,

@@ -9,11 +9,10 @@ import numpy as np
 import polars as pl
 import seaborn as sns
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 from matplotlib.ticker import EngFormatter, MaxNLocator
 
 from wellspring.errors import ConfigError
-from wellspring.figures.correlations import NAMED, POINT
+from wellspring.figures.correlations import NAMED, POINT, point, significance_keys
 from wellspring.figures.style import (
     DOUBLE_COLUMN,
     GREY,
@@ -28,7 +27,7 @@ from wellspring.figures.style import (
     theme,
     wrap,
 )
-from wellspring.figures.tables import rows_of
+from wellspring.figures.tables import rows_of, values_of
 
 DOMAINS = ("in-domain", "zero-shot", "not known")
 STAGES = (
@@ -72,18 +71,18 @@ def dimension(table: pl.DataFrame, name: str, measure: str) -> Figure:
 def _curves(rows: pl.DataFrame, measure: str) -> Figure:
     """A row for each dataset, a column for each number that settings are, a line for each
     family."""
-    datasets, axes_of = _held(rows, "dataset"), {axis: axis for axis in _held(rows, "axis")}
+    datasets, axes_of = values_of(rows, "dataset"), {axis: axis for axis in values_of(rows, "axis")}
     efficiency = (rows["dimension"] == "data-efficiency").any()
     spent = {key: title for key, title in SPENT.items() if efficiency and rows[key].sum() > 0}
     figure, axes = labelled_grid(datasets, [*axes_of, *spent.values()], 1.7)
-    families = _held(rows, "family")
+    families = values_of(rows, "family")
     lines = lines_of(families)
     for line, dataset in zip(axes, datasets, strict=True):
         own = rows_of(rows, dataset=dataset).rename({"value": "estimate"})
         panels = [(rows_of(own, axis=axis), "x") for axis in axes_of]
         panels += [(own.drop_nulls(key), key) for key in spent]
         for ax, (part, along) in zip(line, panels, strict=True):
-            for family in _held(part, "family"):
+            for family in values_of(part, "family"):
                 curve(ax, rows_of(part, family=family), along, lines[family], family)
         line[0].set_ylabel(f"{dataset}\n{measure}", weight="normal")
     for column, title in zip(axes.T, [*axes_of, *spent.values()], strict=True):
@@ -100,7 +99,7 @@ def _curves(rows: pl.DataFrame, measure: str) -> Figure:
 def _differences(rows: pl.DataFrame, measure: str) -> Figure:
     """A row for each dataset, a column for each family, a point with its interval for each setting
     but the reference: filled where the difference is significant in its family."""
-    families, datasets = _held(rows, "family"), _held(rows, "dataset")
+    families, datasets = values_of(rows, "family"), values_of(rows, "dataset")
     most = rows.group_by("family", "dataset").len()["len"].max()
     figure, axes = labelled_grid(datasets, families, 0.5 + 0.32 * int(str(most)), sharey=False)
     width = 0.8 * figure.get_figwidth() / len(families)
@@ -112,7 +111,7 @@ def _differences(rows: pl.DataFrame, measure: str) -> Figure:
                 filled = row["answer"] in SURE
                 if row["difference_low"] is not None:
                     ax.plot([row["difference_low"], row["difference_high"]], [at, at], **BAR)
-                ax.plot(row["difference"], at, **_point(filled))
+                ax.plot(row["difference"], at, **point(filled))
                 across = {"transform": ax.get_yaxis_transform(), **NAMED}
                 wrap(ax.text(0.02, at - 0.18, row["setting"], **across), width)
             ax.axvline(0, color=GREY, linewidth=0.9, zorder=1)
@@ -130,11 +129,7 @@ def _differences(rows: pl.DataFrame, measure: str) -> Figure:
     for ax in axes[-1]:
         ax.set_xlabel(f"{measure}: difference from the reference")
     note(figure, [*sorted(references), *_counted(rows)])
-    keys = [
-        Line2D([], [], label=text, **_point(filled))
-        for filled, text in ((True, "significant"), (False, "not significant"))
-    ]
-    legend_above(figure, [*keys, interval_key()])
+    legend_above(figure, [*significance_keys(), interval_key()])
     return figure
 
 
@@ -145,7 +140,7 @@ def _domains(rows: pl.DataFrame, measure: str) -> Figure:
     order = {stage: number for number, stage in enumerate(STAGES)}
     named = own.select("retriever", "stage").unique(maintain_order=True).rows()
     named.sort(key=lambda row: order[row[1]])
-    datasets = _held(own, "dataset")
+    datasets = values_of(own, "dataset")
     shape = (len(named), len(datasets))
     values, words = np.full(shape, np.nan), np.full(shape, "", object)
     for row in own.to_dicts():
@@ -174,16 +169,7 @@ def _domains(rows: pl.DataFrame, measure: str) -> Figure:
     return figure
 
 
-def _point(filled: bool) -> dict[str, Any]:
-    return POINT | {"markerfacecolor": POINT["color"] if filled else "white"}
-
-
 def _counted(rows: pl.DataFrame) -> list[str]:
     """On how many queries each dataset's numbers rest."""
     counts = rows.group_by("dataset", maintain_order=True).agg(pl.max("queries")).iter_rows()
     return ["; ".join(f"{dataset}: {count:,} queries" for dataset, count in counts)]
-
-
-def _held(rows: pl.DataFrame, column: str) -> list[str]:
-    """The values of a column, in their order."""
-    return rows[column].unique(maintain_order=True).to_list()

@@ -25,6 +25,11 @@ def rows_of(table: pl.DataFrame, **where: object) -> pl.DataFrame:
     return table.filter([pl.col(column) == value for column, value in where.items()])
 
 
+def values_of(rows: pl.DataFrame, column: str) -> list[str]:
+    """The values of a column, in their order."""
+    return rows[column].unique(maintain_order=True).to_list()
+
+
 def named_measure(before: str = "") -> pl.Expr:
     """A measure of the table of evidence with what it is of: `gini (norm, output, query)`.
 

@@ -1,4 +1,5 @@
-"""The table of a study's ladders: slopes, whether two of them differ, and curves.
+"""The tables of a study's ladders: slopes, whether two of them differ, and curves; and the points
+and lines that a figure draws.
 
 A series is the models of one stage (with those before it), objective and paradigm: they differ in
 size and seed alone. Two series are compared where they differ in one of the three, and one series
@@ -9,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import combinations
+from itertools import combinations, product
 from typing import Any
 
 import numpy as np
@@ -23,8 +24,10 @@ from wellspring.findings.scaling import (
     Outcome,
     Scale,
     bent,
+    fitted,
     holm,
     level,
+    levels,
     outcome,
     slope,
 )
@@ -36,6 +39,8 @@ AXES = ("non_embedding", "trainable", "parameters", "flops", "tokens")
 """What a size may be: parameters without those of embedding tables, those that the last stage
 trained, all; operations and tokens of all training here."""
 SCALES: Sequence[Scale] = ("log-odds", "value")
+LEAST = 1e-3
+"""Doublings below which models have one size: a budget of operations is met to the last batch."""
 SCHEMA = {
     "finding": pl.String,
     "dataset": pl.String,
@@ -44,6 +49,7 @@ SCHEMA = {
     "paradigm": pl.String,
     "factor": pl.String,
     "compared_with": pl.String,
+    "compared_objective": pl.String,
     "axis": pl.String,
     "measure": pl.String,
     "scale": pl.String,
@@ -60,15 +66,42 @@ SCHEMA = {
     "largest": pl.Float64,
     "warnings": pl.String,
 }
+POINTS = {
+    "dataset": pl.String,
+    "stages": pl.String,
+    "objective": pl.String,
+    "paradigm": pl.String,
+    "measure": pl.String,
+    "axis": pl.String,
+    "scale": pl.String,
+    "size": pl.String,
+    "retriever": pl.String,
+    "x": pl.Float64,
+    "quality": pl.Float64,
+    "fitted": pl.Float64,
+    "low": pl.Float64,
+    "high": pl.Float64,
+    "queries": pl.Int64,
+}
 
 
 @dataclass(frozen=True)
 class _Series:
-    """A ladder of one series on one dataset, and its place in the table."""
+    """A ladder of one series on one dataset, and its place in the table.
+
+    Attributes:
+        names, of_sizes: [M] the retriever and the size of each model.
+    """
 
     place: Mapping[str, Any]
     ladder: Ladder
+    names: tuple[str, ...]
     of_sizes: tuple[str, ...]
+
+    @property
+    def grows(self) -> bool:
+        """Whether sizes differ: else there is no slope."""
+        return self.ladder.sizes > 1 and bool(np.ptp(self.ladder.doublings) >= LEAST)
 
     @property
     def range(self) -> Mapping[str, Any]:
@@ -122,7 +155,7 @@ def table(values: pl.DataFrame, models: pl.DataFrame, seed: int, draws: int) -> 
     rows: list[dict[str, Any]] = []
     for (measure,), some in values.group_by("measure", maintain_order=True):
         for axis in AXES:
-            series = list(_series(some, models, axis))
+            series = [each for each in _series(some, models, axis) if each.grows]
             for scale in SCALES:
                 where = {"axis": axis, "measure": measure, "scale": scale}
                 for family in (
@@ -136,16 +169,54 @@ def table(values: pl.DataFrame, models: pl.DataFrame, seed: int, draws: int) -> 
     return pl.DataFrame(rows, SCHEMA, infer_schema_length=None)
 
 
+def points(values: pl.DataFrame, models: pl.DataFrame) -> pl.DataFrame:
+    """POINTS: the quality of each model on each scale over its size on each axis, and the line of
+    its series there with its interval. Series of one size have no line.
+
+    values, models: as of `table`, whose slopes are those of these lines. Raises ValueError where it
+    does.
+    """
+    rows: list[dict[str, Any]] = []
+    for (measure,), some in values.group_by("measure", maintain_order=True):
+        for axis in AXES:
+            for each, scale in product(_series(some, models, axis), SCALES):
+                where = {"measure": measure, "axis": axis, "scale": scale}
+                rows += [{**each.place, **where, **row} for row in _points(each, scale)]
+    return pl.DataFrame(rows, POINTS, infer_schema_length=None)
+
+
+def _points(each: _Series, scale: Scale) -> list[dict[str, Any]]:
+    """A row for each model, the smallest one first."""
+    ladder = each.ladder
+    qualities, _ = levels(ladder.values, scale)
+    sizes = np.unique(ladder.doublings) if each.grows else []
+    lines = {at: outcome(fitted(ladder, at, scale)).interval for at in sizes}
+    rows = []
+    for at, model in sorted(zip(ladder.doublings, range(len(each.names)), strict=True)):
+        line = lines.get(at)
+        rows.append(
+            {
+                "size": each.of_sizes[model],
+                "retriever": each.names[model],
+                "x": float(2**at),
+                "quality": float(qualities[model]),
+                "fitted": line and float(line.estimate[0]),
+                "low": line and float(line.low[0]),
+                "high": line and float(line.high[0]),
+                "queries": len(ladder.values),
+            }
+        )
+    return rows
+
+
 def _series(values: pl.DataFrame, models: pl.DataFrame, axis: str) -> Iterator[_Series]:
-    """The ladders along one axis; those without two sizes have no slope, and are left out."""
+    """The ladders along one axis."""
     sized = models.filter(pl.col(axis) > 0)
     for keys, own in sized.group_by(SERIES, maintain_order=True):
         own = own.sort("size", "retriever")
         # A seed may change the number of tokens by a little: a size is where its models are.
         cells = np.unique(own["size"].to_numpy(), return_inverse=True)[1]
         doublings = np.log2(own[axis].to_numpy().astype(float))
-        if len(np.unique(cells)) < 2 or np.ptp(doublings) < 1e-3:
-            continue
         for (dataset,), some in values.group_by("dataset", maintain_order=True):
             names = own["retriever"].to_list()
             of_these = some.filter(pl.col("retriever").is_in(names))
@@ -156,7 +227,7 @@ def _series(values: pl.DataFrame, models: pl.DataFrame, axis: str) -> Iterator[_
                 raise ValueError(f"{without[0]} on {dataset}: lacks queries that others answered")
             place = {"dataset": dataset, **dict(zip(SERIES, keys, strict=True))}
             ladder = Ladder(wide.select(names).to_numpy(), doublings, cells)
-            yield _Series(place, ladder, tuple(dict.fromkeys(own["size"])))
+            yield _Series(place, ladder, tuple(names), tuple(own["size"]))
 
 
 def _slopes(series: Sequence[_Series], scale: Scale) -> Iterator[dict[str, Any]]:
@@ -175,7 +246,7 @@ def _compared(
     """A quantity of one series less that of another one, for all that differ in one thing."""
     for first, second in combinations(series, 2):
         apart = _apart(first.place, second.place)
-        if len(apart) != 1 or (finding == "advantage" and first.of_sizes != second.of_sizes):
+        if len(apart) != 1 or (finding == "advantage" and {*first.of_sizes} != {*second.of_sizes}):
             continue
         one, other = (quantity(each.ladder, scale) for each in (first, second))
         contrast = one.elsewhere(other) if apart == ["dataset"] else one.apart(other)
@@ -185,6 +256,7 @@ def _compared(
             **first.place,
             "factor": apart[0],
             "compared_with": second.place[apart[0]],
+            "compared_objective": second.place["objective"],
             **first.range,
             "seeds": min(first.ladder.seeds, second.ladder.seeds),
             **_numbers(outcome(contrast)),

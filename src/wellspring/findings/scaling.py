@@ -181,10 +181,24 @@ def slope(ladder: Ladder, scale: Scale = "value") -> Contrast:
 
     Raises ValueError where all models have one size.
     """
+    return _weighted(ladder, _steepness(ladder), scale)
+
+
+def fitted(ladder: Ladder, doublings: float, scale: Scale = "value") -> Contrast:
+    """The quality at so many doublings on the line whose slope that is.
+
+    Raises ValueError where all models have one size.
+    """
+    away = doublings - ladder.doublings.mean()
+    return _weighted(ladder, 1 / len(ladder.doublings) + away * _steepness(ladder), scale)
+
+
+def _steepness(ladder: Ladder) -> np.ndarray:
+    """[M]: the weights of models in the slope."""
     away = ladder.doublings - ladder.doublings.mean()
     if not np.square(away).sum() > 0:
         raise ValueError("all models have the same size: there is no slope")
-    return _weighted(ladder, away / np.square(away).sum(), scale)
+    return away / np.square(away).sum()
 
 
 def level(ladder: Ladder, scale: Scale = "value") -> Contrast:

@@ -112,6 +112,7 @@ def curves(
     series: Series,
     whole: bool = True,
     sure: str = "",
+    through: str = "estimate",
 ) -> list[alt.Chart]:
     """A line for each series, with points at what was measured and a band from low to high.
 
@@ -119,7 +120,7 @@ def curves(
     between two thin lines.
 
     whole: x counts layers. The line breaks where some were not measured. sure: an expression;
-    points are full where it holds and hollow where not.
+    points are full where it holds and hollow where not. through: the column that lines go through.
     """
     import altair as alt
 
@@ -137,13 +138,13 @@ def curves(
     low, high = _ends(y)
     line = {"x": x, "detail": "run:N", **series.looks("color")}
     edge: dict[str, Any] = {"strokeWidth": 0.8, "strokeDash": [2, 2]}
-    upper = y.copy(deep=True)
-    upper.shorthand = "high:Q"
+    upper, middle = y.copy(deep=True), y.copy(deep=True)
+    upper.shorthand, middle.shorthand = "high:Q", f"{through}:Q"
     return [
         bounded.mark_area(opacity=BAND).encode(y=low, y2=high, **line),
         ranges.mark_line(**edge).encode(y=low, **line),
         ranges.mark_line(**edge).encode(y=upper, **line),
-        measured.mark_line(strokeWidth=2).encode(y=y, **line, **series.looks("strokeDash")),
+        measured.mark_line(strokeWidth=2).encode(y=middle, **line, **series.looks("strokeDash")),
         bounded.transform_filter("datum.points === 1")
         .mark_rule(strokeWidth=1.5)
         .encode(x=x, y=low, y2=high, **series.looks("color")),

@@ -107,7 +107,14 @@ from wellspring.specs.retrieval import (
     retrieval,
     search,
 )
-from wellspring.specs.scaling import ScaledModel, ScalingSpec, scaling
+from wellspring.specs.scaling import (
+    LadderSpec,
+    ScaledModel,
+    ScalingSpec,
+    accuracy_of,
+    drawn_ladders,
+    scaling,
+)
 from wellspring.specs.training import TeachSpec, TrainSpec, teach, train
 
 __all__ = [
@@ -139,6 +146,7 @@ __all__ = [
     "FigureSpec",
     "FindingsSpec",
     "HeatMapSpec",
+    "LadderSpec",
     "LexicalSpec",
     "ModelSpec",
     "PageSpec",
@@ -167,6 +175,7 @@ __all__ = [
     "TextsSpec",
     "TrainSpec",
     "ablate",
+    "accuracy_of",
     "activations",
     "agreement",
     "attribute",
@@ -182,6 +191,7 @@ __all__ = [
     "download",
     "drawing",
     "drawn_dimensions",
+    "drawn_ladders",
     "embed",
     "encoding",
     "evidence",

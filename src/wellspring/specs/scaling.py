@@ -50,6 +50,15 @@ class ScalingSpec(Spec):
     """Retriever to its last layer."""
 
 
+class LadderSpec(Spec):
+    """Which ladders are drawn."""
+
+    measure: str
+    dataset: str | None
+    """Whose models stand in the figure; null: what size and stages bring on all of them."""
+    alpha: float
+
+
 def scaling(config: Config) -> ScalingSpec:
     """The slice that the table of a study's ladders depends on. KeyError where it has none."""
     if (settings := config.study.scaling) is None:
@@ -74,6 +83,27 @@ def scaling(config: Config) -> ScalingSpec:
         ],
         depths={name: config.depth(name) for name in names},
     )
+
+
+def drawn_ladders(config: Config) -> dict[str, LadderSpec]:
+    """The slices of the figures of ladders, by their names: `growth.MEASURE.DATASET` and
+    `stages.MEASURE`. None where the study has no ladders."""
+    if (settings := config.study.scaling) is None:
+        return {}
+    alpha = config.study.findings.alpha
+    figures = {}
+    for measure in (*settings.measures, accuracy_of(settings.passages)):
+        named = measure.partition(" ")[0].replace("@", "-").lower()
+        for dataset in settings.datasets:
+            spec = LadderSpec(measure=measure, dataset=dataset, alpha=alpha)
+            figures[f"growth.{named}.{dataset}"] = spec
+        figures[f"stages.{named}"] = LadderSpec(measure=measure, dataset=None, alpha=alpha)
+    return figures
+
+
+def accuracy_of(passages: int) -> str:
+    """How the measure of probes is called beside those of searches."""
+    return f"accuracy at N = {passages}"
 
 
 def _scaled(config: Config, retriever: str) -> ScaledModel:

@@ -1,0 +1,77 @@
+"""The points and lines of ladders: those of least squares, on every axis and scale."""
+
+from __future__ import annotations
+
+import numpy as np
+import polars as pl
+import pytest
+from scipy import special
+
+from tests.support.laddering import GAIN, of_one_size, planted, tables
+from wellspring.findings.ladders import AXES, POINTS, points
+from wellspring.findings.scaling import Ladder, fitted, level, outcome, slope
+
+
+def test_points_are_the_means_of_models() -> None:
+    values, models = planted()
+    table = tables()["ladders"]
+    assert dict(table.schema) == POINTS
+    means = values.group_by("dataset", "retriever").agg(mean=pl.mean("value"))
+    beside = table.join(means, on=["dataset", "retriever"])
+    plain = beside.filter(scale="value")
+    assert plain["quality"].to_numpy() == pytest.approx(plain["mean"].to_numpy())
+    odds = beside.filter(scale="log-odds")
+    shares = (30 * odds["mean"].to_numpy() + 0.5) / 31
+    assert odds["quality"].to_numpy() == pytest.approx(special.logit(shares))
+    # Fresh models trained nothing, and stand on two axes alone.
+    counts = dict(plain.filter(dataset="near").group_by("axis").len().iter_rows())
+    assert counts == dict.fromkeys(AXES, 9) | {"parameters": 18, "non_embedding": 18}
+    sizes = dict(models.select("retriever", "parameters").iter_rows())
+    own = plain.filter(axis="parameters")
+    assert own["x"].to_list() == pytest.approx([sizes[name] for name in own["retriever"]])
+
+
+@pytest.mark.parametrize("scale", ["value", "log-odds"])
+def test_lines_are_those_of_least_squares_and_have_the_slopes_of_the_table(scale: str) -> None:
+    slopes = tables()["scaling"].filter(finding="slope", scale=scale)
+    keys = ["dataset", "stages", "axis"]
+    every = tables()["ladders"].filter(scale=scale)
+    assert slopes.height == every.select(keys).n_unique() == 2 * (5 + 2)
+    for row in slopes.iter_rows(named=True):
+        own = every.filter(**{key: row[key] for key in keys})
+        doublings = np.log2(own["x"].to_numpy())
+        steepness, start = np.polyfit(doublings, own["quality"].to_numpy(), 1)
+        assert own["fitted"].to_numpy() == pytest.approx(start + steepness * doublings)
+        assert row["estimate"] == pytest.approx(steepness)
+        assert (own["low"] < own["fitted"]).all() and (own["fitted"] < own["high"]).all()
+
+
+def test_in_the_middle_the_interval_of_the_line_is_that_of_the_mean() -> None:
+    rng = np.random.default_rng(0)
+    cells = np.repeat([0, 1, 2], 3)
+    ladder = Ladder(rng.uniform(size=(20, 9)), cells.astype(float), cells)
+    middle, mean = (outcome(each).interval for each in (fitted(ladder, 1.0), level(ladder)))
+    for end in ("estimate", "low", "high"):
+        assert getattr(middle, end) == pytest.approx(getattr(mean, end))
+    # From one end to the other the line rises by its slope.
+    risen = fitted(ladder, 2.0).value - fitted(ladder, 0.0).value
+    assert risen == pytest.approx(2 * slope(ladder).value)
+
+
+def test_models_of_one_size_are_points_without_a_line() -> None:
+    one = of_one_size()
+    assert one["scaling"].is_empty()
+    assert one["ladders"]["quality"].null_count() == 0
+    assert one["ladders"]["fitted"].null_count() == one["ladders"].height > 0
+
+
+def test_nothing_measured_is_an_empty_table() -> None:
+    values, models = planted()
+    assert points(values.clear(), models).is_empty()
+
+
+def test_the_table_says_which_objective_a_stage_is_compared_with() -> None:
+    rows = tables()["scaling"].filter(finding="advantage", factor="stages", scale="value")
+    assert {*rows["stages"]} == {"random"} and rows["objective"].null_count() == rows.height
+    assert {*rows["compared_objective"]} == {"infonce"}
+    assert rows["estimate"].to_list() == pytest.approx([-GAIN] * rows.height, abs=1e-6)
