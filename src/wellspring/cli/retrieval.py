@@ -1,12 +1,12 @@
-"""rank, search, retrieval: from a corpus to what is found in it, and a study's table of that;
-run-file and measure: files of other tools."""
+"""rank, search, match, retrieval: from a corpus to what is found in it by words, by vectors and by
+terms, and a study's table of that; run-file and measure: files of other tools."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 import numpy as np
@@ -15,7 +15,7 @@ import polars as pl
 from wellspring import specs
 from wellspring.artefacts.base import Artefact
 from wellspring.artefacts.datasets import Qrels, Texts
-from wellspring.artefacts.embeddings import EmbeddingShard
+from wellspring.artefacts.embeddings import EmbeddingShard, TermShard
 from wellspring.artefacts.retrieval import (
     FusionMetrics,
     LexicalMetrics,
@@ -25,6 +25,9 @@ from wellspring.artefacts.retrieval import (
     Run,
     SearchMetrics,
     SearchValidation,
+    TermMetrics,
+    TermRun,
+    TermValidation,
 )
 from wellspring.cli.step import FILE, FOLDER, Job, gathering, step
 from wellspring.config.study import MEASURE, MEASURES
@@ -32,9 +35,12 @@ from wellspring.errors import WellspringError, about
 from wellspring.plurals import counted
 
 if TYPE_CHECKING:
+    from scipy.sparse import csr_array
+
     from wellspring.progress import Progress
     from wellspring.retrieval.run import Asked
-    from wellspring.retrieval.search import Block
+
+B = TypeVar("B", bound=tuple)
 
 
 @step(LexicalRun, "texts", "qrels", "run")
@@ -44,15 +50,11 @@ def rank(job: Job, texts: Path, qrels: Path, run: Path) -> None:
     Beside it lie metrics.parquet, and validation.parquet of queries that choose the best scorer.
     """
     from wellspring.datasets.lexical import silent
-    from wellspring.retrieval import run as runs
     from wellspring.retrieval.evaluation import evaluate
     from wellspring.retrieval.words import search
 
     spec = job.spec
-    digests = Texts.check(texts).identity["texts"]
-    judged = Qrels.check(qrels, spec.qrels, texts=digests).identity["judgements"]
-    with about(qrels):
-        asked = runs.asked(Qrels.read(qrels), spec.queries)
+    asked, identity = _asked(texts, qrels, spec)
     found = search(
         Texts.read(texts),
         asked.queries,
@@ -76,11 +78,32 @@ def rank(job: Job, texts: Path, qrels: Path, run: Path) -> None:
     provenance = job.provenance(
         *("polars", "scikit-learn", "scipy", "ir_measures", "pytrec_eval-terrier"),
         facts=_facts(asked),
-        texts=digests,
-        judgements=judged,
+        **identity,
     )
     for kind, parts in tables.items():
         kind.write(kind.beside(run), pl.concat(parts), provenance)
+
+
+def _asked(
+    texts: Path, qrels: Path, spec: specs.RankSpec | specs.MatchSpec
+) -> tuple[Asked, dict[str, Any]]:
+    """The judgements of the queries that are asked, and what a search of them stands for."""
+    from wellspring.retrieval import run as runs
+
+    digests = Texts.check(texts).identity["texts"]
+    judged = Qrels.check(qrels, spec.qrels, texts=digests).identity["judgements"]
+    with about(qrels):
+        asked = runs.asked(Qrels.read(qrels), spec.queries)
+    return asked, {"texts": digests, "judgements": judged}
+
+
+def _ids(texts: Path) -> tuple[pl.Series, pl.Series]:
+    """Those of all queries, and of all passages."""
+    ids = Texts.read(texts, columns=["text_id", "side"])
+    queries, documents = (
+        ids.filter(pl.col("side") == side)["text_id"] for side in ("query", "passage")
+    )
+    return queries, documents
 
 
 @step(Run, "texts", "qrels", "words", "run")
@@ -110,14 +133,8 @@ def search(
 
     torch.set_num_threads(threads)
     spec, rank = job.spec, job.spec.rank
-    digests = Texts.check(texts).identity["texts"]
-    judged = Qrels.check(qrels, rank.qrels, texts=digests).identity["judgements"]
-    with about(qrels):
-        asked = runs.asked(Qrels.read(qrels), rank.queries)
-    ids = Texts.read(texts, columns=["text_id", "side"])
-    queries, documents = (
-        ids.filter(pl.col("side") == side)["text_id"] for side in ("query", "passage")
-    )
+    asked, identity = _asked(texts, qrels, rank)
+    digests, (queries, documents) = identity["texts"], _ids(texts)
     chosen = queries.is_in(asked.queries).to_numpy()
     vectors = _vectors(query, spec, digests, chosen)
     blocks = EmbeddingShard.blocks(passage, spec.passage, spec.shards, digests, spec.layers)
@@ -144,11 +161,85 @@ def search(
         *("torch", "polars", "ir_measures", "pytrec_eval-terrier"),
         facts=_facts(asked),
         circumstances={"threads": threads},
-        texts=digests,
-        judgements=judged,
+        **identity,
     )
     for kind in (SearchMetrics, SearchValidation, FusionMetrics, Run):
         kind.write(kind.beside(run), pl.concat(tables[kind]), provenance)
+
+
+@step(TermRun, "texts", "qrels", "run")
+@click.option("--query", type=FOLDER, required=True, help="Folder of the query shards.")
+@click.option("--passage", type=FOLDER, required=True, help="Folder of the passage shards.")
+def match(job: Job, texts: Path, qrels: Path, run: Path, query: Path, passage: Path) -> None:
+    """Search the passages of TEXTS for the queries of QRELS by terms, into RUN.
+
+    Beside it lie metrics.parquet and validation.parquet.
+    """
+    from wellspring.retrieval import run as runs
+    from wellspring.retrieval.evaluation import evaluate
+    from wellspring.retrieval.sparse import search
+
+    spec = job.spec
+    asked, identity = _asked(texts, qrels, spec)
+    digests, (queries, documents) = identity["texts"], _ids(texts)
+    sizes = _comparable(run, query, passage, spec, digests)
+    chosen = queries.is_in(asked.queries).to_numpy()
+    weights = _weights(query, spec, digests, chosen)
+    blocks = TermShard.blocks(passage, spec.passage, spec.shards, digests)
+    with job.track(len(documents), "passages") as bar:
+        found = search(weights, _watched(blocks, bar), spec.depth)
+    table = runs.table(found, queries.filter(chosen), documents)
+    of_test = table.join(asked.test, on="query_id", how="semi", maintain_order="left")
+    metrics = evaluate(of_test, asked.test, spec.measures)
+    validation = evaluate(table, asked.validation, spec.measures)
+    job.say(f"terms: {_summary(metrics)}")
+    job.counts(sizes)
+    provenance = job.provenance(
+        *("scipy", "polars", "ir_measures", "pytrec_eval-terrier"),
+        facts=_facts(asked) | sizes,
+        **identity,
+    )
+    for kind, each in ((TermMetrics, metrics), (TermValidation, validation), (TermRun, of_test)):
+        kind.write(kind.beside(run), each, provenance)
+
+
+def _comparable(
+    run: Path, query: Path, passage: Path, spec: specs.MatchSpec, digests: Mapping[str, str]
+) -> dict[str, float]:
+    """How large the terms of both sides are, which must be weights of the same words."""
+    sizes = {
+        encoding.side: TermShard.counts(folder, encoding, spec.shards, digests)
+        for folder, encoding in ((query, spec.query), (passage, spec.passage))
+    }
+    words = {side: each.vocabulary["words"] for side, each in sizes.items()}
+    if sizes["query"].vocabulary != sizes["passage"].vocabulary:
+        raise WellspringError(
+            f"retrievers.{run.parents[2].name}: its queries are weights of {words['query']:,} "
+            f"words, its passages of {words['passage']:,} others: give both sides encoders with "
+            "one vocabulary"
+        )
+    return {
+        name: value
+        for side, each in sizes.items()
+        for name, value in (
+            (f"terms_per_{side}", round(each.terms / max(1, each.texts), 2)),
+            (f"{side}_weights_not_0", float(f"{each.share:.4g}")),
+        )
+    }
+
+
+def _weights(
+    folder: Path, spec: specs.MatchSpec, digests: Mapping[str, str], chosen: np.ndarray
+) -> csr_array:
+    """Weights [asked queries, words], in the order of their ids."""
+    from scipy.sparse import csr_array, vstack
+
+    places, parts = [], []
+    for positions, block in TermShard.blocks(folder, spec.query, spec.shards, digests):
+        kept = chosen[positions]
+        places.append(positions[kept])
+        parts.append(block[np.flatnonzero(kept)])
+    return csr_array(vstack(parts, format="csr")[np.argsort(np.concatenate(places))])
 
 
 def _vectors(
@@ -168,11 +259,11 @@ def _vectors(
     return vectors
 
 
-def _watched(blocks: Iterable[Block], bar: Progress) -> Iterator[Block]:
-    """The blocks; the bar counts their rows."""
-    for positions, vectors in blocks:
-        yield positions, vectors
-        bar.advance(len(positions))
+def _watched(blocks: Iterable[B], bar: Progress) -> Iterator[B]:
+    """The blocks; the bar counts their rows, whose positions come first."""
+    for block in blocks:
+        yield block
+        bar.advance(len(block[0]))
 
 
 def _best_words(
@@ -213,7 +304,10 @@ def retrieval(job: Job, table: Path, results: Path) -> None:
                 *(
                     kind.read(kind(grid.retriever, dataset).at(results), grid.search)
                     for kind in (SearchMetrics, SearchValidation, FusionMetrics)
-                )
+                ),
+                TermMetrics.read(TermMetrics(grid.retriever, dataset).at(results), grid.match)
+                if grid.match
+                else None,
             )
             for grid in spec.searched
             if grid.dataset == dataset
@@ -235,11 +329,14 @@ def run_file(run: Path, file: Path, layer: int | None, scorer: str | None) -> No
     from wellspring.retrieval.trec import written
 
     _, artefact = lookup.located(run)
-    if not isinstance(artefact, Run | LexicalRun):
+    if not isinstance(artefact, Run | TermRun | LexicalRun):
         raise WellspringError(f"{run}: is no run: name a run.parquet below results/")
-    table = type(artefact).read(run)
+    # Terms rank alone.
+    table = type(artefact).read(run).with_columns(ranker=pl.lit("terms"))
     searched = isinstance(artefact, Run)
     column, chosen = ("layer", layer) if searched else ("scorer", scorer)
+    if isinstance(artefact, TermRun):
+        column, chosen = "ranker", None
     held = table[column].unique(maintain_order=True).to_list()
     if chosen is None:
         chosen = held[-1 if searched else 0] if held else None
@@ -247,7 +344,7 @@ def run_file(run: Path, file: Path, layer: int | None, scorer: str | None) -> No
         raise WellspringError(
             f"{run}: has no {column} {chosen}; it has {', '.join(map(str, held)) or 'none'}"
         )
-    name = artefact.retriever if searched else artefact.dataset
+    name = artefact.dataset if isinstance(artefact, LexicalRun) else artefact.retriever
     rows = table.filter(pl.col(column) == chosen)
     lines = "".join(f"{line}\n" for line in written(rows, f"{name}-{chosen}"))
     shards.write_text(file, lines)

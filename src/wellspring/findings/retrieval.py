@@ -49,6 +49,14 @@ class Search:
     """The same of the queries that choose; empty where there are none."""
     fusion: pl.DataFrame
     """The same with `scorer` for `layer`."""
+    terms: pl.DataFrame | None = None
+    """The same by the terms of a sparse retriever, without `layer`."""
+
+    @property
+    def ranked(self) -> pl.DataFrame | None:
+        """Its terms, as the one of their kind."""
+        named = pl.lit("terms").alias("ranker")
+        return None if self.terms is None else self.terms.with_columns(named)
 
 
 @dataclass(frozen=True)
@@ -79,8 +87,9 @@ def compare(
 
     searches: retriever to what it found; all were asked the same queries. pairs: retriever to its
     counterpart. Intervals are those of `wellspring.intervals` over queries. A difference is paired
-    by query and tested by sign flips with max-T over the layers that both have. The best layer and
-    the best scorer are chosen on validation queries where there are any.
+    by query and tested by sign flips with max-T over the layers that both have; one of terms, where
+    both give some, is a family of its own. The best layer and the best scorer are chosen on
+    validation queries where there are any.
     """
     frames = [pl.DataFrame(schema=SCHEMA)]
     where: dict[str, Any] = {"dataset": dataset, "ranker": "lexical"}
@@ -89,17 +98,23 @@ def compare(
         where = {"dataset": dataset, "retriever": retriever, "ranker": "vectors"}
         frames += _values(where, found.layers, "layer", found.validation)
         frames += _values({**where, "ranker": "fusion"}, found.fusion, "scorer", None)
-        other = pairs.get(retriever)
-        if other is not None and other in searches:
-            there = {**where, "compared_with": other}
-            frames += _differences(there, found.layers, searches[other].layers, settings)
+        terms = found.ranked
+        if terms is not None:
+            frames += _values(where, terms, "ranker", None)
+        other = searches.get(pairs.get(retriever, ""))
+        if other is None:
+            continue
+        there = {**where, "compared_with": pairs[retriever]}
+        frames += _differences(there, found.layers, other.layers, "layer", settings)
+        if terms is not None and other.ranked is not None:
+            frames += _differences(there, terms, other.ranked, "ranker", settings)
     return pl.concat(frames)
 
 
 def _values(
     where: Mapping[str, Any], metrics: pl.DataFrame, of: str, validation: pl.DataFrame | None
 ) -> Iterator[pl.DataFrame]:
-    """Rows for each layer or scorer of each measure."""
+    """Rows for each layer or scorer of each measure; of: the column that tells these apart."""
     for (measure,), rows in metrics.group_by("measure", maintain_order=True):
         names, values = _matrix(rows, of)
         mean = intervals.interval(intervals.mean(values), 0, 1)
@@ -124,14 +139,18 @@ def _values(
 
 
 def _differences(
-    where: Mapping[str, Any], own: pl.DataFrame, other: pl.DataFrame, settings: Settings
+    where: Mapping[str, Any],
+    own: pl.DataFrame,
+    other: pl.DataFrame,
+    of: str,
+    settings: Settings,
 ) -> Iterator[pl.DataFrame]:
-    """Rows for each layer that both have of each measure."""
-    shared = set(own["layer"]) & set(other["layer"])
+    """Rows for each layer that both have of each measure; of: the column that tells these apart."""
+    shared = set(own[of]) & set(other[of])
     names = ("sign-flip", "retrieval", where["dataset"], where["retriever"])
     for (measure,), rows in own.group_by("measure", maintain_order=True):
         (layers, values), (_, theirs) = (
-            _matrix(each.filter(pl.col("layer").is_in(shared)), "layer")
+            _matrix(each.filter(pl.col(of).is_in(shared)), of)
             for each in (rows, other.filter(measure=measure))
         )
         estimate = intervals.mean(values - theirs)
@@ -146,7 +165,7 @@ def _differences(
                 **where,
                 "finding": "difference",
                 "measure": measure,
-                "layer": layers,
+                of: layers,
                 "test": "sign-flip max-T",
                 **_ends(intervals.interval(estimate, -1, 1)),
                 "detectable": intervals.detectable(estimate),
