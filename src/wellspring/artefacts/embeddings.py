@@ -76,10 +76,10 @@ class Shard(Artefact):
         cls, folder: Path, encoding: specs.EncodingSpec, count: int, texts: Mapping[str, str]
     ) -> Iterator[Path]:
         """The shards of a side, once each of them is what it should be."""
-        same = {"texts": texts[encoding.side]}
+        same, slice_of = {"texts": texts[encoding.side]}, cls.Slice.model_validate
         for shard in range(count):
             path = folder / shards.shard_name(shard)
-            spec = cls.Slice(encoding=encoding, shard=shard, shards=count)
+            spec = slice_of({"encoding": encoding, "shard": shard, "shards": count})
             same["weights"] = cls.check(path, spec, **same).identity["weights"]
             yield path
 

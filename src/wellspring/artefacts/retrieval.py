@@ -252,9 +252,7 @@ class Retrieval(Artefact):
                 for names in searches
                 for kind in (SearchMetrics, SearchValidation, FusionMetrics)
             ],
-            "terms": [
-                TermMetrics(*names) for names in searches if config.gives_terms(names[0])
-            ],
+            "terms": [TermMetrics(*names) for names in searches if config.gives_terms(names[0])],
             "lexical": [
                 kind(dataset)
                 for dataset in config.searched_datasets()

@@ -305,7 +305,7 @@ def retrieval(job: Job, table: Path, results: Path) -> None:
                     kind.read(kind(grid.retriever, dataset).at(results), grid.search)
                     for kind in (SearchMetrics, SearchValidation, FusionMetrics)
                 ),
-                TermMetrics.read(TermMetrics(grid.retriever, dataset).at(results), grid.match)
+                terms=TermMetrics.read(TermMetrics(grid.retriever, dataset).at(results), grid.match)
                 if grid.match
                 else None,
             )

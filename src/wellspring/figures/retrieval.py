@@ -49,8 +49,8 @@ def layer_retrieval(
     """Measures of retrieval over layers, a panel each, a line per retriever.
 
     Level lines are the best lexical scorer, in grey, and in the retriever's colour its fusion with
-    the last layer, dotted, and the terms of a sparse retriever, dashes and dots. Bands are 95 % intervals over queries. Hatched: the range over random
-    twins that were drawn several times.
+    the last layer, dotted, and the terms of a sparse retriever, dashed and dotted. Bands are 95 %
+    intervals over queries. Hatched: the range over random twins that were drawn several times.
 
     table: `wellspring.findings.retrieval.compare`'s. The first four measures are drawn.
 

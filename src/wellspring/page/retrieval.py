@@ -68,8 +68,8 @@ def _values(table: pl.DataFrame, findings: pl.DataFrame | None, settings: Settin
             "Retrieval at every layer",
             "What a search of the whole corpus by the vectors of one layer finds. Bands are 95 % "
             "intervals over queries; a band between thin lines is the range over random twins. "
-            "Level lines are the best lexical scorer, its fusion with the last layer, and the terms "
-            "of a sparse retriever, which are what it is made to be searched by. The "
+            "Level lines are the best lexical scorer, its fusion with the last layer, and the "
+            "terms of a sparse retriever, which it is made to be searched by. The "
             "probe's accuracy, at the most passages, has its own scale: compare the courses alone. "
             "A best layer that was chosen on the same queries looks better than it is.",
             data,

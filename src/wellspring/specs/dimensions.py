@@ -248,9 +248,7 @@ def dimensions(config: Config) -> DimensionsSpec:
         seed=settings.seed,
         places=found,
         runs={name: _runs(config, name) for name in sorted(data)},
-        searched=[
-            _searched(config, grid) for grid in config.searched() if grid[:2] in there
-        ],
+        searched=[_searched(config, grid) for grid in config.searched() if grid[:2] in there],
     )
 
 
