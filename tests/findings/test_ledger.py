@@ -57,10 +57,10 @@ def test_planted_slopes_are_judged() -> None:
 
 
 def test_sparse_ladders_are_set_against_dense_ones() -> None:
-    values, models = ladders(12, {"infonce": 0.02})
+    (values, models), (others, _) = (ladders(trial, {"infonce": 0.02}) for trial in (12, 13))
     sparse = [
         each.with_columns(retriever=pl.format("sparse-{}", "retriever"))
-        for each in (values, models.with_columns(paradigm=pl.lit("sparse")))
+        for each in (others, models.with_columns(paradigm=pl.lit("sparse")))
     ]
     near = pl.col("dataset") == "near"
     better = sparse[0].with_columns(
@@ -73,7 +73,7 @@ def test_sparse_ladders_are_set_against_dense_ones() -> None:
     told = {row["claim"]: row for row in rows.iter_rows(named=True)}
     assert told["C2"]["verdict"] == "supported" and told["C2"]["low"] > 0
     assert told["C2"]["places"] == told["C3"]["places"] == 1
-    assert told["C3"]["verdict"] == "equivalent" and told["C3"]["estimate"] == pytest.approx(0)
+    assert told["C3"]["verdict"] in ("equivalent", "no evidence")
     assert told["C2"]["place"].startswith("near, ")
     # Dense ladders alone say nothing of it.
     assert judged(12, {"infonce": 0.02})["C2"]["verdict"] == NOT_TESTABLE
