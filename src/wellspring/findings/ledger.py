@@ -47,10 +47,7 @@ PRE_TRAINED = "(pre-trained|mlm|clm|mntp|contrastive-pretraining) → fine-tunin
 CONTRASTIVE = "→ contrastive-pretraining$"
 LADDER = "3 sizes over a decade, 3 seeds each"
 
-SPARSE = (
-    *("advantage", {"stages": FINE_TUNED, "paradigm": "^sparse$"}),
-    *("paradigm", "^dense$"),
-)
+SPARSE = Part("advantage", {"stages": FINE_TUNED, "paradigm": "^sparse$"}, "paradigm", "^dense$")
 SLOPE = "log-odds of the mean quality, change for each doubling of parameters"
 ENTRIES = (
     *(
@@ -142,7 +139,7 @@ ENTRIES = (
         "sparse vectors are better than dense ones in their domain",
         "log-odds of the mean quality, mean over sizes, sparse less dense vectors",
         f"ladders of both paradigms, each searched by its own vectors; {LADDER}",
-        Ladders([Part(*SPARSE)], "in"),
+        Ladders([SPARSE], "in"),
     ),
     Entry(
         "C3",
@@ -150,7 +147,7 @@ ENTRIES = (
         "sparse vectors are better than dense ones out of their domain",
         "log-odds of the mean quality, mean over sizes, sparse less dense vectors",
         f"the same, on a dataset of another kind; {LADDER}",
-        Ladders([Part(*SPARSE)], "out"),
+        Ladders([SPARSE], "out"),
     ),
     Entry(
         "C4",
