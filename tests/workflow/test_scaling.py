@@ -33,7 +33,8 @@ def with_ladder(config: dict) -> None:
     }
     config["recipes"]["words"] = {
         **{**config["recipes"]["ask"], "pooling": None},
-        **{"paradigm": "sparse", "top_terms": 20},
+        # A fresh head begins with nearly all words, and is not asked to have fewer so soon.
+        **{"paradigm": "sparse", "top_terms": 20, "flops": {"ramp": 0.5}},
     }
     config["datasets"]["questions"]["splits"]["redrawn"] = False
     config["study"] |= {"probe": None, "attribute": None}
