@@ -223,6 +223,8 @@ class TableWriter:
 
 def _column(values: Any, kind: pa.DataType) -> pa.Array:
     """The values as a column; [rows, width] becomes fixed-size lists."""
+    if isinstance(values, pa.Array):
+        return values
     if pa.types.is_fixed_size_list(kind):
         flat = _column(np.ascontiguousarray(values).reshape(-1), kind.value_type)
         return pa.FixedSizeListArray.from_arrays(flat, kind.list_size)

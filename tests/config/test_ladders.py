@@ -9,6 +9,8 @@ import yaml
 
 from tests.support.paths import ROOT
 from wellspring import specs
+from wellspring.artefacts.retrieval import SearchMetrics, TermMetrics
+from wellspring.artefacts.scaling import Scaling
 from wellspring.config import Config, load, parse
 from wellspring.errors import ConfigError
 
@@ -78,6 +80,34 @@ def test_the_slice_says_what_a_model_went_through() -> None:
     # A size is the same for all seeds and stages of a base.
     assert len({each.size for name, each in models.items() if name.startswith("small")}) == 1
     assert len({each.size for each in models.values()}) == 2
+
+
+def test_sparse_models_are_measured_by_their_terms_alone() -> None:
+    def chains(**more) -> dict:
+        config = scaled(chains=[["ask"], ["words"]], learning_rates={})
+        config["recipes"]["words"] = {
+            **{"datasets": ["pydocs-train"], "paradigm": "sparse", "steps": 2}
+        }
+        config["study"]["scaling"] |= more
+        return config
+
+    config = parse(chains(measures=["nDCG@10"]))
+    spec = specs.scaling(config)
+    paradigms = {each.retriever: each.paradigm for each in spec.models}
+    assert {*paradigms.values()} == {"dense", "sparse"}
+    assert all(("words" in name) == (each == "sparse") for name, each in paradigms.items())
+    assert {paradigms[grid.retriever] for grid in spec.probed} == {"dense"}
+    assert all(
+        (grid.match is not None) == (paradigms[grid.retriever] == "sparse")
+        for grid in spec.searched
+    )
+    needs = Scaling("study").needs(config)["searches"]
+    assert {type(each) for each in needs} == {SearchMetrics, TermMetrics}
+    assert {type(each) for each in needs if "words" in each.retriever} == {TermMetrics}
+    assert (
+        "study.scaling.measures: 'small-words.0' is sparse, which searches alone measure: name a "
+        "measure, such as nDCG@10"
+    ) in refused(chains())
 
 
 def test_the_same_ladder_twice_is_one() -> None:

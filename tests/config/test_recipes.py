@@ -9,7 +9,9 @@ import yaml
 
 from wellspring import specs
 from wellspring.artefacts.datasets import Samples, Texts
+from wellspring.artefacts.embeddings import TermShard
 from wellspring.artefacts.models import Checkpoint, Model, TrainedModel
+from wellspring.artefacts.retrieval import Retrieval, TermMetrics
 from wellspring.config import anchor, check_paths, load, notes, parse
 from wellspring.errors import ConfigError
 
@@ -66,6 +68,51 @@ def test_the_slice_is_the_recipe_and_how_it_writes_texts():
 def words() -> dict:
     """What makes a recipe sparse."""
     return {"paradigm": "sparse", "pooling": None}
+
+
+def test_a_model_that_ends_in_a_sparse_recipe_gives_terms():
+    def edit(config):
+        config["recipes"]["words"] = {**RECIPE, **words(), "top_terms": 40}
+        config["models"]["words"] = {"source": "train:base", "recipe": "words"}
+        config["models"]["after"] = {"source": "train:words", "recipe": "brief"}
+        config["models"]["fresh"] = {"source": "random:base"}
+        for name, more in {
+            **{"words": {}, "after": {}, "twice": {}},
+            **{"base": {"top_terms": "all"}, "fresh": {"top_terms": 9}},
+        }.items():
+            config["retrievers"][name] = {"query": {"model": name, "pooling": "mean", **more}}
+        config["retrievers"]["fewer"] = {
+            "query": {"model": "words", "pooling": "cls", "top_terms": 7}
+        }
+        config["retrievers"]["half"] = {"query": "words", "passage": "twice"}
+        names = ["words", "fewer", "base"]
+        config["study"]["search"] = {"retrievers": names, "datasets": ["questions"]}
+
+    config = parse(edited(edit))
+    told = {name: config.top_terms(name) for name in config.encoders}
+    assert told == {
+        **{"words": 40, "fewer": 7, "base": "all"},
+        **{"after": None, "twice": None, "fresh": None},
+    }
+    assert config.gives_terms("words") and not config.gives_terms("half")
+    # Of all that an encoder is, terms depend on what makes them alone.
+    one, other = (specs.terms(config, name, "query") for name in ("words", "fewer"))
+    assert one == other.model_copy(update={"top_terms": 40})
+    grid = {each.retriever: each.match for each in specs.retrieval(config).searched}
+    assert [*grid] == ["words", "fewer", "base"] and None not in grid.values()
+    needs = Retrieval("small").needs(config)["terms"]
+    assert needs == [TermMetrics(name, "questions") for name in grid]
+    shards = TermMetrics("words", "questions").needs(config)["passage"]
+    assert shards == [TermShard("words", "questions", "passage", 0)]
+
+
+@pytest.mark.parametrize("top_terms", [0, "some"])
+def test_how_many_terms_are_kept_is_a_number_or_all(top_terms):
+    def edit(config):
+        config["retrievers"]["base"]["query"]["top_terms"] = top_terms
+
+    with pytest.raises(ConfigError, match=r"retrievers\.base\.query\.top_terms"):
+        parse(edited(edit))
 
 
 def test_a_sparse_recipe_has_usual_values_of_its_own():

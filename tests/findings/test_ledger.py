@@ -56,6 +56,29 @@ def test_planted_slopes_are_judged() -> None:
     assert turned["C1"]["verdict"] == "contradicted"
 
 
+def test_sparse_ladders_are_set_against_dense_ones() -> None:
+    (values, models), (others, _) = (ladders(trial, {"infonce": 0.02}) for trial in (12, 13))
+    sparse = [
+        each.with_columns(retriever=pl.format("sparse-{}", "retriever"))
+        for each in (others, models.with_columns(paradigm=pl.lit("sparse")))
+    ]
+    near = pl.col("dataset") == "near"
+    better = sparse[0].with_columns(
+        value=pl.when(near).then(pl.col("value") + 0.1).otherwise("value").clip(0, 1)
+    )
+    unused = [pl.lit(None, pl.Float64).alias(name) for name in ("parameters", "flops", "tokens")]
+    both = pl.concat([models, sparse[1]]).with_columns(unused)
+    scaling = table(pl.concat([values, better]), both, 0, 0)
+    rows = ledger(NOTHING, scaling, alpha=0.05, margin=0.1, in_domain=["near"])
+    told = {row["claim"]: row for row in rows.iter_rows(named=True)}
+    assert told["C2"]["verdict"] == "supported" and told["C2"]["low"] > 0
+    assert told["C2"]["places"] == told["C3"]["places"] == 1
+    assert told["C3"]["verdict"] in ("equivalent", "no evidence")
+    assert told["C2"]["place"].startswith("near, ")
+    # Dense ladders alone say nothing of it.
+    assert judged(12, {"infonce": 0.02})["C2"]["verdict"] == NOT_TESTABLE
+
+
 def test_opposite_slopes_depend_on_the_place() -> None:
     values, models = ladders(3, {"infonce": 0.06})
     values = values.with_columns(

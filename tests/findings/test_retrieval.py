@@ -79,6 +79,26 @@ def test_the_best_layer_says_on_what_it_was_chosen():
     assert chosen.select("layer", "chosen").rows() == [(1, "validation")]
 
 
+def test_terms_stand_beside_layers_and_are_compared_where_both_have_some():
+    alone = table(terms={"tuned": 0.7}).filter(ranker="terms")
+    assert alone["finding"].unique().to_list() == ["value"]
+    found = table(terms={"tuned": 0.7, "plain": 0.4}).filter(ranker="terms", measure="R@100")
+    own, other = (metrics("layer", {0: mean}, seed=n) for n, mean in ((0, 0.7), (1, 0.4)))
+    pair = [each.filter(measure="R@100")["value"] for each in (own, other)]
+    values = found.filter(finding="value")
+    assert values["retriever"].to_list() == ["tuned", "plain"]
+    np.testing.assert_allclose(values["estimate"], [each.mean() for each in pair])
+    assert values["layer"].null_count() == values["chosen"].null_count() == 2
+    (row,) = found.filter(finding="difference").iter_rows(named=True)
+    assert (row["retriever"], row["compared_with"], row["queries"]) == ("tuned", "plain", 40)
+    assert row["estimate"] == pytest.approx((pair[0] - pair[1]).mean())
+    assert row["low"] < row["estimate"] < row["high"] and row["significant"]
+    assert row["p_value"] == row["p_adjusted"]
+    # They change nothing of the layers.
+    layers = [each.filter(ranker="vectors") for each in (table(), table(terms={"tuned": 0.7}))]
+    assert layers[0].equals(layers[1])
+
+
 @pytest.mark.slow
 def test_equal_retrievers_differ_rarely():
     draws, rejected, trials = np.random.default_rng(0), 0, 300
@@ -116,6 +136,12 @@ def test_the_page_has_a_chart_of_values_and_one_of_differences():
     assert "too good" in noted["note"][0]
     assert page.build({"retrieval": pl.DataFrame(schema=SCHEMA)}, settings) == []
 
+    sparse = table(terms={"tuned": 0.7, "plain": 0.4})
+    values, differences = page.build({"retrieval": sparse}, settings)
+    level = values.data.filter(line="its terms")
+    assert level["layer"].null_count() == len(level) == 2
+    assert differences.data["layer"].null_count() == 0
+
 
 def test_the_figure_has_a_panel_for_each_measure():
     figure = layer_retrieval(table(), "docs")
@@ -123,3 +149,7 @@ def test_the_figure_has_a_panel_for_each_measure():
     assert [ax.get_title() for ax in figure.axes] == ["nDCG@10", "R@100"]
     # Two retrievers over layers, their fusions, and the best lexical scorer.
     assert {len(ax.lines) for ax in figure.axes} == {5}
+
+    sparse = layer_retrieval(table(terms={"tuned": 0.7, "plain": 0.4}), "docs")
+    assert {len(ax.lines) for ax in sparse.axes} == {7}
+    assert "terms" in [text.get_text() for text in sparse.legends[0].get_texts()]

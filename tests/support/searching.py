@@ -29,14 +29,21 @@ def metrics(of, means, queries=40, seed=0, measures=("nDCG@10", "R@100"), prefix
     return frame.select(of, "measure", "query_id", "value", "best", "worst", "judged")
 
 
-def table(own=(0.2, 0.3, 0.5), other=(0.2, 0.25, 0.2), validation=None, **settings):
-    """The study's table of two retrievers that search one dataset."""
+def table(own=(0.2, 0.3, 0.5), other=(0.2, 0.25, 0.2), validation=None, terms=None, **settings):
+    """The study's table of two retrievers that search one dataset.
+
+    terms: retriever to what it finds by its terms.
+    """
     empty = metrics("layer", {0: 0.5}).clear()
+    by_terms = terms or {}
     searches = {
         name: Search(
             metrics("layer", dict(enumerate(means)), seed=seed),
             empty if validation is None else metrics("layer", dict(enumerate(validation))),
             metrics("scorer", {"bm25": max(means) + 0.05}, seed=seed),
+            metrics("layer", {0: by_terms[name]}, seed=seed).drop("layer")
+            if name in by_terms
+            else None,
         )
         for seed, (name, means) in enumerate({"tuned": own, "plain": other}.items())
     }

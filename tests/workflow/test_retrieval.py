@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import polars as pl
 
-from wellspring.artefacts.retrieval import FusionMetrics, LexicalMetrics, Retrieval, Run
+from tests.support import checkpoints
+from wellspring.artefacts.retrieval import FusionMetrics, LexicalMetrics, Retrieval, Run, TermRun
 
 TABLE = "results/studies/small/findings/retrieval.parquet"
 FIGURE = "results/studies/small/figures/questions/layer-retrieval.png"
@@ -12,8 +13,15 @@ FIGURE = "results/studies/small/figures/questions/layer-retrieval.png"
 
 def test_a_study_searches(study):
     def edit(config):
-        config["study"]["search"] = {"retrievers": ["tiny"], "datasets": ["questions"], "depth": 20}
+        names = ["tiny", "words"]
+        config["study"]["search"] = {"retrievers": names, "datasets": ["questions"], "depth": 20}
+        config["models"]["words"] = {"source": "path:words", "architecture": "bert", "layers": 2}
+        config["encoders"]["words"] = {
+            **{"model": "words", "pooling": "mean", "passage_length": 32, "top_terms": 50}
+        }
+        config["retrievers"]["words"] = {"query": "words"}
 
+    checkpoints.make(study.folder / "words", "BertForMaskedLM")
     study.configure(edit)
     study.run(TABLE, FIGURE)
 
@@ -21,6 +29,10 @@ def test_a_study_searches(study):
     found = Retrieval.read(study.folder / TABLE)
     assert set(found["measure"]) == {"nDCG@10", "MRR@10", "R@10", "R@100", "R@1000"}
     assert found.filter(finding="difference")["layer"].unique().to_list() == [0, 1, 2]
+    terms = found.filter(ranker="terms")
+    assert terms["retriever"].unique().to_list() == ["words"] and len(terms) == 5
+    by_terms = TermRun.read(TermRun("words", "questions").at(results))
+    assert by_terms["query_id"].n_unique() == terms["queries"][0]
     run = pl.DataFrame(Run.read(Run("tiny", "questions").at(results)))
     assert run.group_by("layer", "query_id").len()["len"].unique().to_list() == [20]
     assert run.filter(pl.col("score").diff().over("layer", "query_id") > 0).is_empty()
@@ -43,3 +55,10 @@ def test_a_study_searches(study):
     stored = found.filter(finding="value", retriever="tiny", layer=1, measure="MRR@10")
     assert f"MRR@10 {stored['estimate'].item():.4f}" in told
     assert study.planned(TABLE, FIGURE) == {}
+
+    # How many terms are kept changes terms alone, and how states are pooled changes vectors alone.
+    gathered = {"retrieval": 1, "figure": 1}
+    study.configure(lambda c: c["encoders"]["words"].update(top_terms=40))
+    assert study.planned(TABLE, FIGURE) == {"weigh": 2, "match": 1, **gathered}
+    study.configure(lambda c: c["encoders"]["words"].update(top_terms=50, pooling="cls"))
+    assert study.planned(TABLE, FIGURE) == {"embed": 2, "search": 1, **gathered}

@@ -13,7 +13,7 @@ pytestmark = pytest.mark.slow
 
 LADDER = {
     "bases": ["narrow", "wide"],
-    "chains": [["ask"]],
+    "chains": [["ask"], ["words"]],
     "seeds": [0, 1],
     "learning_rates": {"ask": [1e-3]},
     "encoder": {"pooling": "mean", "query_length": 16, "passage_length": 32},
@@ -30,6 +30,11 @@ def with_ladder(config: dict) -> None:
             **{"datasets": ["questions"], "pooling": "mean", "batch": 8, "steps": 2},
             **{"query_length": 16, "passage_length": 32},
         }
+    }
+    config["recipes"]["words"] = {
+        **{**config["recipes"]["ask"], "pooling": None},
+        # A fresh head begins with nearly all words, and is not asked to have fewer so soon.
+        **{"paradigm": "sparse", "top_terms": 20, "flops": {"ramp": 0.5}},
     }
     config["datasets"]["questions"]["splits"]["redrawn"] = False
     config["study"] |= {"probe": None, "attribute": None}
@@ -60,6 +65,7 @@ def test_a_ladder_is_measured(findings):
     assert slopes["sizes"].unique().to_list() == slopes["seeds"].unique().to_list() == [2]
     assert {*slopes["stages"]} == {"random → fine-tuning"}
     assert slopes["warnings"].str.starts_with("2 sizes").all()
+    assert {*slopes["paradigm"]} == {"dense"}
     # What the slope is, from the probes and the descriptions of the models themselves.
     results = findings.parents[2]
     qualities, sizes = [], []
@@ -78,8 +84,24 @@ def test_a_ladder_is_measured(findings):
     assert (row["smallest"], row["largest"]) == pytest.approx(sizes)
 
 
+def test_a_sparse_ladder_is_measured_by_its_terms(findings):
+    found = pl.read_parquet(findings / "scaling.parquet").filter(scale="value", axis="parameters")
+    assert found.filter(paradigm="sparse", finding="slope")["measure"].to_list() == ["nDCG@10"]
+    results = findings.parents[2]
+    means = {
+        recipe: pl.concat(
+            pl.read_parquet(path).filter(measure="nDCG@10")
+            for path in results.glob(f"retrieval/*{recipe}*/questions/{name}")
+        )["value"].mean()
+        for recipe, name in (("-ask", "metrics.parquet"), ("-words", "terms/metrics.parquet"))
+    }
+    (row,) = found.filter(finding="advantage", factor="paradigm").iter_rows(named=True)
+    sign = 1 if row["paradigm"] == "sparse" else -1
+    assert row["estimate"] == pytest.approx(sign * (means["-words"] - means["-ask"]))
+
+
 def test_learning_rates_are_told(findings):
-    rates = pl.read_csv(findings / "learning-rates.csv")
+    rates = pl.read_csv(findings / "learning-rates.csv").filter(paradigm="dense")
     assert rates["size"].to_list() == ["narrow-ask-0.001.0", "wide-ask-0.001.0"]
     assert rates["learning_rate"].to_list() == [1e-3] * 2 and not rates["at_edge"].any()
 
@@ -87,7 +109,7 @@ def test_learning_rates_are_told(findings):
 def test_the_ledger_has_every_claim(findings):
     ledger = pl.read_csv(findings / "ledger.csv")
     asked = ledger.filter(pl.col("places") > 0)["claim"].to_list()
-    assert ledger.height == 26 and asked == ["B1"]
+    assert ledger.height == 26 and asked == ["B1", "C2"]
     assert ledger["verdict"].null_count() == 0
 
 

@@ -1,4 +1,4 @@
-"""From vectors and words to what is found in a whole corpus, and how good that is."""
+"""From vectors, terms and words to what is found in a whole corpus, and how good that is."""
 
 
 rule rank:
@@ -49,6 +49,32 @@ rule search:
     shell:
         "wellspring search {input.texts} {input.qrels} {input.words} {output.run}"
         " --query {params.query:q} --passage {params.passage:q} --threads {threads}"
+        " --spec {params.spec:q} --code {params.code} --key {params.key} --log {log}"
+
+
+rule match:
+    """Search the whole corpus for every query by the terms of a sparse retriever."""
+    input:
+        inputs_of(kinds.TermRun),
+    output:
+        run=kinds.TermRun.path(),
+        metrics=kinds.TermMetrics.path(),
+        validation=kinds.TermValidation.path(),
+    log:
+        kinds.TermRun.log(),
+    cache: shared
+    conda:
+        "../../envs/wellspring.yaml"
+    resources:
+        mem_mb=growing(4000),
+        runtime=growing(120),
+    params:
+        **params_of(kinds.TermRun),
+        query=folder_of("query"),
+        passage=folder_of("passage"),
+    shell:
+        "wellspring match {input.texts} {input.qrels} {output.run}"
+        " --query {params.query:q} --passage {params.passage:q}"
         " --spec {params.spec:q} --code {params.code} --key {params.key} --log {log}"
 
 

@@ -10,14 +10,14 @@ from wellspring import specs
 from wellspring.artefacts.base import Artefact, Column, Needed
 from wellspring.artefacts.figures import Picture
 from wellspring.artefacts.models import TrainedModel
-from wellspring.artefacts.retrieval import SearchMetrics
+from wellspring.artefacts.retrieval import metrics_of
 from wellspring.config import Config
 
 
 @dataclass(frozen=True)
 class Dimensions(Artefact):
-    """What each retriever finds at its last layer, set against a reference setting of each
-    dimension in which the study varies it."""
+    """What each retriever finds at its last layer, or by its terms where it is sparse, set against
+    a reference setting of each dimension in which the study varies it."""
 
     panels = ("page.dimensions",)
     template = "studies/{study}/findings/dimensions.parquet"
@@ -83,7 +83,10 @@ class Dimensions(Artefact):
         spec = self.spec(config)
         runs = (run.model for own in spec.runs.values() for run in own)
         return {
-            "metrics": [SearchMetrics(each.retriever, each.dataset) for each in spec.searched],
+            "metrics": [
+                metrics_of(each.retriever, each.dataset, each.layer is None)
+                for each in spec.searched
+            ],
             "runs": [TrainedModel(model) for model in dict.fromkeys(runs)],
         }
 

@@ -9,7 +9,7 @@ from pathlib import Path, PurePosixPath
 from wellspring import specs
 from wellspring.artefacts.base import Artefact, Column, Needed
 from wellspring.artefacts.datasets import Qrels, Texts
-from wellspring.artefacts.embeddings import EmbeddingShard
+from wellspring.artefacts.embeddings import EmbeddingShard, TermShard
 from wellspring.config import Config
 
 FOUND = {
@@ -136,9 +136,63 @@ class FusionMetrics(Run):
 
 
 @dataclass(frozen=True)
+class TermRun(Artefact):
+    """The best passages of each query by the terms of a sparse retriever, out of the whole
+    corpus."""
+
+    template = "retrieval/{retriever}/{dataset}/terms/run.parquet"
+    rule = "match"
+    Slice = specs.MatchSpec
+    step = "match"
+    columns = FOUND
+    retriever: str
+    dataset: str
+
+    def spec(self, config: Config) -> specs.MatchSpec:
+        return specs.match(config, self.retriever, self.dataset)
+
+    def needs(self, config: Config) -> Mapping[str, Needed]:
+        return {
+            "texts": Texts(self.dataset),
+            "qrels": Qrels(self.dataset),
+            "query": TermShard.side_of(config, self.retriever, self.dataset, "query"),
+            "passage": TermShard.side_of(config, self.retriever, self.dataset, "passage"),
+        }
+
+    @classmethod
+    def science(cls, spec: specs.MatchSpec) -> Sequence[str]:
+        return ["retrieval.sparse", "retrieval.run", "retrieval.evaluation"]
+
+    @classmethod
+    def beside(cls, path: Path) -> Path:
+        return path.with_name(PurePosixPath(cls.template).name)
+
+
+@dataclass(frozen=True)
+class TermMetrics(TermRun):
+    """How good the ranking of each query by terms is."""
+
+    template = "retrieval/{retriever}/{dataset}/terms/metrics.parquet"
+    columns = JUDGED
+
+
+@dataclass(frozen=True)
+class TermValidation(TermRun):
+    """The same of the validation queries, where they are not among those that are asked."""
+
+    template = "retrieval/{retriever}/{dataset}/terms/validation.parquet"
+    columns = JUDGED
+
+
+def metrics_of(retriever: str, dataset: str, by_terms: bool) -> SearchMetrics | TermMetrics:
+    """How good the ranking is that a retriever is made for: by its terms, or by its layers."""
+    return (TermMetrics if by_terms else SearchMetrics)(retriever, dataset)
+
+
+@dataclass(frozen=True)
 class Retrieval(Artefact):
-    """What every retriever of a study finds at every layer, beside words and beside its
-    counterpart."""
+    """What every retriever of a study finds at every layer and by its terms, beside words and
+    beside its counterpart."""
 
     panels = ("page.retrieval",)
     template = "studies/{study}/findings/retrieval.parquet"
@@ -157,7 +211,8 @@ class Retrieval(Artefact):
         "compared_with": Column("text"),
         "ranker": Column(
             "text",
-            "`vectors`, `lexical`, or `fusion` of the last layer with the best lexical scorer",
+            "`vectors`, `terms` of a sparse retriever, `lexical`, or `fusion` of the last layer "
+            "with the best lexical scorer",
         ),
         "scorer": Column("text", "of the words"),
         "layer": Column("integer", "0 = embedding output"),
@@ -201,6 +256,7 @@ class Retrieval(Artefact):
                 for names in searches
                 for kind in (SearchMetrics, SearchValidation, FusionMetrics)
             ],
+            "terms": [TermMetrics(*names) for names in searches if config.gives_terms(names[0])],
             "lexical": [
                 kind(dataset)
                 for dataset in config.searched_datasets()

@@ -10,7 +10,7 @@ from wellspring.artefacts.base import Artefact, Column, Needed
 from wellspring.artefacts.findings import ENDS
 from wellspring.artefacts.models import Model, TrainedModel
 from wellspring.artefacts.probes import ProbeOutcomes
-from wellspring.artefacts.retrieval import SearchMetrics
+from wellspring.artefacts.retrieval import metrics_of
 from wellspring.config import Config
 
 STAGES = Column("text", "what the weights went through, the first one first")
@@ -80,7 +80,10 @@ class Scaling(Artefact):
                 ProbeOutcomes(grid.retriever, grid.dataset, grid.layers[-1], spec.passages)
                 for grid in spec.probed
             ],
-            "searches": [SearchMetrics(grid.retriever, grid.dataset) for grid in spec.searched],
+            "searches": [
+                metrics_of(grid.retriever, grid.dataset, grid.match is not None)
+                for grid in spec.searched
+            ],
             "models": [Model(name) for name in dict.fromkeys(each.model for each in spec.models)],
             "trained": [TrainedModel(step) for step in steps],
         }

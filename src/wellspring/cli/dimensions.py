@@ -10,7 +10,7 @@ import polars as pl
 from wellspring import specs
 from wellspring.artefacts.dimensions import Dimensions
 from wellspring.artefacts.models import TrainedModel
-from wellspring.artefacts.retrieval import SearchMetrics
+from wellspring.artefacts.retrieval import metrics_of
 from wellspring.cli.step import Job, gathering, step
 from wellspring.findings.dimensions import Place, Spent
 
@@ -36,14 +36,14 @@ def dimensions(job: Job, table: Path, results: Path) -> None:
 
 
 def _values(results: Path, searched: specs.SearchedSpec) -> pl.DataFrame:
-    """What each query found at a retriever's last layer."""
-    path = SearchMetrics(searched.retriever, searched.dataset).at(results)
-    columns = ["layer", "measure", "query_id", "value"]
-    last = SearchMetrics.read(path, searched.search, columns).filter(layer=searched.layer)
-    return last.select(
+    """What each query found at a retriever's last layer, or by its terms."""
+    by_terms = searched.layer is None
+    metrics = metrics_of(searched.retriever, searched.dataset, by_terms)
+    found = type(metrics).read(metrics.at(results), searched.search)
+    return (found if by_terms else found.filter(layer=searched.layer)).select(
         pl.lit(searched.retriever).alias("retriever"),
         pl.lit(searched.dataset).alias("dataset"),
-        pl.col(columns[1:]),
+        *("measure", "query_id", "value"),
     )
 
 

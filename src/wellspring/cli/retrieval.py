@@ -1,12 +1,11 @@
-"""rank, search, retrieval: from a corpus to what is found in it, and a study's table of that;
-run-file and measure: files of other tools."""
+"""rank, search, match, retrieval: from a corpus to what is found in it by words, by vectors and by
+terms, and a study's table of that."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 import numpy as np
@@ -15,7 +14,7 @@ import polars as pl
 from wellspring import specs
 from wellspring.artefacts.base import Artefact
 from wellspring.artefacts.datasets import Qrels, Texts
-from wellspring.artefacts.embeddings import EmbeddingShard
+from wellspring.artefacts.embeddings import EmbeddingShard, TermShard
 from wellspring.artefacts.retrieval import (
     FusionMetrics,
     LexicalMetrics,
@@ -25,16 +24,21 @@ from wellspring.artefacts.retrieval import (
     Run,
     SearchMetrics,
     SearchValidation,
+    TermMetrics,
+    TermRun,
+    TermValidation,
 )
-from wellspring.cli.step import FILE, FOLDER, Job, gathering, step
-from wellspring.config.study import MEASURE, MEASURES
+from wellspring.cli.step import FOLDER, Job, gathering, step
 from wellspring.errors import WellspringError, about
 from wellspring.plurals import counted
 
 if TYPE_CHECKING:
+    from scipy.sparse import csr_array
+
     from wellspring.progress import Progress
     from wellspring.retrieval.run import Asked
-    from wellspring.retrieval.search import Block
+
+B = TypeVar("B", bound=tuple)
 
 
 @step(LexicalRun, "texts", "qrels", "run")
@@ -44,15 +48,11 @@ def rank(job: Job, texts: Path, qrels: Path, run: Path) -> None:
     Beside it lie metrics.parquet, and validation.parquet of queries that choose the best scorer.
     """
     from wellspring.datasets.lexical import silent
-    from wellspring.retrieval import run as runs
     from wellspring.retrieval.evaluation import evaluate
     from wellspring.retrieval.words import search
 
     spec = job.spec
-    digests = Texts.check(texts).identity["texts"]
-    judged = Qrels.check(qrels, spec.qrels, texts=digests).identity["judgements"]
-    with about(qrels):
-        asked = runs.asked(Qrels.read(qrels), spec.queries)
+    asked, identity = _asked(texts, qrels, spec)
     found = search(
         Texts.read(texts),
         asked.queries,
@@ -76,11 +76,32 @@ def rank(job: Job, texts: Path, qrels: Path, run: Path) -> None:
     provenance = job.provenance(
         *("polars", "scikit-learn", "scipy", "ir_measures", "pytrec_eval-terrier"),
         facts=_facts(asked),
-        texts=digests,
-        judgements=judged,
+        **identity,
     )
     for kind, parts in tables.items():
         kind.write(kind.beside(run), pl.concat(parts), provenance)
+
+
+def _asked(
+    texts: Path, qrels: Path, spec: specs.RankSpec | specs.MatchSpec
+) -> tuple[Asked, dict[str, Any]]:
+    """The judgements of the queries that are asked, and what a search of them stands for."""
+    from wellspring.retrieval import run as runs
+
+    digests = Texts.check(texts).identity["texts"]
+    judged = Qrels.check(qrels, spec.qrels, texts=digests).identity["judgements"]
+    with about(qrels):
+        asked = runs.asked(Qrels.read(qrels), spec.queries)
+    return asked, {"texts": digests, "judgements": judged}
+
+
+def _ids(texts: Path) -> tuple[pl.Series, pl.Series]:
+    """Those of all queries, and of all passages."""
+    ids = Texts.read(texts, columns=["text_id", "side"])
+    queries, documents = (
+        ids.filter(pl.col("side") == side)["text_id"] for side in ("query", "passage")
+    )
+    return queries, documents
 
 
 @step(Run, "texts", "qrels", "words", "run")
@@ -110,14 +131,8 @@ def search(
 
     torch.set_num_threads(threads)
     spec, rank = job.spec, job.spec.rank
-    digests = Texts.check(texts).identity["texts"]
-    judged = Qrels.check(qrels, rank.qrels, texts=digests).identity["judgements"]
-    with about(qrels):
-        asked = runs.asked(Qrels.read(qrels), rank.queries)
-    ids = Texts.read(texts, columns=["text_id", "side"])
-    queries, documents = (
-        ids.filter(pl.col("side") == side)["text_id"] for side in ("query", "passage")
-    )
+    asked, identity = _asked(texts, qrels, rank)
+    digests, (queries, documents) = identity["texts"], _ids(texts)
     chosen = queries.is_in(asked.queries).to_numpy()
     vectors = _vectors(query, spec, digests, chosen)
     blocks = EmbeddingShard.blocks(passage, spec.passage, spec.shards, digests, spec.layers)
@@ -144,11 +159,85 @@ def search(
         *("torch", "polars", "ir_measures", "pytrec_eval-terrier"),
         facts=_facts(asked),
         circumstances={"threads": threads},
-        texts=digests,
-        judgements=judged,
+        **identity,
     )
     for kind in (SearchMetrics, SearchValidation, FusionMetrics, Run):
         kind.write(kind.beside(run), pl.concat(tables[kind]), provenance)
+
+
+@step(TermRun, "texts", "qrels", "run")
+@click.option("--query", type=FOLDER, required=True, help="Folder of the query shards.")
+@click.option("--passage", type=FOLDER, required=True, help="Folder of the passage shards.")
+def match(job: Job, texts: Path, qrels: Path, run: Path, query: Path, passage: Path) -> None:
+    """Search the passages of TEXTS for the queries of QRELS by terms, into RUN.
+
+    Beside it lie metrics.parquet and validation.parquet.
+    """
+    from wellspring.retrieval import run as runs
+    from wellspring.retrieval.evaluation import evaluate
+    from wellspring.retrieval.sparse import search
+
+    spec = job.spec
+    asked, identity = _asked(texts, qrels, spec)
+    digests, (queries, documents) = identity["texts"], _ids(texts)
+    sizes = _comparable(run, query, passage, spec, digests)
+    chosen = queries.is_in(asked.queries).to_numpy()
+    weights = _weights(query, spec, digests, chosen)
+    blocks = TermShard.blocks(passage, spec.passage, spec.shards, digests)
+    with job.track(len(documents), "passages") as bar:
+        found = search(weights, _watched(blocks, bar), spec.depth)
+    table = runs.table(found, queries.filter(chosen), documents)
+    of_test = table.join(asked.test, on="query_id", how="semi", maintain_order="left")
+    metrics = evaluate(of_test, asked.test, spec.measures)
+    validation = evaluate(table, asked.validation, spec.measures)
+    job.say(f"terms: {_summary(metrics)}")
+    job.counts(sizes)
+    provenance = job.provenance(
+        *("scipy", "polars", "ir_measures", "pytrec_eval-terrier"),
+        facts=_facts(asked) | sizes,
+        **identity,
+    )
+    for kind, each in ((TermMetrics, metrics), (TermValidation, validation), (TermRun, of_test)):
+        kind.write(kind.beside(run), each, provenance)
+
+
+def _comparable(
+    run: Path, query: Path, passage: Path, spec: specs.MatchSpec, digests: Mapping[str, str]
+) -> dict[str, float]:
+    """How large the terms of both sides are, which must be weights of the same words."""
+    sizes = {
+        encoding.side: TermShard.counts(folder, encoding, spec.shards, digests)
+        for folder, encoding in ((query, spec.query), (passage, spec.passage))
+    }
+    words = {side: each.vocabulary["words"] for side, each in sizes.items()}
+    if sizes["query"].vocabulary != sizes["passage"].vocabulary:
+        raise WellspringError(
+            f"retrievers.{run.parents[2].name}: its queries are weights of {words['query']:,} "
+            f"words, its passages of {words['passage']:,} others: give both sides encoders with "
+            "one vocabulary"
+        )
+    return {
+        name: value
+        for side, each in sizes.items()
+        for name, value in (
+            (f"terms_per_{side}", round(each.terms / max(1, each.texts), 2)),
+            (f"{side}_weights_not_0", float(f"{each.share:.4g}")),
+        )
+    }
+
+
+def _weights(
+    folder: Path, spec: specs.MatchSpec, digests: Mapping[str, str], chosen: np.ndarray
+) -> csr_array:
+    """Weights [asked queries, words], in the order of their ids."""
+    from scipy.sparse import csr_array, vstack
+
+    places, parts = [], []
+    for positions, block in TermShard.blocks(folder, spec.query, spec.shards, digests):
+        kept = chosen[positions]
+        places.append(positions[kept])
+        parts.append(block[np.flatnonzero(kept)])
+    return csr_array(vstack(parts, format="csr")[np.argsort(np.concatenate(places))])
 
 
 def _vectors(
@@ -168,11 +257,11 @@ def _vectors(
     return vectors
 
 
-def _watched(blocks: Iterable[Block], bar: Progress) -> Iterator[Block]:
-    """The blocks; the bar counts their rows."""
-    for positions, vectors in blocks:
-        yield positions, vectors
-        bar.advance(len(positions))
+def _watched(blocks: Iterable[B], bar: Progress) -> Iterator[B]:
+    """The blocks; the bar counts their rows, whose positions come first."""
+    for block in blocks:
+        yield block
+        bar.advance(len(block[0]))
 
 
 def _best_words(
@@ -213,7 +302,10 @@ def retrieval(job: Job, table: Path, results: Path) -> None:
                 *(
                     kind.read(kind(grid.retriever, dataset).at(results), grid.search)
                     for kind in (SearchMetrics, SearchValidation, FusionMetrics)
-                )
+                ),
+                terms=TermMetrics.read(TermMetrics(grid.retriever, dataset).at(results), grid.match)
+                if grid.match
+                else None,
             )
             for grid in spec.searched
             if grid.dataset == dataset
@@ -221,75 +313,6 @@ def retrieval(job: Job, table: Path, results: Path) -> None:
         tables.append(comparison.compare(dataset, searches, words, spec.pairs, settings))
         job.say(f"{dataset}: {counted(len(searches), 'search', 'searches')}")
     Retrieval.write(table, pl.concat(tables), job.provenance("scipy", "polars"))
-
-
-@click.command()
-@click.argument("run", type=FILE)
-@click.argument("file", type=FILE)
-@click.option("--layer", type=click.IntRange(min=0), help="Of a search; the last where left out.")
-@click.option("--scorer", help="Of a lexical run; the first where left out.")
-def run_file(run: Path, file: Path, layer: int | None, scorer: str | None) -> None:
-    """Write one layer or one scorer of RUN, a run.parquet below results/, as a TREC run FILE."""
-    from wellspring import shards
-    from wellspring.artefacts import lookup
-    from wellspring.retrieval.trec import written
-
-    _, artefact = lookup.located(run)
-    if not isinstance(artefact, Run | LexicalRun):
-        raise WellspringError(f"{run}: is no run: name a run.parquet below results/")
-    table = type(artefact).read(run)
-    searched = isinstance(artefact, Run)
-    column, chosen = ("layer", layer) if searched else ("scorer", scorer)
-    held = table[column].unique(maintain_order=True).to_list()
-    if chosen is None:
-        chosen = held[-1 if searched else 0] if held else None
-    if chosen not in held:
-        raise WellspringError(
-            f"{run}: has no {column} {chosen}; it has {', '.join(map(str, held)) or 'none'}"
-        )
-    name = artefact.retriever if searched else artefact.dataset
-    rows = table.filter(pl.col(column) == chosen)
-    lines = "".join(f"{line}\n" for line in written(rows, f"{name}-{chosen}"))
-    shards.write_text(file, lines)
-    click.echo(f"{file}: {column} {chosen}, {counted(len(rows), 'line')}")
-
-
-@click.command()
-@click.argument("run", type=FILE)
-@click.argument("qrels", type=FILE)
-@click.option("--measure", "measures", multiple=True, default=MEASURES, show_default=True)
-def measure(run: Path, qrels: Path, measures: tuple[str, ...]) -> None:
-    """Measure a TREC run file RUN by the judgements QRELS, in TREC's layout or in BEIR's.
-
-    Equal scores count in the order of the ids; the range is that of all their orders.
-    """
-    from wellspring.retrieval.evaluation import evaluate
-    from wellspring.retrieval.trec import read_qrels, read_run
-
-    for name in measures:
-        if not re.fullmatch(MEASURE, name):
-            raise WellspringError(f"--measure {name}: is not of the form {MEASURE}")
-    found, judgements = read_run(run), read_qrels(qrels)
-    queries = set(found.frame["query_id"]), set(judgements["query_id"])
-    metrics = evaluate(found.frame, judgements, list(dict.fromkeys(measures)))
-    click.echo(f"{counted(len(queries[1]), 'judged query', 'judged queries')}")
-    if found.unsorted:
-        click.echo(
-            f"{counted(found.unsorted, 'query', 'queries')} not in the order of scores: sorted"
-        )
-    for count, said in (
-        (len(queries[1] - queries[0]), "judged, but not in the run: counted as 0"),
-        (len(queries[0] - queries[1]), "in the run, but not judged: left out"),
-    ):
-        if count:
-            click.echo(f"{counted(count, 'query', 'queries')} {said}")
-    means = metrics.group_by("measure", maintain_order=True).agg(
-        pl.col("value", "best", "worst", "judged").mean()
-    )
-    for name, value, best, worst in means["measure", "value", "best", "worst"].iter_rows():
-        spread = f" ({worst:.4f} to {best:.4f} by the order of equal scores)" * (best > worst)
-        click.echo(f"{name} {value:.4f}{spread}")
-    click.echo(f"judged@10 {means['judged'].first() or 0:.4f}")
 
 
 def _facts(asked: Asked) -> dict[str, int]:

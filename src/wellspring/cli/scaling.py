@@ -12,7 +12,7 @@ from wellspring import specs
 from wellspring.artefacts import grids
 from wellspring.artefacts.checkpoints import Description
 from wellspring.artefacts.models import Model, TrainedModel
-from wellspring.artefacts.retrieval import SearchMetrics
+from wellspring.artefacts.retrieval import metrics_of
 from wellspring.artefacts.scaling import Ladders, LearningRates, Scaling
 from wellspring.cli.step import Job, gathering, step
 from wellspring.errors import StaleArtefact, WellspringError
@@ -71,11 +71,11 @@ def _values(results: Path, spec: specs.ScalingSpec) -> pl.DataFrame:
 
 
 def _searched(results: Path, grid: specs.SearchedGrid, spec: specs.ScalingSpec) -> pl.LazyFrame:
-    """How good the last layer's ranking of each query is."""
-    artefact = SearchMetrics(grid.retriever, grid.dataset)
-    SearchMetrics.check(artefact.at(results), grid.search)
-    own = pl.col("measure").is_in(spec.measures)
-    return grids.located(artefact, results).filter(own, layer=spec.depths[grid.retriever])
+    """How good the ranking of each query is: by the last layer, or by terms of sparse models."""
+    artefact = metrics_of(grid.retriever, grid.dataset, grid.match is not None)
+    type(artefact).check(artefact.at(results), grid.match or grid.search)
+    own = grids.located(artefact, results).filter(pl.col("measure").is_in(spec.measures))
+    return own if grid.match else own.filter(layer=spec.depths[grid.retriever])
 
 
 def _models(results: Path, spec: specs.ScalingSpec) -> pl.DataFrame:

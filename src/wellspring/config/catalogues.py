@@ -12,7 +12,7 @@ from wellspring.config.datasets import Dataset
 from wellspring.config.models import COPYING, Architecture, Encoder, Model, Retriever, Sweep
 from wellspring.config.recipes import Recipe
 from wellspring.config.teachers import CrossEncoder, Teacher
-from wellspring.config.vocabulary import Measure, Similarity
+from wellspring.config.vocabulary import Measure, Similarity, TopTerms
 
 
 class Catalogues(Strict):
@@ -104,6 +104,18 @@ class Catalogues(Strict):
         if (other := self.retrievers[retriever].compared_with) is None:
             raise KeyError(f"{retriever} is compared with nothing")
         return other
+
+    def top_terms(self, encoder: str) -> TopTerms | None:
+        """How many terms of a text an encoder keeps; None where it gives no terms."""
+        entry = self.encoders[encoder]
+        if self.models[entry.model].scheme == "random":
+            return None
+        recipe = self.recipes.get(self.recipe_of(entry.model) or "")
+        return entry.top_terms or (recipe.top_terms if recipe else None)
+
+    def gives_terms(self, retriever: str) -> bool:
+        """Whether a retriever's texts become terms on both sides: whether it is sparse."""
+        return all(map(self.top_terms, self.retrievers[retriever].encoders.values()))
 
     def similarity(self, retriever: str) -> Similarity:
         """How a retriever's vectors are compared in a search."""

@@ -223,6 +223,12 @@ def _scaling_problems(config: Config, scaling: Scaling) -> Iterable[str]:
 def _unsearched(config: Config, name: str, dataset: str) -> Iterable[str]:
     """A line where a retriever on a ladder is not measured as the ladder says."""
     measures = config.study.scaling.measures if config.study.scaling else []
+    if not measures and config.gives_terms(name):
+        yield (
+            f"study.scaling.measures: {name!r} is sparse, which searches alone measure: name a "
+            "measure, such as nDCG@10"
+        )
+        return
     try:
         grid = config.searching(name, dataset)
     except KeyError:

@@ -8,7 +8,16 @@ from typing import Annotated, Any, Literal
 from pydantic import ConfigDict, Field, field_validator, model_validator
 
 from wellspring.config.base import Fraction, Sha256, Slug, Strict, or_short
-from wellspring.config.vocabulary import Dtype, Pooling, Rows, Side, Similarity, Storage, Swept
+from wellspring.config.vocabulary import (
+    Dtype,
+    Pooling,
+    Rows,
+    Side,
+    Similarity,
+    Storage,
+    Swept,
+    TopTerms,
+)
 
 ARCHITECTURES = (
     "bert",
@@ -234,6 +243,12 @@ class Encoder(Strict):
     """Arithmetic of the forward pass."""
     storage: Storage = "float16"
     """Precision of the stored vectors."""
+    top_terms: TopTerms | None = None
+    """That the model gives sparse vectors, too: a text becomes weights of words by the vocabulary
+    head of its checkpoint, as the paradigm `sparse` of a recipe says, and so many of them, the
+    heaviest, are kept. A search then ranks by these terms beside the layers. Where left out, a
+    model that was trained by a `sparse` recipe has the `top_terms` of that, and any other gives no
+    terms. A published sparse encoder needs it. Fresh weights (`random:`) never give terms."""
 
     @model_validator(mode="after")
     def _templates(self) -> Encoder:

@@ -163,7 +163,8 @@ class Scaling(Strict):
     """Names under `datasets`: on which they are probed, by the cosine of the last layer."""
     measures: list[MeasureName] = Field(default=[])
     """What they are measured by beside that: the whole corpus of each dataset is then searched with
-    the last layer. The ledger of claims takes the first one."""
+    the last layer, or with the terms of a sparse model, which has no other measure. The ledger of
+    claims takes the first one."""
     in_domain: list[Slug] = Field(default=[])
     """Those of them whose texts are of the kind that models learn from; claims on other domains are
     asked of the rest."""

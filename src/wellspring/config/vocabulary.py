@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
+
+from pydantic import Field
 
 Side = Literal["query", "passage"]
 """The two sides of a retriever."""
@@ -83,6 +85,8 @@ DISTILLING: tuple[ObjectiveName, ...] = ("margin-mse", "kl", "infonce+kl")
 """Those that follow a teacher."""
 Paradigm = Literal["dense", "sparse"]
 """What a retriever's vectors are: pooled states, or weights of words."""
+TopTerms = Annotated[int, Field(ge=1)] | Literal["all"]
+"""How many words of a text keep their weights, the heaviest first."""
 Decline = Literal["linear", "cosine", "constant"]
 """How the learning rate of a training run falls."""
 

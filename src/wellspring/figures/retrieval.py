@@ -1,8 +1,9 @@
-"""What a search of the whole corpus finds at every layer, beside words and beside fusion."""
+"""What a search of the whole corpus finds at every layer, beside words, fusion and terms."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import polars as pl
 from matplotlib.figure import Figure
@@ -35,6 +36,7 @@ PANELS = 4
 """So many measures stand beside each other."""
 FLOOR = Line("0.25", (0, (6, 1.5)), "", linewidth=1.1)
 FUSED = Line("0.25", "-", "").published()
+TERMS = Line("0.25", (0, (5, 1, 1, 1)), "", linewidth=1.1)
 
 
 @theme
@@ -46,9 +48,9 @@ def layer_retrieval(
 ) -> Figure:
     """Measures of retrieval over layers, a panel each, a line per retriever.
 
-    Level lines are the best lexical scorer, in grey, and its fusion with the last layer, dotted in
-    the retriever's colour. Bands are 95 % intervals over queries. Hatched: the range over random
-    twins that were drawn several times.
+    Level lines are the best lexical scorer, in grey, and in the retriever's colour its fusion with
+    the last layer, dotted, and the terms of a sparse retriever, dashed and dotted. Bands are 95 %
+    intervals over queries. Hatched: the range over random twins that were drawn several times.
 
     table: `wellspring.findings.retrieval.compare`'s. The first four measures are drawn.
 
@@ -73,11 +75,15 @@ def layer_retrieval(
             panels.draw(ax, rows_of(first, measure=measure, retriever=name), line, name)
             fused = rows_of(values, ranker="fusion", measure=measure, retriever=name)
             panels.draw(ax, fused, line.published(), f"{name}, fused")
+            terms = rows_of(values, ranker="terms", measure=measure, retriever=name)
+            panels.draw(ax, terms, replace(TERMS, color=line.color), f"{name}, terms")
         panels.draw(ax, rows_of(words, measure=measure), FLOOR, "the best lexical scorer")
     panels.limits(axes, at_least=(0, 0))
     counted = f"{searched['queries'].max() or 0:,} queries"
     note(figure, [about(dataset, list(lines), pairs(compared), counted), *cautions])
-    keys = handles_of({**lines, "best lexical scorer": FLOOR, "last layer fused with it": FUSED})
+    keys = {**lines, "best lexical scorer": FLOOR, "last layer fused with it": FUSED}
+    if not rows_of(values, ranker="terms").is_empty():
+        keys["terms"] = TERMS
     noise = [noise_key(max(map(len, twins.values())))] if twins else []
-    legend_above(figure, [*keys, interval_key(), *noise])
+    legend_above(figure, [*handles_of(keys), interval_key(), *noise])
     return figure

@@ -80,7 +80,8 @@ def dimensions(
 
     Args:
         values: retriever, dataset, measure, query_id and value, which lies between 0 and 1, of
-            every query at the retriever's last layer. A query without a value does not count.
+            every query at the retriever's last layer, or by its terms. A query without a value does
+            not count.
         places: those of a family stand one behind the other.
         spent: by retriever, where its training is known.
 

@@ -49,6 +49,14 @@ class Search:
     """The same of the queries that choose; empty where there are none."""
     fusion: pl.DataFrame
     """The same with `scorer` for `layer`."""
+    terms: pl.DataFrame | None = None
+    """The same by the terms of a sparse retriever, without `layer`."""
+
+    @property
+    def ranked(self) -> pl.DataFrame | None:
+        """Its terms, as the one of their kind."""
+        named = pl.lit("terms").alias("ranker")
+        return None if self.terms is None else self.terms.with_columns(named)
 
 
 @dataclass(frozen=True)
@@ -79,9 +87,10 @@ def compare(
 
     searches: retriever to what it found; all were asked the same queries. pairs: retriever to its
     counterpart. Intervals are those of `wellspring.intervals` over queries. A difference is paired
-    by query and tested by sign flips with max-T over the layers that both have. The best layer and
-    the best scorer are chosen on validation queries where there are any. A `control` is paired and
-    tested likewise: every layer less the best scorer, and fusion less the last layer.
+    by query and tested by sign flips with max-T over the layers that both have; one of terms, where
+    both give some, is a family of its own. The best layer and the best scorer are chosen on
+    validation queries where there are any. A `control` is paired and tested likewise: every layer,
+    and terms, less the best scorer, and fusion less the last layer.
     """
     frames = [pl.DataFrame(schema=SCHEMA)]
     where: dict[str, Any] = {"dataset": dataset, "ranker": "lexical"}
@@ -91,11 +100,17 @@ def compare(
         where = {"dataset": dataset, "retriever": retriever, "ranker": "vectors"}
         frames += _values(where, found.layers, "layer", found.validation)
         frames += _values({**where, "ranker": "fusion"}, found.fusion, "scorer", None)
+        terms = found.ranked
+        if terms is not None:
+            frames += _values(where, terms, "ranker", None)
         frames += _controls(where, found, floors, settings)
-        other = pairs.get(retriever)
-        if other is not None and other in searches:
-            there = {**where, "compared_with": other}
-            frames += _differences(there, found.layers, searches[other].layers, settings)
+        other = searches.get(pairs.get(retriever, ""))
+        if other is None:
+            continue
+        there = {**where, "compared_with": pairs[retriever]}
+        frames += _differences(there, found.layers, other.layers, "layer", settings)
+        if terms is not None and other.ranked is not None:
+            frames += _differences(there, terms, other.ranked, "ranker", settings)
     return pl.concat(frames)
 
 
@@ -112,7 +127,7 @@ def _floors(words: Words) -> dict[str, pl.DataFrame]:
 def _values(
     where: Mapping[str, Any], metrics: pl.DataFrame, of: str, validation: pl.DataFrame | None
 ) -> Iterator[pl.DataFrame]:
-    """Rows for each layer or scorer of each measure."""
+    """Rows for each layer or scorer of each measure; of: the column that tells these apart."""
     for (measure,), rows in metrics.group_by("measure", maintain_order=True):
         names, values = _matrix(rows, of)
         mean = intervals.interval(intervals.mean(values), 0, 1)
@@ -137,29 +152,37 @@ def _values(
 
 
 def _differences(
-    where: Mapping[str, Any], own: pl.DataFrame, other: pl.DataFrame, settings: Settings
+    where: Mapping[str, Any],
+    own: pl.DataFrame,
+    other: pl.DataFrame,
+    of: str,
+    settings: Settings,
 ) -> Iterator[pl.DataFrame]:
-    """Rows for each layer that both have of each measure."""
-    shared = set(own["layer"]) & set(other["layer"])
+    """Rows for each layer that both have of each measure; of: the column that tells these apart."""
+    shared = set(own[of]) & set(other[of])
     for (measure,), rows in own.group_by("measure", maintain_order=True):
         (layers, values), (_, theirs) = (
-            _matrix(each.filter(pl.col("layer").is_in(shared)), "layer")
+            _matrix(each.filter(pl.col(of).is_in(shared)), of)
             for each in (rows, other.filter(measure=measure))
         )
-        there = {**where, "finding": "difference", "measure": measure, "layer": layers}
+        there = {**where, "finding": "difference", "measure": measure, of: layers}
         yield _tested(there, values - theirs, settings, "sign-flip", "retrieval")
 
 
 def _controls(
     where: Mapping[str, Any], found: Search, floors: Mapping[str, pl.DataFrame], settings: Settings
 ) -> Iterator[pl.DataFrame]:
-    """Rows for each layer less the best scorer, and for fusion less the last layer."""
+    """Rows for each layer and terms less the best scorer, and for fusion less the last layer."""
     for (measure,), rows in found.layers.group_by("measure", maintain_order=True):
         layers, values = _matrix(rows, "layer")
         (scorer,), words = _matrix(floors[str(measure)], "scorer")
         there = {**where, "finding": "control", "measure": measure}
         lexical = {**there, "scorer": scorer, "layer": layers}
         yield _tested(lexical, values - words, settings, "control", "words")
+        if found.ranked is not None:
+            rankers, values_of_terms = _matrix(found.ranked.filter(measure=measure), "ranker")
+            ranked = {**there, "scorer": scorer, "ranker": rankers}
+            yield _tested(ranked, values_of_terms - words, settings, "control", "terms")
         fusion = found.fusion.filter(measure=measure)
         if fusion.is_empty():
             continue

@@ -12,7 +12,7 @@ from wellspring.page.drawing import LAYERS, along, curves, judged, level_at, lev
 from wellspring.page.pairs import chosen, paired
 from wellspring.page.panels import Panel, Settings, Tables
 from wellspring.page.probing import BETWEEN_LAYERS
-from wellspring.page.series import FUSION, LEXICAL, ONE, PROBED, of_pair
+from wellspring.page.series import FUSION, LEXICAL, ONE, PROBED, TERMS, of_pair
 
 CHOICES = {"dataset": "Dataset", "retriever": "Retriever", "measure": "Measure"}
 SAME = "same queries"
@@ -44,15 +44,20 @@ def _values(table: pl.DataFrame, findings: pl.DataFrame | None, settings: Settin
         .join(cells, on=["dataset", "measure"])
         .with_columns(line=pl.lit(LEXICAL))
     )
-    fused = (
-        values.filter(ranker="fusion")
-        .select(*columns, name=pl.format("the last layer with {}", "scorer"))
+    alone = {
+        FUSION: ("fusion", pl.format("the last layer with {}", "scorer")),
+        TERMS: ("terms", pl.lit("weights of words")),
+    }
+    levels_of_its_own = [
+        values.filter(ranker=ranker)
+        .select(*columns, name=name)
         .drop("layer", "note")
         .join(cells, on=["dataset", "retriever", "measure"])
-        .with_columns(line=pl.lit(FUSION))
-    )
+        .with_columns(line=pl.lit(line))
+        for line, (ranker, name) in alone.items()
+    ]
     probed = _probed(findings, cells, settings)
-    rows = pl.concat([lines, floor, fused, probed], how="diagonal").with_columns(
+    rows = pl.concat([lines, floor, *levels_of_its_own, probed], how="diagonal").with_columns(
         pl.col("note").fill_null("")
     )
     data, left_out = thinned(short(rows), [BETWEEN_LAYERS])
@@ -63,7 +68,8 @@ def _values(table: pl.DataFrame, findings: pl.DataFrame | None, settings: Settin
             "Retrieval at every layer",
             "What a search of the whole corpus by the vectors of one layer finds. Bands are 95 % "
             "intervals over queries; a band between thin lines is the range over random twins. "
-            "Level lines are the best lexical scorer, and its fusion with the last layer. The "
+            "Level lines are the best lexical scorer, its fusion with the last layer, and the "
+            "terms of a sparse retriever, which it is made to be searched by. The "
             "probe's accuracy, at the most passages, has its own scale: compare the courses alone. "
             "A best layer that was chosen on the same queries looks better than it is.",
             data,
@@ -109,6 +115,7 @@ def _differences(table: pl.DataFrame, settings: Settings) -> list[Panel]:
     rows = table.filter(
         pl.col("retriever").is_in(chosen(settings, table["retriever"].drop_nulls().unique())),
         finding="difference",
+        ranker="vectors",
     ).select(
         *("dataset", "retriever", "compared_with", "measure", "layer", *INTERVAL),
         *("p_adjusted", "significant", "queries"),

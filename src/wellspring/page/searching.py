@@ -71,23 +71,28 @@ def _statements(
     rows: pl.DataFrame, values: pl.DataFrame, last: Row, settings: Settings
 ) -> Iterator[Statement]:
     here = rows.filter(layer=last["layer"])
-    for row in here.filter(finding="difference", ranker="vectors").iter_rows(named=True):
-        yield _compared(row, last, row["compared_with"], "its counterpart", settings)
-    for row in here.filter(finding="control", ranker="vectors").iter_rows(named=True):
-        yield _compared(row, last, row["scorer"], "the best lexical scorer", settings)
+    terms = rows.filter(ranker="terms")
+    for own in [last, *terms.filter(finding="value").iter_rows(named=True)]:
+        of_own = (here if own is last else terms).filter(ranker=own["ranker"])
+        for row in of_own.filter(finding="difference").iter_rows(named=True):
+            yield _compared(row, own, row["compared_with"], "its counterpart", settings)
+        for row in of_own.filter(finding="control").iter_rows(named=True):
+            yield _compared(row, own, row["scorer"], "the best lexical scorer", settings)
     for row in here.filter(finding="control", ranker="fusion").iter_rows(named=True):
         yield _fused(row, settings)
     yield from _best(values, last, settings)
 
 
-def _compared(row: Row, last: Row, whom: str, meaning: str, settings: Settings) -> Statement:
-    """The last layer against something else."""
+def _compared(row: Row, own: Row, whom: str, meaning: str, settings: Settings) -> Statement:
+    """The last layer, or the terms, against something else."""
     verdict, tone = significance(row, whom)
-    found = estimate(*(last[end] for end in ENDS))
+    by_terms = own["ranker"] == "terms"
+    found = estimate(*(own[end] for end in ENDS))
     sentence = (
-        f"{row['measure']} is {found} on {counted(last['queries'], 'query', 'queries')}. Against "
-        f"{whom} ({meaning}) the difference is {difference(*(row[end] for end in ENDS))}, "
-        f"{p_value(row['p_adjusted'])} adjusted for all layers."
+        f"{row['measure']} {'by terms ' if by_terms else ''}is {found} on "
+        f"{counted(own['queries'], 'query', 'queries')}. Against {whom} ({meaning}) the difference "
+        f"is {difference(*(row[end] for end in ENDS))}, {p_value(row['p_adjusted'])}"
+        f"{'' if by_terms else ' adjusted for all layers'}."
     )
     more = ""
     if not row["significant"] and row["detectable"] is not None:

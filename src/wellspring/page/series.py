@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 RETRIEVER, COUNTERPART, TWINS = "retriever", "counterpart", "random twins"
 LEXICAL, CHANCE, PUBLISHED = "lexical floor", "chance", "published"
 UNINFORMED = "knowing nothing"
-FUSION, PROBED = "fused with words", "accuracy of the probe"
+FUSION, PROBED, TERMS = "fused with words", "accuracy of the probe", "its terms"
 LINE = 48
 """Letters of a line of a legend."""
 Channel = Literal["color", "shape", "strokeDash"]
@@ -92,12 +92,17 @@ def of_pair(data: pl.DataFrame, pairs: Mapping[str, str]) -> Series:
     data: `line` is one of the names above. pairs: retriever to its counterpart; the legend names
     both as the choice `retriever` has them.
     """
-    names = (RETRIEVER, COUNTERPART, PUBLISHED, LEXICAL, CHANCE, TWINS, UNINFORMED, FUSION, PROBED)
+    names = (RETRIEVER, COUNTERPART, PUBLISHED, LEXICAL, CHANCE, TWINS, UNINFORMED)
+    names += (FUSION, PROBED, TERMS)
     other = f"({json.dumps(dict(pairs))})[retriever] || 'no counterpart'"
     labels = (
         f"datum.label === '{RETRIEVER}' ? retriever : "
         f"datum.label === '{COUNTERPART}' ? {other} : datum.label"
     )
     return Series.of(
-        data, "line", names, labels=labels, level=(LEXICAL, CHANCE, UNINFORMED, TWINS, FUSION)
+        data,
+        "line",
+        names,
+        labels=labels,
+        level=(LEXICAL, CHANCE, UNINFORMED, TWINS, FUSION, TERMS),
     )

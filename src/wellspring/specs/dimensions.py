@@ -10,13 +10,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import get_args
 
-from wellspring.config import Config
+from wellspring.config import Config, SearchGrid
 from wellspring.config.learning import domain, rank, same_collection, stage, written
 from wellspring.config.vocabulary import Domain
 from wellspring.specs import natures
 from wellspring.specs.base import Spec
 from wellspring.specs.natures import Member, Variation, families
-from wellspring.specs.retrieval import search
+from wellspring.specs.retrieval import match, search
 
 EFFICIENCY, LENGTHS, INSTRUCTIONS, TASKS = DIMENSIONS = (
     "data-efficiency",
@@ -56,8 +56,8 @@ class SearchedSpec(Spec):
 
     retriever: str
     dataset: str
-    layer: int
-    """The last one that was searched."""
+    layer: int | None
+    """The last one that was searched; null where it is searched by terms."""
     search: str
     """The digest of its slice."""
 
@@ -248,16 +248,18 @@ def dimensions(config: Config) -> DimensionsSpec:
         seed=settings.seed,
         places=found,
         runs={name: _runs(config, name) for name in sorted(data)},
-        searched=[
-            SearchedSpec(
-                retriever=grid.retriever,
-                dataset=grid.dataset,
-                layer=grid.layers[-1],
-                search=search(config, grid.retriever, grid.dataset).digest,
-            )
-            for grid in config.searched()
-            if (grid.retriever, grid.dataset) in there
-        ],
+        searched=[_searched(config, grid) for grid in config.searched() if grid[:2] in there],
+    )
+
+
+def _searched(config: Config, grid: SearchGrid) -> SearchedSpec:
+    by_terms = config.gives_terms(grid.retriever)
+    slice_of = match if by_terms else search
+    return SearchedSpec(
+        retriever=grid.retriever,
+        dataset=grid.dataset,
+        layer=None if by_terms else grid.layers[-1],
+        search=slice_of(config, grid.retriever, grid.dataset).digest,
     )
 
 

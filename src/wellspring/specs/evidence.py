@@ -73,7 +73,8 @@ def evidence(config: Config) -> EvidenceSpec:
         removed=removed(config),
         similarities=similarities,
         searched=[
-            grid.model_copy(update={"measures": grid.measures[:1]})
+            # Layers alone are set beside each other.
+            grid.model_copy(update={"measures": grid.measures[:1], "match": None})
             for grid in searches.searched
             if not config.is_further_draw(grid.retriever)
         ],

@@ -9,7 +9,7 @@ from typing import Literal
 
 from wellspring.config import Architecture, Config, Encoder, Model, Sizes, Tokenizer
 from wellspring.config.base import is_fetched
-from wellspring.config.vocabulary import Dtype, Pooling, Side, Storage
+from wellspring.config.vocabulary import Dtype, Pooling, Side, Storage, TopTerms
 from wellspring.specs.base import Spec
 
 
@@ -55,10 +55,24 @@ class EncodingSpec(Spec):
     storage: Storage
 
 
+class TermsSpec(EncodingSpec):
+    """The same where texts become terms: nothing is pooled, normalised or rounded then."""
+
+    top_terms: TopTerms
+
+
 class EmbedSpec(Spec):
     """One shard, out of how many, of one side of an encoder."""
 
     encoding: EncodingSpec
+    shard: int
+    shards: int
+
+
+class WeighSpec(Spec):
+    """The same of terms."""
+
+    encoding: TermsSpec
     shard: int
     shards: int
 
@@ -148,6 +162,26 @@ def embed(config: Config, encoder: str, dataset: str, side: Side, shard: int | s
     """The slice that one embedding shard depends on: nothing of the dataset but its shards."""
     return EmbedSpec(
         encoding=encoding(config, encoder, side),
+        shard=int(shard),
+        shards=config.datasets[dataset].shards,
+    )
+
+
+def terms(config: Config, encoder: str, side: Side) -> TermsSpec:
+    """The slice that a side's terms depend on, whatever the dataset. KeyError where the encoder
+    gives none."""
+    if (top_terms := config.top_terms(encoder)) is None:
+        raise KeyError(f"{encoder} gives no terms")
+    # Where nothing is pooled, a text ends as the tokenizer ends it: as under `mean`.
+    fixed = {"pooling": "mean", "normalise": False, "storage": "float32"}
+    own = encoding(config, encoder, side).model_dump() | fixed
+    return TermsSpec(**own, top_terms=top_terms)
+
+
+def weigh(config: Config, encoder: str, dataset: str, side: Side, shard: int | str) -> WeighSpec:
+    """The slice that one shard of terms depends on."""
+    return WeighSpec(
+        encoding=terms(config, encoder, side),
         shard=int(shard),
         shards=config.datasets[dataset].shards,
     )

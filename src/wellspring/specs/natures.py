@@ -41,6 +41,7 @@ def nature(config: Config, retriever: str) -> Nature:
         sides[side] = encoding(config, encoder, side).model_dump(mode="json")
         sides[side]["model"] = _weights(config, config.encoders[encoder].model)
         sides[side]["similarity"] = config.similarity(retriever)
+        sides[side]["top_terms"] = config.encoders[encoder].top_terms
     return sides
 
 

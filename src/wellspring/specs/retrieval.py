@@ -8,21 +8,34 @@ from wellspring.config import Config
 from wellspring.config.vocabulary import Similarity, Split
 from wellspring.specs.base import Spec
 from wellspring.specs.datasets import LexicalSpec, QrelsSpec, lexical, qrels
-from wellspring.specs.models import EncodingSpec, encoding
+from wellspring.specs.models import EncodingSpec, TermsSpec, encoding, terms
 
 
-class RankSpec(Spec):
-    """Which queries are asked, how deep, how rankings are judged, and how words rank."""
+class AskSpec(Spec):
+    """Which queries are asked, how deep, and how rankings are judged."""
 
     queries: Split | Literal["all"]
     depth: int
     measures: list[str]
     qrels: QrelsSpec
+
+
+class RankSpec(AskSpec):
+    """The same, and how words rank."""
+
     lexical: LexicalSpec
 
 
+class MatchSpec(AskSpec):
+    """The same, and the terms that are matched."""
+
+    query: TermsSpec
+    passage: TermsSpec
+    shards: int
+
+
 class SearchSpec(Spec):
-    """The same, and the vectors that are searched."""
+    """How words rank, and the vectors that are searched."""
 
     rank: RankSpec
     layers: list[int]
@@ -40,6 +53,8 @@ class SearchedGrid(Spec):
     measures: list[str]
     search: str
     """The digest of its slice."""
+    match: str | None = None
+    """That of its search by terms, where it gives some."""
 
 
 class RetrievalSpec(Spec):
@@ -57,13 +72,16 @@ class RetrievalSpec(Spec):
 
 def rank(config: Config, dataset: str) -> RankSpec:
     """The slice that ranking a corpus by words depends on."""
+    return RankSpec(**dict(_asked(config, dataset)), lexical=lexical(config, dataset))
+
+
+def _asked(config: Config, dataset: str) -> AskSpec:
     block = config.ranked(dataset)
-    return RankSpec(
+    return AskSpec(
         queries=block.queries,
         depth=block.depth,
         measures=list(block.measures),
         qrels=qrels(config, dataset),
-        lexical=lexical(config, dataset),
     )
 
 
@@ -76,6 +94,18 @@ def search(config: Config, retriever: str, dataset: str) -> SearchSpec:
         similarity=config.similarity(retriever),
         query=encoding(config, encoders["query"], "query"),
         passage=encoding(config, encoders["passage"], "passage"),
+        shards=config.datasets[dataset].shards,
+    )
+
+
+def match(config: Config, retriever: str, dataset: str) -> MatchSpec:
+    """The slice that a retriever's search of a dataset by terms depends on. KeyError where it gives
+    none."""
+    encoders = config.retrievers[retriever].encoders
+    return MatchSpec(
+        **dict(_asked(config, dataset)),
+        query=terms(config, encoders["query"], "query"),
+        passage=terms(config, encoders["passage"], "passage"),
         shards=config.datasets[dataset].shards,
     )
 
@@ -102,6 +132,9 @@ def searched(config: Config) -> list[SearchedGrid]:
             dataset=grid.dataset,
             measures=list(grid.block.measures),
             search=search(config, grid.retriever, grid.dataset).digest,
+            match=match(config, grid.retriever, grid.dataset).digest
+            if config.gives_terms(grid.retriever)
+            else None,
         )
         for grid in config.searched()
     ]

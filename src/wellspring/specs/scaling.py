@@ -6,7 +6,6 @@ import hashlib
 import json
 
 from wellspring.config import Config, Recipe
-from wellspring.config.vocabulary import LANGUAGE
 from wellspring.specs.base import Spec
 from wellspring.specs.findings import ProbedGrid, probed
 from wellspring.specs.models import model
@@ -73,7 +72,10 @@ def scaling(config: Config) -> ScalingSpec:
         probed=[
             grid
             for grid in probed(config)
-            if grid.retriever in names and grid.dataset in settings.datasets
+            if grid.retriever in names
+            and grid.dataset in settings.datasets
+            # Its layers hold pooled states, which are not what it is searched by.
+            and not config.gives_terms(grid.retriever)
         ],
         measures=settings.measures,
         searched=[
@@ -117,7 +119,6 @@ def _scaled(config: Config, retriever: str) -> ScaledModel:
     )
     entry = config.models[root]
     last = recipes[-1] if recipes else None
-    pairs = [recipe for recipe in recipes if recipe.stage not in LANGUAGE]
     first = "random" if entry.scheme == "random" else "pre-trained"
     return ScaledModel(
         retriever=retriever,
@@ -125,7 +126,7 @@ def _scaled(config: Config, retriever: str) -> ScaledModel:
         size=model(config, root).model_copy(update={"seed": None}).digest,
         stages=" → ".join([first, *(recipe.stage for recipe in recipes)]),
         objective=last.objective if last and last.stage == "fine-tuning" else None,
-        paradigm=pairs[-1].paradigm if pairs else "dense",
+        paradigm="sparse" if config.gives_terms(retriever) else "dense",
         recipes=_alike(recipes),
         learning_rate=last.learning_rate if last else None,
         steps=steps,
