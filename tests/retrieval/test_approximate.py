@@ -69,7 +69,7 @@ def test_threads_that_search_find_the_same(planted):
     index = approximate.build(documents, Graph(4, 16, 16))
     runs = []
     for threads in (1, 2):
-        with approximate._threads(threads):
+        with approximate.threads(threads):
             runs.append(approximate.found(index, queries, 30))
     np.testing.assert_array_equal(runs[0].documents, runs[1].documents)
     np.testing.assert_array_equal(runs[0].scores, runs[1].scores)
