@@ -63,7 +63,7 @@ def test_all_lists_find_what_exact_search_finds(tried, planted):
 def test_an_index_is_as_large_as_its_parts(tried):
     size = {each.index: each.size for each in tried}
     vectors = 4 * GROUPS * EACH * HIDDEN
-    # A number and a list for each document; a graph has 2 m links of four bytes on its lowest level.
+    # Lists hold a number for each document, a graph 2 m links of four bytes on its lowest level.
     assert vectors < size["exact"] < vectors + 100
     assert size["12 lists"] == pytest.approx(vectors + 8 * GROUPS * EACH + 4 * 12 * HIDDEN, rel=0.1)
     links = 2 * 8 * 4 * GROUPS * EACH

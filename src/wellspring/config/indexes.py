@@ -15,9 +15,7 @@ def _rising(values: list[int]) -> list[int]:
     return values
 
 
-Rising = Annotated[
-    list[Annotated[int, Field(ge=1)]], Field(min_length=1), AfterValidator(_rising)
-]
+Rising = Annotated[list[Annotated[int, Field(ge=1)]], Field(min_length=1), AfterValidator(_rising)]
 """Numbers from 1 on."""
 
 

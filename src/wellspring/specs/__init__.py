@@ -84,6 +84,7 @@ from wellspring.specs.findings import (
     published,
     similarity,
 )
+from wellspring.specs.indexes import IndexedGrid, IndexesSpec, IndexSpec, index, indexes
 from wellspring.specs.models import (
     EmbedSpec,
     EncodingSpec,
@@ -139,6 +140,9 @@ __all__ = [
     "FigureSpec",
     "FindingsSpec",
     "HeatMapSpec",
+    "IndexSpec",
+    "IndexedGrid",
+    "IndexesSpec",
     "LexicalSpec",
     "ModelSpec",
     "PageSpec",
@@ -192,6 +196,8 @@ __all__ = [
     "figure",
     "findings",
     "heatmap",
+    "index",
+    "indexes",
     "lexical",
     "model",
     "page",
