@@ -40,7 +40,7 @@ def test_every_setting_is_tried_at_every_depth_behind_exact_search(tried):
         for index, setting in (
             ("exact", None),
             ("graph, m 8, ef_construction 40", "ef_search 20"),
-            ("12 lists", "1 probes"),
+            ("12 lists", "1 probe"),
             ("12 lists", "3 probes"),
             ("12 lists", "12 probes"),
         )
@@ -103,7 +103,7 @@ def test_values_by_hand():
     scores = np.array([[3, 2], [3, 2]], np.float32)
     ranking = Ranking(np.array([[1, 0], [2, 1]]), scores)
     found = indexes.Tried(
-        "two lists", "1 probes", 2, ranking, np.array([0.5, np.nan]), 77, 0.1, np.ones(2)
+        "two lists", "1 probe", 2, ranking, np.array([0.5, np.nan]), 77, 0.1, np.ones(2)
     )
     qrels = pl.DataFrame({"query_id": ["a", "b"], "document_id": ["d0", "d9"], "grade": [1, 1]})
     ids = pl.Series(["a", "b"]), pl.Series(["d0", "d1", "d2"])
@@ -117,7 +117,7 @@ def test_values_by_hand():
         ("recall@2", "b", None),
     ]
     assert set(table.select("index", "setting", "depth", "bytes").rows()) == {
-        ("two lists", "1 probes", 2, 77)
+        ("two lists", "1 probe", 2, 77)
     }
     # A depth that no measure looks at has recall alone.
     assert set(indexes.judged(found, *ids, qrels, [])["measure"]) == {"recall@2"}

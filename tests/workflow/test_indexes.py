@@ -40,14 +40,14 @@ def test_a_study_indexes(study):
     recalled = values.filter(pl.col("measure").str.starts_with("recall@"))
     assert set(recalled["measure"]) == {"recall@10", "recall@30"}
     assert (recalled.filter(setting="9 probes")["value"] == 1).all()
-    assert recalled.filter(setting="1 probes")["value"].mean() < 1
+    assert recalled.filter(setting="1 probe")["value"].mean() < 1
     assert (exact["documents"][0], exact["hidden"][0]) == (300, 32)
 
     # The table gathers both retrievers with the times of one query.
     table = Indexes.read(study.folder / TABLE)
     assert set(table["retriever"]) == {"tiny", "fresh"}
-    row = table.filter(retriever="tiny", setting="1 probes", measure="R@30")
-    value = values.filter(setting="1 probes", measure="R@30")["value"].mean()
+    row = table.filter(retriever="tiny", setting="1 probe", measure="R@30")
+    value = values.filter(setting="1 probe", measure="R@30")["value"].mean()
     assert row["estimate"].item() == value and row["low"].item() <= value <= row["high"].item()
     assert (table["milliseconds"] > 0).all() and (table["bytes"] > 4 * 300 * 32).all()
 

@@ -55,7 +55,7 @@ def index(
         for tried in science.tried(vectors, corpus, entries, list(depths)):
             tables.append(science.judged(tried, queries, documents, asked, depths[tried.depth]))
             times.append(_times(tried))
-            bar.advance()
+            bar.advance(1)
             job.say(_summary(tables[-1], times[-1]))
     provenance = job.provenance(
         *("torch", "faiss-cpu", "polars", "ir_measures", "pytrec_eval-terrier"),

@@ -16,6 +16,7 @@ import polars as pl
 
 from wellspring.config.indexes import GraphIndex, ListsIndex
 from wellspring.errors import WellspringError
+from wellspring.plurals import counted
 from wellspring.retrieval import approximate, run
 from wellspring.retrieval.approximate import Flat, Graph, Lists, Settings
 from wellspring.retrieval.evaluation import evaluate
@@ -157,5 +158,5 @@ def _named(settings: Settings) -> tuple[str, str | None]:
         built = f"graph, m {settings.m}, ef_construction {settings.ef_construction}"
         return built, f"ef_search {settings.ef_search}"
     if isinstance(settings, Lists):
-        return f"{settings.lists} lists", f"{settings.probes} probes"
+        return counted(settings.lists, "list"), counted(settings.probes, "probe")
     return EXACT, None
