@@ -47,7 +47,9 @@ def indexes(
     if rows.is_empty():
         raise ConfigError(f"figures: the findings hold no index of dataset {dataset}")
     measure = rows["measure"][0]
-    rows = rows_of(rows, measure=measure).with_columns(megabytes=pl.col("bytes") / 1e6)
+    rows = rows_of(rows, measure=measure).with_columns(
+        megabytes=(pl.col("bytes") / 1e6).round_sig_figs(3)
+    )
     retrievers, names = (
         rows[column].unique(maintain_order=True).to_list() for column in ("retriever", "index")
     )
