@@ -94,18 +94,23 @@ def _keys(path: Sequence[Any]) -> list[str]:
         below = []
         for kind in kinds:
             if isinstance(kind, type) and issubclass(kind, BaseModel):
-                if field := kind.model_fields.get(str(part)):
+                if part in _tags(kind):
+                    below.append(kind)
+                elif field := kind.model_fields.get(str(part)):
                     below += _alternatives(field.annotation)
-                elif named := BRANCHES.keys() & kind.model_fields.keys():
-                    # A dataset's format or an index's kind, which names the branch of a union.
-                    tag = kind.model_fields[named.pop()].annotation
-                    below += [kind] if part in get_args(tag) else []
             elif get_origin(kind) is dict:
                 below += _alternatives(get_args(kind)[1])
             elif get_origin(kind) is list:
                 below += _alternatives(get_args(kind)[0])
         kinds = below
     return sorted({name for kind in kinds for name in getattr(kind, "model_fields", {})})
+
+
+def _tags(kind: type[BaseModel]) -> list[str]:
+    """What a dataset's format or an index's kind may say, by which pydantic names the branch of a
+    union."""
+    keys = BRANCHES.keys() & kind.model_fields.keys()
+    return [tag for key in keys for tag in get_args(kind.model_fields[key].annotation)]
 
 
 def _alternatives(annotation: Any) -> list[Any]:
