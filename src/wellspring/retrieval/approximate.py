@@ -52,6 +52,8 @@ class Lists:
 
 
 Settings = Flat | Graph | Lists
+ROUNDING = 1e-5
+"""Scores that differ by this share are equal: they were summed in another order."""
 
 
 def search(
@@ -168,14 +170,17 @@ def _wide(index: Any, k: int) -> Any:
 def recall(approximate: Ranking, exact: Ranking) -> np.ndarray:
     """float64 [queries]: the share of exact search's documents that approximate search found.
 
-    NaN where exact search found nothing. Of equal scores at the last place, only the documents of
-    exact search count.
+    NaN where exact search found nothing. Which of several documents with the score of the last
+    place stands there is arbitrary, so each of them counts.
     """
     shares = np.full(len(exact.documents), np.nan)
     for query, documents in enumerate(exact.documents):
         there = documents[documents != NOTHING]
         if len(there):
-            shares[query] = np.isin(there, approximate.documents[query]).mean()
+            last = exact.scores[query, len(there) - 1]
+            equal = approximate.scores[query] >= last - ROUNDING * abs(last)
+            right = np.isin(approximate.documents[query], there) | equal
+            shares[query] = right.sum() / len(there)
     return shares
 
 
