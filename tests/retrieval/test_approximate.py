@@ -69,7 +69,7 @@ def test_threads_that_search_find_the_same(planted):
     index = approximate.build(documents, Graph(4, 16, 16))
     runs = []
     for threads in (1, 2):
-        with approximate._threads(threads):
+        with approximate.threads(threads):
             runs.append(approximate.found(index, queries, 30))
     np.testing.assert_array_equal(runs[0].documents, runs[1].documents)
     np.testing.assert_array_equal(runs[0].scores, runs[1].scores)
@@ -83,12 +83,19 @@ def test_equal_documents_stand_by_position_and_missing_ones_at_the_end():
 
 
 def test_recall_by_hand():
-    scores = np.zeros((3, 2), np.float32)
-    ours = Ranking(np.array([[4, 5], [9, 1], [2, 3]]), scores)
-    theirs = Ranking(np.array([[5, 4], [1, 8], [NOTHING, NOTHING]]), scores)
-    np.testing.assert_array_equal(approximate.recall(ours, theirs), [1, 0.5, np.nan])
-    few = Ranking(np.array([[NOTHING, NOTHING]]), scores[:1])
-    some = Ranking(np.array([[3, NOTHING]]), scores[:1])
+    none = [-np.inf, -np.inf]
+    # The fourth query's 7 has the score of the last one, up to rounding; the others have not.
+    ours = Ranking(
+        np.array([[4, 5], [1, 9], [2, 3], [1, 7]]),
+        np.array([[2, 1], [2, 1.4], [2, 1], [2, 1.5 - 1e-6]], np.float32),
+    )
+    theirs = Ranking(
+        np.array([[5, 4], [1, 8], [NOTHING, NOTHING], [1, 8]]),
+        np.array([[2, 1], [2, 1.5], none, [2, 1.5]], np.float32),
+    )
+    np.testing.assert_array_equal(approximate.recall(ours, theirs), [1, 0.5, np.nan, 1])
+    few = Ranking(np.array([[NOTHING, NOTHING]]), np.array([none], np.float32))
+    some = Ranking(np.array([[3, NOTHING]]), np.array([[1, -np.inf]], np.float32))
     assert approximate.recall(few, some).tolist() == [0]
 
 

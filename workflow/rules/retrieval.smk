@@ -78,6 +78,57 @@ rule match:
         " --spec {params.spec:q} --code {params.code} --key {params.key} --log {log}"
 
 
+rule index:
+    """Set approximate indexes of the last layer beside exact search: quality, size and time."""
+    input:
+        inputs_of(kinds.IndexMetrics),
+    output:
+        metrics=kinds.IndexMetrics.path(),
+        latency=kinds.IndexTimes.path(),
+    log:
+        kinds.IndexMetrics.log(),
+    cache: shared
+    conda:
+        "../../envs/wellspring.yaml"
+    resources:
+        mem_mb=growing(layer_memory),
+        runtime=growing(layer_runtime),
+    params:
+        **params_of(kinds.IndexMetrics),
+        query=folder_of("query"),
+        passage=folder_of("passage"),
+    shell:
+        "wellspring index {input.texts} {input.qrels} {output.metrics} {output.latency}"
+        " --query {params.query:q} --passage {params.passage:q}"
+        " --spec {params.spec:q} --code {params.code} --key {params.key} --log {log}"
+
+
+rule indexes:
+    """Gather what a study's indexes find, how large they are, and how long a query takes."""
+    input:
+        inputs_of(kinds.Indexes),
+    output:
+        parquet=kinds.Indexes.path(),
+        csv=report(
+            kinds.Indexes.path().replace(".parquet", ".csv"),
+            caption="../report/indexes.rst",
+            category="Findings",
+        ),
+    log:
+        kinds.Indexes.log(),
+    localrule: True
+    conda:
+        "../../envs/wellspring.yaml"
+    resources:
+        mem_mb=growing(2000),
+        runtime=growing(20),
+    params:
+        **params_of(kinds.Indexes),
+    shell:
+        "wellspring indexes {output.parquet}"
+        " --spec {params.spec:q} --code {params.code} --key {params.key} --log {log}"
+
+
 rule retrieval:
     """Set every layer beside words, beside fusion and beside the counterpart."""
     input:

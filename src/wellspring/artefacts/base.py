@@ -43,7 +43,7 @@ WILDCARDS = {
     "shard": r"\d{3}",
     "layer": r"\d{2}",
     "passages": r"\d+",
-    "figure": rf"layer-accuracy(\.{SLUG})?|similarity|layer-retrieval",
+    "figure": rf"layer-accuracy(\.{SLUG})?|similarity|layer-retrieval|indexes",
     "dimension": "data-efficiency|lengths|instructions|multi-task|domains",
     "measure": "cosine|dot|logit|given",
     "ladder": rf"(?:growth|stages)\.{SLUG}",

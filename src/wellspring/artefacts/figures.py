@@ -12,6 +12,7 @@ from wellspring.artefacts.attributions import ActivationCounts
 from wellspring.artefacts.base import Artefact, Needed
 from wellspring.artefacts.evidence import Evidence, EvidenceCorrelations
 from wellspring.artefacts.findings import Decentralisation, Findings, curves_of
+from wellspring.artefacts.indexes import Indexes
 from wellspring.artefacts.retrieval import Retrieval
 from wellspring.artefacts.scaling import Ladders, Scaling
 from wellspring.artefacts.verdicts import Cautions
@@ -47,8 +48,8 @@ class OfDataset(Picture):
 
 @dataclass(frozen=True)
 class Figure(OfDataset):
-    """Accuracy over layers (of a group of retrievers, where the study names groups), similarity, or
-    what a search finds at every layer."""
+    """Accuracy over layers (of a group of retrievers, where the study names groups), similarity,
+    what a search finds at every layer, or what approximate indexes find."""
 
     template = f"{STUDY}/{{figure}}.png"
     rule = "figure"
@@ -66,24 +67,31 @@ class Figure(OfDataset):
                 yield cls(config.study.name, dataset, "similarity")
         for dataset in config.searched_datasets():
             yield cls(config.study.name, dataset, "layer-retrieval")
+        for dataset in dict.fromkeys(grid.dataset for grid in config.indexed()):
+            yield cls(config.study.name, dataset, "indexes")
 
     def spec(self, config: Config) -> specs.FigureSpec:
         return specs.figure(config, self.dataset, self.figure)
 
     def needs(self, config: Config) -> Mapping[str, Needed]:
-        searched = self.figure == "layer-retrieval"
+        kind = self.table(self.figure)
         return {
-            "findings": Retrieval(self.study) if searched else Findings(self.study),
+            "findings": kind(self.study),
             "cautions": Cautions(self.study),
-            "published": [] if searched else curves_of(config),
+            "published": curves_of(config) if kind is Findings else [],
         }
+
+    @classmethod
+    def table(cls, figure: str) -> type[Findings | Indexes | Retrieval]:
+        """The kind of the table that a figure draws."""
+        return {"layer-retrieval": Retrieval, "indexes": Indexes}.get(figure, Findings)
 
     @classmethod
     def science(cls, spec: specs.FigureSpec) -> Sequence[str]:
         if spec.figure == "layer-retrieval":
             return ["figures.retrieval", "figures.cautions"]
-        if spec.figure == "similarity":
-            return ["figures.similarity", "figures.cautions"]
+        if spec.figure in ("similarity", "indexes"):
+            return [f"figures.{spec.figure}", "figures.cautions"]
         return ["figures.accuracy", "figures.cautions", "findings.published"]
 
 

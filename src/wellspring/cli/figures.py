@@ -25,7 +25,6 @@ from wellspring.artefacts.figures import (
     Ladder,
 )
 from wellspring.artefacts.findings import Decentralisation, Findings
-from wellspring.artefacts.retrieval import Retrieval
 from wellspring.artefacts.scaling import Ladders, Scaling
 from wellspring.artefacts.verdicts import Cautions
 from wellspring.atomic import replacing
@@ -42,19 +41,22 @@ if TYPE_CHECKING:
 def figure(
     job: Job, findings: Path, cautions: Path, pdf: Path, png: Path, published: Path | None
 ) -> None:
-    """Draw accuracy, similarity or retrieval over layers, from FINDINGS into PDF and PNG."""
+    """Draw accuracy, similarity or retrieval over layers, or indexes, from FINDINGS into PDF and
+    PNG."""
     from wellspring.figures.accuracy import layer_accuracy
     from wellspring.figures.cautions import sentences
+    from wellspring.figures.indexes import indexes
     from wellspring.figures.retrieval import layer_retrieval
     from wellspring.figures.similarity import similarity
     from wellspring.findings.published import named
 
     spec = job.spec
-    searched = spec.figure == "layer-retrieval"
-    table = (Retrieval if searched else Findings).read(findings)
+    table = Figure.table(spec.figure).read(findings)
     lines = sentences(Cautions.read(cautions), spec.dataset, spec.retrievers)
-    if searched:
+    if spec.figure == "layer-retrieval":
         drawn = layer_retrieval(table, spec.dataset, spec.twins, lines)
+    elif spec.figure == "indexes":
+        drawn = indexes(table, spec.dataset, spec.twins, lines)
     elif spec.figure == "similarity":
         drawn = similarity(table, spec.dataset, spec.twins, lines)
     else:

@@ -91,7 +91,9 @@ def _problems(config: Config) -> Iterable[str]:
     for number, probe in enumerate(config.study.probe):
         yield from _probe_problems(config, f"study.probe.{number}", probe)
     for number, search in enumerate(config.study.search):
-        yield from _twice(f"study.search.{number}", search, Searching.model_fields)
+        # Entries of indexes see to it themselves.
+        plain = [name for name in Searching.model_fields if name != "indexes"]
+        yield from _twice(f"study.search.{number}", search, plain)
         yield from _selection_problems(config, f"study.search.{number}", search)
     for number, attribute in enumerate(config.study.attribute):
         yield from _attribute_problems(config, f"study.attribute.{number}", attribute)

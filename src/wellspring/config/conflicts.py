@@ -116,4 +116,4 @@ def _apart(one: Strict, other: Strict, leaving_out: set[str]) -> list[str]:
 
 def _plain(value: object) -> object:
     """A value without the order of a list, which changes nothing."""
-    return sorted(value) if isinstance(value, list) else value
+    return sorted(value, key=repr) if isinstance(value, list) else value

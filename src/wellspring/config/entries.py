@@ -203,6 +203,10 @@ class Config(Catalogues):
                 return block
         raise KeyError(f"{dataset} is not searched")
 
+    def indexed(self) -> list[SearchGrid]:
+        """Those of them that approximate indexes are set beside."""
+        return [grid for grid in self.searched() if grid.block.indexes]
+
     def searched_retrievers(self) -> list[str]:
         """The retrievers that search some dataset."""
         return _once(grid.retriever for grid in self.searched())

@@ -12,12 +12,16 @@ from pydantic import BaseModel
 from wellspring.config.base import SLUG
 from wellspring.config.datasets import FORMATS
 from wellspring.config.entries import Config
+from wellspring.config.indexes import INDEXES
 
 LISTED = 12
 """Names of a list that are printed."""
 
 SYNONYMS = {"average": "mean", "avg": "mean"}
 """Words of other libraries for a value."""
+
+BRANCHES = {"format": FORMATS, "kind": INDEXES}
+"""Keys that choose between kinds of an entry, and what they may say."""
 
 RENAMED = {"kept": "trained_blocks", "left_out": "excluded_outliers"}
 """Keys of earlier versions."""
@@ -29,8 +33,9 @@ def describe(detail: Mapping[str, Any]) -> str:
     if detail["loc"] and detail["loc"][-1] == "[key]":
         # pydantic calls the key False 0.
         where = ".".join(map(str, [*detail["loc"][:-2], detail["input"]]))
-    # The format that pydantic inserts to name a union's branch is no key of the file.
+    # The format or kind that pydantic inserts to name a union's branch is no key of the file.
     where = re.sub(rf"^(datasets\.[^.]+)\.({'|'.join(FORMATS)})\.", r"\1.", where)
+    where = re.sub(rf"(\.indexes\.\d+)\.({'|'.join(INDEXES)})\b", r"\1", where)
     # Nor are the names of a value's alternatives.
     where = re.sub(r"\.(literal|list|dict|constrained)[-\[].*$", "", where)
     if detail["type"] == "extra_forbidden":
@@ -48,7 +53,8 @@ def describe(detail: Mapping[str, Any]) -> str:
     if detail["type"] == "literal_error" and len(names := re.findall(r"'([^']*)'", expected)) > 1:
         return f"{where}: {_none_of(detail['input'], names)}"
     if detail["type"] == "union_tag_invalid":
-        return f"{where}.format: {_none_of(detail['ctx']['tag'], FORMATS)}"
+        key = detail["ctx"]["discriminator"].strip("'")
+        return f"{where}.{key}: {_none_of(detail['ctx']['tag'], BRANCHES[key])}"
     if detail["type"] == "string_pattern_mismatch" and SLUG in str(detail.get("ctx", {})):
         return (
             f"{where}: {detail['input']!r} cannot be a name: use lower-case letters, digits and "
@@ -66,7 +72,8 @@ def describe(detail: Mapping[str, Any]) -> str:
         }["adapter" if checkpoint[3] == "adapter" else checkpoint[1]]
         return f"{where}: must be {schemes}, got {detail['input']!r}"
     if detail["type"] == "union_tag_not_found":
-        return f"{where}.format: missing: it is one of {', '.join(FORMATS)}"
+        key = detail["ctx"]["discriminator"].strip("'")
+        return f"{where}.{key}: missing: it is one of {', '.join(BRANCHES[key])}"
     if detail["type"] == "string_type" and isinstance(detail["input"], bool | int | float):
         return (
             f"{where}: must be text, and YAML reads this as {detail['input']!r} (as it does no, "
@@ -85,19 +92,23 @@ def _keys(path: Sequence[Any]) -> list[str]:
         below = []
         for kind in kinds:
             if isinstance(kind, type) and issubclass(kind, BaseModel):
-                if field := kind.model_fields.get(str(part)):
+                if part in _tags(kind):
+                    below.append(kind)
+                elif field := kind.model_fields.get(str(part)):
                     below += _alternatives(field.annotation)
-                elif "format" in kind.model_fields:
-                    # A dataset's format, which names the branch of a union.
-                    below += (
-                        [kind] if part in get_args(kind.model_fields["format"].annotation) else []
-                    )
             elif get_origin(kind) is dict:
                 below += _alternatives(get_args(kind)[1])
             elif get_origin(kind) is list:
                 below += _alternatives(get_args(kind)[0])
         kinds = below
     return sorted({name for kind in kinds for name in getattr(kind, "model_fields", {})})
+
+
+def _tags(kind: type[BaseModel]) -> list[str]:
+    """What a dataset's format or an index's kind may say, by which pydantic names the branch of a
+    union."""
+    keys = BRANCHES.keys() & kind.model_fields.keys()
+    return [tag for key in keys for tag in get_args(kind.model_fields[key].annotation)]
 
 
 def _alternatives(annotation: Any) -> list[Any]:

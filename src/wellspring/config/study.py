@@ -10,6 +10,7 @@ from pydantic import BeforeValidator, Field, field_validator
 from wellspring.config.attributions import Attributing
 from wellspring.config.base import Fraction, Slug, Strict
 from wellspring.config.datasets import SCORERS
+from wellspring.config.indexes import Index
 from wellspring.config.vocabulary import Order, ProbeKind, Schedule, Selection, Start
 
 MEASURE = r"^(nDCG|MRR|R|P|AP|Success)@[1-9][0-9]*$"
@@ -110,6 +111,21 @@ class Searching(Strict):
     measures: list[MeasureName] = Field(default=[*MEASURES], min_length=1)
     """Measures with a depth, as ir_measures names them. The first one chooses the best lexical
     scorer and the best layer."""
+    indexes: list[Index] = Field(default=[])
+    """Approximate indexes of the last of the layers, a mapping each: `{kind: graph}`, or `{kind:
+    lists}`. What they find, their size and their speed are set beside exact search."""
+
+    @field_validator("indexes")
+    @classmethod
+    def _once(cls, indexes: list[Index]) -> list[Index]:
+        built = [index.built for index in indexes]
+        for index in indexes:
+            if built.count(index.built) > 1:
+                raise ValueError(
+                    f"the same {index.kind} index stands here twice: name it once, with all its "
+                    f"{'ef_search' if index.kind == 'graph' else 'probes'}"
+                )
+        return indexes
 
 
 class Findings(Strict):

@@ -1,4 +1,5 @@
-"""Approximate search by faiss: a graph (HNSW) or inverted lists (IVF), and what it misses.
+"""Approximate search by faiss: a graph (HNSW) or inverted lists (IVF), and what it misses, takes
+and costs beside flat search, which looks at every document.
 
 Scores are inner products, exact ones: only which documents are looked at is approximate. Vectors of
 length 1 give the cosine. The index holds the corpus in float32, so it is for a corpus and a layer
@@ -11,7 +12,8 @@ query is searched by one of them.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -20,6 +22,11 @@ import numpy as np
 
 from wellspring.errors import WellspringError
 from wellspring.retrieval.ranking import NOTHING, Ranking, ranked
+
+
+@dataclass(frozen=True)
+class Flat:
+    """No structure: a query looks at every document."""
 
 
 @dataclass(frozen=True)
@@ -44,8 +51,13 @@ class Lists:
     """Lists that a query looks into; all of them make the search exact."""
 
 
+Settings = Flat | Graph | Lists
+ROUNDING = 1e-5
+"""Scores that differ by this share are equal: they were summed in another order."""
+
+
 def search(
-    queries: np.ndarray, corpus: np.ndarray, k: int, settings: Graph | Lists, seed: int = 0
+    queries: np.ndarray, corpus: np.ndarray, k: int, settings: Settings, seed: int = 0
 ) -> Ranking:
     """The best k documents that are found for each query.
 
@@ -56,7 +68,7 @@ def search(
     return found(build(corpus, settings, seed), queries, k)
 
 
-def build(corpus: np.ndarray, settings: Graph | Lists, seed: int = 0) -> Any:
+def build(corpus: np.ndarray, settings: Settings, seed: int = 0) -> Any:
     """The faiss index of a corpus, by one thread."""
     import faiss
 
@@ -64,7 +76,9 @@ def build(corpus: np.ndarray, settings: Graph | Lists, seed: int = 0) -> Any:
     library: Any = faiss
     vectors = _sound(corpus, "passage")
     documents, hidden = vectors.shape
-    if isinstance(settings, Graph):
+    if isinstance(settings, Flat):
+        index = faiss.IndexFlatIP(hidden)
+    elif isinstance(settings, Graph):
         _positive(m=settings.m - 1, ef_construction=settings.ef_construction)
         index = library.IndexHNSWFlat(hidden, settings.m, faiss.METRIC_INNER_PRODUCT)
         index.hnsw.efConstruction = settings.ef_construction
@@ -81,18 +95,18 @@ def build(corpus: np.ndarray, settings: Graph | Lists, seed: int = 0) -> Any:
         # It would print a warning where there are few documents a list.
         index.cp.min_points_per_centroid = 1
     adjust(index, settings)
-    with _threads(1):
+    with threads(1):
         index.train(vectors)
         index.add(vectors)
     return index
 
 
-def adjust(index: Any, settings: Graph | Lists) -> Any:
+def adjust(index: Any, settings: Settings) -> Any:
     """The same index, which looks at as many documents as the settings say."""
     if isinstance(settings, Graph):
         _positive(ef_search=settings.ef_search)
         index.hnsw.efSearch = settings.ef_search
-    else:
+    elif isinstance(settings, Lists):
         _positive(probes=settings.probes)
         index.nprobe = settings.probes
     return index
@@ -100,30 +114,73 @@ def adjust(index: Any, settings: Graph | Lists) -> Any:
 
 def found(index: Any, queries: np.ndarray, k: int) -> Ranking:
     """What an index finds for queries [queries, hidden]."""
+    vectors = _sound(queries, "query")
+    scores, documents = index.search(vectors, k, params=_wide(index, k))
+    return ranked(documents, scores, k)
+
+
+def milliseconds(
+    index: Any,
+    queries: np.ndarray,
+    k: int,
+    repeats: int,
+    clock: Callable[[], float] = time.perf_counter,
+) -> np.ndarray:
+    """float64 [queries]: how long the search of each query takes, asked alone, by one thread.
+
+    It is the median over repeats. All queries are asked once before, so that the index is warm, and
+    once in each repeat, so that what disturbs one repeat disturbs no other. clock: seconds.
+    """
+    vectors, wide = _sound(queries, "query"), _wide(index, k)
+    taken = np.empty((repeats + 1, len(vectors)))
+    with threads(1):
+        for repeat in taken:
+            for query in range(len(vectors)):
+                began = clock()
+                index.search(vectors[query : query + 1], k, params=wide)
+                repeat[query] = clock() - began
+    return 1000 * np.median(taken[1:], axis=0)
+
+
+def size(index: Any) -> int:
+    """Bytes of the index as faiss writes it to a file. It is not held a second time."""
     import faiss
 
     library: Any = faiss
-    vectors = _sound(queries, "query")
-    wide = (
-        library.SearchParametersHNSW(efSearch=max(k, index.hnsw.efSearch))
-        if hasattr(index, "hnsw")
-        else None
-    )
-    scores, documents = index.search(vectors, k, params=wide)
-    return ranked(documents, scores, k)
+    written = 0
+
+    def count(part: bytes) -> None:
+        nonlocal written
+        written += len(part)
+
+    library.write_index(index, library.PyCallbackIOWriter(count))
+    return written
+
+
+def _wide(index: Any, k: int) -> Any:
+    """A graph keeps at least the k candidates that it is asked for."""
+    import faiss
+
+    library: Any = faiss
+    if not hasattr(index, "hnsw"):
+        return None
+    return library.SearchParametersHNSW(efSearch=max(k, index.hnsw.efSearch))
 
 
 def recall(approximate: Ranking, exact: Ranking) -> np.ndarray:
     """float64 [queries]: the share of exact search's documents that approximate search found.
 
-    NaN where exact search found nothing. Of equal scores at the last place, only the documents of
-    exact search count.
+    NaN where exact search found nothing. Which of several documents with the score of the last
+    place stands there is arbitrary, so each of them counts.
     """
     shares = np.full(len(exact.documents), np.nan)
     for query, documents in enumerate(exact.documents):
         there = documents[documents != NOTHING]
         if len(there):
-            shares[query] = np.isin(there, approximate.documents[query]).mean()
+            last = exact.scores[query, len(there) - 1]
+            equal = approximate.scores[query] >= last - ROUNDING * abs(last)
+            right = np.isin(approximate.documents[query], there) | equal
+            shares[query] = right.sum() / len(there)
     return shares
 
 
@@ -143,7 +200,7 @@ def _positive(**settings: int) -> None:
 
 
 @contextmanager
-def _threads(count: int) -> Iterator[None]:
+def threads(count: int) -> Iterator[None]:
     """So many threads of faiss for a while."""
     import faiss
 

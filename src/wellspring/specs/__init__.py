@@ -84,6 +84,7 @@ from wellspring.specs.findings import (
     published,
     similarity,
 )
+from wellspring.specs.indexes import IndexedGrid, IndexesSpec, IndexSpec, index, indexes
 from wellspring.specs.models import (
     EmbedSpec,
     EncodingSpec,
@@ -152,6 +153,9 @@ __all__ = [
     "FigureSpec",
     "FindingsSpec",
     "HeatMapSpec",
+    "IndexSpec",
+    "IndexedGrid",
+    "IndexesSpec",
     "LadderSpec",
     "LexicalSpec",
     "MatchSpec",
@@ -211,6 +215,8 @@ __all__ = [
     "figure",
     "findings",
     "heatmap",
+    "index",
+    "indexes",
     "lexical",
     "match",
     "model",

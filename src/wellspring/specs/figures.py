@@ -21,7 +21,7 @@ class FigureSpec(Spec):
 
     dataset: str
     figure: str
-    """layer-accuracy, similarity or layer-retrieval."""
+    """layer-accuracy, similarity, layer-retrieval or indexes."""
     probes: list[str]
     retrievers: list[str] | None
     """Whose accuracy; None: of all."""
