@@ -106,9 +106,9 @@ def _times(tried: Tried) -> dict[str, Any]:
         "index": tried.index,
         "setting": tried.setting,
         "depth": tried.depth,
-        "milliseconds": float(middle),
-        "slow_milliseconds": float(slow),
-        "build_seconds": tried.seconds,
+        "milliseconds": round(float(middle), 6),
+        "slow_milliseconds": round(float(slow), 6),
+        "build_seconds": round(tried.seconds, 6),
         "queries": len(tried.milliseconds),
     }
 
