@@ -41,8 +41,11 @@ def test_a_column_without_any_value_is_written(tmp_path):
 
 
 def test_every_file_of_a_study_is_found_by_its_path():
-    plan = Plan(studies.read([studies.ROOT / "studies" / "methods.yaml"]))
-    artefacts = list(plan.closure(plan.ends()))
+    plans = (
+        Plan(studies.read([studies.ROOT / "studies" / f"{name}.yaml"]))
+        for name in ("methods", "search")
+    )
+    artefacts = [artefact for plan in plans for artefact in plan.closure(plan.ends())]
     assert len({type(artefact) for artefact in artefacts}) > len(kinds()) // 2
     assert all(find(artefact.main_file) == artefact for artefact in artefacts)
 

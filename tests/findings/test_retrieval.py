@@ -81,7 +81,7 @@ def test_the_best_layer_says_on_what_it_was_chosen():
 
 def test_terms_stand_beside_layers_and_are_compared_where_both_have_some():
     alone = table(terms={"tuned": 0.7}).filter(ranker="terms")
-    assert alone["finding"].unique().to_list() == ["value"]
+    assert set(alone["finding"]) == {"value", "control"}
     found = table(terms={"tuned": 0.7, "plain": 0.4}).filter(ranker="terms", measure="R@100")
     own, other = (metrics("layer", {0: mean}, seed=n) for n, mean in ((0, 0.7), (1, 0.4)))
     pair = [each.filter(measure="R@100")["value"] for each in (own, other)]
@@ -94,6 +94,10 @@ def test_terms_stand_beside_layers_and_are_compared_where_both_have_some():
     assert row["estimate"] == pytest.approx((pair[0] - pair[1]).mean())
     assert row["low"] < row["estimate"] < row["high"] and row["significant"]
     assert row["p_value"] == row["p_adjusted"]
+    (control,) = found.filter(finding="control", retriever="tuned").iter_rows(named=True)
+    words = metrics("scorer", {"bm25": 0.4}).filter(measure="R@100")["value"]
+    assert control["scorer"] == "bm25"
+    assert control["estimate"] == pytest.approx((pair[0] - words).mean())
     # They change nothing of the layers.
     layers = [each.filter(ranker="vectors") for each in (table(), table(terms={"tuned": 0.7}))]
     assert layers[0].equals(layers[1])
