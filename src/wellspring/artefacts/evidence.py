@@ -117,7 +117,7 @@ class EvidenceCorrelations(Evidence):
     template = "studies/{study}/findings/evidence-correlations.parquet"
     columns = {
         "dataset": Column("text", "what the row is about, as the next two columns"),
-        "retriever": Column("text", "null: all pairs of the dataset together"),
+        "retriever": Column("text", "null: the mean of the dataset's pairs"),
         "compared_with": Column("text"),
         "over": Column(
             "text", "`layers`, or `differences`: what the layers differ from the counterpart's by"

@@ -18,7 +18,7 @@ LINES = (
     *(RETRIEVER, "counterpart", "twin", "lexical", "random-label"),
     *("random neurons", "nothing removed", "chance", "uniform"),
 )
-ALL = "all pairs together"
+ALL = "mean of all pairs"
 OVER = {"layers": "layers", "differences": "differences from the counterpart"}
 ROW = {"step": 22}
 """Pixels of a row of the map."""
