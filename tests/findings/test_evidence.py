@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import product
 
 import numpy as np
@@ -37,6 +38,14 @@ def by_query(name: str, values: dict[str, list[float]], layers=(0, 1)) -> Curve:
     numbers = np.array([values[query] for query in sorted(values)], dtype=np.float64)[:, None]
     ids = np.array(sorted(values), dtype=object)
     return Curve(Name(name), "query", layers, ids, numbers, np.ones_like(numbers))
+
+
+def by_text(values: dict[str, list[float]], layers=(0, 1)) -> Curve:
+    """A measure of attributed passages; NaN where one was not observed."""
+    line = by_query("gini", values, layers)
+    present = ~np.isnan(line.numerators)
+    numerators = np.nan_to_num(line.numerators)
+    return replace(line, unit="passage text", numerators=numerators, denominators=present * 1.0)
 
 
 def evidence(lines, pairs=None, twins=None) -> Evidence:
@@ -82,6 +91,38 @@ def test_controls_stand_beside_with_the_lead_over_them():
         assert beside["lead_high"] == pytest.approx(apart.high[0])
     assert row(table, retriever="own", control=None)["compared_with"] == "other"
     assert table.filter(retriever="other")["control"].null_count() == 2
+
+
+@pytest.mark.parametrize("unknown", [{}, {"c": [np.nan, 0.9]}])
+def test_a_lead_is_of_the_texts_that_both_have(unknown: dict[str, list[float]]):
+    """The counterpart lacks text c, or one layer of it; all else is alike."""
+    own = {"a": [0.1, 0.3], "b": [0.2, 0.4], "c": [0.9, 0.9]}
+    theirs = {text: own[text] for text in "ab"} | unknown
+    lines = {"own": [Measured(by_text(own))], "other": [Measured(by_text(theirs))]}
+    table = build(evidence(lines, {"own": "other"}))
+    for layer, alone in ((0, 0.15), (1, 0.35 if not unknown else 1.6 / 3)):
+        beside = row(table, layer=layer, control="counterpart")
+        assert beside["estimate"] == pytest.approx(alone)
+        assert beside["lead"] == pytest.approx(0)
+        assert beside["texts"] == (3 if unknown and layer else 2)
+    assert row(table, retriever="own", layer=0, control=None)["estimate"] == pytest.approx(0.4)
+
+
+def test_without_a_text_in_common_there_is_no_lead():
+    lines = {"own": [Measured(by_text({"a": [0.1]}, (0,)))]}
+    lines["other"] = [Measured(by_text({"b": [0.2]}, (0,)))]
+    beside = row(build(evidence(lines, {"own": "other"})), control="counterpart")
+    assert [beside[name] for name in ("estimate", "lead", "texts")] == [None, None, 0]
+
+
+def test_seeds_of_one_retriever_are_paired_with_those_of_another_as_one():
+    own = by_text({"a": [0.5], "b": [0.7]}, (0,))
+    seeds = np.array([[[0.1], [0.3]], [[0.2], [0.0]]])
+    other = replace(own, numerators=seeds, denominators=np.array([[[1], [1]], [[1], [0]]]))
+    table = build(evidence({"own": [Measured(own)], "other": [Measured(other)]}, {"own": "other"}))
+    beside = row(table, control="counterpart")
+    assert beside["estimate"] == pytest.approx(0.6 / 3)
+    assert beside["lead"] == pytest.approx(0.6 - 0.6 / 3)
 
 
 def test_a_twin_stands_behind_the_counterpart():

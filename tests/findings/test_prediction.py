@@ -136,6 +136,32 @@ def test_differences_are_those_from_the_counterpart():
     assert table["retriever"].null_count() == 0
 
 
+def test_differences_are_on_the_same_texts():
+    """The retriever has texts of its own that fall; on those that both have, it rises."""
+    layers, base = np.arange(LAYERS), noisy(np.zeros(LAYERS), 100, "base")
+    ids = [f"p{number:03}" for number in range(200)]
+    own = {"a": np.concatenate([base + layers, base - 9 * layers]), "b": base + layers}
+    lines = {
+        "own": [Measured(curve(m, v, "passage text", ids=ids[: len(v)])) for m, v in own.items()],
+        "other": [Measured(curve(m, base, "passage text", ids=ids[:100])) for m in "ab"],
+    }
+    table = correlations(Evidence("toy", lines, {"own": "other"}, {}), 0, 100)
+    answers = dict(table.filter(retriever="own").select("over", "answer").iter_rows())
+    assert answers == {"layers": "opposed", "differences": "together"}
+
+
+def test_a_measure_that_is_given_has_no_differences():
+    """Similarity with the counterpart less the counterpart's with another is of three models."""
+    layers = np.arange(LAYERS, dtype=float)
+    lines = {}
+    for number, name in enumerate(("tuned", "plain", "random")):
+        cka = Given(Name("cka"), tuple(range(LAYERS)), Interval(*[number - layers] * 3), 9)
+        accuracy = curve("accuracy", noisy((3 - number) * layers, 100, name))
+        lines[name] = [Measured(accuracy), Measured(cka)]
+    table = correlations(Evidence("toy", lines, {"tuned": "plain", "plain": "random"}, {}), 0, 100)
+    assert set(table["over"]) == {"layers"}
+
+
 def test_differences_of_all_pairs_stand_together():
     layers, base = np.arange(LAYERS), noisy(np.zeros(LAYERS), 100, "base")
     lines = {

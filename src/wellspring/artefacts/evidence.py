@@ -48,7 +48,7 @@ class Evidence(Artefact):
         ),
         "other": Column("text", "the control's name"),
         **ENDS,
-        "lead": Column("number", "the measure less the control, on the same texts"),
+        "lead": Column("number", "the measure less the control, on the texts that both have"),
         "lead_low": ENDS["low"],
         "lead_high": ENDS["high"],
         "unit": Column(
@@ -56,7 +56,7 @@ class Evidence(Artefact):
             "what it is averaged over: `query`, `training query`, `query text` or `passage "
             "text` (those that were attributed), or `texts of a side`",
         ),
-        "texts": Column("integer", "how many"),
+        "texts": Column("integer", "how many; of a control those that both have"),
         "shared_queries": Column(
             "integer",
             "how many of them are the queries that all measures of the unit `query` share",

@@ -25,8 +25,8 @@ import numpy as np
 import polars as pl
 from scipy.stats import rankdata
 
-from wellspring.findings.curves import Given, Line, Name
-from wellspring.findings.evidence import Evidence, named, on_the_same
+from wellspring.findings.curves import Curve, Given, Line, Name
+from wellspring.findings.evidence import Evidence, named, on_the_same, paired
 from wellspring.intervals import CONFIDENCE
 from wellspring.randomness import generator
 
@@ -123,7 +123,8 @@ class Points:
 def correlations(evidence: Evidence, seed: int, draws: int = DRAWS) -> pl.DataFrame:
     """Spearman's correlation between every two measures of a retriever.
 
-    Over the retriever's layers; over the layers' differences from its counterpart; and, where
+    Over the retriever's layers; over the layers' differences from its counterpart on the same texts
+    (a measure that is given has none: it is of both already); and, where
     several pairs of a dataset have both measures, over the differences of each of them, without a
     retriever.
 
@@ -135,23 +136,33 @@ def correlations(evidence: Evidence, seed: int, draws: int = DRAWS) -> pl.DataFr
         where the interval excludes 0.
     """
     evidence = on_the_same(evidence)
+    lines = {retriever: named(measured) for retriever, measured in evidence.lines.items()}
+
+    def drawn(line: Line, retriever: str) -> Points:
+        return points_of(line, retriever, evidence.dataset, seed, draws)
+
     points = {
-        retriever: {
-            name: points_of(line, retriever, evidence.dataset, seed, draws)
-            for name, line in named(measured).items()
-        }
-        for retriever, measured in evidence.lines.items()
+        retriever: {name: drawn(line, retriever) for name, line in own.items()}
+        for retriever, own in lines.items()
     }
+
+    def differences(retriever: str, other: str) -> Iterator[Points]:
+        for name, line in lines[retriever].items():
+            beside = lines.get(other, {}).get(name)
+            if isinstance(line, Curve) and isinstance(beside, Curve):
+                own, theirs = paired(line, beside)
+                first = points[retriever][name] if own is line else drawn(own, retriever)
+                second = points[other][name] if theirs is beside else drawn(theirs, other)
+                yield first - _moved(second, retriever)
+
     rows: list[dict[str, object]] = []
     apart: dict[str, dict[Name, Points]] = {}
     for retriever, own in points.items():
         other = evidence.pairs.get(retriever)
         where = {"dataset": evidence.dataset, "retriever": retriever, "compared_with": other}
         rows += [{**where, "over": "layers", **row} for row in _between(own)]
-        theirs = points.get(other or "", {})
-        if both := [name for name in own if name in theirs]:
-            apart[retriever] = {name: own[name] - _moved(theirs[name], retriever) for name in both}
-            rows += [{**where, "over": "differences", **row} for row in _between(apart[retriever])]
+        apart[retriever] = {each.name: each for each in differences(retriever, other or "")}
+        rows += [{**where, "over": "differences", **row} for row in _between(apart[retriever])]
     where = {"dataset": evidence.dataset, "over": "differences"}
     rows += [{**where, **row} for row in _between(_pooled(apart), FEWEST_PAIRS)]
     return pl.DataFrame(rows, SCHEMA, orient="row").with_columns(pl.col(pl.Float64).fill_nan(None))
