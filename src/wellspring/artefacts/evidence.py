@@ -17,7 +17,7 @@ from wellspring.config import Config
 @dataclass(frozen=True)
 class Evidence(Artefact):
     """What probes, attributions, removal, searches and similarity say of each layer, on the same
-    queries."""
+    queries where enough are shared."""
 
     panels = ("page.evidence",)
     template = "studies/{study}/findings/evidence.parquet"
@@ -59,7 +59,8 @@ class Evidence(Artefact):
         "texts": Column("integer", "how many; of a control those that both have"),
         "shared_queries": Column(
             "integer",
-            "how many of them are the queries that all measures of the unit `query` share",
+            "how many of them are the queries that all measures of the unit `query` share: all of "
+            "them, or, where fewer than 30 are shared, some",
         ),
     }
     study: str

@@ -1,5 +1,6 @@
 """The table of evidence: what probes, attributions, ablation, retrieval and similarity say of each
-layer of a retriever, on the same queries, beside what each is set against."""
+layer of a retriever, on the same queries where enough are shared, beside what each is set
+against."""
 
 from __future__ import annotations
 
@@ -22,6 +23,7 @@ from wellspring.findings.curves import (
     Measured,
     Name,
 )
+from wellspring.findings.sharing import FEWEST_SHARED
 from wellspring.intervals import Interval
 
 SCHEMA = {
@@ -76,9 +78,9 @@ def shared_queries(evidence: Evidence) -> np.ndarray:
 
 def on_the_same(evidence: Evidence) -> Evidence:
     """The same evidence with every measure over queries on those that all of them share; as it is
-    where they share none."""
+    where they share fewer than FEWEST_SHARED."""
     shared = shared_queries(evidence)
-    if not shared.size:
+    if shared.size < FEWEST_SHARED:
         return evidence
 
     def kept(line: Line) -> Line:
