@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Iterable
+from itertools import combinations
 
 import pytest
 
@@ -112,6 +113,76 @@ def test_collections_are_what_is_read_from_one_source():
     config = made()
     assert same_collection(config, "a", "a-test")
     assert not same_collection(config, "a", "b")
+
+
+def collections(**entries: dict[str, object]) -> Config:
+    """A configuration with further datasets, of which the recipe `full` learned from the first."""
+
+    def edit(raw: dict) -> None:
+        for name, entry in entries.items():
+            raw["datasets"][name] = {"negatives": {"mined": "bm25"}, **entry}
+        raw["recipes"]["full"] = {**RECIPE, "datasets": [next(iter(entries))]}
+        raw["datasets"][next(iter(entries))]["splits"] = {"redrawn": False}
+
+    return made(edit)
+
+
+def of_package(name: str) -> dict[str, object]:
+    return {"format": "ir_datasets", "id": name}
+
+
+@pytest.mark.parametrize(
+    ("learned", "other", "expected"),
+    [
+        ("beir/scifact/train", "beir/scifact/test", "in-domain"),
+        ("beir/scifact/train", "beir/fiqa/test", "zero-shot"),
+        ("beir/cqadupstack/android", "beir/cqadupstack/english", "zero-shot"),
+        ("mmarco/de/train", "mmarco/de/dev/small", "in-domain"),
+        ("mmarco/de/train", "mmarco/fr/train", "zero-shot"),
+        ("msmarco-passage/train/judged", "msmarco-passage/trec-dl-2019/judged", "in-domain"),
+        ("msmarco-passage/train", "msmarco-passage/trec-dl-hard", "in-domain"),
+        ("wikir/en1k/training", "wikir/en1k/validation", "in-domain"),
+        ("beir/nfcorpus/train", "beir/trec-covid", "zero-shot"),
+    ],
+)
+def test_splits_of_ir_datasets_are_of_one_collection(learned: str, other: str, expected: str):
+    config = collections(learned=of_package(learned), other=of_package(other))
+    assert domain(config, "full", "other") == expected
+    assert same_collection(config, "other", "learned") == (expected == "in-domain")
+
+
+def test_collections_of_ir_datasets_are_those_that_have_one_corpus():
+    """As the package has it, of the families whose names end with splits."""
+    package = pytest.importorskip(
+        "ir_datasets", reason="the optional package ir_datasets is not installed"
+    )
+    families = ("beir", "nano-beir", "miracl", "wikir", "antique")
+    corpora = {}
+    for name in package.registry._registered:
+        held = package.load(name) if name.partition("/")[0] in families else None
+        if held is not None and held.has_docs() and held.has_queries() and held.has_qrels():
+            corpora[name] = id(held.docs_handler())
+    assert len(corpora) > 100
+    config = collections(**{f"n{n}": of_package(name) for n, name in enumerate(corpora)})
+    for (one, first), (other, second) in combinations(enumerate(corpora.values()), 2):
+        assert same_collection(config, f"n{one}", f"n{other}") == (first == second)
+
+
+@pytest.mark.parametrize(
+    ("inside", "other", "expected"),
+    [
+        ("cqadupstack/android", "cqadupstack/english", "zero-shot"),
+        ("cqadupstack/android", "cqadupstack/android", "in-domain"),
+        (None, None, "in-domain"),
+        ("scifact", None, "in-domain"),
+    ],
+)
+def test_an_archive_may_hold_several_collections(inside, other, expected: str):
+    entry = {"format": "beir", "source": "all.zip"}
+    config = collections(
+        learned={**entry, "inside": inside}, other={**entry, "inside": other, "qrels": ["test"]}
+    )
+    assert domain(config, "full", "other") == expected
 
 
 def test_stages():

@@ -17,6 +17,7 @@ from tests.support.formats import check, judged, plainly, refused, source, write
 from wellspring.datasets import (
     arrays,
     hotpotqa,
+    parquet,
     pubmedqa,
     scienceqa,
     selqa,
@@ -427,7 +428,7 @@ def test_scienceqa_asks_for_lectures_or_for_options(tmp_path: Path) -> None:
     assert options.counts["passages"] == 5
 
 
-@pytest.mark.parametrize("pictures", ["structures", "names", None])
+@pytest.mark.parametrize("pictures", ["path and bytes", "path", "bytes", "names", None])
 def test_scienceqa_as_parquet_is_the_same(tmp_path: Path, pictures: str | None) -> None:
     """As the hub has it: an image of bytes and a path; or the set of words alone."""
     rows = [
@@ -436,10 +437,16 @@ def test_scienceqa_as_parquet_is_the_same(tmp_path: Path, pictures: str | None) 
     for row in rows:
         if pictures is None:
             del row["image"]
-        elif pictures == "structures":
-            row["image"] = row["image"] and {"bytes": b"png", "path": row["image"]}
+        elif pictures != "names":
+            held = {"bytes": b"png", "path": row["image"]}
+            row["image"] = row["image"] and {
+                name: value if name in pictures else None for name, value in held.items()
+            }
     path = tmp_path / "test.parquet"
-    pl.DataFrame([row for n, row in enumerate(rows) if pictures or n != 1]).write_parquet(path)
+    image = pl.Struct({"bytes": pl.Binary, "path": pl.String})
+    types = {} if pictures in ("names", None) else {"image": image}
+    kept = [row for n, row in enumerate(rows) if pictures or n != 1]
+    pl.DataFrame(kept, schema_overrides=types).write_parquet(path)
     for passage in ("lecture", "option"):
         plain = dumped(tmp_path / "problems.json", PROBLEMS)
         expected = scienceqa.read(source(plain, passage=passage))
@@ -448,6 +455,24 @@ def test_scienceqa_as_parquet_is_the_same(tmp_path: Path, pictures: str | None) 
         assert found.texts.equals(expected.texts)
         assert found.judgements.drop("split").equals(expected.judgements.drop("split"))
         assert set(found.judgements["split"]) == {"test"}
+
+
+def test_what_a_column_of_parquet_holds_is_told_without_it(tmp_path: Path) -> None:
+    path = tmp_path / "a.parquet"
+    image = pl.Struct({"bytes": pl.Binary, "path": pl.String})
+    held = [{"bytes": b"png", "path": None}, None, {"bytes": None, "path": ""}] * 200
+    hints = ["a", None, ""] * 200
+    pl.DataFrame({"image": held, "hint": hints}, {"image": image, "hint": pl.String}).write_parquet(
+        path
+    )
+    for name, known in (
+        ("image.bytes", [True, False, False]),
+        ("image.path", [False, False, True]),
+        ("hint", [True, False, True]),
+    ):
+        assert list(parquet.present(path, name)) == known * 200
+    with pytest.raises(SourceError, match=r"a\.parquet: there is no column 'image\.size'"):
+        list(parquet.present(path, "image.size"))
 
 
 @pytest.mark.parametrize(

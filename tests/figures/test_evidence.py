@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from matplotlib.text import Text
 
 from tests.support.evidencing import NAMES, tables
 from wellspring.errors import ConfigError
@@ -20,6 +21,19 @@ def test_every_measure_has_a_panel_with_its_controls():
     assert list(layers) == [1, 2, 3, 4, 5, 6]
     with pytest.raises(ConfigError, match="no retriever other on dataset toy"):
         evidence.over_layers(table, "toy", "other")
+
+
+@pytest.mark.parametrize(
+    ("shared", "line"),
+    [
+        (20, "20 queries that all measures of queries share"),
+        (1, "1 query that all measures of queries share: each is of its own"),
+    ],
+)
+def test_the_line_below_tells_whether_queries_are_the_same(shared: int, line: str):
+    figure = evidence.over_layers(tables(shared=shared)["evidence"], "toy", "tuned")
+    written = " ".join(text.get_text() for text in figure.findobj(Text))
+    assert line in " ".join(written.split())
 
 
 def test_numbers_stand_where_the_interval_excludes_nothing():

@@ -6,7 +6,7 @@ import polars as pl
 import pytest
 
 from wellspring.figures.cautions import sentences
-from wellspring.findings import cautions, decentralisation, table
+from wellspring.findings import cautions, decentralisation, evidence, table
 
 SAMPLES = {
     "samples": 1000,
@@ -152,6 +152,20 @@ def test_test_texts_that_were_learned_from() -> None:
         "3 of 200 test positives stand, word for word or nearly, in what tuned and twice learned "
         "from (pydocs)"
     )
+
+
+def test_measures_that_share_few_queries() -> None:
+    blank = dict.fromkeys(evidence.SCHEMA) | {"unit": "query", "shared_queries": 1}
+    rows = [
+        blank | {"dataset": "toy", "measure": "accuracy", "texts": 200},
+        blank | {"dataset": "toy", "measure": "nDCG@10", "texts": 1},
+        blank | {"dataset": "small", "measure": "accuracy", "texts": 1},
+        blank | {"dataset": "small", "measure": "accuracy", "texts": 5, "control": "twin"},
+    ]
+    (told,) = cautions.of_evidence(pl.DataFrame(rows, evidence.SCHEMA, orient="row"))
+    assert (told["caution"], told["dataset"]) == ("few-shared-queries", "toy")
+    assert (told["value"], told["limit"]) == (1, 30)
+    assert told["sentence"].startswith("all measures of queries share 1 query, so each is of its")
 
 
 def test_the_table_holds_each_caution_once() -> None:

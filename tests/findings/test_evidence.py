@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import product
 
 import numpy as np
@@ -12,6 +13,7 @@ from wellspring import intervals
 from wellspring.findings import curves
 from wellspring.findings.curves import Curve, Given, Measured, Name
 from wellspring.findings.evidence import SCHEMA, Evidence, build, shared_queries
+from wellspring.findings.sharing import FEWEST_SHARED, apart
 from wellspring.findings.table import Settings
 from wellspring.findings.table import build as findings
 from wellspring.intervals import Interval
@@ -39,6 +41,14 @@ def by_query(name: str, values: dict[str, list[float]], layers=(0, 1)) -> Curve:
     return Curve(Name(name), "query", layers, ids, numbers, np.ones_like(numbers))
 
 
+def by_text(values: dict[str, list[float]], layers=(0, 1)) -> Curve:
+    """A measure of attributed passages; NaN where one was not observed."""
+    line = by_query("gini", values, layers)
+    present = ~np.isnan(line.numerators)
+    numerators = np.nan_to_num(line.numerators)
+    return replace(line, unit="passage text", numerators=numerators, denominators=present * 1.0)
+
+
 def evidence(lines, pairs=None, twins=None) -> Evidence:
     return Evidence("toy", lines, pairs or {}, twins or {})
 
@@ -48,22 +58,49 @@ def row(table: pl.DataFrame, **where: object) -> dict:
     return chosen.row(0, named=True)
 
 
+def queries(first: int, after: int, *values: float) -> dict[str, list[float]]:
+    """Queries by number, all with the same values."""
+    return {f"q{number:03}": list(values) for number in range(first, after)}
+
+
 def test_measures_of_test_queries_are_those_of_the_queries_that_all_have():
-    probed = by_query("accuracy", {"a": [0, 1], "b": [1, 1], "c": [1, 0]})
-    searched = by_query("ndcg", {"b": [0.5, 0.1], "c": [0.3, 0.5], "d": [0, 0]})
+    """Of 10 queries more each measure is higher, and they do not count."""
+    probed = by_query("accuracy", queries(0, 10, 1, 1) | queries(10, 50, 0.5, 0.25))
+    searched = by_query("ndcg", queries(10, 50, 0.4, 0.3) | queries(50, 60, 1, 1))
     both = evidence({"own": [Measured(probed), Measured(searched)]})
-    assert shared_queries(both).tolist() == ["b", "c"]
+    assert shared_queries(both).tolist() == list(queries(10, 50))
     table = build(both)
     assert table.schema == SCHEMA
     for measure, layer, value in (
-        ("accuracy", 0, 1),
-        ("accuracy", 1, 0.5),
+        ("accuracy", 0, 0.5),
+        ("accuracy", 1, 0.25),
         ("ndcg", 0, 0.4),
         ("ndcg", 1, 0.3),
     ):
         known = row(table, measure=measure, layer=layer, control=None)
         assert known["estimate"] == pytest.approx(value)
-        assert (known["texts"], known["shared_queries"]) == (2, 2)
+        assert (known["texts"], known["shared_queries"]) == (40, 40)
+    assert apart(table) == {}
+
+
+@pytest.mark.parametrize("shared", [0, 1, FEWEST_SHARED - 1])
+def test_where_few_queries_are_shared_each_measure_has_its_own(shared: int):
+    """An accuracy over 200 queries does not come to rest on one of them."""
+    probed = by_query(
+        "accuracy", queries(0, 200 - shared, 0.5, 1) | queries(200 - shared, 200, 0, 0)
+    )
+    searched = by_query("ndcg", queries(200 - shared, 203, 0.4, 0.3))
+    table = build(evidence({"own": [Measured(probed), Measured(searched)]}))
+    accuracy = row(table, measure="accuracy", layer=0)
+    assert accuracy["estimate"] == pytest.approx(0.5 * (200 - shared) / 200)
+    assert (accuracy["texts"], accuracy["shared_queries"]) == (200, shared)
+    assert row(table, measure="ndcg", layer=0)["texts"] == 3 + shared
+    assert apart(table) == {"toy": shared}
+
+
+def test_few_queries_are_no_matter_where_no_measure_has_more():
+    lines = [Measured(by_query(name, queries(0, 3, 1, 1))) for name in ("accuracy", "ndcg")]
+    assert apart(build(evidence({"own": lines}))) == {}
 
 
 def test_controls_stand_beside_with_the_lead_over_them():
@@ -82,6 +119,38 @@ def test_controls_stand_beside_with_the_lead_over_them():
         assert beside["lead_high"] == pytest.approx(apart.high[0])
     assert row(table, retriever="own", control=None)["compared_with"] == "other"
     assert table.filter(retriever="other")["control"].null_count() == 2
+
+
+@pytest.mark.parametrize("unknown", [{}, {"c": [np.nan, 0.9]}])
+def test_a_lead_is_of_the_texts_that_both_have(unknown: dict[str, list[float]]):
+    """The counterpart lacks text c, or one layer of it; all else is alike."""
+    own = {"a": [0.1, 0.3], "b": [0.2, 0.4], "c": [0.9, 0.9]}
+    theirs = {text: own[text] for text in "ab"} | unknown
+    lines = {"own": [Measured(by_text(own))], "other": [Measured(by_text(theirs))]}
+    table = build(evidence(lines, {"own": "other"}))
+    for layer, alone in ((0, 0.15), (1, 0.35 if not unknown else 1.6 / 3)):
+        beside = row(table, layer=layer, control="counterpart")
+        assert beside["estimate"] == pytest.approx(alone)
+        assert beside["lead"] == pytest.approx(0)
+        assert beside["texts"] == (3 if unknown and layer else 2)
+    assert row(table, retriever="own", layer=0, control=None)["estimate"] == pytest.approx(0.4)
+
+
+def test_without_a_text_in_common_there_is_no_lead():
+    lines = {"own": [Measured(by_text({"a": [0.1]}, (0,)))]}
+    lines["other"] = [Measured(by_text({"b": [0.2]}, (0,)))]
+    beside = row(build(evidence(lines, {"own": "other"})), control="counterpart")
+    assert [beside[name] for name in ("estimate", "lead", "texts")] == [None, None, 0]
+
+
+def test_seeds_of_one_retriever_are_paired_with_those_of_another_as_one():
+    own = by_text({"a": [0.5], "b": [0.7]}, (0,))
+    seeds = np.array([[[0.1], [0.3]], [[0.2], [0.0]]])
+    other = replace(own, numerators=seeds, denominators=np.array([[[1], [1]], [[1], [0]]]))
+    table = build(evidence({"own": [Measured(own)], "other": [Measured(other)]}, {"own": "other"}))
+    beside = row(table, control="counterpart")
+    assert beside["estimate"] == pytest.approx(0.6 / 3)
+    assert beside["lead"] == pytest.approx(0.6 - 0.6 / 3)
 
 
 def test_a_twin_stands_behind_the_counterpart():

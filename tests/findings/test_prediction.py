@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import polars as pl
 import pytest
 from scipy import stats
 
@@ -135,6 +136,32 @@ def test_differences_are_those_from_the_counterpart():
     assert table["retriever"].null_count() == 0
 
 
+def test_differences_are_on_the_same_texts():
+    """The retriever has texts of its own that fall; on those that both have, it rises."""
+    layers, base = np.arange(LAYERS), noisy(np.zeros(LAYERS), 100, "base")
+    ids = [f"p{number:03}" for number in range(200)]
+    own = {"a": np.concatenate([base + layers, base - 9 * layers]), "b": base + layers}
+    lines = {
+        "own": [Measured(curve(m, v, "passage text", ids=ids[: len(v)])) for m, v in own.items()],
+        "other": [Measured(curve(m, base, "passage text", ids=ids[:100])) for m in "ab"],
+    }
+    table = correlations(Evidence("toy", lines, {"own": "other"}, {}), 0, 100)
+    answers = dict(table.filter(retriever="own").select("over", "answer").iter_rows())
+    assert answers == {"layers": "opposed", "differences": "together"}
+
+
+def test_a_measure_that_is_given_has_no_differences():
+    """Similarity with the counterpart less the counterpart's with another is of three models."""
+    layers = np.arange(LAYERS, dtype=float)
+    lines = {}
+    for number, name in enumerate(("tuned", "plain", "random")):
+        cka = Given(Name("cka"), tuple(range(LAYERS)), Interval(*[number - layers] * 3), 9)
+        accuracy = curve("accuracy", noisy((3 - number) * layers, 100, name))
+        lines[name] = [Measured(accuracy), Measured(cka)]
+    table = correlations(Evidence("toy", lines, {"tuned": "plain", "plain": "random"}, {}), 0, 100)
+    assert set(table["over"]) == {"layers"}
+
+
 def test_differences_of_all_pairs_stand_together():
     layers, base = np.arange(LAYERS), noisy(np.zeros(LAYERS), 100, "base")
     lines = {
@@ -147,9 +174,59 @@ def test_differences_of_all_pairs_stand_together():
     assert pooled["answer"] == "together"
 
 
-def drawn(values: np.ndarray, weights: np.ndarray, name: str) -> Points:
-    """What weights [B, Q] of the queries make of their values [Q, L]."""
-    places = tuple(("own", layer) for layer in range(values.shape[1]))
+def pairs_of(**pairs: dict[str, np.ndarray]) -> pl.DataFrame:
+    """Correlations over the differences of all pairs; each has the levels of its measures."""
+    base = [Measured(curve(m, noisy(np.zeros(LAYERS), 300, "base", m))) for m in "ab"]
+    lines = {
+        pair: [Measured(curve(m, noisy(level, 300, pair, m))) for m, level in levels.items()]
+        for pair, levels in pairs.items()
+    }
+    held = Evidence("toy", {**lines, "base": base}, dict.fromkeys(pairs, "base"), {})
+    return correlations(held, 0, 200).filter(over="differences")
+
+
+def test_levels_of_pairs_do_not_make_them_related():
+    """Simpson's paradox: in both pairs one measure falls where the other rises, and one pair is
+    higher in both."""
+    layers = np.arange(LAYERS)
+    table = pairs_of(
+        one={"a": -layers, "b": layers},
+        two={"a": 30 - layers, "b": 30 + layers},
+    )
+    assert table["estimate"].to_list() == [-1, -1, -1]
+    assert table["answer"].to_list() == ["opposed"] * 3
+
+
+def test_pairs_together_are_the_mean_of_the_pairs():
+    swapped = np.array([1, 0, 2, 4, 3, 6, 5])
+    table = pairs_of(
+        one={"a": 5 * np.arange(LAYERS), "b": 5 * swapped},
+        two={"a": 5 * np.arange(LAYERS), "b": -5 * np.arange(LAYERS)},
+    )
+    own = table.drop_nulls("retriever")["estimate"]
+    pooled = table.filter(table["retriever"].is_null())["estimate"].item()
+    assert own.to_list() == pytest.approx([1 - 6 * 6 / 336, -1])
+    assert pooled == pytest.approx(own.mean())
+
+
+def test_levels_of_pairs_do_not_make_them_reliable():
+    flat = np.zeros(LAYERS)
+    table = pairs_of(one={"a": flat, "b": flat}, two={"a": flat + 30, "b": flat + 30})
+    pooled = table.filter(table["retriever"].is_null()).row(0, named=True)
+    assert max(pooled["reliability"], pooled["other_reliability"]) < 0.5
+    assert pooled["answer"] == "not testable here"
+
+
+def test_measures_that_one_pair_alone_has_both_of_are_not_pooled():
+    layers = np.arange(LAYERS)
+    table = pairs_of(one={"a": layers, "b": layers}, two={"a": layers}, three={"b": layers})
+    assert table["retriever"].to_list() == ["one"]
+
+
+def drawn(values: np.ndarray, weights: np.ndarray, name: str, pairs: int = 1) -> Points:
+    """What weights [B, Q] of the queries make of their values [Q, L], of pairs one by one."""
+    layers = values.shape[1] // pairs
+    places = tuple((f"own{pair}", layer) for pair in range(pairs) for layer in range(layers))
     means = weights @ values / weights.sum(1, keepdims=True)
     return Points(Name(name), places, values.mean(0), means, frozenset())
 
@@ -162,33 +239,41 @@ def test_draws_are_weighted_means():
     assert points.drawn.var(0) == pytest.approx(values.var(0) / 4, rel=0.05)
 
 
-def coverage(kind: str, queries: int, shared: bool, trials: int, layers: int = LAYERS) -> dict:
-    """How often the interval holds the true correlation, and how often a verdict is given."""
+def coverage(
+    kind: str, queries: int, shared: bool, trials: int, layers: int = LAYERS, pairs: int = 1
+) -> dict:
+    """How often the interval holds the true correlation, and how often a verdict is given. Several
+    pairs differ in level, and have the noise of one counterpart in common."""
     held = said = 0
+    counterpart = layers * (pairs > 1)
     for trial in range(trials):
         rng = generator(trial, kind, queries, layers)
         step = {"weak": 1, "strong": 3, "unrelated": 1, "flat": 0}[kind] / np.sqrt(queries)
-        orders = [np.arange(layers)] * 2
+        orders = [np.tile(np.arange(layers), pairs)] * 2
         if kind == "unrelated":
-            orders = [rng.permutation(layers) for _ in range(2)]
+            orders = [np.concatenate([rng.permutation(layers) for _ in range(pairs)]) for _ in "ab"]
         levels = [step * order for order in orders]
-        common = rng.normal(size=(queries, layers)) if shared else None
+        size = queries, layers * pairs + counterpart
+        common = rng.normal(size=size) if shared else None
         weights = rng.exponential(size=(300, queries))
-        row = compared(
-            *(
-                drawn(noisy(level, queries, kind, name, str(trial), shared=common), weights, name)
-                for name, level in zip("ab", levels, strict=True)
-            )
-        )
-        truth = 0 if kind == "flat" else float(spearman(*levels))
+        both = []
+        for name, level in zip("ab", levels, strict=True):
+            every = np.append(level + np.repeat(np.arange(pairs), layers), np.zeros(counterpart))
+            values = noisy(every, queries, kind, name, str(trial), shared=common)
+            if counterpart:
+                values = values[:, :-layers] - np.tile(values[:, -layers:], pairs)
+            both.append(drawn(values, weights, name, pairs))
+        row = compared(*both)
+        own = (np.split(level, pairs) for level in levels)
+        truth = 0 if kind == "flat" else float(spearman(*map(np.array, own)).mean())
         held += row["low"] - 1e-9 <= truth <= row["high"] + 1e-9
         said += row["answer"] in ("together", "opposed")
     return {"held": held / trials, "said": said / trials}
 
 
-@pytest.mark.parametrize("kind", ["weak", "unrelated"])
-def test_intervals_hold_the_truth(kind):
-    assert coverage(kind, 40, True, 150)["held"] >= 0.92
+@pytest.mark.parametrize(("kind", "pairs"), [("weak", 1), ("unrelated", 1), ("weak", 2)])
+def test_intervals_hold_the_truth(kind, pairs):
+    assert coverage(kind, 40, True, 150, pairs=pairs)["held"] >= 0.92
 
 
 def test_flat_curves_are_seldom_called_related():
@@ -199,7 +284,8 @@ def test_flat_curves_are_seldom_called_related():
 @pytest.mark.parametrize("layers", [5, 7, 13])
 @pytest.mark.parametrize("queries", [16, 100, 400])
 @pytest.mark.parametrize("shared", [False, True])
-def test_intervals_hold_the_truth_everywhere(queries, shared, layers):
+@pytest.mark.parametrize("pairs", [1, 2])
+def test_intervals_hold_the_truth_everywhere(pairs, queries, shared, layers):
     for kind in ("weak", "strong", "unrelated"):
-        assert coverage(kind, queries, shared, 500, layers)["held"] >= 0.93, kind
-    assert coverage("flat", queries, shared, 500, layers)["said"] <= 0.05
+        assert coverage(kind, queries, shared, 500, layers, pairs)["held"] >= 0.93, kind
+    assert coverage("flat", queries, shared, 500, layers, pairs)["said"] <= 0.05

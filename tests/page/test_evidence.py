@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import altair as alt
+import polars as pl
+import pytest
 
 from tests.support.evidencing import tables
 from wellspring.page import evidence
@@ -29,6 +31,30 @@ def test_both_charts_are_valid_and_show_what_they_begin_with():
         assert not set(panel.headings) - set(panel.data.columns)
     lines = set(made[0].data["line"])
     assert lines == {"retriever", "counterpart", "lexical"}
+
+
+@pytest.mark.parametrize(
+    ("shared", "ending"),
+    [
+        (20, "Measures of queries are of the same queries."),
+        (
+            1,
+            "Each measure is of its own queries, because all share too few (1 query on toy).",
+        ),
+        (0, "because all share too few (0 queries on toy)."),
+    ],
+)
+def test_the_caption_tells_whether_queries_are_the_same(shared: int, ending: str):
+    caption = evidence.build(tables(shared=shared), SETTINGS)[0].caption
+    assert caption.endswith(ending)
+
+
+def test_the_caption_names_the_datasets_whose_measures_have_their_own_queries():
+    own, few = tables(), tables(shared=1)
+    both = [own["evidence"], few["evidence"].with_columns(dataset=pl.lit("small"))]
+    caption = evidence.build({"evidence": pl.concat(both)}, SETTINGS)[0].caption
+    assert "Measures of queries are of the same queries; elsewhere each" in caption
+    assert caption.endswith("share too few (1 query on small).")
 
 
 def test_a_correlation_serves_both_of_its_measures():

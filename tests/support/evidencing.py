@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import polars as pl
 
@@ -29,8 +31,11 @@ def curve(name: Name, layers: int, slope: float, *ids: str) -> Curve:
     return Curve(name, unit, tuple(places.tolist()), queries, values, np.ones_like(values))
 
 
-def tables(layers: int = 7) -> dict[str, pl.DataFrame]:
-    """Both tables on dataset `toy`, of `tuned` and of `plain`, which it is compared with."""
+def tables(layers: int = 7, shared: int = 20) -> dict[str, pl.DataFrame]:
+    """Both tables on dataset `toy`, of `tuned` and of `plain`, which it is compared with.
+
+    shared: how many of the 20 queries that searches have are probed, too.
+    """
     lines = {
         retriever: [
             Measured(
@@ -41,6 +46,10 @@ def tables(layers: int = 7) -> dict[str, pl.DataFrame]:
         ]
         for retriever, slope in (("tuned", 0.4), ("plain", 0.1))
     }
+    if shared < 20:
+        ids = np.array([f"q{20 - shared + number:02}" for number in range(20)], object)
+        (line, controls), *others = lines["tuned"]
+        lines["tuned"] = [Measured(replace(line, ids=ids), controls), *others]
     alike = np.linspace(0.9, 0.3, layers)
     cka = Given(Name("cka", None, "query"), tuple(range(layers)), Interval(*[alike] * 3), 50)
     lines["tuned"].append(Measured(cka))

@@ -17,7 +17,7 @@ from wellspring.config import Config
 @dataclass(frozen=True)
 class Evidence(Artefact):
     """What probes, attributions, removal, searches and similarity say of each layer, on the same
-    queries."""
+    queries where enough are shared."""
 
     panels = ("page.evidence",)
     template = "studies/{study}/findings/evidence.parquet"
@@ -48,7 +48,7 @@ class Evidence(Artefact):
         ),
         "other": Column("text", "the control's name"),
         **ENDS,
-        "lead": Column("number", "the measure less the control, on the same texts"),
+        "lead": Column("number", "the measure less the control, on the texts that both have"),
         "lead_low": ENDS["low"],
         "lead_high": ENDS["high"],
         "unit": Column(
@@ -56,10 +56,11 @@ class Evidence(Artefact):
             "what it is averaged over: `query`, `training query`, `query text` or `passage "
             "text` (those that were attributed), or `texts of a side`",
         ),
-        "texts": Column("integer", "how many"),
+        "texts": Column("integer", "how many; of a control those that both have"),
         "shared_queries": Column(
             "integer",
-            "how many of them are the queries that all measures of the unit `query` share",
+            "how many of them are the queries that all measures of the unit `query` share: all of "
+            "them, or, where fewer than 30 are shared, some",
         ),
     }
     study: str
@@ -117,7 +118,7 @@ class EvidenceCorrelations(Evidence):
     template = "studies/{study}/findings/evidence-correlations.parquet"
     columns = {
         "dataset": Column("text", "what the row is about, as the next two columns"),
-        "retriever": Column("text", "null: all pairs of the dataset together"),
+        "retriever": Column("text", "null: the mean of the dataset's pairs"),
         "compared_with": Column("text"),
         "over": Column(
             "text", "`layers`, or `differences`: what the layers differ from the counterpart's by"

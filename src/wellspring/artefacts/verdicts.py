@@ -9,6 +9,7 @@ from wellspring import specs
 from wellspring.artefacts.attributions import ActivationTexts
 from wellspring.artefacts.base import Artefact, Column, Needed
 from wellspring.artefacts.datasets import Lexical, Samples
+from wellspring.artefacts.evidence import Evidence
 from wellspring.artefacts.findings import (
     ENDS,
     Decentralisation,
@@ -172,14 +173,14 @@ class Cautions(Artefact):
         return [cls(config.study.name)]
 
     def spec(self, config: Config) -> specs.CautionsSpec:
-        return specs.cautions(config)
+        return specs.cautions(config, evidence=bool(specs.evidenced(config)))
 
     def needs(self, config: Config) -> Mapping[str, Needed]:
         published = [Published(self.study)] if config.study.published else []
         attributed = [Decentralisation(self.study)] if config.attributed() else []
         return {
             "findings": Findings(self.study),
-            "compared": [*published, *attributed],
+            "compared": [*published, *attributed, *Evidence.asked(config)],
             "samples": [Samples(dataset) for dataset in config.datasets_used()],
             "leakage": list(Leakage.asked(config)),
             "lexical": [Lexical(dataset) for dataset in config.probed_datasets()],

@@ -8,6 +8,7 @@ from pathlib import Path
 from wellspring import specs
 from wellspring.artefacts.attributions import ActivationTexts
 from wellspring.artefacts.datasets import Lexical, Samples
+from wellspring.artefacts.evidence import Evidence
 from wellspring.artefacts.findings import Decentralisation, Findings, Published, Training
 from wellspring.artefacts.scores import QUIET
 from wellspring.artefacts.tables import Leakage
@@ -58,6 +59,8 @@ def _rows(results: Path, spec: specs.CautionsSpec) -> Iterator[dict[str, object]
             quiet[where] = facts.get(QUIET, 0)
         attributed = Decentralisation.read(Decentralisation(study).at(results))
         yield from science.of_attributions(attributed, quiet)
+    if spec.evidence:
+        yield from science.of_evidence(Evidence.read(Evidence(study).at(results)))
     for learned, models in spec.learned.items():
         for dataset in spec.datasets:
             counts = Leakage.read(Leakage(study, learned, dataset).at(results))

@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from typing import get_args
 
+from wellspring.config.datasets import IrDatasets
 from wellspring.config.entries import Config
 from wellspring.config.models import Model
 from wellspring.config.recipes import Recipe, written_with
 from wellspring.config.vocabulary import Condition, Domain
 
 PLAIN = "{text}"
+SPLIT = re.compile(
+    r"/((train|training|dev|test|val|valid|validation|eval|fold)\d*|trec-dl-hard|trec[^/]*\d)(/.*)?$"
+)
+"""Where a name of ir_datasets goes on from a collection to its split, or to a track of TREC."""
 CONDITIONS: tuple[Condition, ...] = get_args(Condition)
 
 
@@ -54,20 +60,27 @@ def _is_fresh(entry: Model) -> bool:
 
 def same_collection(config: Config, one: str, other: str) -> bool:
     """Whether two datasets are parts of one collection: they have a source in common, or what
-    stands in its place."""
-    return one == other or not _parts(config, one).isdisjoint(_parts(config, other))
+    stands in its place. An archive without `inside` holds one collection alone."""
+    ours, theirs = _parts(config, one), _parts(config, other)
+    return one == other or any(
+        ours[part] == theirs[part] or None in (ours[part], theirs[part])
+        for part in ours.keys() & theirs.keys()
+    )
 
 
-def _parts(config: Config, dataset: str) -> set[str]:
-    """What a dataset is read from."""
+def _parts(config: Config, dataset: str) -> dict[str, str | None]:
+    """What a dataset is read from, to the folder inside it."""
     entry = config.datasets[dataset]
     source = getattr(entry, "source", None)
     if source is None:
         # A generated one: the same packages, or the same world.
         keys = {"format", "seed", "packages", "practice", "taught"}
-        return {json.dumps(entry.model_dump(mode="json", include=keys), sort_keys=True)}
+        return {json.dumps(entry.model_dump(mode="json", include=keys), sort_keys=True): None}
+    if isinstance(entry, IrDatasets):
+        return {SPLIT.sub("", source): None}
     files = source.values() if isinstance(source, Mapping) else [source]
-    return {f"{file} {getattr(entry, 'subset', None)}" for file in files}
+    inside = getattr(entry, "inside", None)
+    return {f"{file} {getattr(entry, 'subset', None)}": inside for file in files}
 
 
 def _query_model(config: Config, retriever: str) -> tuple[str, Recipe | None]:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from wellspring.errors import SourceError
@@ -14,6 +15,8 @@ from wellspring.errors import SourceError
 # A batch must fit into memory where every row has many long passages.
 BATCH = 256
 BUFFER = 1 << 20
+
+Made = TypeVar("Made")
 
 
 def rows(path: Path, names: list[str]) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -24,6 +27,26 @@ def rows(path: Path, names: list[str]) -> Iterator[tuple[str, dict[str, Any]]]:
     SourceError for a file that is cut short or no Parquet file, and for a column that is not there
     or there twice.
     """
+    for number, row in enumerate(_each(path, names, pa.RecordBatch.to_pylist), 1):
+        yield f"{path}: row {number}", row
+
+
+def present(path: Path, name: str) -> Iterator[bool]:
+    """Whether a column, or a field of a struct (a dotted name), holds a value in each row. What it
+    holds is never taken out of its batch. Errors as of `rows`."""
+
+    def are_there(batch: pa.RecordBatch) -> list[bool]:
+        head, *fields = name.split(".")
+        column = batch.column(head)
+        return pc.is_valid(pc.struct_field(column, fields) if fields else column).to_pylist()
+
+    return _each(path, [name], are_there)
+
+
+def _each(
+    path: Path, names: list[str], of: Callable[[pa.RecordBatch], list[Made]]
+) -> Iterator[Made]:
+    """What a function makes of each row of the named columns, a batch at a time."""
     number = 0
     try:
         with pq.ParquetFile(
@@ -32,9 +55,9 @@ def rows(path: Path, names: list[str]) -> Iterator[tuple[str, dict[str, Any]]]:
             columns = [_selection(file.schema_arrow, name, path) for name in names]
             batches = file.iter_batches(batch_size=BATCH, columns=columns, use_threads=False)
             for batch in batches:
-                for row in batch.to_pylist():
+                for made in of(batch):
                     number += 1
-                    yield f"{path}: row {number}", row
+                    yield made
     except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         location = f"{path}: row {number + 1} or after it" if number else f"{path}"
         reason = " ".join(str(error).split())

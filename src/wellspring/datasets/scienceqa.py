@@ -29,7 +29,7 @@ SPLITS = {"train": "train", "val": "validation", "test": "test"}
 """How problems.json writes the published splits."""
 COLUMNS = ["question", "choices", "answer", "hint", "lecture"]
 PICTURES = ("image", "image.path", "image.bytes")
-"""Columns one of which tells whether a problem has a picture; a set without has none of them."""
+"""Columns any of which holds something where a problem has a picture; a set without has none."""
 
 
 def read(source: Source) -> Records:
@@ -48,7 +48,7 @@ def read(source: Source) -> Records:
     lectures = source.options.get("passage", "lecture") == "lecture"
     for split, path in source.files.items():
         for location, problem, own_split in _problems(path):
-            if _has_picture(problem):
+            if problem.get("image"):
                 collector.counts["questions_with_a_picture_dropped"] += 1
                 continue
             question = content_field(problem, "question", location)
@@ -66,9 +66,9 @@ def _problems(path: Path) -> Iterator[tuple[str, dict[str, Any], str | None]]:
     """The location of each problem, the problem, and the split that it names itself."""
     if path.suffix == ".parquet":
         there = parquet.columns(path)
-        picture = [name for name in PICTURES if name in there][:1]
-        for location, row in parquet.rows(path, [*COLUMNS, *picture]):
-            yield location, row, None
+        pictures = [parquet.present(path, name) for name in PICTURES if name in there]
+        for (location, row), *held in zip(parquet.rows(path, COLUMNS), *pictures, strict=True):
+            yield location, {**row, "image": any(held)}, None
         return
     for name, value in arrays.document(path).items():
         location = f"{path}: record {name!r}"
@@ -79,11 +79,6 @@ def _problems(path: Path) -> Iterator[tuple[str, dict[str, Any], str | None]]:
                 f"{location}: field 'split' must be one of {', '.join(SPLITS)}, found {split!r}"
             )
         yield location, problem, SPLITS[split] if split else None
-
-
-def _has_picture(problem: dict[str, Any]) -> bool:
-    image = problem.get("image")
-    return any(image.values()) if isinstance(image, dict) else bool(image)
 
 
 def _options(problem: dict[str, Any], location: str) -> tuple[str, list[str]]:

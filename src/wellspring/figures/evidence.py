@@ -29,6 +29,8 @@ from wellspring.figures.style import (
     wrap,
 )
 from wellspring.figures.tables import about, named_measure, pairs, rows_of
+from wellspring.findings.sharing import apart
+from wellspring.plurals import counted
 
 CONTROLS = (
     *("counterpart", "twin", "lexical", "random-label"),
@@ -77,13 +79,20 @@ def over_layers(
     for ax in axes[-1]:
         ax.set_xlabel("layer")
     sns.despine(fig=figure)
-    shared = rows_of(rows, unit="query")["shared_queries"].to_numpy()
-    counted = f"{shared.max():,} queries that all measures of queries share" if shared.size else ""
-    note(figure, [about(dataset, [retriever], pairs(rows), counted), *cautions])
+    note(figure, [about(dataset, [retriever], pairs(rows), _queries(table, dataset)), *cautions])
     held = set(rows["control"])
     drawn = {name: line for name, line in lines.items() if name in held}
     legend_above(figure, [*handles_of(drawn), interval_key()])
     return figure
+
+
+def _queries(table: pl.DataFrame, dataset: str) -> str:
+    """How many queries the measures are of, or that each has its own."""
+    shared = rows_of(table, dataset=dataset, unit="query")["shared_queries"].to_list()
+    if not shared:
+        return ""
+    queries = f"{counted(max(shared), 'query', 'queries')} that all measures of queries share"
+    return f"{queries}: each is of its own" if dataset in apart(table) else queries
 
 
 @theme
@@ -125,9 +134,9 @@ def correlations(
     bar.set_label("rank correlation")
     points = rows["points"].to_numpy()
     least, most = points.min(), points.max()
-    counted = f"{most} layers" if least == most else f"{least} to {most} layers"
+    layers = f"{most} layers" if least == most else f"{least} to {most} layers"
     small = "numbers: the 95 % interval over queries excludes 0; pale: not testable here"
-    note(figure, [about(dataset, [retriever], pairs(rows), counted), small, *cautions])
+    note(figure, [about(dataset, [retriever], pairs(rows), layers), small, *cautions])
     return figure
 
 

@@ -7,6 +7,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 import polars as pl
 
 from wellspring.config import SCORERS
+from wellspring.findings.sharing import FEWEST_SHARED, apart
 from wellspring.findings.wording import untrained
 from wellspring.plurals import counted, form
 
@@ -294,6 +295,22 @@ def of_leakage(
                 dataset=dataset,
                 side=str(row["side"]),
             )
+
+
+def of_evidence(evidence: pl.DataFrame) -> Iterator[Row]:
+    """Cautions about measures that are set side by side on different queries.
+
+    evidence: `wellspring.findings.evidence.build`'s.
+    """
+    for dataset, shared in apart(evidence).items():
+        yield _row(
+            "few-shared-queries",
+            shared,
+            FEWEST_SHARED,
+            f"all measures of queries share {counted(shared, 'query', 'queries')}, so each is of "
+            "its own queries, and they may differ for that reason",
+            dataset=dataset,
+        )
 
 
 def of_pairs(fresh: Mapping[str, str], partly: Collection[str] = ()) -> Iterator[Row]:

@@ -105,6 +105,16 @@ class Curve:
             denominators=self.denominators[..., columns],
         )
 
+    def where(self, kept: np.ndarray) -> Curve:
+        """The same, with all observations but those that are kept [Q, S, L] left out."""
+        if kept[self.denominators != 0].all():
+            return self
+        return replace(
+            self,
+            numerators=np.where(kept, self.numerators, 0),
+            denominators=np.where(kept, self.denominators, 0),
+        )
+
     def over_seeds(self) -> Curve:
         """The same with the seeds' observations as one."""
         return replace(

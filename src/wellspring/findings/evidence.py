@@ -1,5 +1,6 @@
 """The table of evidence: what probes, attributions, ablation, retrieval and similarity say of each
-layer of a retriever, on the same queries, beside what each is set against."""
+layer of a retriever, on the same queries where enough are shared, beside what each is set
+against."""
 
 from __future__ import annotations
 
@@ -22,6 +23,7 @@ from wellspring.findings.curves import (
     Measured,
     Name,
 )
+from wellspring.findings.sharing import FEWEST_SHARED
 from wellspring.intervals import Interval
 
 SCHEMA = {
@@ -76,9 +78,9 @@ def shared_queries(evidence: Evidence) -> np.ndarray:
 
 def on_the_same(evidence: Evidence) -> Evidence:
     """The same evidence with every measure over queries on those that all of them share; as it is
-    where they share none."""
+    where they share fewer than FEWEST_SHARED."""
     shared = shared_queries(evidence)
-    if not shared.size:
+    if shared.size < FEWEST_SHARED:
         return evidence
 
     def kept(line: Line) -> Line:
@@ -101,8 +103,8 @@ def build(evidence: Evidence) -> pl.DataFrame:
 
     Returns:
         The columns of SCHEMA. A row without `control` is a measure. A row with one is that of the
-        control, and `lead` the measure less the control on the same texts, with its paired
-        interval. A control that is known (chance) has no interval of its own.
+        control on the texts that both have, and `lead` the measure less the control there, with
+        its paired interval. A control that is known (chance) has no interval of its own.
     """
     evidence = on_the_same(evidence)
     shared = shared_queries(evidence)
@@ -153,15 +155,15 @@ def _rows(line: Line, controls: Sequence[Control], shared: np.ndarray) -> Iterat
     }
     yield _frame(line.layers, own, **common, **counts)
     for kind, other, curve in controls:
-        layers = [layer for layer in line.layers if layer in curve.layers]
-        first, second = paired(line.at(layers), curve.at(layers))
+        first, second = paired(line, curve)
         theirs, apart = second.estimate(), first.estimate() - second.estimate()
         alone = intervals.interval(theirs, lower, upper, proportion=line.name.measure == "accuracy")
         if kind in EXACT:
-            alone = Interval(alone.estimate, *(np.full(len(layers), np.nan) for _ in range(2)))
+            unknown = np.full(len(first.layers), np.nan)
+            alone = Interval(alone.estimate, unknown, unknown)
         lead = intervals.interval(apart, lower - upper, upper - lower)
         yield _frame(
-            layers,
+            first.layers,
             alone,
             **common,
             control=kind,
@@ -175,13 +177,17 @@ def _rows(line: Line, controls: Sequence[Control], shared: np.ndarray) -> Iterat
 
 
 def paired(a: Curve, b: Curve) -> tuple[Curve, Curve]:
-    """Both over all the texts of either, in one order; seeds as one where they differ in them."""
+    """Both on the same texts, in one order, and at the layers that both have: what one of them did
+    not observe counts in neither. Seeds are as one where they differ in them. A curve that loses
+    nothing is given as it is."""
+    layers = tuple(layer for layer in a.layers if layer in b.layers)
+    a, b = (each if each.layers == layers else each.at(layers) for each in (a, b))
     if not np.array_equal(a.ids, b.ids):
-        every = np.union1d(a.ids, b.ids)
-        a, b = a.on(every), b.on(every)
+        both = np.intersect1d(a.ids, b.ids)
+        a, b = a.on(both), b.on(both)
     if a.numerators.shape[1] != b.numerators.shape[1]:
         a, b = a.over_seeds(), b.over_seeds()
-    return a, b
+    return a.where(b.denominators != 0), b.where(a.denominators != 0)
 
 
 def _frame(layers: Sequence[int], interval: Interval, **columns: object) -> pl.DataFrame:

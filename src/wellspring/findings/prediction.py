@@ -5,6 +5,10 @@ weight, whatever is measured on it (Rubin's 1981 Bayesian bootstrap). So an inte
 queries would have shown of this network. It says nothing of other networks. There is no p-value
 from the number of layers either: neighbouring layers are alike, so they cannot be exchanged.
 
+Pairs of retrievers differ in level, which says nothing of layers. So several pairs together have
+the mean of their own correlations, and each end of the interval is the mean of theirs: it is no
+narrower than they are, because noise pulls all of them the same way.
+
 Noise pulls a rank correlation towards 0, and resampling adds noise to noise. So the interval is the
 hull of the draws' quantiles and of their mirror image about the estimate. Of 7 layers it holds the
 true correlation in 95 % of simulations or more (`tests/findings/test_prediction.py`).
@@ -21,8 +25,8 @@ import numpy as np
 import polars as pl
 from scipy.stats import rankdata
 
-from wellspring.findings.curves import Given, Line, Name
-from wellspring.findings.evidence import Evidence, named, on_the_same
+from wellspring.findings.curves import Curve, Given, Line, Name
+from wellspring.findings.evidence import Evidence, named, on_the_same, paired
 from wellspring.intervals import CONFIDENCE
 from wellspring.randomness import generator
 
@@ -31,6 +35,8 @@ Answer = Literal["together", "opposed", "no evidence", "not testable here"]
 
 FEWEST_LAYERS = 5
 """A rank correlation over fewer takes a handful of values."""
+FEWEST_PAIRS = 2
+"""Of one pair alone its own row tells."""
 LEAST_RELIABILITY = 0.5
 """Less of a curve's variance over layers is more noise than difference between layers."""
 DRAWS = 1000
@@ -70,7 +76,7 @@ class Points:
     would have them.
 
     Attributes:
-        places: what each point is, for instance its layer.
+        places: what each point is: a retriever and one of its layers.
         value: [P].
         drawn: [B, P]; B is 1 where the measure is no ratio over texts and stays as it is.
         texts: the ids that are drawn.
@@ -81,6 +87,11 @@ class Points:
     value: np.ndarray
     drawn: np.ndarray
     texts: frozenset[str]
+
+    def each(self) -> list[Points]:
+        """Those of each retriever."""
+        retrievers = dict.fromkeys(retriever for retriever, _ in self.places)
+        return [self.at([p for p in self.places if p[0] == name]) for name in retrievers]
 
     def at(self, places: Sequence[tuple[str, int]]) -> Points:
         """The same at some of its points."""
@@ -97,20 +108,25 @@ class Points:
         return Points(a.name, a.places, a.value - b.value, a.drawn - b.drawn, texts)
 
     def reliability(self) -> float:
-        """The share of the variance over points that is not noise; NaN where nothing is drawn, or
-        no point differs."""
-        if len(self.drawn) == 1 or is_constant(self.value):
+        """The share of the variance over the points of each retriever that is not noise; NaN where
+        nothing is drawn, or no point differs."""
+        if len(self.drawn) == 1 or self.is_constant():
             return np.nan
-        away = self.drawn - self.value
-        noise = np.square(away - away.mean(1, keepdims=True)).mean(0).sum()
-        return max(0.0, float(1 - noise / np.square(self.value - self.value.mean()).sum()))
+        noise = sum(_spread(part.drawn - part.value).mean() for part in self.each())
+        return max(0.0, float(1 - noise / sum(_spread(part.value) for part in self.each())))
+
+    def is_constant(self) -> bool:
+        """Whether no point of some retriever differs."""
+        return any(is_constant(part.value) for part in self.each())
 
 
 def correlations(evidence: Evidence, seed: int, draws: int = DRAWS) -> pl.DataFrame:
     """Spearman's correlation between every two measures of a retriever.
 
-    Over the retriever's layers; over the layers' differences from its counterpart; and, where a
-    dataset has several pairs, over the differences of all of them, without a retriever.
+    Over the retriever's layers; over the layers' differences from its counterpart on the same texts
+    (a measure that is given has none: it is of both already); and, where
+    several pairs of a dataset have both measures, over the differences of each of them, without a
+    retriever.
 
     Args:
         seed: with a text's id it decides the weights that the text is drawn with.
@@ -120,26 +136,35 @@ def correlations(evidence: Evidence, seed: int, draws: int = DRAWS) -> pl.DataFr
         where the interval excludes 0.
     """
     evidence = on_the_same(evidence)
+    lines = {retriever: named(measured) for retriever, measured in evidence.lines.items()}
+
+    def drawn(line: Line, retriever: str) -> Points:
+        return points_of(line, retriever, evidence.dataset, seed, draws)
+
     points = {
-        retriever: {
-            name: points_of(line, retriever, evidence.dataset, seed, draws)
-            for name, line in named(measured).items()
-        }
-        for retriever, measured in evidence.lines.items()
+        retriever: {name: drawn(line, retriever) for name, line in own.items()}
+        for retriever, own in lines.items()
     }
+
+    def differences(retriever: str, other: str) -> Iterator[Points]:
+        for name, line in lines[retriever].items():
+            beside = lines.get(other, {}).get(name)
+            if isinstance(line, Curve) and isinstance(beside, Curve):
+                own, theirs = paired(line, beside)
+                first = points[retriever][name] if own is line else drawn(own, retriever)
+                second = points[other][name] if theirs is beside else drawn(theirs, other)
+                yield first - _moved(second, retriever)
+
     rows: list[dict[str, object]] = []
     apart: dict[str, dict[Name, Points]] = {}
     for retriever, own in points.items():
         other = evidence.pairs.get(retriever)
         where = {"dataset": evidence.dataset, "retriever": retriever, "compared_with": other}
         rows += [{**where, "over": "layers", **row} for row in _between(own)]
-        theirs = points.get(other or "", {})
-        if both := [name for name in own if name in theirs]:
-            apart[retriever] = {name: own[name] - _moved(theirs[name], retriever) for name in both}
-            rows += [{**where, "over": "differences", **row} for row in _between(apart[retriever])]
-    if len(apart) > 1:
-        where = {"dataset": evidence.dataset, "over": "differences"}
-        rows += [{**where, **row} for row in _between(_pooled(apart))]
+        apart[retriever] = {each.name: each for each in differences(retriever, other or "")}
+        rows += [{**where, "over": "differences", **row} for row in _between(apart[retriever])]
+    where = {"dataset": evidence.dataset, "over": "differences"}
+    rows += [{**where, **row} for row in _between(_pooled(apart), FEWEST_PAIRS)]
     return pl.DataFrame(rows, SCHEMA, orient="row").with_columns(pl.col(pl.Float64).fill_nan(None))
 
 
@@ -175,7 +200,7 @@ def _moved(points: Points, retriever: str) -> Points:
 
 
 def _pooled(apart: dict[str, dict[Name, Points]]) -> dict[Name, Points]:
-    """The points of all pairs as one, of every measure that several pairs have."""
+    """The points of all pairs as one."""
     pooled: dict[Name, list[Points]] = {}
     for own in apart.values():
         for name, points in own.items():
@@ -189,14 +214,15 @@ def _pooled(apart: dict[str, dict[Name, Points]]) -> dict[Name, Points]:
             frozenset().union(*(points.texts for points in parts)),
         )
         for name, parts in pooled.items()
-        if len(parts) > 1
     }
 
 
-def _between(points: dict[Name, Points]) -> Iterator[dict[str, object]]:
-    """A row for every two measures."""
+def _between(points: dict[Name, Points], fewest: int = 1) -> Iterator[dict[str, object]]:
+    """A row for every two measures that so many retrievers have both of."""
     for first, second in combinations(points.values(), 2):
         places = [p for p in first.places if p in second.places]
+        if len({retriever for retriever, _ in places}) < fewest:
+            continue
         a, b = first.at(places), second.at(places)
         yield {
             **a.name._asdict(),
@@ -211,15 +237,19 @@ def _between(points: dict[Name, Points]) -> Iterator[dict[str, object]]:
 
 
 def compared(a: Points, b: Points) -> dict[str, object]:
-    """The correlation, its interval, and what follows from them."""
+    """The correlation, its interval, and what follows from them: of several pairs their means."""
+    pairs = list(zip(a.each(), b.each(), strict=True))
+    ends = [(float(spearman(x.value, y.value)), *interval(x, y)) for x, y in pairs]
+    weights = [len(x.value) for x, _ in pairs]
+    estimate, low, high = np.clip(np.average(ends, axis=0, weights=weights), -1, 1).tolist()
     reliabilities = a.reliability(), b.reliability()
     values: dict[str, object] = {
-        "estimate": float(spearman(a.value, b.value)),
+        "estimate": estimate,
+        "low": low,
+        "high": high,
         "reliability": reliabilities[0],
         "other_reliability": reliabilities[1],
     }
-    low, high = interval(a, b)
-    values |= {"low": low, "high": high}
     if (reason := _untestable(a, b, reliabilities)) is not None:
         return {**values, "answer": "not testable here", "reason": reason}
     answer: Answer = "together" if low > 0 else "opposed" if high < 0 else "no evidence"
@@ -234,7 +264,7 @@ def _untestable(a: Points, b: Points, reliabilities: tuple[float, float]) -> str
         label = points.name.measure
         if np.isnan(points.value).any():
             return f"{label} is not defined at every layer"
-        if is_constant(points.value):
+        if points.is_constant():
             return f"{label} is the same at every layer"
         if reliability < LEAST_RELIABILITY:
             return f"{label} differs between layers by less than its noise"
@@ -244,8 +274,9 @@ def _untestable(a: Points, b: Points, reliabilities: tuple[float, float]) -> str
 
 
 def interval(a: Points, b: Points) -> tuple[float, float]:
-    """The 95 % interval of the correlation of two measures at the same points, NaN where nothing is
-    drawn: the hull of the draws' quantiles and of their mirror image about the estimate."""
+    """The 95 % interval of the correlation of two measures at the same points of one retriever, NaN
+    where nothing is drawn: the hull of the draws' quantiles and of their mirror image about the
+    estimate, which may lie beyond 1."""
     if len(a.drawn) == len(b.drawn) == 1:
         return np.nan, np.nan
     estimate = float(spearman(a.value, b.value))
@@ -254,8 +285,7 @@ def interval(a: Points, b: Points) -> tuple[float, float]:
     if not drawn.size or np.isnan(estimate):
         return np.nan, np.nan
     low, high = np.quantile(drawn, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
-    ends = min(low, 2 * estimate - high), max(high, 2 * estimate - low)
-    return max(-1.0, float(ends[0])), min(1.0, float(ends[1]))
+    return min(low, 2 * estimate - high), max(high, 2 * estimate - low)
 
 
 def spearman(a: np.ndarray, b: np.ndarray) -> np.ndarray:
@@ -269,6 +299,11 @@ def spearman(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     size = np.sqrt(np.square(ranks[0]).sum(-1) * np.square(ranks[1]).sum(-1))
     product = (ranks[0] * ranks[1]).sum(-1)
     return np.divide(product, size, out=np.full(np.shape(size), np.nan), where=size > 0)
+
+
+def _spread(values: np.ndarray) -> np.ndarray:
+    """Sums of squares [...] of values [..., P] about their mean."""
+    return np.square(values - values.mean(-1, keepdims=True)).sum(-1)
 
 
 def is_constant(values: np.ndarray) -> bool:

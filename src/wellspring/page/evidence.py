@@ -8,17 +8,19 @@ from typing import Any
 import polars as pl
 
 from wellspring.figures.tables import named_measure
+from wellspring.findings.sharing import apart
 from wellspring.page.data import INTERVAL, short, thinned
 from wellspring.page.drawing import LAYERS, along, curves, made, up
 from wellspring.page.pairs import chosen
 from wellspring.page.panels import Panel, Settings, Tables
 from wellspring.page.series import RETRIEVER, Series
+from wellspring.plurals import counted
 
 LINES = (
     *(RETRIEVER, "counterpart", "twin", "lexical", "random-label"),
     *("random neurons", "nothing removed", "chance", "uniform"),
 )
-ALL = "all pairs together"
+ALL = "mean of all pairs"
 OVER = {"layers": "layers", "differences": "differences from the counterpart"}
 ROW = {"step": 22}
 """Pixels of a row of the map."""
@@ -49,8 +51,7 @@ def _measures(table: pl.DataFrame, settings: Settings) -> Panel:
         "evidence",
         "All evidence about layers",
         "What each measure says of every layer, beside what it is set against. Bands are 95 % "
-        "intervals over the texts that the table names. Measures of queries are of the same "
-        "queries.",
+        f"intervals over the texts that the table names. {_queries(table)}".rstrip(),
         data.with_columns(pl.col("texts", "shared_queries").cast(pl.String)),
         {"dataset": "Dataset", "retriever": "Retriever", "measure": "Measure"},
         {},
@@ -72,6 +73,18 @@ def _measures(table: pl.DataFrame, settings: Settings) -> Panel:
         settings.sources("evidence", *INTERVAL, "lead"),
         left_out,
     )
+
+
+def _queries(table: pl.DataFrame) -> str:
+    """Which queries the measures are of."""
+    datasets = table.filter(unit="query")["dataset"].unique(maintain_order=True).to_list()
+    shared = apart(table)
+    counts = [f"{counted(count, 'query', 'queries')} on {name}" for name, count in shared.items()]
+    own = f"measure is of its own queries, because all share too few ({', '.join(counts)})."
+    if len(shared) < len(datasets):
+        same = "Measures of queries are of the same queries"
+        return f"{same}; elsewhere each {own}" if shared else f"{same}."
+    return f"Each {own}" if datasets else ""
 
 
 def _related(table: pl.DataFrame, settings: Settings) -> Panel:

@@ -123,6 +123,8 @@ class CautionsSpec(Spec):
     """Those of these counterparts that have other weights, too."""
     learned: dict[str, list[str]]
     """Dataset to the models that learned from its training split."""
+    evidence: bool
+    """Whether it has a table of evidence."""
 
 
 class PublishedSpec(Spec):
@@ -239,8 +241,11 @@ def claims(config: Config) -> ClaimsSpec:
     )
 
 
-def cautions(config: Config) -> CautionsSpec:
-    """The slice that a study's cautions depend on, beside its tables."""
+def cautions(config: Config, evidence: bool) -> CautionsSpec:
+    """The slice that a study's cautions depend on, beside its tables.
+
+    evidence: whether one of these is the table of evidence.
+    """
     pairs = {**config.pairs(), **config.attributed_pairs()}
     fresh = {
         name: other
@@ -269,6 +274,7 @@ def cautions(config: Config) -> CautionsSpec:
             ]
             for dataset in config.datasets_learned()
         },
+        evidence=evidence,
     )
 
 
