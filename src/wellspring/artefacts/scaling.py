@@ -96,8 +96,13 @@ class LearningRates(Scaling):
         "stages": STAGES,
         "objective": Column("text"),
         "paradigm": Column("text"),
+        "measure": Column(
+            "text",
+            "what the quality of validation queries or texts is: of `MRR@10` the highest is best, of "
+            "`loss` the lowest",
+        ),
         "learning_rate": Column("number", "the best one, whose models stand on the ladder"),
-        "quality": Column("number", "its mean over seeds, on validation queries"),
+        "quality": Column("number", "its mean over seeds; null where one of them diverged"),
         "runner_up": Column("number", "the second best"),
         "runner_up_quality": Column("number"),
         "rates": Column("integer", "how many were tried"),

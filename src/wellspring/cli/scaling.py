@@ -80,10 +80,12 @@ def _models(results: Path, spec: specs.ScalingSpec) -> pl.DataFrame:
         parameters = Description.read(Model(each.model).at(results)).parameters
         facts = [_facts(TrainedModel(name).at(results)) for name in each.steps]
         ledgers = [one["ledger"] for one in facts]
+        look = facts[-1].get("quality", {}) if facts else {}
         rows.append(
             {
                 **each.model_dump(exclude={"model", "steps"}),
-                "quality": facts[-1].get("quality", {}).get("after") if facts else None,
+                "measure": look.get("measure"),
+                "quality": look.get("after"),
                 "parameters": parameters["all"],
                 "non_embedding": parameters["all"] - parameters["embedding"],
                 "trainable": facts[-1]["trained_parameters"] if facts else None,
