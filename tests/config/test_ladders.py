@@ -9,7 +9,7 @@ import yaml
 
 from tests.support.paths import ROOT
 from wellspring import specs
-from wellspring.config import Config, load, parse
+from wellspring.config import Config, learning, load, parse
 from wellspring.errors import ConfigError
 
 SHORT = yaml.safe_load((ROOT / "config.yaml").read_text())
@@ -78,6 +78,58 @@ def test_the_slice_says_what_a_model_went_through() -> None:
     # A size is the same for all seeds and stages of a base.
     assert len({each.size for name, each in models.items() if name.startswith("small")}) == 1
     assert len({each.size for each in models.values()}) == 2
+
+
+def alone(config: dict, **encoders: dict) -> dict:
+    """The configuration with these retrievers on a ladder, and no other ones."""
+    config["retrievers"] |= {
+        name: {"query": {"pooling": "mean", **encoder}} for name, encoder in encoders.items()
+    }
+    config["study"]["scaling"] = {"retrievers": [*encoders], "datasets": ["pydocs"], "passages": 5}
+    config["study"]["probe"] = {
+        **{"retrievers": [*encoders], "datasets": ["pydocs"], "layers": "last"},
+        **{"passages": [5], "kinds": ["cosine", "lexical"], "portions": []},
+    }
+    config["study"]["attribute"] = None
+    return config
+
+
+def test_what_was_trained_in_part_is_not_random() -> None:
+    config = scaled()
+    config["models"]["graft"] = {"source": "random:minilm", "trained_blocks": 2}
+    parsed = parse(alone(config, graft={"model": "graft"}, small={"model": "small"}))
+    stages = {each.retriever: each.stages for each in specs.scaling(parsed).models}
+    assert stages == {"graft": "pre-trained", "small": "random"}
+    assert learning.stage(parsed, "graft") == "as fetched"
+
+
+def test_encoders_of_one_network_are_no_seeds_of_each_other() -> None:
+    config = scaled()
+    config["models"]["large"] = {"source": "random:minilm"}
+    encoders = {
+        "small-mean": {"model": "small"},
+        "small-cls": {"model": "small", "pooling": "cls"},
+        "small-short": {"model": "small", "passage_length": 16},
+        "large-mean": {"model": "large"},
+    }
+    models = specs.scaling(parse(alone(config, **encoders))).models
+    ladders: dict[str, list[str]] = {}
+    for each in models:
+        ladders.setdefault(str(each.encoder), []).append(each.retriever)
+    assert [*ladders.values()] == [["small-mean", "large-mean"], ["small-cls"], ["small-short"]]
+
+
+def test_one_network_stands_once_on_a_ladder() -> None:
+    config = scaled()
+    # The same weights under another name, and vectors that are the same.
+    config["models"]["again"] = dict(config["models"]["small"])
+    twice = alone(config, one={"model": "small"}, two={"model": "again"})
+    assert refused(twice) == (
+        "study.scaling.retrievers: 'one' and 'two' are one network, encoded alike: they are no two "
+        "seeds; take one out"
+    )
+    config["models"]["again"]["seed"] = 1
+    parse(twice)
 
 
 def test_the_same_ladder_twice_is_one() -> None:

@@ -14,6 +14,8 @@ from wellspring.artefacts.retrieval import SearchMetrics
 from wellspring.config import Config
 
 STAGES = Column("text", "what the weights went through, the first one first")
+LADDER = Column("text", "the first retriever of its series: its recipes and encoder are theirs")
+FAMILY = Column("text", "architecture")
 
 
 @dataclass(frozen=True)
@@ -33,12 +35,15 @@ class Scaling(Artefact):
             "`exponent` and `limit` of a power law, `preference` (AICc of the straight line over "
             "log2 of the size less that of the power law)",
         ),
-        "dataset": Column("text", "which ladder, as the next three columns"),
+        "dataset": Column("text", "which ladder, as the next five columns"),
+        "ladder": LADDER,
+        "family": FAMILY,
         "stages": STAGES,
         "objective": Column("text", "of the last fine-tuning"),
         "paradigm": Column("text"),
         "factor": Column("text", "of an interaction: in what the other ladder differs"),
-        "compared_with": Column("text", "what that is there"),
+        "compared_with": Column("text", "what that is there; of recipes and encoders its `ladder`"),
+        "compared_ladder": Column("text", "its `ladder`"),
         "axis": Column(
             "text",
             "what the size is: `parameters`, `non_embedding` (without tables that are looked up), "
@@ -93,13 +98,15 @@ class LearningRates(Scaling):
     template = "studies/{study}/findings/learning-rates.parquet"
     columns = {
         "size": Column("text", "a model of that size"),
+        "ladder": LADDER,
+        "family": FAMILY,
         "stages": STAGES,
         "objective": Column("text"),
         "paradigm": Column("text"),
         "measure": Column(
             "text",
-            "what the quality of validation queries or texts is: of `MRR@10` the highest is best, of "
-            "`loss` the lowest",
+            "what quality is, on validation queries or texts: the highest `MRR@10` is the best, "
+            "and the lowest `loss`",
         ),
         "learning_rate": Column("number", "the best one, whose models stand on the ladder"),
         "quality": Column("number", "its mean over seeds; null where one of them diverged"),

@@ -83,7 +83,9 @@ def _models(results: Path, spec: specs.ScalingSpec) -> pl.DataFrame:
         look = facts[-1].get("quality", {}) if facts else {}
         rows.append(
             {
-                **each.model_dump(exclude={"model", "steps"}),
+                **each.model_dump(exclude={"model", "steps", "trainings", "encoder"}),
+                "trainings": json.dumps(each.trainings, sort_keys=True),
+                "encoder": json.dumps(each.encoder, sort_keys=True),
                 "measure": look.get("measure"),
                 "quality": look.get("after"),
                 "parameters": parameters["all"],
