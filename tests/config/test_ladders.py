@@ -180,7 +180,7 @@ def refused_or_not(config: dict) -> str:
 @pytest.mark.parametrize(
     "files, models",
     [
-        (["scaling"], 168),
+        (["scaling"], 204),
         (["scaling", "scaling-small"], 27),
         (["paper", "llm"], 18),
         (["paper", "sparse"], 54),
@@ -188,4 +188,12 @@ def refused_or_not(config: dict) -> str:
 )
 def test_the_shipped_ladders_can_be_computed(files: list[str], models: int) -> None:
     paths = [ROOT / "config.yaml", *(ROOT / "studies" / f"{name}.yaml" for name in files)]
-    assert len(standing(load(paths))) == models
+    config = load(paths)
+    assert len(standing(config)) == models
+    # As many learning rates are tried for all that the ledger compares.
+    rates: dict[str, set[float | None]] = {}
+    for each in specs.scaling(config).models:
+        if each.objective:
+            told = f"{each.family} {each.stages} {each.objective} {each.paradigm}"
+            rates.setdefault(told, set()).add(each.learning_rate)
+    assert len({len(own) for own in rates.values()}) == 1
