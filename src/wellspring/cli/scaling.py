@@ -38,6 +38,9 @@ def scaling(job: Job, table: Path, learning_rates: Path, results: Path) -> None:
             f"learning rate {row['learning_rate']:g} of {names[row['size']]} ({row['stages']}) is "
             "at the edge of those that were tried"
         )
+    sizes = models.group_by("ladder", maintain_order=True).agg(pl.n_unique("size"))
+    for (name,) in sizes.filter(size=1).select("ladder").iter_rows():
+        job.say(f"{name} has no slope: no other size has its family, recipes and encoder")
     provenance = job.provenance("scipy", "polars")
     places = {each.model: place for place, each in enumerate(spec.models)}
     rates = rates.with_columns(pl.col("size").replace(names))

@@ -186,7 +186,8 @@ def _series(values: pl.DataFrame, models: pl.DataFrame, axis: str) -> Iterator[_
             kind = {"dataset": dataset, **dict(zip(SERIES, keys, strict=True))}
             kind |= {"ladder": own["ladder"][0], "trainings": dict(trainings.rows())}
             ladder = Ladder(wide.select(names).to_numpy(), doublings, cells)
-            yield _Series(kind, ladder, tuple(dict.fromkeys(own["size"])), own["tried"].max())
+            tried = max(own["tried"].drop_nulls().to_list(), default=None)
+            yield _Series(kind, ladder, tuple(dict.fromkeys(own["size"])), tried)
 
 
 def _slopes(series: Sequence[_Series], scale: Scale) -> Iterator[dict[str, Any]]:
