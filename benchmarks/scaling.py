@@ -14,7 +14,7 @@ import polars as pl
 from scipy import special
 
 from wellspring.findings.claims import CLAIMS, gathered, untested
-from wellspring.findings.ladders import AXES, table
+from wellspring.findings.ladders import AXES, kept, table
 from wellspring.findings.ledger import ledger
 from wellspring.findings.scaling import Contrast, Ladder, Outcome, Scale, outcome, slope
 from wellspring.findings.verdicts import EQUIVALENT, NO_EVIDENCE
@@ -175,12 +175,14 @@ def study(
                 models.append(
                     {
                         **{"retriever": name, "size": str(size), "stages": stages},
-                        **{"objective": objective, "paradigm": "dense"},
+                        **{"objective": objective, "paradigm": "dense", "family": "bert"},
+                        **{"trainings": "[]", "encoder": "{}"},
+                        **{"learning_rate": 1e-3, "measure": "MRR@10", "quality": 0.5},
                         **sizes,
                         "trainable": 1e6 * 2.0**size,
                     }
                 )
-    return pl.concat(values), pl.DataFrame(models).unique(maintain_order=True)
+    return pl.concat(values), kept(pl.DataFrame(models).unique(maintain_order=True))[0]
 
 
 def verdict_rates(trials: int) -> dict[str, float]:

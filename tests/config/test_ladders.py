@@ -11,7 +11,7 @@ from tests.support.paths import ROOT
 from wellspring import specs
 from wellspring.artefacts.retrieval import SearchMetrics, TermMetrics
 from wellspring.artefacts.scaling import Scaling
-from wellspring.config import Config, load, parse
+from wellspring.config import Config, learning, load, parse
 from wellspring.errors import ConfigError
 
 SHORT = yaml.safe_load((ROOT / "config.yaml").read_text())
@@ -110,6 +110,58 @@ def test_sparse_models_are_measured_by_their_terms_alone() -> None:
     ) in refused(chains())
 
 
+def alone(config: dict, **encoders: dict) -> dict:
+    """The configuration with these retrievers on a ladder, and no other ones."""
+    config["retrievers"] |= {
+        name: {"query": {"pooling": "mean", **encoder}} for name, encoder in encoders.items()
+    }
+    config["study"]["scaling"] = {"retrievers": [*encoders], "datasets": ["pydocs"], "passages": 5}
+    config["study"]["probe"] = {
+        **{"retrievers": [*encoders], "datasets": ["pydocs"], "layers": "last"},
+        **{"passages": [5], "kinds": ["cosine", "lexical"], "portions": []},
+    }
+    config["study"]["attribute"] = None
+    return config
+
+
+def test_what_was_trained_in_part_is_not_random() -> None:
+    config = scaled()
+    config["models"]["graft"] = {"source": "random:minilm", "trained_blocks": 2}
+    parsed = parse(alone(config, graft={"model": "graft"}, small={"model": "small"}))
+    stages = {each.retriever: each.stages for each in specs.scaling(parsed).models}
+    assert stages == {"graft": "pre-trained", "small": "random"}
+    assert learning.stage(parsed, "graft") == "as fetched"
+
+
+def test_encoders_of_one_network_are_no_seeds_of_each_other() -> None:
+    config = scaled()
+    config["models"]["large"] = {"source": "random:minilm"}
+    encoders = {
+        "small-mean": {"model": "small"},
+        "small-cls": {"model": "small", "pooling": "cls"},
+        "small-short": {"model": "small", "passage_length": 16},
+        "large-mean": {"model": "large"},
+    }
+    models = specs.scaling(parse(alone(config, **encoders))).models
+    ladders: dict[str, list[str]] = {}
+    for each in models:
+        ladders.setdefault(str(each.encoder), []).append(each.retriever)
+    assert [*ladders.values()] == [["small-mean", "large-mean"], ["small-cls"], ["small-short"]]
+
+
+def test_one_network_stands_once_on_a_ladder() -> None:
+    config = scaled()
+    # The same weights under another name, and vectors that are the same.
+    config["models"]["again"] = dict(config["models"]["small"])
+    twice = alone(config, one={"model": "small"}, two={"model": "again"})
+    assert refused(twice) == (
+        "study.scaling.retrievers: 'one' and 'two' are one network, encoded alike: they are no two "
+        "seeds; take one out"
+    )
+    config["models"]["again"]["seed"] = 1
+    parse(twice)
+
+
 def test_the_same_ladder_twice_is_one() -> None:
     config = scaled()
     ladder = config["study"]["scaling"]["ladders"]
@@ -158,7 +210,7 @@ def refused_or_not(config: dict) -> str:
 @pytest.mark.parametrize(
     "files, models",
     [
-        (["scaling"], 168),
+        (["scaling"], 204),
         (["scaling", "scaling-small"], 27),
         (["paper", "llm"], 18),
         (["paper", "sparse"], 54),
@@ -166,4 +218,12 @@ def refused_or_not(config: dict) -> str:
 )
 def test_the_shipped_ladders_can_be_computed(files: list[str], models: int) -> None:
     paths = [ROOT / "config.yaml", *(ROOT / "studies" / f"{name}.yaml" for name in files)]
-    assert len(standing(load(paths))) == models
+    config = load(paths)
+    assert len(standing(config)) == models
+    # As many learning rates are tried for all that the ledger compares.
+    rates: dict[str, set[float | None]] = {}
+    for each in specs.scaling(config).models:
+        if each.objective:
+            told = f"{each.family} {each.stages} {each.objective} {each.paradigm}"
+            rates.setdefault(told, set()).add(each.learning_rate)
+    assert len({len(own) for own in rates.values()}) == 1

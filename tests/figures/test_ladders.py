@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+import polars as pl
 import pytest
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -133,3 +134,26 @@ def test_what_no_ladder_has_is_named():
     held = tables()
     with pytest.raises(ConfigError, match="no ladder has R@10 on dataset near"):
         ladders.growth(held["ladders"], held["scaling"], "near", "R@10", 0.05)
+
+
+def test_series_are_told_apart_by_name():
+    points = pl.DataFrame(
+        [
+            ("a.0", "bert", "random → fine-tuning", "infonce", "dense"),
+            ("a.0", "bert", "random → fine-tuning", "infonce", "dense"),
+            ("b.0", "bert", "random → fine-tuning", "infonce", "sparse"),
+            ("c.0", "bert", "random → fine-tuning", "infonce", "dense"),
+        ],
+        schema=["ladder", "family", "stages", "objective", "paradigm"],
+        orient="row",
+    )
+    assert ladders.names_of(points) == {
+        "a.0": "random → fine-tuning, infonce (a.0)",
+        "b.0": "random → fine-tuning, infonce, sparse",
+        "c.0": "random → fine-tuning, infonce (c.0)",
+    }
+    other = points.with_columns(
+        family=pl.when(ladder="c.0").then(pl.lit("qwen2")).otherwise("family")
+    )
+    assert ladders.names_of(other)["c.0"] == "random → fine-tuning, infonce, qwen2"
+    assert ladders.names_of(other)["a.0"] == "random → fine-tuning, infonce, bert"

@@ -74,6 +74,18 @@ def test_six_queries_by_hand():
     assert (other["pairs"], other["flops"]) == (64, 1e9)
 
 
+def test_what_a_training_started_from_has_spent_nothing_of_it():
+    """A model that read 25,600 texts, and what it was after 160 and 640 pairs."""
+    names = {"read": 0.0, "early": 0.25, "long": 1.0}
+    shares = [place(name, dimension="data-efficiency", x=x) for name, x in names.items()]
+    begun = place("read", dimension="in-domain", family="read", reference="read")
+    spent = {"read": Spent(25600, 1e12), "early": Spent(160, 1e10), "long": Spent(640, 4e10)}
+    found = values({(name, "pydocs"): [0.1 * n for n in range(9)] for name in names})
+    table = dimensions(found, [*shares, begun], spent, RULES)
+    assert table["pairs"].to_list() == [0, 160, 640, 25600]
+    assert table["flops"].to_list() == [0, 1e10, 4e10, 1e12]
+
+
 def test_planted_differences_are_seen_and_others_are_not():
     means = {"long": 0.5, "short": 0.4, "middle": 0.5}
     table = dimensions(

@@ -70,8 +70,9 @@ def test_nothing_measured_is_an_empty_table() -> None:
     assert points(values.clear(), models).is_empty()
 
 
-def test_the_table_says_which_objective_a_stage_is_compared_with() -> None:
+def test_the_table_says_which_ladder_a_stage_is_compared_with() -> None:
     rows = tables()["scaling"].filter(finding="advantage", factor="stages", scale="value")
     assert {*rows["stages"]} == {"random"} and rows["objective"].null_count() == rows.height
-    assert {*rows["compared_objective"]} == {"infonce"}
+    assert all(name.startswith("fresh-") for name in rows["ladder"])
+    assert not any(name.startswith("fresh-") for name in rows["compared_ladder"])
     assert rows["estimate"].to_list() == pytest.approx([-GAIN] * rows.height, abs=1e-6)

@@ -8,9 +8,11 @@ import pytest
 
 from benchmarks import scaling as simulated
 from wellspring.findings.claims import CLAIMS, gathered, untested
-from wellspring.findings.ladders import AXES, SERIES, kept, table
+from wellspring.findings.ladders import AXES, TOLD, kept, table
+from wellspring.findings.ladders import SCHEMA as OF_LADDERS
 from wellspring.findings.ledger import ENTRIES, SCHEMA, ledger
 from wellspring.findings.questions import Entry, Ladders, Part
+from wellspring.findings.rates import SCHEMA as SCHEMA_OF_RATES
 from wellspring.findings.verdicts import NOT_TESTABLE
 
 NOTHING = gathered([untested(claim, "nothing is compared") for claim in CLAIMS])
@@ -93,6 +95,30 @@ def test_opposite_slopes_depend_on_the_place() -> None:
     assert (row["supporting"], row["contradicting"]) == (1, 1)
 
 
+def test_a_claim_is_equivalent_where_all_of_its_parts_are() -> None:
+    """A slope within the margin, beside differences of slopes that nobody knows."""
+    place = {
+        **dict.fromkeys(OF_LADDERS),
+        **{"dataset": "near", "ladder": "cl", "stages": FINE_TUNED, "objective": "infonce"},
+        **{"paradigm": "dense", "axis": "non_embedding", "measure": "m", "scale": "log-odds"},
+    }
+    slope = {"finding": "slope", "estimate": 0.001, "low": -0.01, "high": 0.012, "p_value": 0.8}
+
+    def told(end: float) -> tuple[str, str | None]:
+        rows = [{**place, **slope}]
+        for other in ("margin-mse", "infonce+kl"):
+            interaction = {"finding": "interaction", "factor": "objective", "compared_with": other}
+            ends = {"estimate": 0.001, "low": -end, "high": end, "p_value": 0.6}
+            warned = {"compared_ladder": other, "warnings": f"short; {other}"}
+            rows.append({**place, **interaction, **ends, **warned})
+        scaling = pl.DataFrame(rows, OF_LADDERS, infer_schema_length=None)
+        table = ledger(NOTHING, scaling, alpha=0.05, margin=0.02, in_domain=["near"])
+        return table.filter(claim="C1").select("verdict", "reason").row(0)
+
+    assert told(0.9) == ("no evidence", "short; margin-mse; infonce+kl")
+    assert told(0.012)[0] == "equivalent"
+
+
 def test_what_a_study_lacks_is_not_testable() -> None:
     rows = ledger(NOTHING, alpha=0.05, margin=0.1)
     assert {*rows["verdict"]} == {NOT_TESTABLE}
@@ -158,36 +184,36 @@ def test_the_best_learning_rate_is_kept() -> None:
     _, models = ladders(9, {"infonce": 0.0})
     rates = pl.concat(
         [
-            models.with_columns(
-                learning_rate=pl.lit(rate), quality=pl.lit(quality), recipes=pl.lit("one")
-            )
+            models.with_columns(learning_rate=pl.lit(rate), quality=pl.lit(quality))
             for rate, quality in ((1e-3, 0.5), (1e-4, 0.4))
         ]
     )
     best, told = kept(rates)
     assert best.height == models.height and {*best["learning_rate"]} == {1e-3}
     assert told.height == models["size"].n_unique() and told["at_edge"].all()
-    assert told.columns[: 1 + len(SERIES)] == ["size", *SERIES]
-    other = pl.when(pl.col("retriever").str.ends_with("0")).then(pl.lit("another"))
-    with pytest.raises(ValueError, match="and other recipes"):
-        kept(rates.with_columns(recipes=other.otherwise("recipes")))
+    assert {*best["tried"]} == {2}
+    assert told.columns == ["size", "ladder", *TOLD, *SCHEMA_OF_RATES]
+    one, other = (f'[{{"stage": "mlm", "steps": {steps}}}]' for steps in (10, 20))
+    mixed = (
+        pl.when(pl.col("retriever").str.ends_with("0")).then(pl.lit(one)).otherwise(pl.lit(other))
+    )
+    with pytest.raises(ValueError, match=r"infonce-0\.0 and infonce-0\.1 .* differ in budgets"):
+        kept(rates.with_columns(trainings=mixed))
 
 
 def test_models_that_were_not_trained_stay() -> None:
     _, models = ladders(11, {"infonce": 0.0})
     nothing = pl.lit(None, pl.Float64)
     fresh = models.with_columns(
+        retriever=pl.format("fresh-{}", "retriever"),
         learning_rate=nothing,
         quality=nothing,
-        recipes=pl.lit(""),
         objective=pl.lit(None, pl.String),
         stages=pl.lit("random"),
     )
-    trained = models.with_columns(
-        learning_rate=pl.lit(1e-3), quality=pl.lit(0.5), recipes=pl.lit("one")
-    )
-    best, told = kept(pl.concat([fresh, trained]))
+    best, told = kept(pl.concat([fresh, models]))
     assert best.height == 2 * models.height and told.height == 3
+    assert best["tried"].null_count() == models.height
 
 
 def test_ladders_without_an_effect_get_no_verdict() -> None:

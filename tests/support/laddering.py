@@ -8,6 +8,7 @@ import polars as pl
 
 from benchmarks import scaling as simulated
 from wellspring.findings import ladders
+from wellspring.findings.series import told_apart
 
 GAIN = 0.1
 """What fine-tuning brings at every size."""
@@ -29,7 +30,7 @@ def planted() -> tuple[pl.DataFrame, pl.DataFrame]:
     )
     before = values.with_columns(pl.format("fresh-{}", "retriever").alias("retriever"))
     before = before.with_columns(pl.col("value") - GAIN)
-    return pl.concat([before, values]), pl.concat([fresh, models])
+    return pl.concat([before, values]), told_apart(pl.concat([fresh, models]))
 
 
 @cache

@@ -66,7 +66,8 @@ class Dimensions(Artefact):
         "reason": Column("text", "of a verdict that needs one"),
         "pairs": Column(
             "number",
-            "pairs that the last training saw; null where no trainings are compared, as `flops`",
+            "pairs that the last training saw, 0 at what the training of a family started from; "
+            "null where no trainings are compared, as `flops`",
         ),
         "flops": Column("number", "floating-point operations of the last training"),
     }

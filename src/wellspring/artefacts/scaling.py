@@ -20,6 +20,8 @@ AXIS = Column(
     "`trainable` (those that the last stage trained), `flops` and `tokens` of all training",
 )
 SCALE = Column("text", "`value`, or `log-odds` of its mean, which have no ceiling")
+LADDER = Column("text", "the first retriever of its series: its recipes and encoder are theirs")
+FAMILY = Column("text", "architecture")
 
 
 @dataclass(frozen=True)
@@ -40,13 +42,15 @@ class Scaling(Artefact):
             "`exponent` and `limit` of a power law, `preference` (AICc of the straight line over "
             "log2 of the size less that of the power law)",
         ),
-        "dataset": Column("text", "which ladder, as the next three columns"),
+        "dataset": Column("text", "which ladder, as the next five columns"),
+        "ladder": LADDER,
+        "family": FAMILY,
         "stages": STAGES,
         "objective": Column("text", "of the last fine-tuning"),
         "paradigm": Column("text"),
         "factor": Column("text", "of an interaction: in what the other ladder differs"),
-        "compared_with": Column("text", "what that is there"),
-        "compared_objective": Column("text", "the objective there, which some stages lack"),
+        "compared_with": Column("text", "what that is there; of recipes and encoders its `ladder`"),
+        "compared_ladder": Column("text", "its `ladder`"),
         "axis": AXIS,
         "measure": Column("text"),
         "scale": SCALE,
@@ -101,11 +105,18 @@ class LearningRates(Scaling):
     template = "studies/{study}/findings/learning-rates.parquet"
     columns = {
         "size": Column("text", "a model of that size"),
+        "ladder": LADDER,
+        "family": FAMILY,
         "stages": STAGES,
         "objective": Column("text"),
         "paradigm": Column("text"),
+        "measure": Column(
+            "text",
+            "what quality is, on validation queries or texts: the highest `MRR@10` is the best, "
+            "and the lowest `loss`",
+        ),
         "learning_rate": Column("number", "the best one, whose models stand on the ladder"),
-        "quality": Column("number", "its mean over seeds, on validation queries"),
+        "quality": Column("number", "its mean over seeds; null where one of them diverged"),
         "runner_up": Column("number", "the second best"),
         "runner_up_quality": Column("number"),
         "rates": Column("integer", "how many were tried"),
@@ -119,7 +130,9 @@ class Ladders(Scaling):
 
     template = "studies/{study}/findings/ladders.parquet"
     columns = {
-        "dataset": Column("text", "which ladder, as the next three columns"),
+        "dataset": Column("text", "which ladder, as the next five columns"),
+        "ladder": LADDER,
+        "family": FAMILY,
         "stages": STAGES,
         "objective": Column("text", "of the last fine-tuning"),
         "paradigm": Column("text"),

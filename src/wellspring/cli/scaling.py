@@ -41,6 +41,9 @@ def scaling(job: Job, table: Path, learning_rates: Path, points: Path, results: 
             f"learning rate {row['learning_rate']:g} of {names[row['size']]} ({row['stages']}) is "
             "at the edge of those that were tried"
         )
+    sizes = models.group_by("ladder", maintain_order=True).agg(pl.n_unique("size"))
+    for (name,) in sizes.filter(size=1).select("ladder").iter_rows():
+        job.say(f"{name} has no slope: no other size has its family, recipes and encoder")
     provenance = job.provenance("scipy", "polars")
     places = {each.model: place for place, each in enumerate(spec.models)}
     rates = rates.with_columns(pl.col("size").replace(names))
@@ -85,10 +88,14 @@ def _models(results: Path, spec: specs.ScalingSpec) -> pl.DataFrame:
         parameters = Description.read(Model(each.model).at(results)).parameters
         facts = [_facts(TrainedModel(name).at(results)) for name in each.steps]
         ledgers = [one["ledger"] for one in facts]
+        look = facts[-1].get("quality", {}) if facts else {}
         rows.append(
             {
-                **each.model_dump(exclude={"model", "steps"}),
-                "quality": facts[-1].get("quality", {}).get("after") if facts else None,
+                **each.model_dump(exclude={"model", "steps", "trainings", "encoder"}),
+                "trainings": json.dumps(each.trainings, sort_keys=True),
+                "encoder": json.dumps(each.encoder, sort_keys=True),
+                "measure": look.get("measure"),
+                "quality": look.get("after"),
                 "parameters": parameters["all"],
                 "non_embedding": parameters["all"] - parameters["embedding"],
                 "trainable": facts[-1]["trained_parameters"] if facts else None,

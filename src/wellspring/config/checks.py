@@ -15,6 +15,7 @@ from wellspring.config.base import Strict
 from wellspring.config.conflicts import conflicts
 from wellspring.config.datasets import SCORERS
 from wellspring.config.entries import Config
+from wellspring.config.learning import weights
 from wellspring.config.making import (
     learning_problems,
     model_problems,
@@ -54,7 +55,7 @@ def parse(raw: Mapping[str, Any]) -> Config:
         raise
     refuse([*spelled.problems, *_problems(config)])
     whole = expanded(config)
-    refuse(learning_problems(whole))
+    refuse([*learning_problems(whole), *_networks_twice(whole)])
     # Further draws of a twin may be partners that the written configuration does not name.
     refuse(line for line in _problems(whole) if line.startswith("attributions."))
     return whole
@@ -220,6 +221,21 @@ def _scaling_problems(config: Config, scaling: Scaling) -> Iterable[str]:
             f"{key}.retrievers: {name!r} is not probed on {dataset!r} by cosine at its last layer "
             f"with {scaling.passages} passages: add that to study.probe"
         )
+
+
+def _networks_twice(config: Config) -> Iterable[str]:
+    """A line for two retrievers on ladders that are one: they would pass for two seeds."""
+    scaling, firsts = config.study.scaling, {}
+    for name in scaling.retrievers if scaling else ():
+        encoders = [config.encoders[each] for each in config.retrievers[name].encoders.values()]
+        sides = [
+            (weights(config, each.model), each.model_dump(exclude={"model"})) for each in encoders
+        ]
+        if (first := firsts.setdefault(str((sides, config.similarity(name))), name)) != name:
+            yield (
+                f"study.scaling.retrievers: {first!r} and {name!r} are one network, encoded alike: "
+                "they are no two seeds; take one out"
+            )
 
 
 def _unsearched(config: Config, name: str, dataset: str) -> Iterable[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
-from typing import get_args
+from typing import Any, get_args
 
 from wellspring.config.datasets import IrDatasets
 from wellspring.config.entries import Config
@@ -26,7 +26,7 @@ def stage(config: Config, retriever: str) -> str:
     model, recipe = _query_model(config, retriever)
     if recipe:
         return recipe.stage
-    return "random" if _is_fresh(config.models[model]) else "as fetched"
+    return "random" if is_fresh(config.models[model]) else "as fetched"
 
 
 def domain(config: Config, retriever: str, dataset: str) -> Domain:
@@ -49,12 +49,29 @@ def _learned(config: Config, model: str) -> tuple[set[str], bool]:
         learned.update(entry.learned_from or ())
         if entry.scheme == "train":
             learned.update(config.recipes[entry.recipe or ""].datasets)
-        elif _is_fresh(entry) or entry.learned_from is not None:
+        elif is_fresh(entry) or entry.learned_from is not None:
             return learned, True
     return learned, False
 
 
-def _is_fresh(entry: Model) -> bool:
+def weights(config: Config, model: str) -> dict[str, Any]:
+    """What a model's weights come from, back to what was fetched or drawn; names of entries are no
+    part of it."""
+    entry = config.models[model]
+    if entry.scheme == "checkpoint":
+        return weights(config, entry.reference) | {"share": entry.share}
+    if entry.scheme == "train":
+        # What is kept on the way changes nothing of the run.
+        recipe = config.recipes[entry.recipe or ""].model_dump(mode="json", exclude={"checkpoints"})
+        return {"base": weights(config, entry.reference), "recipe": recipe, "share": 1.0}
+    own = entry.model_dump(mode="json", exclude={"learned_from", "recipe", "share"})
+    if entry.scheme == "random":
+        own |= {"source": "random", "base": weights(config, entry.reference)}
+    return own
+
+
+def is_fresh(entry: Model) -> bool:
+    """Whether no block of a model was ever trained."""
     return entry.scheme == "random" and not entry.trained_blocks
 
 
@@ -103,7 +120,7 @@ def condition(config: Config, retriever: str) -> Condition:
         return "seen"
     if template in {written_with(trained, each) for own in lists for each in own.unseen}:
         return "unseen"
-    made_here = any(_is_fresh(config.models[name]) for name in config.lineage(model))
+    made_here = any(is_fresh(config.models[name]) for name in config.lineage(model))
     return "unseen" if made_here else "not known"
 
 

@@ -159,7 +159,8 @@ class Ladder(Strict):
     """Of all fresh weights and all training; three are the fewest that show a variance."""
     learning_rates: dict[Slug, Annotated[list[float], Field(min_length=1)]] = Field(default={})
     """Recipe to the learning rates that are tried where it is the last of a chain. The best one of
-    each size on validation queries is kept, and told. Else a recipe has its own."""
+    each size on validation data is kept, and told. Else a recipe has its own. Name as many for all
+    recipes that are compared."""
     encoder: dict[str, Any]
     """Settings of all encoders: `{pooling: mean, query_length: 32}`."""
 

@@ -67,7 +67,8 @@ def growth(
     Raises:
         ConfigError: the table holds no such model.
     """
-    scaling, points = with_series(scaling), with_series(points)
+    names = names_of(points)
+    scaling, points = with_series(scaling, names), with_series(points, names)
     rows = rows_of(points, dataset=dataset, measure=measure)
     if rows.is_empty():
         raise ConfigError(f"figures: no ladder has {measure} on dataset {dataset}")
@@ -170,11 +171,12 @@ def stages(points: pl.DataFrame, scaling: pl.DataFrame, measure: str, alpha: flo
     points, scaling, alpha: as of `growth`.
     """
     datasets = values_of(rows_of(points, measure=measure), "dataset")
-    tiles = brought(rows_of(scaling, measure=measure, axis=DRAWN[0]))
+    of_ladders = names_of(points)
+    tiles = brought(rows_of(scaling, measure=measure, axis=DRAWN[0]), of_ladders)
     if tiles.is_empty():
         return _nothing(measure)
     held = set(tiles["series"])
-    names = [name for name in values_of(with_series(points), "series") if name in held]
+    names = [name for name in of_ladders.values() if name in held]
     parts = tiles.select("finding", "scale").unique(maintain_order=True).rows()
     height = 0.35 + 0.36 * len(datasets)
     figure = Figure(figsize=(DOUBLE_COLUMN, 1.6 + height * len(parts)), layout="constrained")
@@ -195,9 +197,9 @@ def stages(points: pl.DataFrame, scaling: pl.DataFrame, measure: str, alpha: flo
     return figure
 
 
-def brought(scaling: pl.DataFrame) -> pl.DataFrame:
+def brought(scaling: pl.DataFrame, names: Mapping[str, str]) -> pl.DataFrame:
     """The slopes of each series, and the advantages of its last stage over the one before it, with
-    the names of `with_series`.
+    the names of `names_of`.
 
     scaling: as of `growth`. The table tells a difference once, so where the stage before comes
     first there, the two are exchanged.
@@ -205,16 +207,16 @@ def brought(scaling: pl.DataFrame) -> pl.DataFrame:
     rows = rows_of(scaling, finding="advantage", factor="stages")
     turned = rows.with_columns(
         pl.col("compared_with").alias("stages"),
-        pl.col("compared_objective").alias("objective"),
+        pl.col("compared_ladder").alias("ladder"),
         pl.col("stages").alias("compared_with"),
-        pl.col("objective").alias("compared_objective"),
+        pl.col("ladder").alias("compared_ladder"),
         estimate=-pl.col("estimate"),
         low=-pl.col("high"),
         high=-pl.col("low"),
     )
     before = pl.col("stages").str.replace(" → [^→]*$", "")
     gains = pl.concat([rows, turned]).filter(before == pl.col("compared_with"))
-    return with_series(pl.concat([rows_of(scaling, finding="slope"), gains]))
+    return with_series(pl.concat([rows_of(scaling, finding="slope"), gains]), names)
 
 
 def _map(
@@ -271,11 +273,28 @@ def _nothing(measure: str) -> Figure:
     return figure
 
 
-def with_series(table: pl.DataFrame) -> pl.DataFrame:
-    """The table with the name of each row's series, which says nothing of dense vectors."""
-    paradigm = pl.col("paradigm").replace("dense", None)
-    columns = ("stages", "objective", paradigm)
-    return table.with_columns(series=pl.concat_str(*columns, separator=", ", ignore_nulls=True))
+def names_of(points: pl.DataFrame) -> dict[str, str]:
+    """Ladder to the name of its series. Dense vectors and one family go without saying; where two
+    series had one name, the ladder stands behind it."""
+    several = points["family"].n_unique() > 1
+    parts = ("stages", "objective", pl.col("paradigm").replace("dense", None))
+    of_family = [pl.col("family")] if several else []
+    ladders = points.select("ladder", "family", "stages", "objective", "paradigm").unique(
+        maintain_order=True
+    )
+    named = ladders.with_columns(
+        name=pl.concat_str(*parts, *of_family, separator=", ", ignore_nulls=True)
+    )
+    twice = pl.len().over("name") > 1
+    named = named.with_columns(
+        pl.when(twice).then(pl.format("{} ({})", "name", "ladder")).otherwise("name").alias("name")
+    )
+    return dict(named.select("ladder", "name").rows())
+
+
+def with_series(table: pl.DataFrame, names: Mapping[str, str]) -> pl.DataFrame:
+    """The table with the name of each row's series (`names_of`)."""
+    return table.with_columns(series=pl.col("ladder").replace_strict(names, return_dtype=pl.String))
 
 
 def significant(row: Mapping[str, float | None], alpha: float) -> bool:

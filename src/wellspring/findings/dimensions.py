@@ -39,7 +39,7 @@ class Place:
         family: what is set against each other, in a word.
         axis: what its settings are settings of, in words.
         setting: this one.
-        x: the same as a number; None where it is none.
+        x: the same as a number; None where it is none, 0 at what the family's training began with.
         retriever, dataset: what was searched.
         reference: the retriever with the reference setting there, which may be this one.
         stage: what its weights were trained for last.
@@ -83,7 +83,7 @@ def dimensions(
             every query at the retriever's last layer, or by its terms. A query without a value does
             not count.
         places: those of a family stand one behind the other.
-        spent: by retriever, where its training is known.
+        spent: by retriever, what its last training took, where that is known.
 
     Returns: the fields of `Place`; measure, queries, value, low, high; difference with its own low
     and high, detectable, p_value, p_adjusted and answer, null at the reference setting; verdict and
@@ -99,9 +99,14 @@ def dimensions(
         for names, family in groupby(places, lambda place: (place.dimension, place.family)):
             tables.append(_family(cells, list(family), rules, *names, str(measure)))
     taken = [{"retriever": name, **asdict(own)} for name, own in spent.items()]
-    known = {"retriever": pl.String, "pairs": pl.Float64, "flops": pl.Float64}
-    table = pl.concat(tables)
-    return table.join(pl.DataFrame(taken, known), on="retriever", how="left", maintain_order="left")
+    taking = [*Spent.__annotations__]
+    known = {"retriever": pl.String, **dict.fromkeys(taking, pl.Float64)}
+    table = pl.concat(tables).join(
+        pl.DataFrame(taken, known), on="retriever", how="left", maintain_order="left"
+    )
+    # A start that was trained before has seen nothing of this training.
+    begun = pl.col("x") == 0
+    return table.with_columns(pl.when(begun).then(0.0).otherwise(key).alias(key) for key in taking)
 
 
 def _family(cells: Cells, places: list[Place], rules: Rules, *ids: str) -> pl.DataFrame:

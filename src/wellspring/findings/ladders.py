@@ -1,9 +1,9 @@
 """The tables of a study's ladders: slopes, whether two of them differ, and curves; and the points
 and lines that a figure draws.
 
-A series is the models of one stage (with those before it), objective and paradigm: they differ in
-size and seed alone. Two series are compared where they differ in one of the three, and one series
-on two datasets.
+A series is the models of one family, stage (with those before it), objective, paradigm, recipe and
+encoder: they differ in size and seed alone. Two series are compared where they differ in one of
+these alone, and one series on two datasets.
 """
 
 from __future__ import annotations
@@ -31,25 +31,33 @@ from wellspring.findings.scaling import (
     outcome,
     slope,
 )
+from wellspring.findings.series import SERIES, apart, told_apart
 from wellspring.randomness import generator
 
-SERIES = ("stages", "objective", "paradigm")
-"""What the models of a series share."""
 AXES = ("non_embedding", "trainable", "parameters", "flops", "tokens")
 """What a size may be: parameters without those of embedding tables, those that the last stage
 trained, all; operations and tokens of all training here."""
+TOLD = ("family", "stages", "objective", "paradigm")
+"""What tables say of a series; the rest stands with the retriever that its ladder is called by."""
 SCALES: Sequence[Scale] = ("log-odds", "value")
 LEAST = 1e-3
 """Doublings below which models have one size: a budget of operations is met to the last batch."""
+KNOWN = {
+    **dict.fromkeys(("objective", "measure"), pl.String),
+    **dict.fromkeys(("learning_rate", "quality", *AXES), pl.Float64),
+}
+"""Columns of models that may be null, and of no type where all are."""
 SCHEMA = {
     "finding": pl.String,
     "dataset": pl.String,
+    "ladder": pl.String,
+    "family": pl.String,
     "stages": pl.String,
     "objective": pl.String,
     "paradigm": pl.String,
     "factor": pl.String,
     "compared_with": pl.String,
-    "compared_objective": pl.String,
+    "compared_ladder": pl.String,
     "axis": pl.String,
     "measure": pl.String,
     "scale": pl.String,
@@ -68,6 +76,8 @@ SCHEMA = {
 }
 POINTS = {
     "dataset": pl.String,
+    "ladder": pl.String,
+    "family": pl.String,
     "stages": pl.String,
     "objective": pl.String,
     "paradigm": pl.String,
@@ -87,16 +97,24 @@ POINTS = {
 
 @dataclass(frozen=True)
 class _Series:
-    """A ladder of one series on one dataset, and its place in the table.
+    """A ladder of one series on one dataset.
 
     Attributes:
+        kind: what tells it from others: see `wellspring.findings.series.apart`.
         names, of_sizes: [M] the retriever and the size of each model.
+        tried: learning rates of a size, at most; None where nothing was trained.
     """
 
-    place: Mapping[str, Any]
+    kind: Mapping[str, Any]
     ladder: Ladder
     names: tuple[str, ...]
     of_sizes: tuple[str, ...]
+    tried: int | None
+
+    @property
+    def place(self) -> Mapping[str, Any]:
+        """Where it stands in the table."""
+        return {name: each for name, each in self.kind.items() if name in SCHEMA}
 
     @property
     def grows(self) -> bool:
@@ -116,26 +134,33 @@ class _Series:
 
 
 def kept(models: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """The models whose learning rate was best on validation queries, and what that was: the table
-    of `rates.chosen`, a row for each size of a series.
+    """The models whose learning rate was best on validation data, and what that was: the table of
+    `rates.chosen`, a row for each size of a ladder that was trained.
 
-    models: retriever, size, SERIES, recipes (what else training has, in short), learning_rate,
-    quality. Models that were not trained stay. Raises ValueError where models of one size and
-    series were trained in several ways, which are no seeds of each other.
+    models: retriever, size, SERIES but for recipes, trainings (what its recipes say but for seeds
+    and the last learning rate, as JSON), learning_rate, measure, quality. Models that were not
+    trained stay. The result has what `table` reads. Raises ValueError where models of one size and
+    series were trained at other costs, which are no seeds of each other.
     """
-    of = ["size", *SERIES]
+    models = told_apart(models.cast({name: each for name, each in KNOWN.items() if name in models}))
+    of = ["size", "ladder"]
     for _, cell in models.group_by(of, maintain_order=True):
-        if cell["recipes"].n_unique() > 1:
+        if cell["trainings"].n_unique() > 1:
+            one, other = cell.unique("trainings", maintain_order=True)["retriever"][:2]
             raise ValueError(
-                f"{cell['retriever'][0]} and {cell['retriever'][-1]} have one size, stage, "
-                "objective and paradigm, and other recipes: put them into studies of their own"
+                f"{one} and {other} are of one size and ladder, but their recipes differ in "
+                "budgets or in earlier learning rates: put them into studies of their own"
             )
-    trained = models.drop_nulls("learning_rate")
-    table = rates.chosen(trained, of)
-    best = trained.join(
-        table.select(*of, "learning_rate"), on=[*of, "learning_rate"], nulls_equal=True
+    table = rates.chosen(models.drop_nulls("learning_rate"), of)
+    best = table.select(*of, "learning_rate", tried="rates")
+    found = models.drop("tried", strict=False).join(
+        best, on=of, how="left", suffix="_best", maintain_order="left"
     )
-    return pl.concat([models.filter(pl.col("learning_rate").is_null()), best]), table
+    # What was not trained has no rate, nor a best one.
+    stays = pl.col("learning_rate").eq_missing(pl.col("learning_rate_best"))
+    told = models.select("ladder", *TOLD).unique()
+    table = table.join(told, on="ladder", maintain_order="left")
+    return found.filter(stays).drop("learning_rate_best"), table.select(*of, *TOLD, *rates.SCHEMA)
 
 
 def table(values: pl.DataFrame, models: pl.DataFrame, seed: int, draws: int) -> pl.DataFrame:
@@ -147,7 +172,7 @@ def table(values: pl.DataFrame, models: pl.DataFrame, seed: int, draws: int) -> 
 
     Args:
         values: dataset, measure, retriever, query_id, value between 0 and 1.
-        models: retriever, size, SERIES, AXES; null where an axis means nothing.
+        models: as of `kept`, with AXES; null where an axis means nothing.
         seed, draws: of the resampled curves; 0 draws: no curves.
 
     Raises ValueError where the models of a series did not answer the same queries.
@@ -214,6 +239,7 @@ def _series(values: pl.DataFrame, models: pl.DataFrame, axis: str) -> Iterator[_
     sized = models.filter(pl.col(axis) > 0)
     for keys, own in sized.group_by(SERIES, maintain_order=True):
         own = own.sort("size", "retriever")
+        trainings = own.select("size", "trainings")
         # A seed may change the number of tokens by a little: a size is where its models are.
         cells = np.unique(own["size"].to_numpy(), return_inverse=True)[1]
         doublings = np.log2(own[axis].to_numpy().astype(float))
@@ -225,9 +251,12 @@ def _series(values: pl.DataFrame, models: pl.DataFrame, axis: str) -> Iterator[_
             if absent or any(wide[name].null_count() for name in names):
                 without = absent or [name for name in names if wide[name].null_count()]
                 raise ValueError(f"{without[0]} on {dataset}: lacks queries that others answered")
-            place = {"dataset": dataset, **dict(zip(SERIES, keys, strict=True))}
+            kind = {"dataset": dataset, **dict(zip(SERIES, keys, strict=True))}
+            kind |= {"ladder": own["ladder"][0], "trainings": dict(trainings.rows())}
             ladder = Ladder(wide.select(names).to_numpy(), doublings, cells)
-            yield _Series(place, ladder, tuple(names), tuple(own["size"]))
+            sizes = tuple(own["size"])
+            tried = max(own["tried"].drop_nulls().to_list(), default=None)
+            yield _Series(kind, ladder, tuple(names), sizes, tried)
 
 
 def _slopes(series: Sequence[_Series], scale: Scale) -> Iterator[dict[str, Any]]:
@@ -245,31 +274,32 @@ def _compared(
 ) -> Iterator[dict[str, Any]]:
     """A quantity of one series less that of another one, for all that differ in one thing."""
     for first, second in combinations(series, 2):
-        apart = _apart(first.place, second.place)
-        if len(apart) != 1 or (finding == "advantage" and {*first.of_sizes} != {*second.of_sizes}):
+        differing = apart(first.kind, second.kind)
+        same_sizes = {*first.of_sizes} == {*second.of_sizes}
+        if len(differing) != 1 or (finding == "advantage" and not same_sizes):
             continue
+        (factor,) = differing
         one, other = (quantity(each.ladder, scale) for each in (first, second))
-        contrast = one.elsewhere(other) if apart == ["dataset"] else one.apart(other)
+        contrast = one.elsewhere(other) if factor == "dataset" else one.apart(other)
         warnings = dict.fromkeys([*short(first.ladder), *short(second.ladder)])
+        if first.tried and second.tried and first.tried != second.tried:
+            warnings[
+                f"{first.tried} and {second.tried} learning rates were tried: a ladder that is "
+                "tuned more may seem better"
+            ] = None
+        # What recipes and encoders are is too long to be told.
+        told = second.place.get(factor, second.place["ladder"])
         yield {
             "finding": finding,
             **first.place,
-            "factor": apart[0],
-            "compared_with": second.place[apart[0]],
-            "compared_objective": second.place["objective"],
+            "factor": factor,
+            "compared_with": told,
+            "compared_ladder": second.place["ladder"],
             **first.range,
             "seeds": min(first.ladder.seeds, second.ladder.seeds),
             **_numbers(outcome(contrast)),
             "warnings": "; ".join(warnings) or None,
         }
-
-
-def _apart(first: Mapping[str, Any], second: Mapping[str, Any]) -> list[str]:
-    """In what two series differ. Stages bring objectives along: one that a stage lacks is none."""
-    apart = [name for name in first if first[name] != second[name]]
-    if "stages" in apart:
-        apart = [name for name in apart if first[name] is not None and second[name] is not None]
-    return apart
 
 
 def _curve(

@@ -67,6 +67,8 @@ class Part:
             turned = rows.with_columns(
                 pl.col("compared_with").alias(self.by),
                 pl.col(self.by).alias("compared_with"),
+                pl.col("compared_ladder").alias("ladder"),
+                pl.col("ladder").alias("compared_ladder"),
                 estimate=-pl.col("estimate"),
                 low=-pl.col("high"),
                 high=-pl.col("low"),
@@ -75,11 +77,15 @@ class Part:
             rows = rows.filter(pl.col("compared_with").str.contains(self.against))
         for column, pattern in self.of.items():
             rows = rows.filter(pl.col(column).str.contains(pattern))
-        named = ("dataset", "stages", "objective", "paradigm", "measure")
+        named = ("dataset", "stages", "objective", "paradigm", "ladder", "measure")
         places: dict[str, dict[str, Any]] = {}
         for row in rows.iter_rows(named=True):
             place = ", ".join(str(row[name]) for name in named if row[name] is not None)
-            places[f"{place}, against {row['compared_with']}" if against else place] = row
+            other = row["compared_with"]
+            if row["compared_ladder"] not in (row["ladder"], other):
+                other = f"{other} ({row['compared_ladder']})"
+            # Of several ladders that a part is set against, the study's first one counts.
+            places.setdefault(f"{place}, against {other}" if against else place, row)
         return places
 
 
@@ -114,8 +120,10 @@ class Ladders:
         adjusted = iter(holm([row["p_value"] for place in cells for row in place]))
         states = [self._state(place, adjusted, alpha) for place in cells]
         first = cells[0][0]
-        verdict = _verdict(states, [place[0] for place in cells], margin)
+        verdict = _verdict(states, [row for place in cells for row in place], margin)
         many = len(places) > 1 and verdict in (SUPPORTED, CONTRADICTED)
+        warned = "; ".join(filter(None, (row["warnings"] for row in cells[0])))
+        warnings = dict.fromkeys(warned.split("; ") if warned else ())
         told = f"in {max(states.count(1), states.count(-1))} of {counted(len(places), 'place')}"
         return {
             "place": places[0],
@@ -124,7 +132,7 @@ class Ladders:
             "supporting": states.count(1),
             "contradicting": states.count(-1),
             "verdict": verdict,
-            "reason": "; ".join(filter(None, [told if many else None, first["warnings"]])) or None,
+            "reason": "; ".join([*([told] if many else []), *warnings]) or None,
         }
 
     def _state(self, rows: list[dict[str, Any]], p_values: Iterator[float], alpha: float) -> int:

@@ -1,4 +1,4 @@
-"""Which learning rate a model was best with on validation queries: one for each size and stage."""
+"""Which learning rate a model was best with on validation data: one for each size and stage."""
 
 from __future__ import annotations
 
@@ -6,7 +6,10 @@ from collections.abc import Sequence
 
 import polars as pl
 
+LOSSES = ("loss",)
+"""Measures of which the lowest value is best; of all others it is the highest."""
 SCHEMA = {
+    "measure": pl.String,
     "learning_rate": pl.Float64,
     "quality": pl.Float64,
     "runner_up": pl.Float64,
@@ -19,32 +22,36 @@ SCHEMA = {
 def chosen(candidates: pl.DataFrame, of: Sequence[str]) -> pl.DataFrame:
     """A row for each cell: the columns `of`, then SCHEMA.
 
-    The best mean over seeds is chosen; of equal ones the lower rate. `at_edge`: a lower or a higher
-    rate than all that were tried might have been better still.
+    The best mean over seeds is chosen; of equal ones the lower rate. A mean that is not known, or
+    no number since a seed diverged, is the worst. `at_edge`: a lower or a higher rate than all that
+    were tried might have been better still.
 
     Args:
         candidates: a row for each trained model: the columns `of`, `learning_rate`, and `quality`
-            on the validation queries. Tests are no part of it.
+            on the validation queries or texts by `measure`. Tests are no part of it.
         of: what names a cell.
 
-    Raises ValueError where the seeds of a cell's rates differ in number: means of other numbers of
-    seeds are not compared.
+    Raises ValueError where a cell's rates differ in the number of seeds that have a quality: means
+    of other numbers of seeds are not compared.
     """
     means = candidates.group_by(*of, "learning_rate").agg(
-        pl.mean("quality"), seeds=pl.len().cast(pl.Int64)
+        pl.first("measure"),
+        pl.mean("quality").fill_nan(None),
+        seeds=pl.count("quality").cast(pl.Int64),
     )
     rows = []
     for _, cell in means.sort(*of, "learning_rate").group_by(of, maintain_order=True):
-        if cell["seeds"].n_unique() > 1:
+        if cell.filter(pl.col("seeds") > 0)["seeds"].n_unique() > 1:
             place = ", ".join(str(cell[name][0]) for name in of)
             raise ValueError(f"{place}: some learning rates have more seeds than others")
-        ranked = cell.sort("quality", "learning_rate", descending=[True, False], nulls_last=True)
+        falling = [cell["measure"][0] not in LOSSES, False]
+        ranked = cell.sort("quality", "learning_rate", descending=falling, nulls_last=True)
         best, others = ranked.row(0, named=True), ranked[1:2].to_dicts()
         second = others[0] if others else {"learning_rate": None, "quality": None}
         ends = (cell["learning_rate"].min(), cell["learning_rate"].max())
         rows.append(
             {
-                **{name: best[name] for name in of},
+                **{name: best[name] for name in (*of, "measure")},
                 "learning_rate": best["learning_rate"],
                 "quality": best["quality"],
                 "runner_up": second["learning_rate"],

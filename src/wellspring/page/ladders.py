@@ -7,7 +7,7 @@ from typing import Any
 
 import polars as pl
 
-from wellspring.figures.ladders import AXES, BROUGHT, DRAWN, brought, with_series
+from wellspring.figures.ladders import AXES, BROUGHT, DRAWN, brought, names_of, with_series
 from wellspring.page.data import short, thinned
 from wellspring.page.drawing import curves, judged, level_at, made, powers, up
 from wellspring.page.panels import Panel, Settings, Tables
@@ -26,10 +26,10 @@ def build(tables: Tables, settings: Settings) -> Sequence[Panel]:
     points, scaling = tables.get("ladders"), tables.get("scaling")
     if points is None or scaling is None or points.is_empty():
         return []
-    named = with_series(points)
-    names = named["series"].unique(maintain_order=True).to_list()
-    panels = [_growth(named, settings, names)]
-    tiles = brought(scaling)
+    named = names_of(points)
+    names = list(named.values())
+    panels = [_growth(with_series(points, named), settings, names)]
+    tiles = brought(scaling, named)
     return panels if tiles.is_empty() else [*panels, _brought(tiles, settings, names)]
 
 

@@ -72,7 +72,8 @@ class DimensionsSpec(Spec):
     seed: int
     places: list[PlaceSpec]
     runs: dict[str, list[RunSpec]]
-    """Retriever to the runs that its last training was; none: it is what training started from."""
+    """Retriever to the runs that its last training was; none where it had none. What a family's
+    training started from (x = 0) has spent nothing in that family, whatever it was trained as."""
     searched: list[SearchedSpec]
 
 

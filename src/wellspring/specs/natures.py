@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
-from wellspring.config import Config
+from wellspring.config import Config, learning
 from wellspring.config.vocabulary import OTHER
 from wellspring.specs.models import encoding
 
@@ -39,25 +39,10 @@ def nature(config: Config, retriever: str) -> Nature:
     for side in OTHER:
         encoder = config.retrievers[retriever].encoders[side]
         sides[side] = encoding(config, encoder, side).model_dump(mode="json")
-        sides[side]["model"] = _weights(config, config.encoders[encoder].model)
+        sides[side]["model"] = learning.weights(config, config.encoders[encoder].model)
         sides[side]["similarity"] = config.similarity(retriever)
         sides[side]["top_terms"] = config.encoders[encoder].top_terms
     return sides
-
-
-def _weights(config: Config, model: str) -> Nature:
-    """What a model's weights come from, back to what was fetched or drawn."""
-    entry = config.models[model]
-    if entry.scheme == "checkpoint":
-        return _weights(config, entry.reference) | {"share": entry.share}
-    if entry.scheme == "train":
-        # What is kept on the way changes nothing of the run.
-        recipe = config.recipes[entry.recipe or ""].model_dump(mode="json", exclude={"checkpoints"})
-        return {"base": _weights(config, entry.reference), "recipe": recipe, "share": 1.0}
-    own = entry.model_dump(mode="json", exclude={"learned_from", "recipe", "share"})
-    if entry.scheme == "random":
-        own |= {"source": "random", "base": _weights(config, entry.reference)}
-    return own
 
 
 def before(nature: Nature) -> Nature:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
+from typing import Any
 
-from wellspring.config import Config, Recipe
+from wellspring.config import Config
+from wellspring.config.learning import is_fresh
 from wellspring.specs.base import Spec
 from wellspring.specs.findings import ProbedGrid, probed
 from wellspring.specs.models import model
+from wellspring.specs.natures import nature
 from wellspring.specs.retrieval import SearchedGrid, searched
 
 
@@ -23,8 +24,13 @@ class ScaledModel(Spec):
     """What its weights went through, the first one first."""
     objective: str | None
     paradigm: str
-    recipes: str
-    """The same for models that were trained alike, but for seeds and the last learning rate."""
+    family: str
+    """Its architecture."""
+    trainings: list[dict[str, Any]]
+    """What the recipes of its trainings say, but for seeds and the last learning rate: the same for
+    the seeds of a model."""
+    encoder: dict[str, dict[str, Any]]
+    """How texts become its vectors, on both sides."""
     learning_rate: float | None
     """Of its last training; null where there was none."""
     steps: list[str]
@@ -119,7 +125,7 @@ def _scaled(config: Config, retriever: str) -> ScaledModel:
     )
     entry = config.models[root]
     last = recipes[-1] if recipes else None
-    first = "random" if entry.scheme == "random" else "pre-trained"
+    first = "random" if is_fresh(entry) else "pre-trained"
     return ScaledModel(
         retriever=retriever,
         model=own,
@@ -127,15 +133,34 @@ def _scaled(config: Config, retriever: str) -> ScaledModel:
         stages=" → ".join([first, *(recipe.stage for recipe in recipes)]),
         objective=last.objective if last and last.stage == "fine-tuning" else None,
         paradigm="sparse" if config.gives_terms(retriever) else "dense",
-        recipes=_alike(recipes),
+        family=entry.architecture,
+        trainings=_trainings(config, own),
+        encoder=_encoder(config, retriever),
         learning_rate=last.learning_rate if last else None,
         steps=steps,
     )
 
 
-def _alike(recipes: list[Recipe]) -> str:
-    """A digest of recipes without seeds and without the learning rate of the last one."""
-    told = [recipe.model_dump(mode="json", exclude={"seed"}) for recipe in recipes]
-    if told:
-        del told[-1]["learning_rate"]
-    return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:16]
+def _trainings(config: Config, model: str) -> list[dict[str, Any]]:
+    trainings: list[dict[str, Any]] = []
+    for name in config.lineage(model)[::-1]:
+        entry = config.models[name]
+        if entry.scheme == "train":
+            recipe = config.recipes[entry.recipe or ""]
+            # What is kept on the way changes nothing of the run.
+            said = recipe.model_dump(mode="json", exclude={"seed", "checkpoints"})
+            trainings.append(said | {"share": 1.0})
+        elif entry.scheme == "checkpoint":
+            trainings[-1]["share"] = entry.share
+    if trainings:
+        del trainings[-1]["learning_rate"]
+    return trainings
+
+
+def _encoder(config: Config, retriever: str) -> dict[str, dict[str, Any]]:
+    sides = nature(config, retriever)
+    weights = {"model", "architecture", "definition", "layers"}
+    return {
+        side: {key: each for key, each in own.items() if key not in weights}
+        for side, own in sides.items()
+    }
