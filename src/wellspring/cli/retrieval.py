@@ -249,7 +249,8 @@ def run_file(run: Path, file: Path, layer: int | None, scorer: str | None) -> No
         )
     name = artefact.retriever if searched else artefact.dataset
     rows = table.filter(pl.col(column) == chosen)
-    lines = "".join(f"{line}\n" for line in written(rows, f"{name}-{chosen}"))
+    with about(run):
+        lines = "".join(f"{line}\n" for line in written(rows, f"{name}-{chosen}"))
     shards.write_text(file, lines)
     click.echo(f"{file}: {column} {chosen}, {counted(len(rows), 'line')}")
 
