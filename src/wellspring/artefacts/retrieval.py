@@ -180,8 +180,9 @@ class Retrieval(Artefact):
         "queries": Column("integer"),
         "chosen": Column(
             "text",
-            "of the best layer or scorer: `validation`, or `same queries` where it was chosen on "
-            "those that it is judged by; null for all others",
+            "on which queries the first measure chose this layer or scorer as the best one: "
+            "`validation`, or `same queries` where they judge it, too; of fusion, its scorer; null "
+            "for all others",
         ),
     }
     study: str

@@ -178,18 +178,15 @@ def _watched(blocks: Iterable[Block], bar: Progress) -> Iterator[Block]:
 def _best_words(
     run: Path, spec: specs.RankSpec, digests: Mapping[str, str]
 ) -> tuple[str, pl.DataFrame]:
-    """The scorer that ranks validation queries best, or the queries themselves where there are
-    none; and its run."""
-    from wellspring.retrieval.run import best
+    """The scorer that was chosen, and its run."""
+    from wellspring.retrieval.run import chosen
 
-    validation, metrics = (
+    metrics, validation = (
         kind.read(kind.beside(run), spec, texts=digests)
-        for kind in (LexicalValidation, LexicalMetrics)
+        for kind in (LexicalMetrics, LexicalValidation)
     )
-    measure = spec.measures[0]
-    scorer = best(validation, "scorer", measure) or best(metrics, "scorer", measure)
-    found = LexicalRun.read(run, spec, texts=digests).filter(scorer=scorer)
-    return str(scorer), found
+    scorer = chosen(metrics, validation, "scorer").name
+    return scorer, LexicalRun.read(run, spec, texts=digests).filter(scorer=scorer)
 
 
 @step(Retrieval, "table")

@@ -12,7 +12,7 @@ import polars as pl
 from wellspring import intervals
 from wellspring.findings import statistics
 from wellspring.randomness import generator
-from wellspring.retrieval.run import best
+from wellspring.retrieval.run import Chosen, chosen
 
 SCHEMA = {
     "finding": pl.String,
@@ -79,19 +79,22 @@ def compare(
 
     searches: retriever to what it found; all were asked the same queries. pairs: retriever to its
     counterpart. Intervals are those of `wellspring.intervals` over queries. A difference is paired
-    by query and tested by sign flips with max-T over the layers that both have. The best layer and
-    the best scorer are chosen on validation queries where there are any. A `control` is paired and
-    tested likewise: every layer less the best scorer, and fusion less the last layer.
+    by query and tested by sign flips with max-T over the layers that both have. The first measure
+    chooses the best layer and the best scorer for all measures, on validation queries where there
+    are any. A `control` is paired and tested likewise: every layer less the best scorer, and fusion
+    less the last layer.
     """
     frames = [pl.DataFrame(schema=SCHEMA)]
     where: dict[str, Any] = {"dataset": dataset, "ranker": "lexical"}
-    frames += _values(where, words.scorers, "scorer", words.validation)
-    floors = _floors(words)
+    scorer = chosen(words.scorers, words.validation, "scorer")
+    frames += _values(where, words.scorers, "scorer", scorer)
+    floor = words.scorers.filter(scorer=scorer.name)
     for retriever, found in searches.items():
         where = {"dataset": dataset, "retriever": retriever, "ranker": "vectors"}
-        frames += _values(where, found.layers, "layer", found.validation)
-        frames += _values({**where, "ranker": "fusion"}, found.fusion, "scorer", None)
-        frames += _controls(where, found, floors, settings)
+        layer = chosen(found.layers, found.validation, "layer")
+        frames += _values(where, found.layers, "layer", layer)
+        frames += _values({**where, "ranker": "fusion"}, found.fusion, "scorer", scorer)
+        frames += _controls(where, found, floor, settings)
         other = pairs.get(retriever)
         if other is not None and other in searches:
             there = {**where, "compared_with": other}
@@ -99,28 +102,13 @@ def compare(
     return pl.concat(frames)
 
 
-def _floors(words: Words) -> dict[str, pl.DataFrame]:
-    """Measure to the rows of the scorer that ranks best by it."""
-    floors = {}
-    for (measure,), rows in words.scorers.group_by("measure", maintain_order=True):
-        name = str(measure)
-        scorer = best(words.validation, "scorer", name) or best(rows, "scorer", name)
-        floors[name] = rows.filter(scorer=scorer)
-    return floors
-
-
 def _values(
-    where: Mapping[str, Any], metrics: pl.DataFrame, of: str, validation: pl.DataFrame | None
+    where: Mapping[str, Any], metrics: pl.DataFrame, of: str, best: Chosen
 ) -> Iterator[pl.DataFrame]:
-    """Rows for each layer or scorer of each measure."""
+    """Rows for each layer or scorer of each measure; that of the best one says so."""
     for (measure,), rows in metrics.group_by("measure", maintain_order=True):
         names, values = _matrix(rows, of)
         mean = intervals.interval(intervals.mean(values), 0, 1)
-        chosen: dict[Any, str] = {}
-        if validation is not None:
-            on = best(validation, of, str(measure))
-            label = "same queries" if on is None else "validation"
-            chosen[best(rows, of, str(measure)) if on is None else on] = label
         means = rows.group_by(of, maintain_order=True).agg(pl.col("best", "worst", "judged").mean())
         yield _tidy(
             {
@@ -131,7 +119,7 @@ def _values(
                 **_ends(mean),
                 **{name: means[name] for name in ("best", "worst", "judged")},
                 "queries": len(values),
-                "chosen": [chosen.get(name) for name in names],
+                "chosen": [best.on if name == best.name else None for name in names],
             }
         )
 
@@ -151,12 +139,12 @@ def _differences(
 
 
 def _controls(
-    where: Mapping[str, Any], found: Search, floors: Mapping[str, pl.DataFrame], settings: Settings
+    where: Mapping[str, Any], found: Search, floor: pl.DataFrame, settings: Settings
 ) -> Iterator[pl.DataFrame]:
     """Rows for each layer less the best scorer, and for fusion less the last layer."""
     for (measure,), rows in found.layers.group_by("measure", maintain_order=True):
         layers, values = _matrix(rows, "layer")
-        (scorer,), words = _matrix(floors[str(measure)], "scorer")
+        (scorer,), words = _matrix(floor.filter(measure=measure), "scorer")
         there = {**where, "finding": "control", "measure": measure}
         lexical = {**there, "scorer": scorer, "layer": layers}
         yield _tested(lexical, values - words, settings, "control", "words")

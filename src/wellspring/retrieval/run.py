@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -12,6 +13,8 @@ from wellspring.retrieval.ranking import NOTHING, Ranking
 
 FUSION = 60
 """The constant of reciprocal rank fusion."""
+VALIDATION, SAME = "validation", "same queries"
+"""On which queries something was chosen."""
 RUN = {
     "query_id": pl.String,
     "document_id": pl.String,
@@ -88,17 +91,26 @@ def fused(runs: list[pl.DataFrame], depth: int, constant: int = FUSION) -> pl.Da
     )
 
 
-def best(metrics: pl.DataFrame, of: str, measure: str) -> str | int | None:
-    """The scorer or layer with the highest mean of a measure; the first of equal ones in the table;
-    None where no query was judged.
+@dataclass(frozen=True)
+class Chosen:
+    """The layer or scorer that was chosen as the best."""
 
-    metrics: the column `of`, measure, query_id, value.
+    name: Any
+    on: str
+    """VALIDATION, or SAME where no other queries were there to choose it."""
+
+
+def chosen(metrics: pl.DataFrame, validation: pl.DataFrame, of: str) -> Chosen:
+    """The layer or scorer with the highest mean of the first measure; the first of equal ones.
+
+    metrics: the column `of`, measure, query_id, value of the queries that judge it, with measures
+    in the order of the study. validation: the same of other queries. These choose where there are
+    any.
     """
+    choosing, on = (metrics, SAME) if validation.is_empty() else (validation, VALIDATION)
     means = (
-        metrics.filter(measure=measure)
+        choosing.filter(measure=metrics["measure"][0])
         .group_by(of, maintain_order=True)
         .agg(pl.col("value").mean())
     )
-    if means.is_empty():
-        return None
-    return means[of][int(np.argmax(means["value"].to_numpy()))]
+    return Chosen(means[of][int(np.argmax(means["value"].to_numpy()))], on)
