@@ -12,7 +12,7 @@ import click
 import numpy as np
 import polars as pl
 
-from wellspring import specs
+from wellspring import shards, specs
 from wellspring.artefacts.base import Artefact
 from wellspring.artefacts.datasets import Qrels, Texts
 from wellspring.artefacts.embeddings import EmbeddingShard
@@ -53,13 +53,16 @@ def rank(job: Job, texts: Path, qrels: Path, run: Path) -> None:
     judged = Qrels.check(qrels, spec.qrels, texts=digests).identity["judgements"]
     with about(qrels):
         asked = runs.asked(Qrels.read(qrels), spec.queries)
+    everything = Texts.read(texts)
+    own = _own(job, everything, asked)
     found = search(
-        Texts.read(texts),
+        everything,
         asked.queries,
         spec.lexical.scorers,
-        spec.depth,
+        spec.depth + 1,
         **specs.word_settings(spec.lexical),
     )
+    found = {scorer: runs.without(table, own, spec.depth) for scorer, table in found.items()}
     tables: dict[type[Artefact], list[pl.DataFrame]] = {
         kind: [] for kind in (LexicalValidation, LexicalMetrics, LexicalRun)
     }
@@ -75,7 +78,7 @@ def rank(job: Job, texts: Path, qrels: Path, run: Path) -> None:
         job.tell(line)
     provenance = job.provenance(
         *("polars", "scikit-learn", "scipy", "ir_measures", "pytrec_eval-terrier"),
-        facts=_facts(asked),
+        facts=_facts(asked, own),
         texts=digests,
         judgements=judged,
     )
@@ -118,17 +121,20 @@ def search(
     queries, documents = (
         ids.filter(pl.col("side") == side)["text_id"] for side in ("query", "passage")
     )
+    whole = pl.scan_parquet(shards.sound(texts))
+    own = _own(job, whole.filter(pl.col("text_id").is_in(asked.queries)).collect(), asked)
     chosen = queries.is_in(asked.queries).to_numpy()
     vectors = _vectors(query, spec, digests, chosen)
     blocks = EmbeddingShard.blocks(passage, spec.passage, spec.shards, digests, spec.layers)
     with job.track(len(documents), "passages") as bar:
-        found = search(vectors, _watched(blocks, bar), rank.depth, spec.similarity)
+        found = search(vectors, _watched(blocks, bar), rank.depth + 1, spec.similarity)
     queries = queries.filter(chosen)
     tables: dict[type[Artefact], list[pl.DataFrame]] = {
         kind: [] for kind in (SearchValidation, SearchMetrics, Run)
     }
     for layer, ranking in found.items():
-        named, table = pl.lit(layer).alias("layer"), runs.table(ranking, queries, documents)
+        deeper = runs.table(ranking, queries, documents)
+        named, table = pl.lit(layer).alias("layer"), runs.without(deeper, own, rank.depth)
         of_test = table.join(asked.test, on="query_id", how="semi", maintain_order="left")
         metrics = evaluate(of_test, asked.test, rank.measures)
         validation = evaluate(table, asked.validation, rank.measures)
@@ -142,7 +148,7 @@ def search(
     tables[FusionMetrics] = [fusion.select(pl.lit(scorer).alias("scorer"), pl.all())]
     provenance = job.provenance(
         *("torch", "polars", "ir_measures", "pytrec_eval-terrier"),
-        facts=_facts(asked),
+        facts=_facts(asked, own),
         circumstances={"threads": threads},
         texts=digests,
         judgements=judged,
@@ -227,7 +233,6 @@ def retrieval(job: Job, table: Path, results: Path) -> None:
 @click.option("--scorer", help="Of a lexical run; the first where left out.")
 def run_file(run: Path, file: Path, layer: int | None, scorer: str | None) -> None:
     """Write one layer or one scorer of RUN, a run.parquet below results/, as a TREC run FILE."""
-    from wellspring import shards
     from wellspring.artefacts import lookup
     from wellspring.retrieval.trec import written
 
@@ -290,11 +295,25 @@ def measure(run: Path, qrels: Path, measures: tuple[str, ...]) -> None:
     click.echo(f"judged@10 {means['judged'].first() or 0:.4f}")
 
 
-def _facts(asked: Asked) -> dict[str, int]:
+def _own(job: Job, texts: pl.DataFrame, asked: Asked) -> pl.DataFrame:
+    """What queries must not find; the log counts it."""
+    from wellspring.retrieval.run import own
+
+    pairs = own(texts, asked)
+    if len(pairs):
+        job.say(
+            f"{counted(len(pairs), 'query', 'queries')} found in the corpus under the same id: "
+            "left out of what they find"
+        )
+    return pairs
+
+
+def _facts(asked: Asked, own: pl.DataFrame) -> dict[str, int]:
     return {
         "queries": asked.test["query_id"].n_unique(),
         "validation_queries": asked.validation["query_id"].n_unique(),
         "judgements": len(asked.test),
+        "own_documents": len(own),
     }
 
 

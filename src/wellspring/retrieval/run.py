@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from wellspring.datasets import own as documents
 from wellspring.errors import WellspringError
 from wellspring.retrieval.ranking import NOTHING, Ranking
 
@@ -70,6 +71,31 @@ def table(ranking: Ranking, queries: pl.Series, documents: pl.Series) -> pl.Data
         },
         schema_overrides=RUN,
     )
+
+
+def own(texts: pl.DataFrame, asked: Asked) -> pl.DataFrame:
+    """query_id, document_id of what a query must not find: itself, where it is a document of the
+    corpus, unless that is judged relevant.
+
+    texts: text_id, side, text; at least those of the queries and the passages under their ids.
+    """
+    judgements = pl.concat([asked.test, asked.validation])
+    pairs = documents.own(texts).rename({"text_id": "document_id"})
+    keys = ["query_id", "document_id"]
+    return pairs.join(judgements, on="query_id", how="semi", maintain_order="left").join(
+        judgements.filter(pl.col("grade") > 0), on=keys, how="anti", maintain_order="left"
+    )
+
+
+def without(run: pl.DataFrame, own: pl.DataFrame, depth: int) -> pl.DataFrame:
+    """The best `depth` documents of each query that it may find.
+
+    run: the columns of RUN, one place deeper. own: as the function of that name gives it, at most
+    one document a query.
+    """
+    kept = run.join(own, on=["query_id", "document_id"], how="anti", maintain_order="left")
+    ranked = kept.with_columns(rank=pl.int_range(1, pl.len() + 1).over("query_id"))
+    return ranked.filter(pl.col("rank") <= depth)
 
 
 def fused(runs: list[pl.DataFrame], depth: int, constant: int = FUSION) -> pl.DataFrame:
