@@ -13,7 +13,14 @@ from tests.cli.test_cli import run
 from wellspring import shards, specs
 from wellspring.artefacts.datasets import Qrels, Texts
 from wellspring.artefacts.embeddings import EmbeddingShard
-from wellspring.artefacts.retrieval import FusionMetrics, LexicalRun, Run, SearchMetrics
+from wellspring.artefacts.retrieval import (
+    FusionMetrics,
+    LexicalMetrics,
+    LexicalRun,
+    Run,
+    SearchMetrics,
+)
+from wellspring.cli import scaling
 from wellspring.config import parse
 from wellspring.datasets import splits
 
@@ -27,9 +34,11 @@ QUERIES = [
     *((name, f"Argument {name}  is right") for name in ARGUMENTS),
     # It has the id of a passage that is another text.
     ("n", "argument d0 has a flaw"),
+    # The same question again.
+    ("n2", "argument d0 has a flaw"),
 ]
 # The own passage of d5 is judged relevant.
-JUDGED = [*((name, f"e{name}") for name in ARGUMENTS), ("d5", "d5"), ("n", "ed0")]
+JUDGED = [*((name, f"e{name}") for name in ARGUMENTS), ("d5", "d5"), ("n", "ed0"), ("n2", "ed1")]
 OWN = {(name, name) for name in ARGUMENTS[:5]}
 DEPTH = 3
 
@@ -97,11 +106,11 @@ def plant(results: Path, texts: pl.DataFrame, spec: specs.SearchSpec, digests) -
     near = {name: draws.normal(size=32).astype(np.float16) for name in ARGUMENTS}
     near |= {f"e{name}": near[name] + np.float16(0.2) for name in ARGUMENTS}
     near["n"] = near["ed0"] + np.float16(0.4)
-    for side, encoding in (("query", spec.query), ("passage", spec.passage)):
+    for side, encoding in (("passage", spec.passage), ("query", spec.query)):
         ids = texts.filter(side=side)["text_id"].to_list()
-        vectors = np.stack(
-            [near["ed0" if (side, name) == ("query", "n") else name] for name in ids]
-        )
+        if side == "query":
+            near |= {"n": near["ed0"], "n2": near["ed0"]}
+        vectors = np.stack([near[name] for name in ids])
         column = pa.FixedSizeListArray.from_arrays(pa.array(vectors.reshape(-1)), 32)
         table = pa.table({"text_id": ids, "layer_00": column, "layer_01": column})
         whole = specs.EmbedSpec(encoding=encoding, shard=0, shards=spec.shards)
@@ -135,7 +144,27 @@ def test_a_query_does_not_find_itself(made: Path, kind):
 
 
 def test_the_counter_is_then_the_first(made: Path):
-    metrics = SearchMetrics.read(SearchMetrics("tiny", "own").at(made)).filter(measure="MRR@10")
-    assert set(metrics["value"]) == {1.0}
-    fusion = FusionMetrics.read(FusionMetrics("tiny", "own").at(made)).filter(measure="MRR@10")
-    assert fusion["value"].min() == 1.0
+    for kind in (SearchMetrics("tiny", "own"), FusionMetrics("tiny", "own")):
+        metrics = (
+            type(kind).read(kind.at(made)).filter(pl.col("query_id") != "n2", measure="MRR@10")
+        )
+        assert set(metrics["value"]) == {1.0}
+
+
+def test_queries_with_one_text_are_one_cluster(made: Path):
+    """The two ids keep their own judgements and values."""
+    for kind in (LexicalMetrics("own"), SearchMetrics("tiny", "own"), FusionMetrics("tiny", "own")):
+        metrics = type(kind).read(kind.at(made))
+        clusters = dict(metrics["query_id", "cluster"].iter_rows())
+        assert clusters == {name: name for name, _ in QUERIES} | {"n2": "n"}
+
+    grid = specs.search(config(), "tiny", "own")
+    named = {"retriever": "tiny", "dataset": "own", "search": grid.digest}
+    searched = specs.SearchedGrid(**named, measures=grid.rank.measures)
+    asked = specs.ScalingSpec.model_construct(measures=["MRR@10"], depths={"tiny": 1})
+    values = scaling._searched(made, searched, asked).collect()
+    metrics = SearchMetrics.read(SearchMetrics("tiny", "own").at(made))
+    two = metrics.filter(pl.col("query_id").is_in(["n", "n2"]), layer=1, measure="MRR@10")
+    assert two["value"].n_unique() == 2
+    assert values.filter(query_id="n")["value"].to_list() == [two["value"].mean()]
+    assert values.height == len(QUERIES) - 1

@@ -32,6 +32,7 @@ def values(of: Mapping[tuple[str, str], list[float]], measure: str = "nDCG@10") 
             pl.lit(dataset).alias("dataset"),
             pl.lit(measure).alias("measure"),
             "query_id",
+            pl.col("query_id").alias("cluster"),
             "value",
         )
         for (retriever, dataset), own in of.items()
@@ -146,6 +147,20 @@ def test_a_query_without_a_value_does_not_count():
     rows = dimensions(values(known), [place("long"), place("short")], {}, RULES).rows(named=True)
     assert [row["queries"] for row in rows] == [8, 8]
     assert rows[1]["difference"] == pytest.approx(0.1)
+
+
+def test_queries_with_one_text_are_one():
+    """Every query under four ids: the numbers are those of one id each, tests and all."""
+    means = {("long", "pydocs"): 0.5, ("short", "pydocs"): 0.46}
+    frame, places = drawn(means, queries=20), [place("long"), place("short")]
+    often = pl.concat(
+        frame.with_columns(query_id=pl.format("{}, {}", "query_id", pl.lit(copy)))
+        for copy in range(4)
+    )
+    once, four = (dimensions(each, places, {}, RULES).rows(named=True) for each in (frame, often))
+    for one, other in zip(once, four, strict=True):
+        assert other == pytest.approx(one, nan_ok=True)
+    assert four[0]["queries"] == 20
 
 
 def test_a_family_of_one_has_a_value_and_no_verdict():

@@ -109,6 +109,44 @@ def test_the_first_measure_chooses_for_all_measures_and_fusion_says_on_what():
         assert set(found.filter(finding="control")["scorer"]) == {"bm25"}
 
 
+def test_queries_with_one_text_are_one():
+    """Every text under four ids: means, intervals and tests are those of one id a text."""
+
+    def often(frame):
+        names = (pl.format("{}-{}", "query_id", pl.lit(copy)) for copy in range(4))
+        return pl.concat([frame.with_columns(query_id=name) for name in names])
+
+    tables = []
+    for repeated in (lambda frame: frame, often):
+        scorers = repeated(metrics("scorer", {"bm25": 0.4}))
+        searches = {}
+        for seed, (name, mean) in enumerate({"own": 0.45, "other": 0.42}.items()):
+            layers = repeated(metrics("layer", {1: mean}, seed=seed))
+            searches[name] = Search(layers, layers, scorers)
+        settings = comparison.Settings(permutations=500)
+        words, pairs = Words(scorers, scorers.clear()), {"own": "other"}
+        tables.append(compare("d", searches, words, pairs, settings))
+    once, four = (table.rows(named=True) for table in tables)
+    assert len(once) == len(four) == 20
+    for one, other in zip(once, four, strict=True):
+        assert other == pytest.approx(one)
+    assert {row["queries"] for row in four} == {40}
+
+
+def test_a_mean_is_over_ids_as_trec_eval_takes_it():
+    of = {"a": ("x", 0.2), "b": ("x", 0.4), "c": ("y", 0.9)}
+    frame = pl.DataFrame(
+        [(1, "R@10", query, text, value) for query, (text, value) in of.items()],
+        ["layer", "measure", "query_id", "cluster", "value"],
+        orient="row",
+    ).with_columns(best="value", worst="value", judged=pl.lit(1.0))
+    words = frame.rename({"layer": "scorer"}).with_columns(scorer=pl.lit("bm25"))
+    search = Search(frame, frame.clear(), words)
+    found = compare("d", {"own": search}, Words(words, words.clear()), {}, comparison.Settings())
+    row = found.filter(finding="value", ranker="vectors").row(0, named=True)
+    assert (row["estimate"], row["queries"]) == (pytest.approx(0.5), 2)
+
+
 @pytest.mark.slow
 def test_equal_retrievers_differ_rarely():
     draws, rejected, trials = np.random.default_rng(0), 0, 300

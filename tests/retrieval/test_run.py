@@ -24,8 +24,8 @@ def test_fusion_adds_reciprocal_ranks():
 
 
 QRELS = pl.DataFrame(
-    [("test", "a", "x", 1), ("validation", "b", "x", 2), ("train", "c", "y", 0)],
-    ["split", "query_id", "text_id", "grade"],
+    [("test", "a", "a", "x", 1), ("validation", "b", "b", "x", 2), ("train", "c", "c", "y", 0)],
+    ["split", "query_id", "cluster", "text_id", "grade"],
     orient="row",
 )
 

@@ -40,7 +40,7 @@ class Dimensions(Artefact):
         "reference": Column("text", "the retriever with the reference setting there"),
         "stage": Column("text", "what the retriever's weights were trained for last"),
         "measure": Column("text"),
-        "queries": Column("integer", "those with a value"),
+        "queries": Column("integer", "distinct texts of those with a value"),
         "value": Column("number", "mean of the measure over queries"),
         "low": Column("number", "lower end of its 95 % interval"),
         "high": Column("number", "its upper end"),

@@ -21,6 +21,7 @@ FOUND = {
 JUDGED = {
     "measure": Column("text", "as ir_measures names it, such as `nDCG@10`"),
     "query_id": Column("text"),
+    "cluster": Column("text", "the first id with the query's text: the unit of intervals"),
     "value": Column("number"),
     "best": Column("number", "in the best order among equal scores"),
     "worst": Column("number", "in the worst one"),
@@ -177,7 +178,7 @@ class Retrieval(Artefact):
         "best": Column("number", "the mean in the best order among equal scores"),
         "worst": Column("number", "the mean in the worst one"),
         "judged": Column("number", "of the first ten documents, those with a judgement", "share"),
-        "queries": Column("integer"),
+        "queries": Column("integer", "distinct texts"),
         "chosen": Column(
             "text",
             "on which queries the first measure chose this layer or scorer as the best one: "

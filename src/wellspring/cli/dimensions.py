@@ -38,7 +38,7 @@ def dimensions(job: Job, table: Path, results: Path) -> None:
 def _values(results: Path, searched: specs.SearchedSpec) -> pl.DataFrame:
     """What each query found at a retriever's last layer."""
     path = SearchMetrics(searched.retriever, searched.dataset).at(results)
-    columns = ["layer", "measure", "query_id", "value"]
+    columns = ["layer", "measure", "query_id", "cluster", "value"]
     last = SearchMetrics.read(path, searched.search, columns).filter(layer=searched.layer)
     return last.select(
         pl.lit(searched.retriever).alias("retriever"),

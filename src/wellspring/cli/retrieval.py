@@ -4,7 +4,7 @@ run-file and measure: files of other tools."""
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -45,7 +45,6 @@ def rank(job: Job, texts: Path, qrels: Path, run: Path) -> None:
     """
     from wellspring.datasets.lexical import silent
     from wellspring.retrieval import run as runs
-    from wellspring.retrieval.evaluation import evaluate
     from wellspring.retrieval.words import search
 
     spec = job.spec
@@ -69,8 +68,8 @@ def rank(job: Job, texts: Path, qrels: Path, run: Path) -> None:
     for scorer, table in found.items():
         named = pl.lit(scorer).alias("scorer")
         of_test = table.join(asked.test, on="query_id", how="semi", maintain_order="left")
-        metrics = evaluate(of_test, asked.test, spec.measures)
-        validation = evaluate(table, asked.validation, spec.measures)
+        metrics = _evaluated(of_test, asked.test, spec.measures)
+        validation = _evaluated(table, asked.validation, spec.measures)
         for kind, each in zip(tables, (validation, metrics, of_test), strict=True):
             tables[kind].append(each.select(named, pl.all()))
         job.say(f"{scorer}: {_summary(metrics)}")
@@ -108,7 +107,6 @@ def search(
     import torch
 
     from wellspring.retrieval import run as runs
-    from wellspring.retrieval.evaluation import evaluate
     from wellspring.retrieval.search import search
 
     torch.set_num_threads(threads)
@@ -136,14 +134,14 @@ def search(
         deeper = runs.table(ranking, queries, documents)
         named, table = pl.lit(layer).alias("layer"), runs.without(deeper, own, rank.depth)
         of_test = table.join(asked.test, on="query_id", how="semi", maintain_order="left")
-        metrics = evaluate(of_test, asked.test, rank.measures)
-        validation = evaluate(table, asked.validation, rank.measures)
+        metrics = _evaluated(of_test, asked.test, rank.measures)
+        validation = _evaluated(table, asked.validation, rank.measures)
         for kind, each in zip(tables, (validation, metrics, of_test), strict=True):
             tables[kind].append(each.select(named, pl.all()))
         job.say(f"layer {layer}: {_summary(metrics)}")
     scorer, lexical = _best_words(words, rank, digests)
     fused = runs.fused([tables[Run][-1], lexical], rank.depth)
-    fusion = evaluate(fused, asked.test, rank.measures)
+    fusion = _evaluated(fused, asked.test, rank.measures)
     job.say(f"fused with {scorer}: {_summary(fusion)}")
     tables[FusionMetrics] = [fusion.select(pl.lit(scorer).alias("scorer"), pl.all())]
     provenance = job.provenance(
@@ -306,6 +304,19 @@ def _own(job: Job, texts: pl.DataFrame, asked: Asked) -> pl.DataFrame:
             "left out of what they find"
         )
     return pairs
+
+
+def _evaluated(
+    run: pl.DataFrame, judgements: pl.DataFrame, measures: Sequence[str]
+) -> pl.DataFrame:
+    """What `evaluate` gives, with the cluster of each query."""
+    from wellspring.retrieval.evaluation import evaluate
+
+    clusters = judgements.select("query_id", "cluster").unique()
+    metrics = evaluate(run, judgements.drop("cluster"), measures)
+    return metrics.join(clusters, on="query_id", maintain_order="left").select(
+        "measure", "query_id", "cluster", pl.exclude("measure", "query_id", "cluster")
+    )
 
 
 def _facts(asked: Asked, own: pl.DataFrame) -> dict[str, int]:

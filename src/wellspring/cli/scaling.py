@@ -66,11 +66,16 @@ def _values(results: Path, spec: specs.ScalingSpec) -> pl.DataFrame:
 
 
 def _searched(results: Path, grid: specs.SearchedGrid, spec: specs.ScalingSpec) -> pl.LazyFrame:
-    """How good the last layer's ranking of each query is."""
+    """How good the last layer's ranking of each query is.
+
+    A query is a text, as in probes. Where it has several ids, the mean over them stands for it.
+    """
     artefact = SearchMetrics(grid.retriever, grid.dataset)
     SearchMetrics.check(artefact.at(results), grid.search)
     own = pl.col("measure").is_in(spec.measures)
-    return grids.located(artefact, results).filter(own, layer=spec.depths[grid.retriever])
+    last = grids.located(artefact, results).filter(own, layer=spec.depths[grid.retriever])
+    texts = ("dataset", "measure", "retriever", pl.col("cluster").alias("query_id"))
+    return last.group_by(texts).agg(pl.mean("value"))
 
 
 def _models(results: Path, spec: specs.ScalingSpec) -> pl.DataFrame:

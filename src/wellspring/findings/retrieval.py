@@ -44,7 +44,7 @@ class Search:
     """A retriever's search of a dataset: per-query values of measures."""
 
     layers: pl.DataFrame
-    """layer, measure, query_id, value, best, worst, judged."""
+    """layer, measure, query_id, cluster, value, best, worst, judged."""
     validation: pl.DataFrame
     """The same of the queries that choose; empty where there are none."""
     fusion: pl.DataFrame
@@ -78,8 +78,9 @@ def compare(
     """Everything that searches of one dataset found, the columns of SCHEMA.
 
     searches: retriever to what it found; all were asked the same queries. pairs: retriever to its
-    counterpart. Intervals are those of `wellspring.intervals` over queries. A difference is paired
-    by query and tested by sign flips with max-T over the layers that both have. The first measure
+    counterpart. Means are over queries. Intervals are those of `wellspring.intervals` over
+    clusters, which are distinct texts. A difference is paired by query and tested by sign flips of
+    whole clusters with max-T over the layers that both have. The first measure
     chooses the best layer and the best scorer for all measures, on validation queries where there
     are any. A `control` is paired and tested likewise: every layer less the best scorer, and fusion
     less the last layer.
@@ -107,8 +108,9 @@ def _values(
 ) -> Iterator[pl.DataFrame]:
     """Rows for each layer or scorer of each measure; that of the best one says so."""
     for (measure,), rows in metrics.group_by("measure", maintain_order=True):
-        names, values = _matrix(rows, of)
-        mean = intervals.interval(intervals.mean(values), 0, 1)
+        names, values, clusters = _matrix(rows, of)
+        sums, counts = intervals.clustered(values, clusters)
+        mean = intervals.interval(intervals.mean(sums, counts), 0, 1)
         means = rows.group_by(of, maintain_order=True).agg(pl.col("best", "worst", "judged").mean())
         yield _tidy(
             {
@@ -118,7 +120,7 @@ def _values(
                 of: names,
                 **_ends(mean),
                 **{name: means[name] for name in ("best", "worst", "judged")},
-                "queries": len(values),
+                "queries": len(sums),
                 "chosen": [best.on if name == best.name else None for name in names],
             }
         )
@@ -130,12 +132,12 @@ def _differences(
     """Rows for each layer that both have of each measure."""
     shared = set(own["layer"]) & set(other["layer"])
     for (measure,), rows in own.group_by("measure", maintain_order=True):
-        (layers, values), (_, theirs) = (
+        (layers, values, clusters), (_, theirs, _) = (
             _matrix(each.filter(pl.col("layer").is_in(shared)), "layer")
             for each in (rows, other.filter(measure=measure))
         )
         there = {**where, "finding": "difference", "measure": measure, "layer": layers}
-        yield _tested(there, values - theirs, settings, "sign-flip", "retrieval")
+        yield _tested(there, values - theirs, clusters, settings, "sign-flip", "retrieval")
 
 
 def _controls(
@@ -143,30 +145,35 @@ def _controls(
 ) -> Iterator[pl.DataFrame]:
     """Rows for each layer less the best scorer, and for fusion less the last layer."""
     for (measure,), rows in found.layers.group_by("measure", maintain_order=True):
-        layers, values = _matrix(rows, "layer")
-        (scorer,), words = _matrix(floor.filter(measure=measure), "scorer")
+        layers, values, clusters = _matrix(rows, "layer")
+        (scorer,), words, _ = _matrix(floor.filter(measure=measure), "scorer")
         there = {**where, "finding": "control", "measure": measure}
         lexical = {**there, "scorer": scorer, "layer": layers}
-        yield _tested(lexical, values - words, settings, "control", "words")
+        yield _tested(lexical, values - words, clusters, settings, "control", "words")
         fusion = found.fusion.filter(measure=measure)
         if fusion.is_empty():
             continue
-        (fused,), both = _matrix(fusion, "scorer")
+        (fused,), both, _ = _matrix(fusion, "scorer")
         last = {**there, "ranker": "fusion", "scorer": fused, "layer": layers[-1:]}
-        yield _tested(last, both - values[:, -1:], settings, "control", "fusion")
+        yield _tested(last, both - values[:, -1:], clusters, settings, "control", "fusion")
 
 
 def _tested(
-    where: Mapping[str, Any], differences: np.ndarray, settings: Settings, *names: str
+    where: Mapping[str, Any],
+    differences: np.ndarray,
+    clusters: np.ndarray,
+    settings: Settings,
+    *names: str,
 ) -> pl.DataFrame:
     """Rows of differences [queries, layers], tested over the layers.
 
-    names: of the test, for its random flips.
+    clusters: [queries]. names: of the test, for its random flips.
     """
-    estimate = intervals.mean(differences)
+    sums, counts = intervals.clustered(differences, clusters)
+    estimate = intervals.mean(sums, counts)
     whom = (where["dataset"], where["retriever"], str(where["measure"]))
     tested = statistics.sign_flip_max_t(
-        differences,
+        sums,
         permutations=settings.permutations,
         rng=generator(settings.seed, *names, *whom),
         floor=statistics.TIE,
@@ -180,15 +187,18 @@ def _tested(
             "p_value": tested.p_value,
             "p_adjusted": tested.p_adjusted,
             "significant": tested.p_adjusted <= settings.alpha,
-            "queries": len(differences),
+            "queries": len(sums),
         }
     )
 
 
-def _matrix(rows: pl.DataFrame, of: str) -> tuple[list[Any], np.ndarray]:
-    """The layers or scorers in their order, and values [queries, layers], queries by their ids."""
-    wide = rows.pivot(of, index="query_id", values="value").sort("query_id").drop("query_id")
-    return rows[of].unique(maintain_order=True).to_list(), wide.to_numpy()
+def _matrix(rows: pl.DataFrame, of: str) -> tuple[list[Any], np.ndarray, np.ndarray]:
+    """The layers or scorers in their order, values [queries, layers], queries by their ids, and the
+    cluster of each query."""
+    keys = ["query_id", "cluster"]
+    wide = rows.pivot(of, index=keys, values="value").sort("query_id")
+    names = rows[of].unique(maintain_order=True).to_list()
+    return names, wide.drop(keys).to_numpy(), wide["cluster"].to_numpy()
 
 
 def _ends(interval: intervals.Interval) -> dict[str, np.ndarray]:

@@ -29,7 +29,7 @@ class Asked:
     """The judgements of the queries that are asked, and of those that choose."""
 
     test: pl.DataFrame
-    """query_id, document_id, grade of the queries of the split that is asked."""
+    """query_id, cluster, document_id, grade of the queries of the split that is asked."""
     validation: pl.DataFrame
     """The same of the validation queries, as far as they are not asked."""
 
@@ -42,7 +42,8 @@ class Asked:
 def asked(qrels: pl.DataFrame, split: str) -> Asked:
     """The judgements of a split, or of `all`.
 
-    qrels: split, query_id, text_id, grade. Raises WellspringError where no query is in the split.
+    qrels: split, query_id, cluster, text_id, grade. Raises WellspringError where no query is in the
+    split.
     """
     test = _judgements(qrels if split == "all" else qrels.filter(pl.col("split") == split))
     if test.is_empty():
@@ -54,7 +55,7 @@ def asked(qrels: pl.DataFrame, split: str) -> Asked:
 
 
 def _judgements(qrels: pl.DataFrame) -> pl.DataFrame:
-    judgements = qrels.select("query_id", "grade", document_id="text_id")
+    judgements = qrels.select("query_id", "cluster", "grade", document_id="text_id")
     return judgements.unique().sort("query_id", "document_id")
 
 
