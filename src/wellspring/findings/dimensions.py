@@ -158,15 +158,17 @@ def _judged(
         estimate,
         estimate,
         ~np.isnan(sums),
+        ("query", "queries"),
     )
+    kept = family.testable(rules.alpha)
     tests = verdicts.significance(family, rules, *ids)
     judgement = verdicts.judge(family, rules, *ids) if places else None
     small = Within(-rules.margin, rules.margin)
-    alike = verdicts.within(estimate, small, rules.alpha / max(1, len(places))) > 0
+    alike = verdicts.within(estimate, small, rules.alpha / max(1, kept.sum())) > 0
     sure = tests.p_adjusted <= rules.alpha
     answers = np.select(
-        [sure & (estimate.value > 0), sure & (estimate.value < 0), alike],
-        [HIGHER, LOWER, verdicts.EQUIVALENT],
+        [~kept, sure & (estimate.value > 0), sure & (estimate.value < 0), alike],
+        [verdicts.NOT_TESTABLE, HIGHER, LOWER, verdicts.EQUIVALENT],
         verdicts.NO_EVIDENCE,
     )
     columns = {
@@ -174,8 +176,8 @@ def _judged(
         "difference_low": ends.low,
         "difference_high": ends.high,
         "detectable": intervals.detectable(estimate),
-        "p_value": tests.p_value,
-        "p_adjusted": tests.p_adjusted,
+        "p_value": np.where(kept, tests.p_value, np.nan),
+        "p_adjusted": np.where(kept, tests.p_adjusted, np.nan),
         "answer": answers,
     }
     if judgement is None:
