@@ -91,6 +91,16 @@ def test_missing_values_do_not_count() -> None:
         assert getattr(found, name)[1] == pytest.approx(getattr(alone, name)[0])
 
 
+def test_values_of_one_cluster_move_together() -> None:
+    values = np.array([[1.0, 2.0], [3.0, np.nan], [5.0, 4.0], [np.nan, np.nan]])
+    sums, counts = intervals.clustered(values, np.array(["b", "a", "b", "c"]))
+    np.testing.assert_array_equal(sums, [[3, np.nan], [6, 6], [np.nan, np.nan]])
+    np.testing.assert_array_equal(counts, [[1, 0], [2, 2], [0, 0]])
+    estimate = intervals.mean(sums, counts)
+    assert estimate.value.tolist() == [3, 3]
+    assert estimate.clusters.tolist() == [2, 1]
+
+
 def test_a_ratio_is_a_slow_jackknife_s() -> None:
     """The standard error of a ratio of sums is the jackknife's, to first order."""
     rng = generator(3, "ratio")

@@ -135,6 +135,21 @@ def mean(values: np.ndarray, over: np.ndarray | None = None) -> Estimate:
     return Estimate(estimate.value, estimate.influence, present.sum(0))
 
 
+def clustered(values: np.ndarray, clusters: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Sums of values [n, C] over each cluster, and how many there are, both [Q, C]: what `mean`
+    takes, so that each of the n counts once.
+
+    clusters: [n] names; the Q distinct ones, sorted, are the clusters. A value of NaN does not
+    count, and a sum without any value is NaN.
+    """
+    names, index = np.unique(clusters, return_inverse=True)
+    present = ~np.isnan(values)
+    sums, counts = (np.zeros((len(names), values.shape[1])) for _ in range(2))
+    np.add.at(sums, index, np.where(present, values, 0))
+    np.add.at(counts, index, present)
+    return np.where(counts > 0, sums, np.nan), counts
+
+
 def cohen_d_z(numerators: np.ndarray, denominators: np.ndarray) -> Estimate:
     """Cohen's d_z: mean over standard deviation of the clusters' differences (Lakens 2013).
 

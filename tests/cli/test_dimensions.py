@@ -54,7 +54,10 @@ def plant(results: Path, config: Config) -> None:
                     "query_id": [f"q{number}" for number in range(QUERIES)],
                     "value": found if layer == 2 else 0 * found,
                 }
-            ).with_columns(pl.col("value").alias(name) for name in ("best", "worst", "judged"))
+            ).with_columns(
+                pl.col("query_id").alias("cluster"),
+                *(pl.col("value").alias(name) for name in ("best", "worst", "judged")),
+            )
             for layer in (1, 2)
             for measure in ("nDCG@10", "R@100")
         ]

@@ -54,7 +54,10 @@ def plant(results: Path, config: Config) -> None:
     ]
     _write(results, Texts("pydocs"), pl.DataFrame(texts), texts=DIGESTS)
     qrels = [
-        {"split": "test", "query_id": query, "text_id": ids["passage"][EACH * n], "grade": 1}
+        {
+            **{"split": "test", "query_id": query, "cluster": query},
+            **{"text_id": ids["passage"][EACH * n], "grade": 1},
+        }
         for n, query in enumerate(ids["query"])
     ]
     told = {"spec": spec.qrels.model_dump(mode="json"), "texts": DIGESTS, "judgements": "j"}

@@ -318,14 +318,28 @@ def test_qrels_hold_every_judgement_of_a_splits_queries() -> None:
     texts, judgements = tables([*many(40), ("q0", "graded", 3, None), ("lost", "q0-p0", 0, None)])
     parts = splits(texts, judgements, QUARTERS)
     found = qrels(texts, judgements, parts)
-    assert found.columns == ["split", "query_id", "text_id", "grade"]
+    assert found.columns == ["split", "query_id", "cluster", "text_id", "grade"]
+    assert found["cluster"].equals(found["query_id"])
+    found = found.drop("cluster")
     expected = judgements.filter(pl.col("query_id") != "lost").drop("split")
     assert set(found.drop("split").iter_rows()) == set(expected.iter_rows())
     assert found.height == expected.height
     where = dict(parts.select("query_id", "split").unique().iter_rows())
     assert all(where[query] == split for split, query, *_ in found.iter_rows())
     shuffled = judgements.sample(fraction=1, shuffle=True, seed=1)
-    assert qrels(texts, shuffled, parts).equals(found)
+    assert qrels(texts, shuffled, parts).drop("cluster").equals(found)
+
+
+def test_queries_with_one_text_are_one_cluster() -> None:
+    texts, judgements = tables(many(40))
+    twice = texts.filter(side="query", text_id="q7").with_columns(text_id=pl.lit("zz"))
+    texts = pl.concat([texts, twice])
+    again = judgements.filter(query_id="q7").with_columns(query_id=pl.lit("zz"))
+    judgements = pl.concat([judgements, again])
+    parts = splits(texts, judgements, QUARTERS)
+    found = qrels(texts, judgements, parts).filter(pl.col("query_id").is_in(["q7", "zz"]))
+    assert set(found["query_id", "cluster"].iter_rows()) == {("q7", "q7"), ("zz", "q7")}
+    assert found["split"].n_unique() == 1
 
 
 def test_qrels_of_a_query_in_two_splits_are_in_both() -> None:

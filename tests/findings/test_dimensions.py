@@ -32,6 +32,7 @@ def values(of: Mapping[tuple[str, str], list[float]], measure: str = "nDCG@10") 
             pl.lit(dataset).alias("dataset"),
             pl.lit(measure).alias("measure"),
             "query_id",
+            pl.col("query_id").alias("cluster"),
             "value",
         )
         for (retriever, dataset), own in of.items()
@@ -160,6 +161,20 @@ def test_a_query_without_a_value_does_not_count():
     assert rows[1]["difference"] == pytest.approx(0.1)
 
 
+def test_queries_with_one_text_are_one():
+    """Every query under four ids: the numbers are those of one id each, tests and all."""
+    means = {("long", "pydocs"): 0.5, ("short", "pydocs"): 0.46}
+    frame, places = drawn(means, queries=20), [place("long"), place("short")]
+    often = pl.concat(
+        frame.with_columns(query_id=pl.format("{}, {}", "query_id", pl.lit(copy)))
+        for copy in range(4)
+    )
+    once, four = (dimensions(each, places, {}, RULES).rows(named=True) for each in (frame, often))
+    for one, other in zip(once, four, strict=True):
+        assert other == pytest.approx(one, nan_ok=True)
+    assert four[0]["queries"] == 20
+
+
 def test_a_family_of_one_has_a_value_and_no_verdict():
     known = {("long", "pydocs"): [0.2, 0.4, 0.6]}
     (row,) = dimensions(values(known), [place("long")], {}, RULES).rows(named=True)
@@ -171,8 +186,24 @@ def test_few_queries_decide_nothing():
     known = {("long", "pydocs"): [0.0] * 4, ("short", "pydocs"): [0.9, 0.8, 0.9, 0.7]}
     rows = dimensions(values(known), [place("long"), place("short")], {}, RULES)
     assert rows["verdict"].unique().to_list() == ["not testable here"]
-    assert rows["reason"][0] == "4 texts cannot decide anything"
-    assert rows["answer"].to_list() == [None, "no evidence"]
+    assert rows["reason"][0] == "4 queries cannot decide anything"
+    assert rows["answer"].to_list() == [None, "not testable here"]
+
+
+def test_a_tiny_dataset_is_left_out_of_its_family():
+    """The rest of the family is judged as if the tiny dataset were not there."""
+    means = {("long", "big"): 0.4, ("short", "big"): 0.6}
+    tiny = {("long", "tiny"): [0.1, 0.2, 0.3, 0.4], ("short", "tiny"): [0.2, 0.1, 0.4, 0.3]}
+    big = drawn(means, queries=100)
+    places = [place(name, dataset) for name, dataset in (*means, *tiny)]
+    found = dimensions(pl.concat([big, values(tiny)]), places, {}, RULES)
+    alone = dimensions(big, places[:2], {}, RULES)
+    assert set(found["verdict"]) == {"higher"}
+    assert set(found["reason"]) == {"short, tiny is left out: 4 queries cannot decide anything"}
+    assert found["answer"].to_list() == [None, "higher", None, "not testable here"]
+    assert found["p_adjusted"][:2].to_list() == alone["p_adjusted"].to_list()
+    assert found["p_value"][3] is found["p_adjusted"][3] is None
+    assert found["difference"][3] is not None
 
 
 def test_what_is_missing_or_twice_there_is_named():

@@ -271,10 +271,30 @@ def test_retrieval_is_set_against_words():
         }
     )
     words = pl.DataFrame({"measure": ["nDCG@10"] * 2, "query_id": ["a", "b"], "value": [0.5, 0.3]})
+    frame, words = (each.with_columns(cluster="query_id") for each in (frame, words))
     table = build(evidence({"own": [curves.of_retrieval(frame, words, "bm25")]}))
     assert row(table, layer=1, control=None)["estimate"] == pytest.approx(0.8)
     assert row(table, layer=1, control="lexical")["lead"] == pytest.approx(0.4)
     assert row(table, layer=0, control="lexical")["lead"] == pytest.approx(-0.1)
+
+
+def test_queries_with_one_text_are_one_text_of_the_evidence():
+    """Three ids, two texts: the mean is over ids, and the interval over texts."""
+    frame = pl.DataFrame(
+        {
+            "layer": 0,
+            "measure": "nDCG@10",
+            "query_id": ["a", "b", "c"],
+            "cluster": ["a", "b", "a"],
+            "value": [0.3, 0.9, 0.6],
+        }
+    )
+    line, (control,) = curves.of_retrieval(frame, frame.drop("layer"), "bm25")
+    for each in (line, control.curve):
+        assert each.ids.tolist() == ["a", "b"]
+        assert each.numerators.ravel().tolist() == pytest.approx([0.9, 0.9])
+        assert each.denominators.ravel().tolist() == [2, 1]
+        assert each.estimate().value.item() == pytest.approx(0.6)
 
 
 def test_cka_is_left_out_where_it_is_not_defined():

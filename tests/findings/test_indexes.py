@@ -42,7 +42,7 @@ def values(seed: int) -> pl.DataFrame:
                     setting=pl.lit(setting, pl.String),
                 )
             )
-    return pl.concat(frames)
+    return pl.concat(frames).with_columns(cluster="query_id")
 
 
 TIMES = pl.DataFrame(

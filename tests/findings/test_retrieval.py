@@ -71,12 +71,80 @@ def test_the_page_tells_what_the_last_layer_finds():
 
 
 def test_the_best_layer_says_on_what_it_was_chosen():
-    same = table().filter(pl.col("chosen").is_not_null(), retriever="tuned", measure="nDCG@10")
+    own = pl.col("chosen").is_not_null(), pl.col("ranker") == "vectors"
+    same = table().filter(*own, retriever="tuned", measure="nDCG@10")
     assert same.select("layer", "chosen").rows() == [(2, "same queries")]
     # Other queries may choose another layer.
     validated = table(validation=(0.1, 0.9, 0.3))
-    chosen = validated.filter(pl.col("chosen").is_not_null(), retriever="tuned", measure="R@100")
+    chosen = validated.filter(*own, retriever="tuned", measure="R@100")
     assert chosen.select("layer", "chosen").rows() == [(1, "validation")]
+
+
+def test_the_first_measure_chooses_for_all_measures_and_fusion_says_on_what():
+    """Layer 2 and word-tfidf are the best by the second measure, layer 1 and bm25 by the first."""
+
+    def of(name, first, second):
+        frames = [
+            metrics(name, means, measures=[measure])
+            for measure, means in (("nDCG@10", first), ("R@100", second))
+        ]
+        return pl.concat(frames).sort(pl.col("measure") == "R@100", maintain_order=True)
+
+    layers = of("layer", {1: 0.5, 2: 0.4}, {1: 0.5, 2: 0.7})
+    scorers = of("scorer", {"bm25": 0.5, "word-tfidf": 0.4}, {"bm25": 0.5, "word-tfidf": 0.7})
+    fusion = of("scorer", {"bm25": 0.6}, {"bm25": 0.6})
+    for validated, on in ((False, "same queries"), (True, "validation")):
+        search = Search(layers, layers if validated else layers.clear(), fusion)
+        words = Words(scorers, scorers if validated else scorers.clear())
+        found = compare("docs", {"own": search}, words, {}, comparison.Settings(permutations=100))
+        values = found.filter(pl.col("chosen").is_not_null(), finding="value")
+        assert values.select("ranker", "layer", "scorer", "chosen").unique().sort(
+            "ranker"
+        ).rows() == [
+            ("fusion", None, "bm25", on),
+            ("lexical", None, "bm25", on),
+            ("vectors", 1, None, on),
+        ]
+        assert values.height == 6
+        assert set(found.filter(finding="control")["scorer"]) == {"bm25"}
+
+
+def test_queries_with_one_text_are_one():
+    """Every text under four ids: means, intervals and tests are those of one id a text."""
+
+    def often(frame):
+        names = (pl.format("{}-{}", "query_id", pl.lit(copy)) for copy in range(4))
+        return pl.concat([frame.with_columns(query_id=name) for name in names])
+
+    tables = []
+    for repeated in (lambda frame: frame, often):
+        scorers = repeated(metrics("scorer", {"bm25": 0.4}))
+        searches = {}
+        for seed, (name, mean) in enumerate({"own": 0.45, "other": 0.42}.items()):
+            layers = repeated(metrics("layer", {1: mean}, seed=seed))
+            searches[name] = Search(layers, layers, scorers)
+        settings = comparison.Settings(permutations=500)
+        words, pairs = Words(scorers, scorers.clear()), {"own": "other"}
+        tables.append(compare("d", searches, words, pairs, settings))
+    once, four = (table.rows(named=True) for table in tables)
+    assert len(once) == len(four) == 20
+    for one, other in zip(once, four, strict=True):
+        assert other == pytest.approx(one)
+    assert {row["queries"] for row in four} == {40}
+
+
+def test_a_mean_is_over_ids_as_trec_eval_takes_it():
+    of = {"a": ("x", 0.2), "b": ("x", 0.4), "c": ("y", 0.9)}
+    frame = pl.DataFrame(
+        [(1, "R@10", query, text, value) for query, (text, value) in of.items()],
+        ["layer", "measure", "query_id", "cluster", "value"],
+        orient="row",
+    ).with_columns(best="value", worst="value", judged=pl.lit(1.0))
+    words = frame.rename({"layer": "scorer"}).with_columns(scorer=pl.lit("bm25"))
+    search = Search(frame, frame.clear(), words)
+    found = compare("d", {"own": search}, Words(words, words.clear()), {}, comparison.Settings())
+    row = found.filter(finding="value", ranker="vectors").row(0, named=True)
+    assert (row["estimate"], row["queries"]) == (pytest.approx(0.5), 2)
 
 
 def test_terms_stand_beside_layers_and_are_compared_where_both_have_some():
@@ -117,11 +185,11 @@ def test_equal_retrievers_differ_rarely():
                 for layer, row in enumerate(of_layers)
             ]
             layers = pl.concat(frames)
-            searches[name] = Search(layers, layers.clear(), metrics("scorer", {"bm25": 0.4}))
-        scorers = metrics("scorer", {"bm25": 0.4}, measures=["R@10"])
+            scorers = metrics("scorer", {"bm25": 0.4}, queries=30, measures=["R@10"])
+            searches[name] = Search(layers, layers.clear(), scorers)
         settings = comparison.Settings(permutations=400, seed=trial)
         found = compare("d", searches, Words(scorers, scorers.clear()), {"a": "b"}, settings)
-        rejected += found["significant"].any()
+        rejected += found.filter(finding="difference")["significant"].any()
     assert rejected / trials <= 0.08
 
 

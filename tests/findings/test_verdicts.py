@@ -123,6 +123,24 @@ def test_a_claim_of_comparability(value: float, noise: float, verdict: str) -> N
     assert judge(comparable, RULES).verdict == verdict
 
 
+def test_a_setting_of_few_texts_is_left_out() -> None:
+    """It neither decides nor keeps the others from deciding, whatever it says."""
+    rng = generator(0, "few")
+    values = rng.normal((2, 2, -9), size=(40, 3))
+    values[5:, 2] = np.nan
+    effects = intervals.mean(values)
+    whole = Family(SETTINGS[:3], (Above(),), effects, effects, ~np.isnan(values))
+    found = judge(whole, RULES)
+    assert (found.verdict, found.states.tolist()) == ("supported", [1, 1, 0])
+    assert found.reason == "max, 2 is left out: 5 texts cannot decide anything"
+    rest = judge(whole.of(np.array([True, True, False])), RULES)
+    assert (rest.verdict, rest.reason) == ("supported", None)
+    weak = intervals.mean(np.column_stack([rng.normal(0, 3, (40, 2)), values[:, 2]]))
+    undecided = judge(Family(SETTINGS[:3], (Above(),), weak, weak), RULES)
+    assert undecided.verdict == "no evidence"
+    assert undecided.reason == found.reason
+
+
 def test_the_published_setting_is_judged_alone() -> None:
     """Alone it pays for no other setting, and sees more often what is there."""
     families = [family(everywhere(0.45), seed=seed) for seed in range(40)]

@@ -4,7 +4,7 @@ import polars as pl
 import pytest
 
 from wellspring.errors import WellspringError
-from wellspring.retrieval.run import asked, best, fused
+from wellspring.retrieval.run import asked, chosen, fused
 
 
 def ranks(*documents):
@@ -24,8 +24,8 @@ def test_fusion_adds_reciprocal_ranks():
 
 
 QRELS = pl.DataFrame(
-    [("test", "a", "x", 1), ("validation", "b", "x", 2), ("train", "c", "y", 0)],
-    ["split", "query_id", "text_id", "grade"],
+    [("test", "a", "a", "x", 1), ("validation", "b", "b", "x", 2), ("train", "c", "c", "y", 0)],
+    ["split", "query_id", "cluster", "text_id", "grade"],
     orient="row",
 )
 
@@ -39,9 +39,21 @@ def test_validation_queries_choose_where_they_are_not_asked():
         asked(QRELS.filter(pl.col("split") != "test"), "test")
 
 
-def test_the_best_layer_has_the_highest_mean():
-    metrics = pl.DataFrame(
-        {"layer": [0, 0, 1, 1], "measure": "m", "query_id": ["a", "b"] * 2, "value": [0.0, 1, 1, 1]}
-    )
-    assert best(metrics, "layer", "m") == 1
-    assert best(metrics.clear(), "layer", "m") is None
+def test_the_first_measure_chooses_what_has_the_highest_mean():
+    def metrics(*means):
+        return pl.DataFrame(
+            [
+                (layer, measure, query, mean)
+                for layer, of_measures in enumerate(means)
+                for measure, mean in zip(("first", "second"), of_measures, strict=True)
+                for query in ("a", "b")
+            ],
+            ["layer", "measure", "query_id", "value"],
+            orient="row",
+        )
+
+    same = metrics((0.6, 0.1), (0.5, 0.9), (0.6, 0.2))
+    found = chosen(same, same.clear(), "layer")
+    assert (found.name, found.on) == (0, "same queries")
+    found = chosen(same, metrics((0.6, 0.9), (0.7, 0.1), (0.1, 0.9)), "layer")
+    assert (found.name, found.on) == (1, "validation")

@@ -75,6 +75,7 @@ def write_dataset(folder, texts=TEXTS):
         {
             "split": ["validation", *["test"] * (count - 1)],
             "query_id": ids("query", count),
+            "cluster": ids("query", count),
             "text_id": ids("passage", count),
             "grade": [1] * count,
         }

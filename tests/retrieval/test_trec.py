@@ -1,8 +1,9 @@
 """Run files and judgements of TREC: read, written, and refused in one line."""
 
+import polars as pl
 import pytest
 
-from wellspring.errors import SourceError
+from wellspring.errors import SourceError, WellspringError
 from wellspring.retrieval.trec import read_qrels, read_run, written
 
 
@@ -27,6 +28,24 @@ def test_scores_decide_and_then_ids(tmp_path):
     assert found.frame["document_id"].to_list() == ["a", "c", "a", "b"]
     assert found.frame["rank"].to_list() == [1, 1, 2, 3]
     assert found.unsorted == 1
+
+
+def test_equal_scores_are_in_order_however_they_are_listed(tmp_path):
+    found = read_run(file(tmp_path, "q Q0 d2 1 1.0 t", "p Q0 a 1 5.0 t", "q Q0 d1 2 1.0 t"))
+
+    assert found.unsorted == 0
+    assert found.frame["document_id"].to_list() == ["a", "d1", "d2"]
+
+
+@pytest.mark.parametrize("name", ["doc a", "", "d\u2028", "\ta"])
+@pytest.mark.parametrize("column", ["query_id", "document_id"])
+def test_an_id_that_no_reader_takes_back_is_refused(column, name):
+    row = {"query_id": "q", "document_id": "d", "rank": 1, "score": 1.0} | {column: name}
+
+    with pytest.raises(WellspringError, match=f"^{column} .*no id may hold any") as refused:
+        list(written(pl.DataFrame([row]), "t"))
+
+    assert repr(name) in str(refused.value)
 
 
 @pytest.mark.parametrize(

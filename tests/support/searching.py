@@ -9,7 +9,8 @@ from wellspring.findings.retrieval import Search, Settings, Words, compare
 def metrics(of, means, queries=40, seed=0, measures=("nDCG@10", "R@100"), prefix="q"):
     """A table of measures whose layers or scorers have about these means.
 
-    The noise of a query is the same everywhere, so that differences are paired.
+    The noise of a query is the same everywhere, so that differences are paired. Each has a text of
+    its own.
     """
     noise = np.random.default_rng(seed).normal(0, 0.1, (len(measures), queries))
     frames = [
@@ -25,8 +26,8 @@ def metrics(of, means, queries=40, seed=0, measures=("nDCG@10", "R@100"), prefix
         for name, mean in means.items()
         for index, measure in enumerate(measures)
     ]
-    frame = pl.concat(frames).with_columns(best="value", worst="value")
-    return frame.select(of, "measure", "query_id", "value", "best", "worst", "judged")
+    frame = pl.concat(frames).with_columns(best="value", worst="value", cluster="query_id")
+    return frame.select(of, "measure", "query_id", "cluster", "value", "best", "worst", "judged")
 
 
 def table(own=(0.2, 0.3, 0.5), other=(0.2, 0.25, 0.2), validation=None, terms=None, **settings):

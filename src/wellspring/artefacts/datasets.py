@@ -146,6 +146,7 @@ class Qrels(Artefact):
     columns = {
         "split": Column("text"),
         "query_id": Column("text"),
+        "cluster": Column("text", "the first id with the query's text: the unit of intervals"),
         "text_id": Column("text"),
         "grade": Column("integer", "as in the judgements"),
     }

@@ -40,7 +40,7 @@ class Dimensions(Artefact):
         "reference": Column("text", "the retriever with the reference setting there"),
         "stage": Column("text", "what the retriever's weights were trained for last"),
         "measure": Column("text"),
-        "queries": Column("integer", "those with a value"),
+        "queries": Column("integer", "distinct texts of those with a value"),
         "value": Column("number", "mean of the measure over queries"),
         "low": Column("number", "lower end of its 95 % interval"),
         "high": Column("number", "its upper end"),
@@ -57,13 +57,15 @@ class Dimensions(Artefact):
         "p_adjusted": Column(
             "number", "corrected for all settings and datasets of the family (max-T)"
         ),
-        "answer": Column("text", "`higher`, `lower`, `equivalent` or `no evidence`, here"),
+        "answer": Column(
+            "text", "`higher`, `lower`, `equivalent`, `no evidence` or `not testable here`"
+        ),
         "verdict": Column(
             "text",
-            "the same of the whole family and measure, or `depends on the …`, or `not testable "
-            "here`; null where nothing is compared",
+            "the same of the whole family and measure, or `depends on the …`; null where nothing "
+            "is compared",
         ),
-        "reason": Column("text", "of a verdict that needs one"),
+        "reason": Column("text", "of a verdict that needs one, and which rows are left out of it"),
         "pairs": Column(
             "number",
             "pairs that the last training saw, 0 at what the training of a family started from; "

@@ -11,6 +11,7 @@ from wellspring import specs
 from wellspring.artefacts.base import Artefact, Column, Needed
 from wellspring.artefacts.datasets import Qrels, Texts
 from wellspring.artefacts.embeddings import EmbeddingShard
+from wellspring.artefacts.retrieval import CLUSTER
 from wellspring.config import Config
 
 TRIED = {
@@ -47,6 +48,7 @@ class IndexMetrics(Artefact):
         **SIZES,
         "measure": MEASURE,
         "query_id": Column("text"),
+        "cluster": CLUSTER,
         "value": Column("number", "null where the query has no exact ranking to recall"),
     }
     retriever: str

@@ -18,9 +18,11 @@ FOUND = {
     "rank": Column("integer", "from 1; equal scores in the order of the ids"),
     "score": Column("number"),
 }
+CLUSTER = Column("text", "the first id with the query's text: the unit of intervals")
 JUDGED = {
     "measure": Column("text", "as ir_measures names it, such as `nDCG@10`"),
     "query_id": Column("text"),
+    "cluster": CLUSTER,
     "value": Column("number"),
     "best": Column("number", "in the best order among equal scores"),
     "worst": Column("number", "in the worst one"),
@@ -232,11 +234,12 @@ class Retrieval(Artefact):
         "best": Column("number", "the mean in the best order among equal scores"),
         "worst": Column("number", "the mean in the worst one"),
         "judged": Column("number", "of the first ten documents, those with a judgement", "share"),
-        "queries": Column("integer"),
+        "queries": Column("integer", "distinct texts"),
         "chosen": Column(
             "text",
-            "of the best layer or scorer: `validation`, or `same queries` where it was chosen on "
-            "those that it is judged by; null for all others",
+            "on which queries the first measure chose this layer or scorer as the best one: "
+            "`validation`, or `same queries` where they judge it, too; of fusion, its scorer; null "
+            "for all others",
         ),
     }
     study: str

@@ -43,7 +43,7 @@ def _values(results: Path, searched: specs.SearchedSpec) -> pl.DataFrame:
     return (found if by_terms else found.filter(layer=searched.layer)).select(
         pl.lit(searched.retriever).alias("retriever"),
         pl.lit(searched.dataset).alias("dataset"),
-        *("measure", "query_id", "value"),
+        *("measure", "query_id", "cluster", "value"),
     )
 
 

@@ -79,7 +79,7 @@ def _probed(results: Path, spec: specs.EvidenceSpec, dataset: str) -> Iterator[P
 
 def _searched(results: Path, spec: specs.EvidenceSpec, dataset: str) -> Iterator[Part]:
     from wellspring.findings import curves
-    from wellspring.retrieval.run import best
+    from wellspring.retrieval.run import chosen
 
     for grid in (grid for grid in spec.searched if grid.dataset == dataset):
         measure = grid.measures[0]
@@ -87,11 +87,11 @@ def _searched(results: Path, spec: specs.EvidenceSpec, dataset: str) -> Iterator
             kind.read(kind(dataset).at(results), spec.ranked[dataset])
             for kind in (LexicalMetrics, LexicalValidation)
         )
-        scorer = best(validation, "scorer", measure) or best(words, "scorer", measure)
+        scorer = chosen(words, validation, "scorer").name
         path = SearchMetrics(grid.retriever, dataset).at(results)
         metrics = SearchMetrics.read(path, grid.search).filter(measure=measure)
         floor = words.filter(measure=measure, scorer=scorer)
-        yield grid.retriever, [curves.of_retrieval(metrics, floor, str(scorer))]
+        yield grid.retriever, [curves.of_retrieval(metrics, floor, scorer)]
 
 
 def _similar(results: Path, spec: specs.EvidenceSpec, dataset: str) -> Iterator[Part]:

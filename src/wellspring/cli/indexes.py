@@ -44,6 +44,7 @@ def index(
     judged = Qrels.check(qrels, spec.qrels, texts=digests).identity["judgements"]
     with about(qrels):
         asked = runs.asked(Qrels.read(qrels), spec.queries).test
+    clusters, judgements = asked.select("query_id", "cluster").unique(), asked.drop("cluster")
     documents, corpus = _vectors(passage, spec, spec.passage, digests)
     entries = [science.settings(entry, len(documents)) for entry in spec.indexes]
     queries, vectors = _vectors(query, spec, spec.query, digests)
@@ -53,7 +54,9 @@ def index(
     tables, times = [], []
     with job.track(len(depths) * (1 + sum(map(len, entries))), "searches") as bar:
         for tried in science.tried(vectors, corpus, entries, list(depths)):
-            tables.append(science.judged(tried, queries, documents, asked, depths[tried.depth]))
+            tables.append(
+                science.judged(tried, queries, documents, judgements, depths[tried.depth])
+            )
             times.append(_times(tried))
             bar.advance(1)
             job.say(_summary(tables[-1], times[-1]))
@@ -72,10 +75,14 @@ def index(
     measured = {"processor": _processor(), "repeats": science.REPEATS, "times": times}
     told = provenance.content()
     shards.write_json(latency, told | {"facts": told["facts"] | measured})
-    table = pl.concat(tables).with_columns(
-        layer=pl.lit(spec.layer, pl.Int64),
-        documents=pl.lit(len(documents), pl.Int64),
-        hidden=pl.lit(corpus.shape[1], pl.Int64),
+    table = (
+        pl.concat(tables)
+        .join(clusters, on="query_id", maintain_order="left")
+        .with_columns(
+            layer=pl.lit(spec.layer, pl.Int64),
+            documents=pl.lit(len(documents), pl.Int64),
+            hidden=pl.lit(corpus.shape[1], pl.Int64),
+        )
     )
     IndexMetrics.write(metrics, table.select(*IndexMetrics.columns), provenance)
 

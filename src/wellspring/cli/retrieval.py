@@ -3,7 +3,7 @@ terms, and a study's table of that."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -11,7 +11,7 @@ import click
 import numpy as np
 import polars as pl
 
-from wellspring import specs
+from wellspring import shards, specs
 from wellspring.artefacts.base import Artefact
 from wellspring.artefacts.datasets import Qrels, Texts
 from wellspring.artefacts.embeddings import EmbeddingShard, TermShard
@@ -48,26 +48,27 @@ def rank(job: Job, texts: Path, qrels: Path, run: Path) -> None:
     Beside it lie metrics.parquet, and validation.parquet of queries that choose the best scorer.
     """
     from wellspring.datasets.lexical import silent
-    from wellspring.retrieval.evaluation import evaluate
+    from wellspring.retrieval import run as runs
     from wellspring.retrieval.words import search
 
     spec = job.spec
-    asked, identity = _asked(texts, qrels, spec)
+    asked, own, identity = _asked(job, texts, qrels, spec)
     found = search(
         Texts.read(texts),
         asked.queries,
         spec.lexical.scorers,
-        spec.depth,
+        spec.depth + 1,
         **specs.word_settings(spec.lexical),
     )
+    found = {scorer: runs.without(table, own, spec.depth) for scorer, table in found.items()}
     tables: dict[type[Artefact], list[pl.DataFrame]] = {
         kind: [] for kind in (LexicalValidation, LexicalMetrics, LexicalRun)
     }
     for scorer, table in found.items():
         named = pl.lit(scorer).alias("scorer")
         of_test = table.join(asked.test, on="query_id", how="semi", maintain_order="left")
-        metrics = evaluate(of_test, asked.test, spec.measures)
-        validation = evaluate(table, asked.validation, spec.measures)
+        metrics = _evaluated(of_test, asked.test, spec.measures)
+        validation = _evaluated(table, asked.validation, spec.measures)
         for kind, each in zip(tables, (validation, metrics, of_test), strict=True):
             tables[kind].append(each.select(named, pl.all()))
         job.say(f"{scorer}: {_summary(metrics)}")
@@ -75,7 +76,7 @@ def rank(job: Job, texts: Path, qrels: Path, run: Path) -> None:
         job.tell(line)
     provenance = job.provenance(
         *("polars", "scikit-learn", "scipy", "ir_measures", "pytrec_eval-terrier"),
-        facts=_facts(asked),
+        facts=_facts(asked, own),
         **identity,
     )
     for kind, parts in tables.items():
@@ -83,16 +84,24 @@ def rank(job: Job, texts: Path, qrels: Path, run: Path) -> None:
 
 
 def _asked(
-    texts: Path, qrels: Path, spec: specs.RankSpec | specs.MatchSpec
-) -> tuple[Asked, dict[str, Any]]:
-    """The judgements of the queries that are asked, and what a search of them stands for."""
+    job: Job, texts: Path, qrels: Path, spec: specs.RankSpec | specs.MatchSpec
+) -> tuple[Asked, pl.DataFrame, dict[str, Any]]:
+    """The judgements of the queries that are asked, what these must not find, and what a search of
+    them stands for. The log counts what must not be found."""
     from wellspring.retrieval import run as runs
 
     digests = Texts.check(texts).identity["texts"]
     judged = Qrels.check(qrels, spec.qrels, texts=digests).identity["judgements"]
     with about(qrels):
         asked = runs.asked(Qrels.read(qrels), spec.queries)
-    return asked, {"texts": digests, "judgements": judged}
+    whole = pl.scan_parquet(shards.sound(texts))
+    own = runs.own(whole.filter(pl.col("text_id").is_in(asked.queries)).collect(), asked)
+    if len(own):
+        job.say(
+            f"{counted(len(own), 'query', 'queries')} found in the corpus under the same id: "
+            "left out of what they find"
+        )
+    return asked, own, {"texts": digests, "judgements": judged}
 
 
 def _ids(texts: Path) -> tuple[pl.Series, pl.Series]:
@@ -126,38 +135,38 @@ def search(
     import torch
 
     from wellspring.retrieval import run as runs
-    from wellspring.retrieval.evaluation import evaluate
     from wellspring.retrieval.search import search
 
     torch.set_num_threads(threads)
     spec, rank = job.spec, job.spec.rank
-    asked, identity = _asked(texts, qrels, rank)
+    asked, own, identity = _asked(job, texts, qrels, rank)
     digests, (queries, documents) = identity["texts"], _ids(texts)
     chosen = queries.is_in(asked.queries).to_numpy()
     vectors = _vectors(query, spec, digests, chosen)
     blocks = EmbeddingShard.blocks(passage, spec.passage, spec.shards, digests, spec.layers)
     with job.track(len(documents), "passages") as bar:
-        found = search(vectors, _watched(blocks, bar), rank.depth, spec.similarity)
+        found = search(vectors, _watched(blocks, bar), rank.depth + 1, spec.similarity)
     queries = queries.filter(chosen)
     tables: dict[type[Artefact], list[pl.DataFrame]] = {
         kind: [] for kind in (SearchValidation, SearchMetrics, Run)
     }
     for layer, ranking in found.items():
-        named, table = pl.lit(layer).alias("layer"), runs.table(ranking, queries, documents)
+        deeper = runs.table(ranking, queries, documents)
+        named, table = pl.lit(layer).alias("layer"), runs.without(deeper, own, rank.depth)
         of_test = table.join(asked.test, on="query_id", how="semi", maintain_order="left")
-        metrics = evaluate(of_test, asked.test, rank.measures)
-        validation = evaluate(table, asked.validation, rank.measures)
+        metrics = _evaluated(of_test, asked.test, rank.measures)
+        validation = _evaluated(table, asked.validation, rank.measures)
         for kind, each in zip(tables, (validation, metrics, of_test), strict=True):
             tables[kind].append(each.select(named, pl.all()))
         job.say(f"layer {layer}: {_summary(metrics)}")
     scorer, lexical = _best_words(words, rank, digests)
     fused = runs.fused([tables[Run][-1], lexical], rank.depth)
-    fusion = evaluate(fused, asked.test, rank.measures)
+    fusion = _evaluated(fused, asked.test, rank.measures)
     job.say(f"fused with {scorer}: {_summary(fusion)}")
     tables[FusionMetrics] = [fusion.select(pl.lit(scorer).alias("scorer"), pl.all())]
     provenance = job.provenance(
         *("torch", "polars", "ir_measures", "pytrec_eval-terrier"),
-        facts=_facts(asked),
+        facts=_facts(asked, own),
         circumstances={"threads": threads},
         **identity,
     )
@@ -174,27 +183,27 @@ def match(job: Job, texts: Path, qrels: Path, run: Path, query: Path, passage: P
     Beside it lie metrics.parquet and validation.parquet.
     """
     from wellspring.retrieval import run as runs
-    from wellspring.retrieval.evaluation import evaluate
     from wellspring.retrieval.sparse import search
 
     spec = job.spec
-    asked, identity = _asked(texts, qrels, spec)
+    asked, own, identity = _asked(job, texts, qrels, spec)
     digests, (queries, documents) = identity["texts"], _ids(texts)
     sizes = _comparable(run, query, passage, spec, digests)
     chosen = queries.is_in(asked.queries).to_numpy()
     weights = _weights(query, spec, digests, chosen)
     blocks = TermShard.blocks(passage, spec.passage, spec.shards, digests)
     with job.track(len(documents), "passages") as bar:
-        found = search(weights, _watched(blocks, bar), spec.depth)
-    table = runs.table(found, queries.filter(chosen), documents)
+        found = search(weights, _watched(blocks, bar), spec.depth + 1)
+    deeper = runs.table(found, queries.filter(chosen), documents)
+    table = runs.without(deeper, own, spec.depth)
     of_test = table.join(asked.test, on="query_id", how="semi", maintain_order="left")
-    metrics = evaluate(of_test, asked.test, spec.measures)
-    validation = evaluate(table, asked.validation, spec.measures)
+    metrics = _evaluated(of_test, asked.test, spec.measures)
+    validation = _evaluated(table, asked.validation, spec.measures)
     job.say(f"terms: {_summary(metrics)}")
     job.counts(sizes)
     provenance = job.provenance(
         *("scipy", "polars", "ir_measures", "pytrec_eval-terrier"),
-        facts=_facts(asked) | sizes,
+        facts=_facts(asked, own) | sizes,
         **identity,
     )
     for kind, each in ((TermMetrics, metrics), (TermValidation, validation), (TermRun, of_test)):
@@ -267,18 +276,15 @@ def _watched(blocks: Iterable[B], bar: Progress) -> Iterator[B]:
 def _best_words(
     run: Path, spec: specs.RankSpec, digests: Mapping[str, str]
 ) -> tuple[str, pl.DataFrame]:
-    """The scorer that ranks validation queries best, or the queries themselves where there are
-    none; and its run."""
-    from wellspring.retrieval.run import best
+    """The scorer that was chosen, and its run."""
+    from wellspring.retrieval.run import chosen
 
-    validation, metrics = (
+    metrics, validation = (
         kind.read(kind.beside(run), spec, texts=digests)
-        for kind in (LexicalValidation, LexicalMetrics)
+        for kind in (LexicalMetrics, LexicalValidation)
     )
-    measure = spec.measures[0]
-    scorer = best(validation, "scorer", measure) or best(metrics, "scorer", measure)
-    found = LexicalRun.read(run, spec, texts=digests).filter(scorer=scorer)
-    return str(scorer), found
+    scorer = chosen(metrics, validation, "scorer").name
+    return scorer, LexicalRun.read(run, spec, texts=digests).filter(scorer=scorer)
 
 
 @step(Retrieval, "table")
@@ -315,11 +321,25 @@ def retrieval(job: Job, table: Path, results: Path) -> None:
     Retrieval.write(table, pl.concat(tables), job.provenance("scipy", "polars"))
 
 
-def _facts(asked: Asked) -> dict[str, int]:
+def _evaluated(
+    run: pl.DataFrame, judgements: pl.DataFrame, measures: Sequence[str]
+) -> pl.DataFrame:
+    """What `evaluate` gives, with the cluster of each query."""
+    from wellspring.retrieval.evaluation import evaluate
+
+    clusters = judgements.select("query_id", "cluster").unique()
+    metrics = evaluate(run, judgements.drop("cluster"), measures)
+    return metrics.join(clusters, on="query_id", maintain_order="left").select(
+        "measure", "query_id", "cluster", pl.exclude("measure", "query_id", "cluster")
+    )
+
+
+def _facts(asked: Asked, own: pl.DataFrame) -> dict[str, int]:
     return {
         "queries": asked.test["query_id"].n_unique(),
         "validation_queries": asked.validation["query_id"].n_unique(),
         "judgements": len(asked.test),
+        "own_documents": len(own),
     }
 
 

@@ -74,11 +74,16 @@ def _values(results: Path, spec: specs.ScalingSpec) -> pl.DataFrame:
 
 
 def _searched(results: Path, grid: specs.SearchedGrid, spec: specs.ScalingSpec) -> pl.LazyFrame:
-    """How good the ranking of each query is: by the last layer, or by terms of sparse models."""
+    """How good the ranking of each query is: by the last layer, or by terms of sparse models.
+
+    A query is a text, as in probes. Where it has several ids, the mean over them stands for it.
+    """
     artefact = metrics_of(grid.retriever, grid.dataset, grid.match is not None)
     type(artefact).check(artefact.at(results), grid.match or grid.search)
     own = grids.located(artefact, results).filter(pl.col("measure").is_in(spec.measures))
-    return own if grid.match else own.filter(layer=spec.depths[grid.retriever])
+    found = own if grid.match else own.filter(layer=spec.depths[grid.retriever])
+    texts = ("dataset", "measure", "retriever", pl.col("cluster").alias("query_id"))
+    return found.group_by(texts).agg(pl.mean("value"))
 
 
 def _models(results: Path, spec: specs.ScalingSpec) -> pl.DataFrame:

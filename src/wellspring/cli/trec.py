@@ -8,10 +8,11 @@ from pathlib import Path
 import click
 import polars as pl
 
+from wellspring import shards
 from wellspring.artefacts.retrieval import LexicalRun, Run, TermRun
 from wellspring.cli.step import FILE
 from wellspring.config.study import MEASURE, MEASURES
-from wellspring.errors import WellspringError
+from wellspring.errors import WellspringError, about
 from wellspring.plurals import counted
 
 
@@ -22,7 +23,6 @@ from wellspring.plurals import counted
 @click.option("--scorer", help="Of a lexical run; the first where left out.")
 def run_file(run: Path, file: Path, layer: int | None, scorer: str | None) -> None:
     """Write one layer or one scorer of RUN, a run.parquet below results/, as a TREC run FILE."""
-    from wellspring import shards
     from wellspring.artefacts import lookup
     from wellspring.retrieval.trec import written
 
@@ -44,7 +44,8 @@ def run_file(run: Path, file: Path, layer: int | None, scorer: str | None) -> No
         )
     name = artefact.dataset if isinstance(artefact, LexicalRun) else artefact.retriever
     rows = table.filter(pl.col(column) == chosen)
-    lines = "".join(f"{line}\n" for line in written(rows, f"{name}-{chosen}"))
+    with about(run):
+        lines = "".join(f"{line}\n" for line in written(rows, f"{name}-{chosen}"))
     shards.write_text(file, lines)
     click.echo(f"{file}: {column} {chosen}, {counted(len(rows), 'line')}")
 

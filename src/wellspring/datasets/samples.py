@@ -15,6 +15,7 @@ from wellspring.config.base import Strict
 from wellspring.config.datasets import Bm25, Negatives, Splits
 from wellspring.config.vocabulary import Miner, StopWords, Unspaced
 from wellspring.datasets import lexical, negatives
+from wellspring.datasets.own import own
 from wellspring.datasets.splits import SPLITS, assigned, homes, keyed, without_train
 from wellspring.errors import WellspringError
 
@@ -110,9 +111,8 @@ def make(texts: pl.DataFrame, judgements: pl.DataFrame, sampling: Sampling) -> S
 def _barred(texts: pl.DataFrame, named: pl.DataFrame) -> pl.DataFrame:
     """query_id, text_id of what is never a negative; positive, own_by_id and own_by_text say why.
 
-    `own_by_id`: the passage has the query's id and most of its words, as where the queries are
-    taken from the corpus; ids that count both sides from 0 tell nothing. Passages with one text
-    up to case and white space are barred together.
+    `own_by_id`: what `own.own` gives. Passages with one text up to case and white space are barred
+    together.
     """
     passages = _passages(texts)
     queries = texts.filter(pl.col("side") == "query").select(
@@ -124,9 +124,9 @@ def _barred(texts: pl.DataFrame, named: pl.DataFrame) -> pl.DataFrame:
     positives = named.filter(pl.col("grade") > 0).select("text_id", query_id="query")
     forms = {
         "positive": positives.join(passages, on="text_id"),
-        "own_by_id": queries.join(passages, left_on="source", right_on="text_id", suffix="_own")
-        .filter(_alike("form", "form_own"))
-        .select("query_id", form="form_own"),
+        "own_by_id": queries.select("query_id", "source")
+        .join(own(texts), left_on="source", right_on="query_id")
+        .join(passages, on="text_id"),
         "own_by_text": queries,
     }
     pairs = [
@@ -137,13 +137,6 @@ def _barred(texts: pl.DataFrame, named: pl.DataFrame) -> pl.DataFrame:
     ]
     reasons = [(pl.col("reason") == reason).any().alias(reason) for reason in forms]
     return pl.concat(pairs).group_by("query_id", "text_id").agg(reasons)
-
-
-def _alike(one: str, other: str) -> pl.Expr:
-    """Whether two texts share at least half of the distinct words of both."""
-    first, second = (pl.col(name).str.split(" ").list.unique() for name in (one, other))
-    shared = first.list.set_intersection(second).list.len()
-    return 2 * shared >= first.list.set_union(second).list.len()
 
 
 def _passages(texts: pl.DataFrame) -> pl.DataFrame:

@@ -63,8 +63,9 @@ def redrawn(
 
 
 def qrels(texts: pl.DataFrame, judgements: pl.DataFrame, splits: pl.DataFrame) -> pl.DataFrame:
-    """split, query_id, text_id, grade: all judgements of a split's queries, grade 0 too.
+    """split, query_id, cluster, text_id, grade: all judgements of a split's queries, grade 0 too.
 
+    A cluster is the queries with one text, under the first of their ids, as samples name them.
     splits: what `splits` gave for the same texts and judgements. Where they share out samples, a
     query is in each split that has one of them, with all its judgements.
     """
@@ -73,9 +74,9 @@ def qrels(texts: pl.DataFrame, judgements: pl.DataFrame, splits: pl.DataFrame) -
         keyed(texts, judgements)
         .join(queries, on="query")
         .group_by(pl.col("part").cast(pl.Enum(SPLITS)).alias("split"), "query_id", "text_id")
-        .agg(pl.col("grade").max())
+        .agg(pl.col("grade").max(), cluster=pl.col("query").first())
         .sort("split", "query_id", "text_id")
-        .with_columns(pl.col("split").cast(pl.String))
+        .select(pl.col("split").cast(pl.String), "query_id", "cluster", "text_id", "grade")
     )
 
 

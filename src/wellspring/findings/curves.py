@@ -288,22 +288,27 @@ def of_retrieval(
 ) -> Measured:
     """A measure of retrieval over queries, beside that of a lexical scorer.
 
-    metrics: layer, measure, query_id, value of one measure. lexical: the same without layers;
-    scorer: its name.
+    metrics: layer, measure, query_id, cluster, value of one measure. lexical: the same without
+    layers; scorer: its name. Texts are the clusters, and each query counts once.
     """
     name = Name(metrics["measure"][0])
-    line = _of_cells(name, None, cells_of(_by_text(metrics), ("layer",), name.measure))
+    line = _of_queries(name, metrics)
     if lexical is None or lexical.is_empty():
         return Measured(line)
-    floor = cells_of(_by_text(lexical).with_columns(layer=0), ("layer",), name.measure)
     layers = pl.DataFrame({"layer": line.layers})
-    repeated = np.repeat(floor.values, len(line.layers), axis=1)
-    beside = _of_cells(name, None, Cells(floor.texts, layers, repeated))
+    beside = _of_queries(name, lexical.join(layers, how="cross"))
     return Measured(line, [Control("lexical", scorer, beside)])
 
 
-def _by_text(metrics: pl.DataFrame) -> pl.DataFrame:
-    return metrics.rename({"query_id": "text_id"})
+def _of_queries(name: Name, metrics: pl.DataFrame) -> Curve:
+    """Sums over the queries of each cluster, and their numbers."""
+    unit = ("layer", pl.col("cluster").alias("text_id"))
+    sums, counts = (
+        cells_of(metrics.group_by(unit).agg(value=value), ("layer",), name.measure)
+        for value in (pl.sum("value"), pl.len())
+    )
+    line = _of_cells(name, None, sums)
+    return replace(line, denominators=np.nan_to_num(counts.values)[:, None])
 
 
 def of_similarity(similarity: pl.DataFrame) -> Iterator[Measured]:

@@ -6,8 +6,9 @@ that differ in one choice alone against the one with its reference setting. arXi
 compares backbones along these six.
 
 All settings of a family are tested together, on the same queries, measure by measure: sign flips of
-whole queries, max-T over settings × datasets. `wellspring.findings.verdicts` says when a family is
-decided, when it is equivalent to its reference, and when it depends on a choice.
+whole queries, max-T over settings × datasets. Queries with one text are flipped together.
+`wellspring.findings.verdicts` says when a family is decided, when it is equivalent to its
+reference, and when it depends on a choice.
 """
 
 from __future__ import annotations
@@ -79,9 +80,10 @@ def dimensions(
     both with a 95 % interval over queries, and the tests of the difference.
 
     Args:
-        values: retriever, dataset, measure, query_id and value, which lies between 0 and 1, of
-            every query at the retriever's last layer, or by its terms. A query without a value does
-            not count.
+        values: retriever, dataset, measure, query_id, cluster and value, which lies between 0 and
+            1, of every query at the retriever's last layer, or by its terms. A query without a
+            value does not count. Means are over queries, intervals and tests over clusters: the
+            distinct texts.
         places: those of a family stand one behind the other.
         spent: by retriever, what its last training took, where that is known.
 
@@ -93,11 +95,13 @@ def dimensions(
     """
     tables = []
     for (measure,), own in values.group_by("measure", maintain_order=True):
-        query = pl.format("{} {}", "dataset", "query_id").alias("text_id")
-        rows = own.select("retriever", "dataset", query, "value")
+        query, cluster = (pl.format("{} {}", "dataset", name) for name in ("query_id", "cluster"))
+        rows = own.select("retriever", "dataset", "value", text_id=query, cluster=cluster)
         cells = cells_of(rows, ("retriever", "dataset"), f"what was found, by {measure}")
+        cluster_of = dict(rows.select("text_id", "cluster").iter_rows())
+        clusters = np.array([cluster_of[text] for text in cells.texts])
         for names, family in groupby(places, lambda place: (place.dimension, place.family)):
-            tables.append(_family(cells, list(family), rules, *names, str(measure)))
+            tables.append(_family(cells, clusters, list(family), rules, *names, str(measure)))
     taken = [{"retriever": name, **asdict(own)} for name, own in spent.items()]
     taking = [*Spent.__annotations__]
     known = {"retriever": pl.String, **dict.fromkeys(taking, pl.Float64)}
@@ -109,10 +113,12 @@ def dimensions(
     return table.with_columns(pl.when(begun).then(0.0).otherwise(key).alias(key) for key in taking)
 
 
-def _family(cells: Cells, places: list[Place], rules: Rules, *ids: str) -> pl.DataFrame:
-    """The rows of one family; ids: its names, the measure last."""
+def _family(
+    cells: Cells, clusters: np.ndarray, places: list[Place], rules: Rules, *ids: str
+) -> pl.DataFrame:
+    """The rows of one family; clusters: of the cells' texts; ids: its names, the measure last."""
     values = _values(cells, places, "retriever")
-    estimate = intervals.mean(values)
+    estimate = intervals.mean(*intervals.clustered(values, clusters))
     ends = intervals.interval(estimate, 0, 1)
     rows = pl.DataFrame([asdict(place) for place in places], PLACE).with_columns(
         pl.lit(ids[-1]).alias("measure"),
@@ -125,7 +131,7 @@ def _family(cells: Cells, places: list[Place], rules: Rules, *ids: str) -> pl.Da
     apart = np.array([place.reference != place.retriever for place in places])
     others = [place for place, other in zip(places, apart, strict=True) if other]
     differences = values[:, apart] - _values(cells, others, "reference")
-    columns, verdict, reason = _judged(differences, others, rules, *ids)
+    columns, verdict, reason = _judged(differences, clusters, others, rules, *ids)
     return rows.with_columns(
         *(_spread(name, own, apart) for name, own in columns.items()),
         verdict=pl.lit(verdict, pl.String),
@@ -134,7 +140,7 @@ def _family(cells: Cells, places: list[Place], rules: Rules, *ids: str) -> pl.Da
 
 
 def _values(cells: Cells, places: Sequence[Place], whose: str) -> np.ndarray:
-    """[Q, C]: what every query found at each place, or at its reference."""
+    """[n, C]: what every query found at each place, or at its reference."""
     column_of = {names: number for number, names in enumerate(cells.keys.rows())}
     columns = []
     for place in places:
@@ -146,26 +152,29 @@ def _values(cells: Cells, places: Sequence[Place], whose: str) -> np.ndarray:
 
 
 def _judged(
-    differences: np.ndarray, places: list[Place], rules: Rules, *ids: str
+    differences: np.ndarray, clusters: np.ndarray, places: list[Place], rules: Rules, *ids: str
 ) -> tuple[dict[str, np.ndarray], str | None, str | None]:
-    """What tests say of differences [Q, C] from the reference, by column, and of the family."""
-    estimate = intervals.mean(differences)
+    """What tests say of differences [n, C] from the reference, by column, and of the family."""
+    sums, counts = intervals.clustered(differences, clusters)
+    estimate = intervals.mean(sums, counts)
     ends = intervals.interval(estimate, -1, 1)
     family = Family(
         [_setting(place) for place in places],
         [Above()],
         estimate,
         estimate,
-        ~np.isnan(differences),
+        ~np.isnan(sums),
+        ("query", "queries"),
     )
+    kept = family.testable(rules.alpha)
     tests = verdicts.significance(family, rules, *ids)
     judgement = verdicts.judge(family, rules, *ids) if places else None
     small = Within(-rules.margin, rules.margin)
-    alike = verdicts.within(estimate, small, rules.alpha / max(1, len(places))) > 0
+    alike = verdicts.within(estimate, small, rules.alpha / max(1, kept.sum())) > 0
     sure = tests.p_adjusted <= rules.alpha
     answers = np.select(
-        [sure & (estimate.value > 0), sure & (estimate.value < 0), alike],
-        [HIGHER, LOWER, verdicts.EQUIVALENT],
+        [~kept, sure & (estimate.value > 0), sure & (estimate.value < 0), alike],
+        [verdicts.NOT_TESTABLE, HIGHER, LOWER, verdicts.EQUIVALENT],
         verdicts.NO_EVIDENCE,
     )
     columns = {
@@ -173,8 +182,8 @@ def _judged(
         "difference_low": ends.low,
         "difference_high": ends.high,
         "detectable": intervals.detectable(estimate),
-        "p_value": tests.p_value,
-        "p_adjusted": tests.p_adjusted,
+        "p_value": np.where(kept, tests.p_value, np.nan),
+        "p_adjusted": np.where(kept, tests.p_adjusted, np.nan),
         "answer": answers,
     }
     if judgement is None:

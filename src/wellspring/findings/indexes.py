@@ -42,9 +42,9 @@ def compare(
     """The indexes of one retriever on one dataset, the columns of SCHEMA.
 
     where: dataset and retriever. values: layer, index, setting, depth, bytes, documents, hidden,
-    measure, query_id, value; the first index is the exact one. times: TRIED and TIMES. measures:
-    those that stand first, in this order; recall follows. Intervals are those of
-    `wellspring.intervals` over queries.
+    measure, query_id, cluster, value; the first index is the exact one. times: TRIED and TIMES.
+    measures: those that stand first, in this order; recall follows. Intervals are those of
+    `wellspring.intervals` over clusters, which are distinct texts.
     """
     held = values["measure"].unique(maintain_order=True).to_list()
     tables = [
@@ -64,15 +64,17 @@ def _of_measure(rows: pl.DataFrame) -> pl.DataFrame:
     keys = ["layer", *TRIED, "measure", "bytes", "documents", "hidden"]
     settings = rows.select(keys).unique(maintain_order=True).with_row_index("place")
     placed = rows.join(settings, on=keys, nulls_equal=True)
-    wide = placed.pivot("place", index="query_id", values="value").sort("query_id")
-    matrix = wide.select(map(str, settings["place"])).to_numpy()
-    mean = intervals.interval(intervals.mean(matrix), 0, 1)
-    lost = intervals.interval(intervals.mean(matrix[:, 1:] - matrix[:, :1]), -1, 1)
+    wide = placed.pivot("place", index=["query_id", "cluster"], values="value").sort("query_id")
+    matrix, clusters = wide.select(map(str, settings["place"])).to_numpy(), wide["cluster"]
+    mean, lost = (
+        intervals.interval(intervals.mean(*intervals.clustered(each, clusters.to_numpy())), low, 1)
+        for each, low in ((matrix, 0), (matrix[:, 1:] - matrix[:, :1], -1))
+    )
     exact = [np.nan]
     return settings.drop("place").with_columns(
         **{name: pl.Series(getattr(mean, name)) for name in ("estimate", "low", "high")},
         difference=np.concatenate([exact, lost.estimate]),
         difference_low=np.concatenate([exact, lost.low]),
         difference_high=np.concatenate([exact, lost.high]),
-        queries=pl.lit(len(matrix)),
+        queries=pl.lit(clusters.n_unique()),
     )

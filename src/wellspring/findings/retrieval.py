@@ -12,7 +12,7 @@ import polars as pl
 from wellspring import intervals
 from wellspring.findings import statistics
 from wellspring.randomness import generator
-from wellspring.retrieval.run import best
+from wellspring.retrieval.run import Chosen, chosen
 
 SCHEMA = {
     "finding": pl.String,
@@ -44,7 +44,7 @@ class Search:
     """A retriever's search of a dataset: per-query values of measures."""
 
     layers: pl.DataFrame
-    """layer, measure, query_id, value, best, worst, judged."""
+    """layer, measure, query_id, cluster, value, best, worst, judged."""
     validation: pl.DataFrame
     """The same of the queries that choose; empty where there are none."""
     fusion: pl.DataFrame
@@ -86,24 +86,27 @@ def compare(
     """Everything that searches of one dataset found, the columns of SCHEMA.
 
     searches: retriever to what it found; all were asked the same queries. pairs: retriever to its
-    counterpart. Intervals are those of `wellspring.intervals` over queries. A difference is paired
-    by query and tested by sign flips with max-T over the layers that both have; one of terms, where
-    both give some, is a family of its own. The best layer and the best scorer are chosen on
-    validation queries where there are any. A `control` is paired and tested likewise: every layer,
-    and terms, less the best scorer, and fusion less the last layer.
+    counterpart. Means are over queries. Intervals are those of `wellspring.intervals` over
+    clusters, which are distinct texts. A difference is paired by query and tested by sign flips of
+    whole clusters with max-T over the layers that both have; one of terms, where both give some, is
+    a family of its own. The first measure chooses the best layer and the best scorer for all
+    measures, on validation queries where there are any. A `control` is paired and tested likewise:
+    every layer, and terms, less the best scorer, and fusion less the last layer.
     """
     frames = [pl.DataFrame(schema=SCHEMA)]
     where: dict[str, Any] = {"dataset": dataset, "ranker": "lexical"}
-    frames += _values(where, words.scorers, "scorer", words.validation)
-    floors = _floors(words)
+    scorer = chosen(words.scorers, words.validation, "scorer")
+    frames += _values(where, words.scorers, "scorer", scorer)
+    floor = words.scorers.filter(scorer=scorer.name)
     for retriever, found in searches.items():
         where = {"dataset": dataset, "retriever": retriever, "ranker": "vectors"}
-        frames += _values(where, found.layers, "layer", found.validation)
-        frames += _values({**where, "ranker": "fusion"}, found.fusion, "scorer", None)
+        layer = chosen(found.layers, found.validation, "layer")
+        frames += _values(where, found.layers, "layer", layer)
+        frames += _values({**where, "ranker": "fusion"}, found.fusion, "scorer", scorer)
         terms = found.ranked
         if terms is not None:
             frames += _values(where, terms, "ranker", None)
-        frames += _controls(where, found, floors, settings)
+        frames += _controls(where, found, floor, settings)
         other = searches.get(pairs.get(retriever, ""))
         if other is None:
             continue
@@ -114,28 +117,15 @@ def compare(
     return pl.concat(frames)
 
 
-def _floors(words: Words) -> dict[str, pl.DataFrame]:
-    """Measure to the rows of the scorer that ranks best by it."""
-    floors = {}
-    for (measure,), rows in words.scorers.group_by("measure", maintain_order=True):
-        name = str(measure)
-        scorer = best(words.validation, "scorer", name) or best(rows, "scorer", name)
-        floors[name] = rows.filter(scorer=scorer)
-    return floors
-
-
 def _values(
-    where: Mapping[str, Any], metrics: pl.DataFrame, of: str, validation: pl.DataFrame | None
+    where: Mapping[str, Any], metrics: pl.DataFrame, of: str, best: Chosen | None
 ) -> Iterator[pl.DataFrame]:
-    """Rows for each layer or scorer of each measure; of: the column that tells these apart."""
+    """Rows for each layer or scorer of each measure, which `of` tells apart; that of the best one
+    says so."""
     for (measure,), rows in metrics.group_by("measure", maintain_order=True):
-        names, values = _matrix(rows, of)
-        mean = intervals.interval(intervals.mean(values), 0, 1)
-        chosen: dict[Any, str] = {}
-        if validation is not None:
-            on = best(validation, of, str(measure))
-            label = "same queries" if on is None else "validation"
-            chosen[best(rows, of, str(measure)) if on is None else on] = label
+        names, values, clusters = _matrix(rows, of)
+        sums, counts = intervals.clustered(values, clusters)
+        mean = intervals.interval(intervals.mean(sums, counts), 0, 1)
         means = rows.group_by(of, maintain_order=True).agg(pl.col("best", "worst", "judged").mean())
         yield _tidy(
             {
@@ -145,8 +135,8 @@ def _values(
                 of: names,
                 **_ends(mean),
                 **{name: means[name] for name in ("best", "worst", "judged")},
-                "queries": len(values),
-                "chosen": [chosen.get(name) for name in names],
+                "queries": len(sums),
+                "chosen": [best.on if best and name == best.name else None for name in names],
             }
         )
 
@@ -161,47 +151,52 @@ def _differences(
     """Rows for each layer that both have of each measure; of: the column that tells these apart."""
     shared = set(own[of]) & set(other[of])
     for (measure,), rows in own.group_by("measure", maintain_order=True):
-        (layers, values), (_, theirs) = (
+        (layers, values, clusters), (_, theirs, _) = (
             _matrix(each.filter(pl.col(of).is_in(shared)), of)
             for each in (rows, other.filter(measure=measure))
         )
         there = {**where, "finding": "difference", "measure": measure, of: layers}
-        yield _tested(there, values - theirs, settings, "sign-flip", "retrieval")
+        yield _tested(there, values - theirs, clusters, settings, "sign-flip", "retrieval")
 
 
 def _controls(
-    where: Mapping[str, Any], found: Search, floors: Mapping[str, pl.DataFrame], settings: Settings
+    where: Mapping[str, Any], found: Search, floor: pl.DataFrame, settings: Settings
 ) -> Iterator[pl.DataFrame]:
     """Rows for each layer and terms less the best scorer, and for fusion less the last layer."""
     for (measure,), rows in found.layers.group_by("measure", maintain_order=True):
-        layers, values = _matrix(rows, "layer")
-        (scorer,), words = _matrix(floors[str(measure)], "scorer")
+        layers, values, clusters = _matrix(rows, "layer")
+        (scorer,), words, _ = _matrix(floor.filter(measure=measure), "scorer")
         there = {**where, "finding": "control", "measure": measure}
         lexical = {**there, "scorer": scorer, "layer": layers}
-        yield _tested(lexical, values - words, settings, "control", "words")
+        yield _tested(lexical, values - words, clusters, settings, "control", "words")
         if found.ranked is not None:
-            rankers, values_of_terms = _matrix(found.ranked.filter(measure=measure), "ranker")
+            rankers, of_terms, _ = _matrix(found.ranked.filter(measure=measure), "ranker")
             ranked = {**there, "scorer": scorer, "ranker": rankers}
-            yield _tested(ranked, values_of_terms - words, settings, "control", "terms")
+            yield _tested(ranked, of_terms - words, clusters, settings, "control", "terms")
         fusion = found.fusion.filter(measure=measure)
         if fusion.is_empty():
             continue
-        (fused,), both = _matrix(fusion, "scorer")
+        (fused,), both, _ = _matrix(fusion, "scorer")
         last = {**there, "ranker": "fusion", "scorer": fused, "layer": layers[-1:]}
-        yield _tested(last, both - values[:, -1:], settings, "control", "fusion")
+        yield _tested(last, both - values[:, -1:], clusters, settings, "control", "fusion")
 
 
 def _tested(
-    where: Mapping[str, Any], differences: np.ndarray, settings: Settings, *names: str
+    where: Mapping[str, Any],
+    differences: np.ndarray,
+    clusters: np.ndarray,
+    settings: Settings,
+    *names: str,
 ) -> pl.DataFrame:
     """Rows of differences [queries, layers], tested over the layers.
 
-    names: of the test, for its random flips.
+    clusters: [queries]. names: of the test, for its random flips.
     """
-    estimate = intervals.mean(differences)
+    sums, counts = intervals.clustered(differences, clusters)
+    estimate = intervals.mean(sums, counts)
     whom = (where["dataset"], where["retriever"], str(where["measure"]))
     tested = statistics.sign_flip_max_t(
-        differences,
+        sums,
         permutations=settings.permutations,
         rng=generator(settings.seed, *names, *whom),
         floor=statistics.TIE,
@@ -215,15 +210,18 @@ def _tested(
             "p_value": tested.p_value,
             "p_adjusted": tested.p_adjusted,
             "significant": tested.p_adjusted <= settings.alpha,
-            "queries": len(differences),
+            "queries": len(sums),
         }
     )
 
 
-def _matrix(rows: pl.DataFrame, of: str) -> tuple[list[Any], np.ndarray]:
-    """The layers or scorers in their order, and values [queries, layers], queries by their ids."""
-    wide = rows.pivot(of, index="query_id", values="value").sort("query_id").drop("query_id")
-    return rows[of].unique(maintain_order=True).to_list(), wide.to_numpy()
+def _matrix(rows: pl.DataFrame, of: str) -> tuple[list[Any], np.ndarray, np.ndarray]:
+    """The layers or scorers in their order, values [queries, layers], queries by their ids, and the
+    cluster of each query."""
+    keys = ["query_id", "cluster"]
+    wide = rows.pivot(of, index=keys, values="value").sort("query_id")
+    names = rows[of].unique(maintain_order=True).to_list()
+    return names, wide.drop(keys).to_numpy(), wide["cluster"].to_numpy()
 
 
 def _ends(interval: intervals.Interval) -> dict[str, np.ndarray]:

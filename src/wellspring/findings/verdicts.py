@@ -10,6 +10,8 @@ decision below is made at one error rate for the whole family:
   and are turned around where the one at 1 − α lies outside, both Bonferroni over the family.
 - The claim *depends* on a choice only where two settings that differ in that choice alone decide
   differently and the difference between their effects itself excludes 0, max-T over all such pairs.
+- A setting with so few clusters that no flip could be significant is left out of the family, and
+  the reason says so. Where that leaves none, the claim is *not testable here*.
 - Where nothing is decided, the effect is *equivalent* to none if two one-sided tests place it
   within the margin at every setting; else there is *no evidence*.
 """
@@ -17,7 +19,7 @@ decision below is made at one error rate for the whole family:
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations
 
 import numpy as np
@@ -95,6 +97,7 @@ class Family:
         effects: [S × P] what the parts speak of, each on its own scale.
         compared: [S × P] the same on a scale on which settings compare; NaN where there is none.
         observed: [Q, S × P] the clusters that an effect is measured on; None: all.
+        unit: what a cluster is: one, and several.
     """
 
     settings: Sequence[Setting]
@@ -102,6 +105,7 @@ class Family:
     effects: Estimate
     compared: Estimate
     observed: np.ndarray | None = None
+    unit: tuple[str, str] = ("text", "texts")
 
     def distinct(self) -> np.ndarray:
         """[K] the distinct settings, by index: the first of those with the same number for every
@@ -123,14 +127,30 @@ class Family:
 
     def alone(self) -> Family:
         """The published setting by itself."""
-        first = np.arange(len(self.parts))
-        return Family(
-            self.settings[:1],
-            self.parts,
-            self.effects.kept(first),
-            self.compared.kept(first),
-            None if self.observed is None else self.observed[:, first],
+        return self.of(np.arange(len(self.settings)) == 0)
+
+    def of(self, settings: np.ndarray) -> Family:
+        """Some of the settings, [S] of bool."""
+        cells = np.repeat(settings, len(self.parts))
+        return replace(
+            self,
+            settings=[each for each, kept in zip(self.settings, settings, strict=True) if kept],
+            effects=self.effects.kept(cells),
+            compared=self.compared.kept(cells),
+            observed=None if self.observed is None else self.observed[:, cells],
         )
+
+    def sizes(self) -> np.ndarray:
+        """[S]: the fewest clusters of a part."""
+        return self.effects.clusters.reshape(len(self.settings), len(self.parts)).min(1)
+
+    def testable(self, alpha: float) -> np.ndarray:
+        """[S]: whether there are so many clusters that some flip is significant."""
+        return 2.0 ** (1 - self.sizes()) <= alpha
+
+    def undecided(self, clusters: int) -> str:
+        """What to say of so few clusters."""
+        return f"{counted(clusters, *self.unit)} cannot decide anything"
 
 
 @dataclass(frozen=True)
@@ -167,13 +187,24 @@ class Judgement:
 
 def judge(family: Family, rules: Rules, *ids: str) -> Judgement:
     """The verdict of a family; `ids` name it for its random flips."""
+    sizes, kept = family.sizes().tolist(), family.testable(rules.alpha)
+    states = np.zeros(len(kept), int)
+    if not kept.any():
+        return Judgement(NOT_TESTABLE, family.undecided(max(sizes)), states)
+    judgement = _judged(family.of(kept), rules, *ids)
+    states[kept] = judgement.states
+    reasons = [judgement.reason] if judgement.reason else []
+    reasons += [
+        f"{setting.label} is left out: {family.undecided(size)}"
+        for setting, size, stays in zip(family.settings, sizes, kept, strict=True)
+        if not stays
+    ]
+    return Judgement(judgement.verdict, "; ".join(reasons) or None, states)
+
+
+def _judged(family: Family, rules: Rules, *ids: str) -> Judgement:
+    """The verdict of settings that can be tested."""
     states = _states(family, rules, *ids)
-    nothing = np.zeros(len(states), int)
-    clusters = int(family.effects.clusters.min())
-    if 2.0 ** (1 - clusters) > rules.alpha:
-        return Judgement(
-            NOT_TESTABLE, f"{counted(clusters, 'text')} cannot decide anything", nothing
-        )
     if not states.any():
         return _undecided(family, rules, states)
     choices = sorted(set(_turns(family, states, rules, *ids)))
@@ -187,9 +218,9 @@ def judge(family: Family, rules: Rules, *ids: str) -> Judgement:
 
 def significance(family: Family, rules: Rules, *ids: str) -> Significance:
     """[S × P]: the sign-flip tests by which `judge` decides on parts that say above or below; 1 for
-    other parts. `ids` are those of `judge`."""
+    other parts, and at settings that are left out. `ids` are those of `judge`."""
     signed = [isinstance(part, Above | Below) for part in family.parts]
-    tested = np.tile(signed, len(family.settings))
+    tested = np.outer(family.testable(rules.alpha), signed).ravel()
     return _flipped(family.effects, rules, *ids, "parts", tested=tested, observed=family.observed)
 
 

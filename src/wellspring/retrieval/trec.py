@@ -13,7 +13,7 @@ import polars as pl
 from wellspring.datasets import beir, trec
 from wellspring.datasets.collection import Qrels
 from wellspring.datasets.files import first_line, lines
-from wellspring.errors import SourceError
+from wellspring.errors import SourceError, WellspringError
 from wellspring.retrieval.run import RUN
 
 FIELDS = ("query", "Q0", "document", "rank", "score", "tag")
@@ -26,11 +26,21 @@ class Read:
     frame: pl.DataFrame
     """The columns of RUN, sorted: falling score, and equal scores in the order of ids."""
     unsorted: int
-    """Queries whose lines had another order."""
+    """Queries with a line whose score is above that of the line before it."""
 
 
 def written(run: pl.DataFrame, tag: str) -> Iterator[str]:
-    """The lines of a run, the columns of RUN, in its order; tag: what its last field says."""
+    """The lines of a run, the columns of RUN, in its order; tag: what its last field says.
+
+    Raises WellspringError for an id that is no single field of such a line: none could be read.
+    """
+    for column in ("query_id", "document_id"):
+        for name in run[column].unique(maintain_order=True):
+            if name.split() != [name]:
+                raise WellspringError(
+                    f"{column} {name!r}: a run file separates its fields by white space, so no id "
+                    "may hold any or be empty: give the source ids without it"
+                )
     for query, document, rank, score in run.select(RUN.keys()).iter_rows():
         yield f"{query} Q0 {document} {rank} {score:.9g} {tag}"
 
@@ -41,9 +51,8 @@ def read_run(path: Path) -> Read:
     Raises SourceError for another number of fields, a score that is no finite number, and a
     document that stands twice under a query.
     """
-    rows: list[tuple[str, str, int, float]] = []
+    rows: list[tuple[str, str, float]] = []
     seen: set[tuple[str, str]] = set()
-    places: Counter[str] = Counter()
     for location, line in lines(path):
         cells = line.split()
         if len(cells) != len(FIELDS):
@@ -60,16 +69,13 @@ def read_run(path: Path) -> Read:
         if (query, document) in seen:
             raise SourceError(f"{location}: names document {document!r} of query {query!r} again")
         seen.add((query, document))
-        places[query] += 1
-        rows.append((query, document, places[query], score))
-    given = pl.DataFrame(rows, RUN | {"score": pl.Float64}, orient="row")
+        rows.append((query, document, score))
+    fields = {"query_id": pl.String, "document_id": pl.String, "score": pl.Float64}
+    given = pl.DataFrame(rows, fields, orient="row")
+    rises = pl.col("score").diff().over("query_id") > 0
     ordered = given.sort("query_id", "score", "document_id", descending=[False, True, False])
-    ordered = ordered.with_columns(
-        moved=pl.col("rank") != pl.int_range(1, pl.len() + 1).over("query_id"),
-        rank=pl.int_range(1, pl.len() + 1).over("query_id"),
-    )
-    moved = ordered.filter("moved")["query_id"].n_unique()
-    return Read(ordered.drop("moved"), moved)
+    ranked = ordered.with_columns(rank=pl.int_range(1, pl.len() + 1).over("query_id"))
+    return Read(ranked.select(RUN.keys()), given.filter(rises)["query_id"].n_unique())
 
 
 def read_qrels(path: Path) -> pl.DataFrame:
