@@ -88,13 +88,10 @@ def made(tmp_path_factory) -> Path:
     words, found = LexicalRun("own").at(results), Run("tiny", "own").at(results)
     log = results / "log"
     run("rank", *given, words, "--spec", spec.rank.canonical(), "--log", log / "rank")
-    sides = ("query", "passage")
-    folders = [EmbeddingShard("tiny", "own", side, 0).at(results).parent for side in sides]
-    options = [
-        part for pair in zip(("--query", "--passage"), folders, strict=True) for part in pair
-    ]
+    query = EmbeddingShard("tiny", "own", "query", 0).at(results).parent
+    passage = EmbeddingShard("tiny", "own", "passage", 0).at(results).parent
     run(
-        *("search", *given, words, found, *options),
+        *("search", *given, words, found, "--query", query, "--passage", passage),
         *("--spec", spec.canonical(), "--log", log / "search"),
     )
     return results

@@ -35,6 +35,7 @@ from wellspring.plurals import counted
 if TYPE_CHECKING:
     from scipy.sparse import csr_array
 
+    from wellspring.config.vocabulary import Scorer
     from wellspring.progress import Progress
     from wellspring.retrieval.run import Asked
 
@@ -60,11 +61,13 @@ def rank(job: Job, texts: Path, qrels: Path, run: Path) -> None:
         spec.depth + 1,
         **specs.word_settings(spec.lexical),
     )
-    found = {scorer: runs.without(table, own, spec.depth) for scorer, table in found.items()}
+    rankings: dict[Scorer, pl.DataFrame] = {
+        scorer: runs.without(table, own, spec.depth) for scorer, table in found.items()
+    }
     tables: dict[type[Artefact], list[pl.DataFrame]] = {
         kind: [] for kind in (LexicalValidation, LexicalMetrics, LexicalRun)
     }
-    for scorer, table in found.items():
+    for scorer, table in rankings.items():
         named = pl.lit(scorer).alias("scorer")
         of_test = table.join(asked.test, on="query_id", how="semi", maintain_order="left")
         metrics = _evaluated(of_test, asked.test, spec.measures)
@@ -72,7 +75,7 @@ def rank(job: Job, texts: Path, qrels: Path, run: Path) -> None:
         for kind, each in zip(tables, (validation, metrics, of_test), strict=True):
             tables[kind].append(each.select(named, pl.all()))
         job.say(f"{scorer}: {_summary(metrics)}")
-    for line in silent({scorer: table["score"].to_numpy() for scorer, table in found.items()}):
+    for line in silent({scorer: table["score"].to_numpy() for scorer, table in rankings.items()}):
         job.tell(line)
     provenance = job.provenance(
         *("polars", "scikit-learn", "scipy", "ir_measures", "pytrec_eval-terrier"),
