@@ -223,6 +223,19 @@ def test_measures_that_one_pair_alone_has_both_of_are_not_pooled():
     assert table["retriever"].to_list() == ["one"]
 
 
+def test_every_pair_has_enough_layers():
+    """Another pair has enough of them, but adds no layer to this one."""
+    layers = np.arange(LAYERS)
+    table = pairs_of(one={"a": layers[:4], "b": layers[:4]}, two={"a": layers, "b": layers})
+    answers = dict(table.select("retriever", "answer").iter_rows())
+    assert answers == {
+        "one": "not testable here",
+        "two": "together",
+        None: "not testable here",
+    }
+    assert table["reason"].to_list()[-1] == "4 layers: a rank correlation needs 5"
+
+
 def drawn(values: np.ndarray, weights: np.ndarray, name: str, pairs: int = 1) -> Points:
     """What weights [B, Q] of the queries make of their values [Q, L], of pairs one by one."""
     layers = values.shape[1] // pairs

@@ -257,7 +257,7 @@ def compared(a: Points, b: Points) -> dict[str, object]:
 
 
 def _untestable(a: Points, b: Points, reliabilities: tuple[float, float]) -> str | None:
-    layers = len({layer for _, layer in a.places})
+    layers = min(len(part.places) for part in a.each())
     if layers < FEWEST_LAYERS:
         return f"{layers} layers: a rank correlation needs {FEWEST_LAYERS}"
     for points, reliability in zip((a, b), reliabilities, strict=True):
