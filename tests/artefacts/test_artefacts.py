@@ -16,7 +16,9 @@ from wellspring.artefacts.embeddings import EmbeddingShard
 from wellspring.artefacts.models import Checkpoint, Model
 from wellspring.artefacts.sources import Digests
 
-QRELS = pl.DataFrame({"split": ["test"], "query_id": ["q"], "text_id": ["p"], "grade": [1]})
+QRELS = pl.DataFrame(
+    {"split": ["test"], "query_id": ["q"], "cluster": ["q"], "text_id": ["p"], "grade": [1]}
+)
 
 
 @pytest.mark.parametrize(
