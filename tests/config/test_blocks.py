@@ -31,7 +31,8 @@ def study(probe: object = PROBE, attribute: object = ATTRIBUTE) -> dict:
 def every_spec(raw: dict) -> dict[str, str]:
     """Each slice that the study's blocks enter, as canonical JSON."""
     config = parse(raw)
-    slices = {name: getattr(specs, name)(config) for name in ("findings", "claims", "cautions")}
+    slices = {name: getattr(specs, name)(config) for name in ("findings", "claims")}
+    slices["cautions"] = specs.cautions(config, evidence=bool(specs.evidenced(config)))
     for retriever, dataset, *_ in config.probed():
         slices[f"probe {retriever} {dataset}"] = specs.probe(config, retriever, dataset)
     slices["decentralisation"] = specs.decentralisation(config)
