@@ -13,15 +13,21 @@ from wellspring.artefacts.probes import ProbeOutcomes
 from wellspring.artefacts.retrieval import metrics_of
 from wellspring.config import Config
 
-STAGES = Column("text", "what the weights went through, the first one first")
 AXIS = Column(
     "text",
     "what the size is: `parameters`, `non_embedding` (without tables that are looked up), "
     "`trainable` (those that the last stage trained), `flops` and `tokens` of all training",
 )
 SCALE = Column("text", "`value`, or `log-odds` of its mean, which have no ceiling")
-LADDER = Column("text", "the first retriever of its series: its recipes and encoder are theirs")
-FAMILY = Column("text", "architecture")
+SERIES = {
+    "ladder": Column(
+        "text", "the first retriever of its series: its recipes and encoder are theirs"
+    ),
+    "family": Column("text", "architecture"),
+    "stages": Column("text", "what the weights went through, the first one first"),
+    "objective": Column("text", "of the last fine-tuning"),
+    "paradigm": Column("text"),
+}
 
 
 @dataclass(frozen=True)
@@ -43,11 +49,7 @@ class Scaling(Artefact):
             "log2 of the size less that of the power law)",
         ),
         "dataset": Column("text", "which ladder, as the next five columns"),
-        "ladder": LADDER,
-        "family": FAMILY,
-        "stages": STAGES,
-        "objective": Column("text", "of the last fine-tuning"),
-        "paradigm": Column("text"),
+        **SERIES,
         "factor": Column("text", "of an interaction: in what the other ladder differs"),
         "compared_with": Column("text", "what that is there; of recipes and encoders its `ladder`"),
         "compared_ladder": Column("text", "its `ladder`"),
@@ -105,11 +107,7 @@ class LearningRates(Scaling):
     template = "studies/{study}/findings/learning-rates.parquet"
     columns = {
         "size": Column("text", "a model of that size"),
-        "ladder": LADDER,
-        "family": FAMILY,
-        "stages": STAGES,
-        "objective": Column("text"),
-        "paradigm": Column("text"),
+        **SERIES,
         "measure": Column(
             "text",
             "what quality is, on validation queries or texts: the highest `MRR@10` is the best, "
@@ -131,11 +129,7 @@ class Ladders(Scaling):
     template = "studies/{study}/findings/ladders.parquet"
     columns = {
         "dataset": Column("text", "which ladder, as the next five columns"),
-        "ladder": LADDER,
-        "family": FAMILY,
-        "stages": STAGES,
-        "objective": Column("text", "of the last fine-tuning"),
-        "paradigm": Column("text"),
+        **SERIES,
         "measure": Column("text"),
         "axis": AXIS,
         "scale": SCALE,

@@ -47,14 +47,11 @@ KNOWN = {
     **dict.fromkeys(("learning_rate", "quality", *AXES), pl.Float64),
 }
 """Columns of models that may be null, and of no type where all are."""
+PLACE = dict.fromkeys(("dataset", "ladder", "family", "stages", "objective", "paradigm"), pl.String)
+"""Which ladder a row is about."""
 SCHEMA = {
     "finding": pl.String,
-    "dataset": pl.String,
-    "ladder": pl.String,
-    "family": pl.String,
-    "stages": pl.String,
-    "objective": pl.String,
-    "paradigm": pl.String,
+    **PLACE,
     "factor": pl.String,
     "compared_with": pl.String,
     "compared_ladder": pl.String,
@@ -75,12 +72,7 @@ SCHEMA = {
     "warnings": pl.String,
 }
 POINTS = {
-    "dataset": pl.String,
-    "ladder": pl.String,
-    "family": pl.String,
-    "stages": pl.String,
-    "objective": pl.String,
-    "paradigm": pl.String,
+    **PLACE,
     "measure": pl.String,
     "axis": pl.String,
     "scale": pl.String,
@@ -114,7 +106,7 @@ class _Series:
     @property
     def place(self) -> Mapping[str, Any]:
         """Where it stands in the table."""
-        return {name: each for name, each in self.kind.items() if name in SCHEMA}
+        return {name: self.kind[name] for name in PLACE}
 
     @property
     def grows(self) -> bool:
