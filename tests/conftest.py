@@ -11,6 +11,7 @@ import pytest
 from filelock import FileLock
 from hypothesis import settings
 
+from tests.support import forks
 from tests.support import study as studies
 from tests.support.checkpoints import make
 from tests.support.paths import SHARED
@@ -18,6 +19,12 @@ from tests.support.paths import SHARED
 # Shared machines stall: a slow example is no failure.
 settings.register_profile("steady", deadline=None)
 settings.load_profile("steady")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Workers ask one server of commands; it loads its libraries while they collect."""
+    if config.getoption("numprocesses", None):
+        forks.share()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -9,6 +9,7 @@ import pytest
 from scipy import stats
 
 from benchmarks import calibration
+from tests.support.slow import slow
 
 FULL = 1000
 
@@ -18,20 +19,20 @@ def allowed(trials: int, rate: float = 0.05) -> float:
     return stats.binom.ppf(0.999, trials, rate) / trials
 
 
-@pytest.mark.parametrize("texts", [pytest.param(16, marks=pytest.mark.slow), calibration.TEXTS])
-@pytest.mark.parametrize("number", [7, 8, 9])
+@pytest.mark.parametrize("texts", [slow(16), calibration.TEXTS])
+@pytest.mark.parametrize("number", [slow(7), 8, slow(9)])
 def test_active_neurons_without_an_effect_get_no_verdict(number: int, texts: int) -> None:
     found = calibration.activity_verdicts(number, 100, texts, permutations=400)
     assert calibration.verdict_count(found) / 100 <= allowed(100)
 
 
-@pytest.mark.parametrize("number", [2, 3, 6])
+@pytest.mark.parametrize("number", [slow(2), 3, slow(6)])
 def test_accuracies_without_an_effect_get_no_verdict(number: int) -> None:
     found = calibration.probing_verdicts(number, 40)
     assert calibration.verdict_count(found) / 40 <= allowed(40)
 
 
-@pytest.mark.parametrize("number", [pytest.param(1, marks=pytest.mark.slow), 5])
+@pytest.mark.parametrize("number", [slow(1), 5])
 def test_a_difference_at_the_margin_is_seldom_called_comparable(number: int) -> None:
     edge = calibration.probing_verdicts(number, 40, difference=0.05, level=0.1)
     assert edge["supported"] / 40 <= allowed(40)

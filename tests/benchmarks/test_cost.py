@@ -68,6 +68,7 @@ def test_flops_of_a_tiny_llama_are_the_formula(cost):
     assert cost.counted(tiny, "llama", 2, "eos", 9) == by_hand(9, 2, 16, 40, maps=3)
 
 
+@pytest.mark.slow
 def test_the_real_llama_is_of_degree_two_in_the_width(cost, facts):
     llama = facts.FACTS["Llama-2-7b-hf"]
     counts = [cost.counted(llama, "llama", 32, "eos", width) for width in cost.WIDTHS]
@@ -114,6 +115,7 @@ def test_dropped_negatives_are_no_texts(facts, paper):
     assert facts.FACTS["nq"].texts(None)["passage"] > 10 * kept["passage"]
 
 
+@pytest.mark.slow
 def test_the_grid_is_the_planned_one(cost, paper):
     """As many jobs as the dry run in test_studies.py."""
     encoders = paper.encoders.keys() - {"minilm", "minilm-random", "minilm-tuned"}

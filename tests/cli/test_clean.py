@@ -109,6 +109,7 @@ def test_a_study_whose_file_is_gone_is_known_by_its_last_run(study):
     assert not named and "Kept" not in output
 
 
+@pytest.mark.slow
 def test_what_a_study_needs_stays_where_its_file_and_its_record_are_damaged(study):
     # Killed after embedding: nothing below its own name but the record.
     results = study.folder / "results"
@@ -195,6 +196,7 @@ def test_foreign_damaged_and_half_made_files_are_one_line_each(study):
     assert not part.exists() and fresh.exists() and cut.exists() and foreign.exists()
 
 
+@pytest.mark.slow
 def test_broken_links_and_models_of_an_older_version_stay(study):
     results = study.folder / "results"
     shard = results / "embeddings/first/questions/query/shard-000.parquet"

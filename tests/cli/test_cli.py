@@ -103,6 +103,7 @@ def test_an_error_is_one_line_and_status_1(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_an_embedding_job_that_is_killed_leaves_nothing_and_comes_back_the_same(tmp_path, tiny):
     """SIGKILL at six random moments, then a rerun: byte for byte an undisturbed run's shard."""
     texts, out = tmp_path / "texts.parquet", tmp_path / "out" / "shard-000.parquet"

@@ -204,6 +204,7 @@ def test_a_package_and_a_repository_are_described_as_their_folder_is(tmp_path):
     assert (name, found) == ("minilm-one", own | {"query": own["query"] | {"model": model}})
 
 
+@pytest.mark.slow
 def test_a_wheel_is_described_as_its_folder_is(tmp_path, monkeypatch):
     """It is pinned by its digest, and nothing of it is installed."""
     checkpoint = saved(tmp_path / "checkpoint", mode="cls", prompts={"query": "q: "})

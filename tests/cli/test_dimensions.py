@@ -11,6 +11,7 @@ import pytest
 
 from tests.cli.test_cli import run as command
 from tests.config import test_learning
+from tests.support.slow import slow
 from wellspring import shards, specs
 from wellspring.artefacts.dimensions import Dimension, Dimensions
 from wellspring.artefacts.models import TrainedModel
@@ -110,7 +111,7 @@ def test_every_dimension_has_a_figure(made):
     assert [*Dimension.asked(made[1])] == [Dimension("small", name) for name in names]
 
 
-@pytest.mark.parametrize("name", ["data-efficiency", "multi-task"])
+@pytest.mark.parametrize("name", [slow("data-efficiency"), "multi-task"])
 def test_a_figure_is_written_twice(made, name: str):
     results, config = made
     artefact = Dimension("small", name)

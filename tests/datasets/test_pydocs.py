@@ -277,6 +277,7 @@ def own() -> Records:
     return read(DOCUMENTED, 300)
 
 
+@pytest.mark.slow
 def test_a_scorer_is_at_its_worst_against_its_own_negatives(own: Records) -> None:
     """Why a floor must not be the scorer that mined the negatives."""
     accuracies: dict[tuple[str, str], float] = {}

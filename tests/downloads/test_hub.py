@@ -176,6 +176,7 @@ def test_pickles_are_fetched_only_where_there_are_no_safetensors(hub, tmp_path):
     assert "training_args.bin" not in hub.sent
 
 
+@pytest.mark.slow
 def test_an_adapter_and_its_model_choose_their_weights_each_for_itself(hub, tmp_path):
     model = {"config.json": b"{}", "tokenizer.json": b"{}"}
     adapter = {"adapter_config.json": b"{}", "adapter_model.safetensors": b"adapter"}
@@ -298,6 +299,7 @@ def cache(hub: Hub, home: Path, name: str, *files: str) -> None:
     subprocess.run([sys.executable, "-c", script, name, *files], env=environment, check=True)
 
 
+@pytest.mark.slow
 def test_a_model_cached_in_part_is_refused_without_a_network(hub, tmp_path):
     model = {"config.json": b"{}", "model.safetensors": BODY, "vocab.txt": b"a"}
     whole = {**model, "tokenizer_config.json": b"{}"}
@@ -456,6 +458,7 @@ def test_a_dataset_that_is_not_there_is_one_line_with_what_there_is(hub, questio
     assert not path.exists()
 
 
+@pytest.mark.slow
 def test_a_dataset_cached_at_another_commit_is_refused(hub, questions, tmp_path):
     script = "import datasets; datasets.load_dataset('group/questions', 'v1')"
     environment = {**os.environ, **hub.environment(tmp_path)}

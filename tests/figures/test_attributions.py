@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from tests.support.decentralising import STRENGTHS, crowded, findings, saved
+from tests.support.slow import slow
 from wellspring.errors import ConfigError
 from wellspring.figures import attributions
 from wellspring.figures.fidelity import fidelity
@@ -236,8 +237,8 @@ def odd(table: pl.DataFrame) -> pl.DataFrame:
     "table",
     [
         findings(32),
-        findings(6, ("passage",), ("norm-128-tokens", "conductance", "activation", "dot")),
-        findings(1).filter(pl.col("neurons").is_null() | pl.col("neurons").is_in([16])),
+        slow(findings(6, ("passage",), ("norm-128-tokens", "conductance", "activation", "dot"))),
+        slow(findings(1).filter(pl.col("neurons").is_null() | pl.col("neurons").is_in([16]))),
         odd(findings(3)),
     ],
     ids=["32 layers", "one side", "one layer", "odd"],
@@ -253,6 +254,7 @@ def test_texts_stay_apart(draw, table: pl.DataFrame) -> None:
         assert ax.get_window_extent().height > 0.7 * figure.dpi
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("draw", DRAWN)
 def test_files_repeat_byte_for_byte(draw, tmp_path: Path) -> None:
     table = findings(3, ("query",))

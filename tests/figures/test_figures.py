@@ -185,6 +185,7 @@ def all_figures(found: pl.DataFrame) -> dict[str, Figure]:
     }
 
 
+@pytest.mark.slow
 def test_files_repeat_byte_for_byte(tmp_path: Path) -> None:
     again = all_figures(table(3, (2, 5)))
     for name, figure in all_figures(table(3, (2, 5))).items():
@@ -195,6 +196,7 @@ def test_files_repeat_byte_for_byte(tmp_path: Path) -> None:
         assert saved(figure, tmp_path, name) == first
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("layers", "passages"), [(7, (2, 3, 4, 5)), (33, (2, 5)), (7, (5,)), (1, (2,))], ids=str
 )

@@ -13,6 +13,7 @@ from matplotlib.collections import QuadMesh
 from matplotlib.figure import Figure
 
 from tests.support.decentralising import counts, crowded, saved
+from tests.support.slow import slow
 from wellspring.activations import COUNTS
 from wellspring.errors import ConfigError
 from wellspring.figures import heatmaps
@@ -161,7 +162,7 @@ def test_nothing_active_and_many_bins_do_no_harm(draw) -> None:
         assert crowded(draw(quiet, quiet, NAMES, bins=bins)) == []
 
 
-@pytest.mark.parametrize("draw", [heatmaps.heat_maps, heatmaps.change_map])
+@pytest.mark.parametrize("draw", [slow(heatmaps.heat_maps), heatmaps.change_map])
 def test_files_repeat_byte_for_byte(draw, tmp_path: Path) -> None:
     ours, theirs = counts(3, (30, 10), 20, tuned=True), counts(3, (30, 10), 20)
     first = saved(draw(ours, theirs, NAMES), tmp_path)

@@ -16,6 +16,7 @@ from matplotlib.text import Text
 
 from tests.support.accuracies import PAIR, table
 from tests.support.decentralising import counts, crowded, findings
+from tests.support.slow import slow
 from wellspring.config import LAYERLESS
 from wellspring.figures import attributions, heatmaps
 from wellspring.figures.accuracy import layer_accuracy
@@ -75,7 +76,7 @@ def shapes(found: pl.DataFrame, lines: list[str]) -> dict[str, Figure]:
     }
 
 
-@pytest.mark.parametrize("layers", [[0, 3, 6], [6], [0, 1, 3, 4]], ids=str)
+@pytest.mark.parametrize("layers", [slow([0, 3, 6]), [6], [0, 1, 3, 4]], ids=str)
 def test_no_figure_joins_layers_that_were_not_measured(layers: list[int]) -> None:
     ends = [place for place, (a, b) in enumerate(pairwise(layers)) if b > a + 1]
     parts = [part.tolist() for part in np.split(np.array(layers, float), np.array(ends) + 1)]
@@ -177,6 +178,7 @@ def test_ten_retrievers_have_a_row_for_each_probe_and_looks_of_their_own() -> No
     assert crowded(figure) == []
 
 
+@pytest.mark.slow
 def test_eight_questions_are_said_on_every_figure() -> None:
     found = table(queries=8)
     columns = {"dataset": pl.String, "probe": pl.String, "converged": pl.Boolean}
@@ -222,8 +224,8 @@ def drawn_from(name: str) -> Figure:
 @pytest.mark.parametrize(
     "name",
     [
-        *("accuracy", "one panel", "controls", "similarity", "concentration", "sweep"),
-        *("sanity checks", "fidelity", "heat", "change"),
+        *("accuracy", "one panel", "similarity", "concentration", "fidelity", "heat"),
+        *map(slow, ("controls", "sweep", "sanity checks", "change")),
     ],
 )
 def test_long_names_are_not_cut(name: str) -> None:
@@ -250,7 +252,9 @@ def test_every_figure_says_what_it_shows() -> None:
     assert small_print(fidelity(findings(6), "toy", "tuned")) == f"{probed}; {texts}"
 
 
-@pytest.mark.parametrize("numbers", [[16], [16, 64], [1, 2, 3], [1, 4, 16, 64, 256]], ids=str)
+@pytest.mark.parametrize(
+    "numbers", [[16], slow([16, 64]), [1, 2, 3], slow([1, 4, 16, 64, 256])], ids=str
+)
 def test_numbers_of_ablated_neurons_are_on_a_scale_that_shows_what_it_is(numbers) -> None:
     kept = pl.col("neurons").is_null() | pl.col("neurons").is_in(numbers)
     ablated = pl.col("finding") == "ablation"

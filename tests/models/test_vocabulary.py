@@ -138,6 +138,7 @@ def trained(folder):
         vocabulary.train(family(name, folder / name / "base"), folder / name / "own", TEXTS, 420)
 
 
+@pytest.mark.slow
 def test_the_same_texts_give_the_same_bytes_in_every_process(tmp_path):
     """A hash table of the library has another order in each process, and many pairs here are
     equally frequent."""

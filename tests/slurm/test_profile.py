@@ -35,6 +35,7 @@ def test_jobs_write_what_a_local_run_writes(study, lab):
     assert study.planned() == {}
 
 
+@pytest.mark.slow
 def test_a_job_that_will_never_start_is_reported_while_the_run_goes_on(study, lab):
     study.rewrite("slurm/config.yaml", "# slurm_partition: main", "slurm_partition: short")
     (study.folder / FILES[0]).unlink()
@@ -78,6 +79,7 @@ def test_jobs_ask_by_the_size_of_the_model(study):
     assert small["ablate"].megabytes == small["embed"].megabytes + 1500
 
 
+@pytest.mark.slow
 def test_a_large_model_asks_for_one_gpu_where_the_site_has_any(study):
     slurm.adapt(study)
     study.rewrite("slurm/config.yaml", "# gpu_type: a100", "gpu_type: a100")

@@ -23,6 +23,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
 import traceback
 from collections.abc import Sequence
 from pathlib import Path
@@ -39,6 +40,8 @@ polars pyarrow.parquet pydantic rich.progress scipy.stats sklearn.linear_model b
 altair vl_convert jinja2
 """.split()
 """What commands load, as far as it takes long."""
+SHARED = "WELLSPRING_TEST_FORKS"
+"""The variable that names the socket of a server which several processes ask."""
 
 
 class Job:
@@ -109,9 +112,26 @@ def _ask(
         return connection.makefile("rb")
 
 
+def share() -> None:
+    """Start the server that the workers of this process ask, too; does not wait until it is
+    ready."""
+    os.environ[SHARED] = str(_started(()))
+
+
 @functools.cache
 def _server(variables: tuple[tuple[str, str], ...]) -> Path:
-    """Start a server that ends with this process; gives its socket."""
+    """The socket of a server with these variables, once it is ready."""
+    shared = None if variables else os.environ.get(SHARED)
+    place = Path(shared) if shared else _started(variables)
+    patience = time.monotonic() + 300
+    while not place.exists():
+        assert time.monotonic() < patience, "the server of commands did not start"
+        time.sleep(0.05)
+    return place
+
+
+def _started(variables: tuple[tuple[str, str], ...]) -> Path:
+    """Start a server that ends with this process; its socket is there as soon as it is ready."""
     # A socket's path is short.
     folder = tempfile.TemporaryDirectory(prefix="forks-")
     place = Path(folder.name) / "socket"
@@ -121,10 +141,8 @@ def _server(variables: tuple[tuple[str, str], ...]) -> Path:
         [sys.executable, "-P", __file__, "serve", str(place)],
         env={**os.environ, **dict(variables)},
         stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
         start_new_session=True,
     )
-    assert server.stdout and server.stdout.readline() == b"ready\n"
 
     def stop() -> None:
         with contextlib.suppress(ProcessLookupError):
@@ -143,10 +161,9 @@ def _serve(place: str) -> None:
     # Collections in the forks leave alone what is shared, and its pages stay shared.
     gc.freeze()
     listener = socket.socket(socket.AF_UNIX)
-    listener.bind(place)
+    listener.bind(f"{place}.new")
     listener.listen(64)
-    sys.stdout.write("ready\n")
-    sys.stdout.flush()
+    Path(f"{place}.new").rename(place)
     # Nobody waits for the forks.
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     while listener in select.select([listener, sys.stdin], [], [])[0]:

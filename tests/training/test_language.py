@@ -11,6 +11,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from tests.support import checkpoints, training
+from tests.support.slow import slow
 from wellspring.config import Lora, Recipe
 from wellspring.errors import WellspringError
 from wellspring.models import sources
@@ -25,12 +26,14 @@ from wellspring.training.language import UNTOLD, Question, looked_at
 from wellspring.training.material import Material
 from wellspring.training.run import prepare
 
-MODELS = {
-    "mlm": ["BertModel", "ModernBertForMaskedLM"],
-    "clm": ["LlamaModel", "Qwen2ForCausalLM"],
-    "mntp": ["LlamaForCausalLM", "Gemma3ForCausalLM"],
-}
-STAGES = [(stage, named) for stage, names in MODELS.items() for named in names]
+STAGES = [
+    ("mlm", "BertModel"),
+    slow("mlm", "ModernBertForMaskedLM"),
+    ("clm", "LlamaModel"),
+    slow("clm", "Qwen2ForCausalLM"),
+    slow("mntp", "LlamaForCausalLM"),
+    ("mntp", "Gemma3ForCausalLM"),
+]
 SPECIAL = frozenset({0, 1, 2})
 
 

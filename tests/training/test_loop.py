@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from tests.support import checkpoints, training
+from tests.support.slow import slow
 from wellspring.config import Lora
 from wellspring.errors import WellspringError
 from wellspring.models import sources
@@ -42,7 +43,7 @@ def weights(encoding) -> torch.Tensor:
     return torch.cat([each.detach().flatten() for each in encoding.parameters()])
 
 
-@pytest.mark.parametrize(("lora", "share"), [(None, 0.5), (LORA, 0.85)])
+@pytest.mark.parametrize(("lora", "share"), [slow(None, 0.5), (LORA, 0.85)])
 def test_a_run_learns_its_examples_and_repeats(folder, lora, share):
     encoding, losses = run(folder, steps=60, lora=lora)
     assert np.mean(losses[-10:]) < share * np.mean(losses[:5])
@@ -52,7 +53,7 @@ def test_a_run_learns_its_examples_and_repeats(folder, lora, share):
 
 
 @pytest.mark.parametrize("lora", [None, LORA])
-@pytest.mark.parametrize("cache", [None, 2])
+@pytest.mark.parametrize("cache", [slow(None), 2])
 def test_what_goes_on_is_what_was_not_ended(folder, lora, cache, monkeypatch):
     monkeypatch.setattr(loop, "SAVED", 0.0)
     states = []
@@ -81,7 +82,7 @@ def words(folder, *, steps=8, lora=None, flops=(0.05, 0.04, 0.5), settings=SETTI
     return encoding, loop.optimise(encoding, objective, batches, settings, **options)
 
 
-@pytest.mark.parametrize("lora", [None, LORA])
+@pytest.mark.parametrize("lora", [slow(None), LORA])
 def test_a_sparse_run_goes_on_as_if_it_was_not_ended(folder, lora, monkeypatch):
     monkeypatch.setattr(loop, "SAVED", 0.0)
     states = []

@@ -10,6 +10,7 @@ import torch
 from safetensors.torch import load_file
 
 from tests.support import events, training
+from tests.support.slow import slow
 from wellspring.cli.training import _Saved as Saved
 from wellspring.cli.watching import Checkpoints, Events
 from wellspring.config import Lora, Recipe
@@ -83,7 +84,7 @@ def content(folder: Path) -> dict[str, bytes]:
     }
 
 
-@pytest.mark.parametrize("lora", [None, LORA])
+@pytest.mark.parametrize("lora", [slow(None), LORA])
 def test_what_is_stored_on_the_way_changes_nothing(base, tmp_path, lora):
     run, alone = ready(base, lora), ready(base, lora, checkpoints=[])
     _, losses = train(run, base, tmp_path / "with")
@@ -98,7 +99,7 @@ def test_what_is_stored_on_the_way_changes_nothing(base, tmp_path, lora):
     assert not content(tmp_path / "without")
 
 
-@pytest.mark.parametrize("lora", [None, LORA])
+@pytest.mark.parametrize("lora", [slow(None), LORA])
 def test_a_checkpoint_is_the_model_at_its_step(base, tmp_path, lora):
     stored, _ = train(ready(base, lora), base, tmp_path)
     first = load_file(base / "model.safetensors")
@@ -129,6 +130,7 @@ def found(base: Path, folder: Path) -> float:
     return run.learner.measure()["quality"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("end", [pytest.param(3, marks=pytest.mark.slow), 4])
 def test_a_run_that_goes_on_leaves_all_of_them(base, tmp_path, end):
     whole, losses = train(ready(base, LORA), base, tmp_path / "whole")

@@ -9,6 +9,7 @@ import pytest
 from torch.utils.flop_counter import FlopCounterMode
 
 from tests.support import training
+from tests.support.slow import slow
 from wellspring.budgets import TOKENS
 from wellspring.config import Lora
 from wellspring.errors import WellspringError
@@ -39,7 +40,7 @@ def prepared(folder, lora=None, cache=None, steps=3, size=6):
 
 
 @pytest.mark.parametrize("lora", [None, LORA])
-@pytest.mark.parametrize("cache", [None, 4])
+@pytest.mark.parametrize("cache", [slow(None), 4])
 def test_a_run_costs_what_was_told(folder, lora, cache):
     encoding, batches, prices = prepared(folder, lora, cache)
     objective = partial(Objective, aim=Aim("infonce", "cosine", 0.05), gradient_cache=cache)
@@ -57,7 +58,7 @@ def test_a_run_costs_what_was_told(folder, lora, cache):
 
 
 @pytest.mark.parametrize("lora", [None, LORA])
-@pytest.mark.parametrize("cache", [None, 4])
+@pytest.mark.parametrize("cache", [slow(None), 4])
 def test_a_sparse_run_costs_what_was_told(folder, lora, cache):
     whole = training.sparse(folder)
     whole.model.set_attn_implementation("eager")

@@ -8,6 +8,7 @@ import polars as pl
 import pytest
 
 from tests.support import training
+from tests.support.slow import slow
 from wellspring.config import Recipe
 from wellspring.errors import WellspringError
 from wellspring.specs import EncodingSpec, TrainSpec
@@ -120,7 +121,9 @@ def test_the_account_is_of_what_is_run(folder, keys):
     assert run.ledger.steps == 9 and run.ledger.pairs == 9 * 4
 
 
-@pytest.mark.parametrize("name", ["instructions", "crops of a mixture", "sparse vectors of crops"])
+@pytest.mark.parametrize(
+    "name", ["instructions", slow("crops of a mixture"), slow("sparse vectors of crops")]
+)
 def test_a_run_that_was_ended_goes_on_as_if_it_had_not(folder, name, monkeypatch):
     monkeypatch.setattr(loop, "SAVED", 0.0)
     material, keys = mixed(), {**RECIPES[name], "steps": 4, "learning_rate": 1e-3}

@@ -96,6 +96,7 @@ def copy(finished: studies.Study, folder: Path) -> studies.Study:
     return studies.Study(folder / "whole")
 
 
+@pytest.mark.slow
 def test_a_full_disk_is_one_line_a_step_and_a_rerun_mends_it(study, finished):
     """A page of space for a shard of embeddings, a table of probes and a shard of attributions."""
     targets = [SHARD.replace("tiny", "fresh"), PROBE, SCORES]

@@ -34,6 +34,7 @@ def on_terminal(study, *arguments: str) -> tuple[int, str]:
     return on_a_terminal(*command, folder=study.folder, environment=environment)
 
 
+@pytest.mark.slow
 def test_a_pipe_gets_a_plain_line_a_job(followed):
     done = followed.run(TARGET, "--forceall", fork=False)
     assert "\x1b" not in done.stderr and done.stdout == ""
@@ -66,6 +67,7 @@ def test_a_terminal_gets_one_live_line_with_messages_above_it(followed):
     assert "rule texts:" in full_log(followed)
 
 
+@pytest.mark.slow
 def test_a_failure_is_told_in_full_on_a_terminal(followed):
     path = followed.folder / "questions.jsonl"
     whole = path.read_text()

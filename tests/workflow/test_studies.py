@@ -130,6 +130,7 @@ def test_every_text_is_encoded_once_by_every_encoder(plan):
     assert len(found) == len(set(found)) and set(found) == shards
 
 
+@pytest.mark.slow
 def test_the_published_choices_reuse_what_they_share(clone):
     planned = clone.planned(*PAPER, "studies/published.yaml")
     # Four of the paper's encoders, and three of their own.
@@ -159,6 +160,7 @@ def test_published_attribution_reads_texts_otherwise_than_published_probing():
         assert probed.length == {"query": 128, "passage": 512}[side]
 
 
+@pytest.mark.slow
 def test_the_artefact_adds_probes_alone(clone):
     default = clone.planned()
     artefact = clone.planned("--configfile", "studies/artefact.yaml")
@@ -169,6 +171,7 @@ def test_the_artefact_adds_probes_alone(clone):
     assert (default["controls"], artefact["controls"]) == (1, 2)
 
 
+@pytest.mark.slow
 def test_twins_multiply_the_jobs_and_leave_the_figures(clone):
     planned = clone.planned("--configfile", "studies/twins.yaml", "studies/artefact.yaml")
     # MiniLM and four twins of it; two compositions with each twin.
@@ -196,6 +199,7 @@ def test_three_kinds_of_negatives_are_probed_in_three_layers(clone):
     assert "attribute" not in planned
 
 
+@pytest.mark.slow
 def test_a_published_pair_is_one_wheel_and_the_model_that_it_was_tuned_from(clone):
     planned = clone.planned("--configfile", "studies/published-pair.yaml")
     assert planned["fetch"] == 1

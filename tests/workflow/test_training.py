@@ -142,6 +142,7 @@ def test_event_files_say_what_the_curve_says(trained):
     assert [looked[0], looked[12]] == pytest.approx([asked["before"], asked["after"]])
 
 
+@pytest.mark.slow
 def test_what_is_trained_is_trained_once_and_again_where_it_depends(trained):
     assert trained.planned(*TARGETS) == {}
     again = {"train": 1, "model": 3, "embed": 1}
@@ -353,6 +354,7 @@ def kill(folder: Path, job: forks.Job) -> None:
     job.texts()
 
 
+@pytest.mark.slow
 def test_a_tokenizer_is_trained_on_texts_and_again_where_they_change(trained):
     """Two draws of a fresh model have the same tokenizer and other weights."""
     targets = [f"results/models/{name}/model.json" for name in ("small", "small.2")]

@@ -11,6 +11,7 @@ import pytest
 
 from tests.support import checkpoints
 from tests.support import study as studies
+from tests.support.slow import slow
 from tests.workflow.test_edits import EDITS_OF_CONFIG, set_permutations, set_pooling
 from wellspring.artefacts import lines
 from wellspring.artefacts.sources import Digests
@@ -24,6 +25,7 @@ def age(path, seconds=YEARS_AGO):
     os.utime(path, (seconds, seconds))
 
 
+@pytest.mark.slow
 def test_a_project_without_snakemake_s_notes_is_known(study):
     shutil.rmtree(study.folder / ".snakemake")
     assert study.planned() == {}
@@ -31,6 +33,7 @@ def test_a_project_without_snakemake_s_notes_is_known(study):
     assert study.planned() == AFTER_POOLING
 
 
+@pytest.mark.slow
 def test_notes_that_are_lost_for_some_jobs_change_no_plan(study):
     notes = sorted(path for path in (study.folder / ".snakemake").rglob("*") if path.is_file())
     for path in notes[::2]:
@@ -58,6 +61,7 @@ def test_a_source_replaced_by_an_older_file_is_seen(study):
     assert "model" not in planned
 
 
+@pytest.mark.slow
 def test_a_checkpoint_replaced_by_an_older_one_is_seen(study):
     shutil.rmtree(study.folder / "tiny")
     checkpoints.bert(study.folder / "tiny", seed=5)
@@ -75,6 +79,7 @@ def test_touching_results_makes_them_no_truer(study):
     assert study.planned() == AFTER_POOLING
 
 
+@pytest.mark.slow
 def test_results_of_another_checkout_are_kept(study, tmp_path):
     other = tmp_path / "other"
     studies.copy_workflow(other)
@@ -119,6 +124,7 @@ def test_a_target_alone_is_looked_at_with_what_it_is_made_from(study, target):
     assert study.planned(target) == {}
 
 
+@pytest.mark.slow
 def test_a_target_by_any_of_its_names_is_looked_at(study):
     study.configure(set_permutations)
     for target in (
@@ -138,9 +144,9 @@ def test_what_is_forced_takes_along_what_is_made_from_it(study):
 @pytest.mark.parametrize(
     ("name", "rule"),
     [
-        ("studies/small/findings/claims.csv", "claims"),
+        slow("studies/small/findings/claims.csv", "claims"),
         ("probes/tiny/questions/layer-00/passages-2.metrics.parquet", "probe"),
-        ("studies/small/figures/questions/similarity.pdf", "figure"),
+        slow("studies/small/figures/questions/similarity.pdf", "figure"),
     ],
 )
 def test_a_file_that_is_missing_beside_another_is_made_again(study, name, rule):
@@ -206,6 +212,7 @@ def test_an_added_passage_count_keeps_the_others(study):
     assert {path: path.read_bytes() for path in before} == contents
 
 
+@pytest.mark.slow
 def test_what_is_forced_is_made_again_and_what_lies_beside_it_is_kept(study):
     folder = study.folder / SCORES
     before = inodes(folder)
@@ -214,6 +221,7 @@ def test_what_is_forced_is_made_again_and_what_lies_beside_it_is_kept(study):
     assert {path.parent.name for path in before if after[path] != before[path]} == {"layer-02"}
 
 
+@pytest.mark.slow
 def test_a_job_that_fails_keeps_what_it_has_finished(study):
     shutil.rmtree(study.folder / SCORES)
     command = "src/wellspring/cli/attributions.py"
@@ -232,6 +240,7 @@ def test_a_job_that_fails_keeps_what_it_has_finished(study):
     assert len(after) == 2 and finished.items() <= after.items()
 
 
+@pytest.mark.slow
 def test_how_many_layers_a_job_takes_changes_no_result(study):
     study.configure(lambda config: config["study"].update(layers_per_job=1))
     assert study.planned() == {}

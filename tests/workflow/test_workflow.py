@@ -112,6 +112,7 @@ def test_the_findings_refuse_the_probes_of_another_retriever(study):
         command("findings", *tables, "--results", results, "--spec", spec)
 
 
+@pytest.mark.slow
 def test_a_job_refuses_a_truncated_shard(study):
     path = study.folder / "results/embeddings/tiny/questions/passage/shard-000.parquet"
     content = path.read_bytes()
@@ -179,6 +180,7 @@ def test_a_checkout_below_braces_is_one_line(study):
     assert f"{folder}: Snakemake fills in braces: move the checkout" in said
 
 
+@pytest.mark.slow
 def test_an_overlay_that_the_study_does_not_use_is_noted(study):
     path = study.folder / "more.yaml"
     path.write_text("datasets:\n  mine: {format: jsonl, source: questions.jsonl}\n")
@@ -187,6 +189,7 @@ def test_an_overlay_that_the_study_does_not_use_is_noted(study):
     assert "Note:" not in study.run("-n").stdout
 
 
+@pytest.mark.slow
 def test_published_curves_may_lie_under_a_space_and_the_end_names_the_results(study):
     published = "dataset,retriever,passages,layer,correct,samples\nquestions,tiny,2,0,5,10\n"
     (study.folder / "my curves.csv").write_text(published)
@@ -209,6 +212,7 @@ def test_sources_and_checkpoints_may_lie_under_a_space(study):
     study.run("results/datasets/questions/texts.parquet", "results/models/tiny/model.json")
 
 
+@pytest.mark.slow
 def test_malformed_json_names_its_line(study):
     path = study.folder / "questions.jsonl"
     lines = path.read_text().splitlines()
