@@ -8,9 +8,11 @@ LOCKS  := requirements.lock tests/requirements.lock docs/requirements.lock
 # Workers share the cores, one thread each. One more than cores: tests of the workflow often wait.
 # Byte code is written, whatever the shell says: many tests start many processes.
 PYTEST := OMP_NUM_THREADS=1 PYTHONDONTWRITEBYTECODE= $(BIN)/pytest -n $(shell expr $(CORES) + 1) --maxprocesses 8 --dist worksteal \
-  --durations=20 --cov --cov-report=term:skip-covered
+  --durations=20
+# Coverage makes the tests a third slower before Python 3.12, so it is taken of all of them alone.
+COVERAGE := --cov --cov-report=term:skip-covered
 
-.PHONY: run env test test-all lint style types docs bench clean lock slurm-lab slurm-check slurm-cancel
+.PHONY: run env test test-all quick whole lint style types docs bench clean lock slurm-lab slurm-check slurm-cancel
 .DEFAULT_GOAL := run
 
 # A stamp, not the folder: a set-up that was cut off starts over.
@@ -31,13 +33,19 @@ run: $(READY)
 	$(BIN)/snakemake --report $(STUDY)/report.html
 	@echo "The answer is in $(CURDIR)/$(STUDY)/index.html"
 
-test: $(READY) lint docs
+# Types take a minute of one core: the tests begin beside them.
+test: $(READY) style docs
+	$(MAKE) --no-print-directory -j 2 types quick
+
+test-all: $(READY) style docs
+	$(MAKE) --no-print-directory -j 2 types whole
+
+quick: $(READY)
 	$(PYTEST) -m "not slow"
 
-test-all: $(READY) lint docs
-	$(PYTEST)
+whole: $(READY)
+	$(PYTEST) $(COVERAGE)
 
-# Types take half a minute, and the rest together about as long.
 lint: $(READY)
 	$(MAKE) --no-print-directory -j 2 style types
 
