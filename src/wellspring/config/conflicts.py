@@ -44,26 +44,15 @@ def _probing(config: Config) -> Iterator[str]:
 
 
 def _searching(config: Config) -> Iterator[str]:
-    blocks = config.study.search
-
     # Words rank a dataset once, for all retrievers.
-    def ranks(block: Searching) -> Iterable[str]:
+    def searches(block: Searching) -> Iterable[str]:
         return block.datasets
 
-    def searches(block: Searching) -> Iterable[tuple[str, str]]:
-        return product(block.retrievers, block.datasets)
-
-    for where, dataset, (one, other) in _overlapping("search", blocks, ranks):
+    for where, dataset, (one, other) in _overlapping("search", config.study.search, searches):
         if apart := _apart(one, other, SELECTING | {"layers", "keep"}):
             yield (
                 f"{where} search {dataset!r} with different {' and '.join(apart)}: give both the "
                 "same"
-            )
-    for where, shared, (one, other) in _overlapping("search", blocks, searches):
-        if one.keep != other.keep:
-            yield (
-                f"{where} search {shared[1]!r} with {shared[0]!r} and different keep: give both "
-                "the same"
             )
 
 
@@ -78,12 +67,15 @@ def _dropping(config: Config) -> Iterator[str]:
         if block.keep:
             continue
         if block.indexes:
-            yield f"{key}.keep: false, but {key}.indexes are built of stored vectors: drop either"
+            yield (
+                f"{key}.keep: false, and {key}.indexes are built of stored vectors: take one of "
+                "the two out"
+            )
         for name, dataset in product(block.retrievers, block.datasets):
             if where := stored.get((_passages(config, name) or "", dataset)):
                 yield (
-                    f"{key}.keep: false saves nothing, because {where} needs the same stored "
-                    f"vectors, those of {name!r} on {dataset!r}: drop either"
+                    f"{key}.keep: false saves nothing, since {where} needs the stored vectors of "
+                    f"{name!r} on {dataset!r}: take one of the two out"
                 )
                 break
 
