@@ -54,13 +54,10 @@ def judged(
     return asked, {"texts": digests, "judgements": judged}
 
 
-def ids(texts: Path) -> tuple[pl.Series, pl.Series]:
-    """Those of all queries, and of all passages."""
-    ids = Texts.read(texts, columns=["text_id", "side"])
-    queries, documents = (
-        ids.filter(pl.col("side") == side)["text_id"] for side in ("query", "passage")
-    )
-    return queries, documents
+def ids(texts: Path, side: specs.Side) -> pl.Series:
+    """Those of all texts of a side, in their order."""
+    table = pl.scan_parquet(shards.sound(texts, ["text_id", "side"]))
+    return table.filter(pl.col("side") == side).select("text_id").collect()["text_id"]
 
 
 def vectors(

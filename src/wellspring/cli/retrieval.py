@@ -109,7 +109,7 @@ def scan(
 
     spec = job.spec
     asked, identity = asking.judged(texts, qrels, spec)
-    queries, _ = asking.ids(texts)
+    queries = asking.ids(texts, "query")
     chosen = queries.is_in(asked.queries).to_numpy()
     vectors = asking.vectors(query, spec, identity["texts"], chosen)
     described = checkpoints.verify(description, spec.encoding)
@@ -157,7 +157,8 @@ def search(
     torch.set_num_threads(threads)
     spec, rank = job.spec, job.spec.rank
     asked, own, identity = asking.asked(job, texts, qrels, rank)
-    digests, (queries, documents) = identity["texts"], asking.ids(texts)
+    digests = identity["texts"]
+    queries, documents = (asking.ids(texts, side) for side in ("query", "passage"))
     chosen = queries.is_in(asked.queries).to_numpy()
     if scans and not query and not passage:
         found = _merged(job, scans, identity)
@@ -233,7 +234,8 @@ def match(job: Job, texts: Path, qrels: Path, run: Path, query: Path, passage: P
 
     spec = job.spec
     asked, own, identity = asking.asked(job, texts, qrels, spec)
-    digests, (queries, documents) = identity["texts"], asking.ids(texts)
+    digests = identity["texts"]
+    queries, documents = (asking.ids(texts, side) for side in ("query", "passage"))
     sizes = _comparable(run, query, passage, spec, digests)
     chosen = queries.is_in(asked.queries).to_numpy()
     weights = _weights(query, spec, digests, chosen)
