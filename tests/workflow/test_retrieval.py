@@ -99,19 +99,21 @@ def test_a_corpus_that_is_not_stored_is_searched_as_one_that_is(study):
     dropped = [file.read_bytes() for file in files]
     assert not passages.exists()
 
-    # A scan that is there is not made again, and none that nothing reads.
-    Path(study.folder, Scan("tiny", "questions", 1).main_file).unlink()
-    assert study.planned(TABLE) == {}
-    path.unlink()
-    assert study.planned(TABLE) == {"scan": 1, "search": 1, "retrieval": 1}
-    path.write_bytes(dropped[0])
+    def keep(value):
+        study.configure(lambda config: config["study"]["search"].update(keep=value))
 
-    study.configure(lambda config: config["study"]["search"].update(keep=True))
+    # Neither the vectors nor all scans are there, and nothing reads them any more.
+    Path(study.folder, Scan("tiny", "questions", 1).main_file).unlink()
+    keep(True)
     assert study.planned(TABLE) == {}
     left = study.wellspring("clean", "--dry-run").stdout
     assert "tiny/questions/scans/shard-000.parquet" in left
     assert "tiny/questions/query/shard-000.parquet" not in left
     path.unlink()
+    keep(False)
+    # The scans that are there are not made again.
+    assert study.planned(TABLE) == {"scan": 1, "search": 1, "retrieval": 1}
+    keep(True)
     study.run(str(path.relative_to(study.folder)))
     assert [file.read_bytes() for file in files] == dropped
     assert len(list(passages.iterdir())) == 3
