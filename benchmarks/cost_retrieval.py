@@ -20,6 +20,8 @@ PASSAGES, CHARACTERS, SPREAD = 8_841_823, 335.0, 0.35
 """Of the passage collection: how many there are; mean characters, deviation of the logarithm."""
 QUERIES, DEPTH = 6_980, 1_000
 """Queries of the small development set, and documents that are kept for each."""
+SHARDS, ENTRY = 8, 4 + 4
+"""Shards of a corpus that is not stored, and bytes of a position and its score in a scan."""
 ENCODERS = {
     "BERT-base, float32": ("bert-base-uncased", "bert", 12, "mean", "float32"),
     "Llama 2 7B, bfloat16": ("Llama-2-7b-hf", "llama", 32, "eos", "bfloat16"),
@@ -29,7 +31,7 @@ LENGTH = 256
 SCORE = (12, 22)
 """GFLOP/s of flat search on one busy core (AVX2), 1,000 and 100 documents kept: measured."""
 COLUMNS = """encoder, layers searched, tokens a passage, PFLOP, GPU h min, GPU h max, shard GB, \
-kept GB without shards, scoring PFLOP, core h min, core h max"""
+scan GB, scoring PFLOP, core h min, core h max"""
 
 
 def row(title: str, every: bool) -> tuple[Any, ...]:
@@ -65,7 +67,7 @@ def row(title: str, every: bool) -> tuple[Any, ...]:
         hours(flops, dtype) / high,
         hours(flops, dtype) / low,
         shards,
-        QUERIES * DEPTH * searched * (8 + 4) / 1e9,
+        SHARDS * QUERIES * (DEPTH + 1) * searched * ENTRY / 1e9,
         scoring / 1e15,
         scoring / SCORE[1] / 3600e9,
         scoring / SCORE[0] / 3600e9,

@@ -2,10 +2,21 @@
 
 from __future__ import annotations
 
+import shutil
+from pathlib import Path
+
 import polars as pl
 
 from tests.support import checkpoints
-from wellspring.artefacts.retrieval import FusionMetrics, LexicalMetrics, Retrieval, Run, TermRun
+from tests.support.study import jobs_by_rule
+from wellspring.artefacts.retrieval import (
+    FusionMetrics,
+    LexicalMetrics,
+    Retrieval,
+    Run,
+    Scan,
+    TermRun,
+)
 
 TABLE = "results/studies/small/findings/retrieval.parquet"
 FIGURE = "results/studies/small/figures/questions/layer-retrieval.png"
@@ -65,3 +76,44 @@ def test_a_study_searches(study):
     # What is searched at every layer is evidence, which cautions below the figure look at.
     told = {"evidence": 1, "cautions": 1}
     assert study.planned(TABLE, FIGURE) == {"embed": 2, "search": 1, **told, **gathered}
+
+
+def test_a_corpus_that_is_not_stored_is_searched_as_one_that_is(study):
+    """Whether vectors are stored changes no byte, and makes nothing again."""
+    path = study.folder / Run("tiny", "questions").main_file
+    files = [path.with_name(f"{name}.parquet") for name in ("run", "metrics", "fusion")]
+    passages = study.folder / "results" / "embeddings" / "tiny" / "questions" / "passage"
+    shutil.rmtree(passages)
+
+    def edit(config):
+        search = {"retrievers": ["tiny"], "datasets": ["questions"], "depth": 20, "keep": False}
+        config["study"] = {"name": "small", "search": search}
+        config["datasets"]["questions"]["shards"] = 3
+        config["retrievers"]["tiny"].pop("compared_with")
+
+    study.configure(edit)
+    done = study.run(TABLE)
+    assert jobs_by_rule(done.stdout + done.stderr) == {
+        **{"embed": 3, "scan": 3, "rank": 1, "search": 1, "retrieval": 1}
+    }
+    dropped = [file.read_bytes() for file in files]
+    assert not passages.exists()
+
+    def keep(value):
+        study.configure(lambda config: config["study"]["search"].update(keep=value))
+
+    # Neither the vectors nor all scans are there, and nothing reads them any more.
+    Path(study.folder, Scan("tiny", "questions", 1).main_file).unlink()
+    keep(True)
+    assert study.planned(TABLE) == {}
+    left = study.wellspring("clean", "--dry-run").stdout
+    assert "tiny/questions/scans/shard-000.parquet" in left
+    assert "tiny/questions/query/shard-000.parquet" not in left
+    path.unlink()
+    keep(False)
+    # The scans that are there are not made again.
+    assert study.planned(TABLE) == {"scan": 1, "search": 1, "retrieval": 1}
+    keep(True)
+    study.run(str(path.relative_to(study.folder)))
+    assert [file.read_bytes() for file in files] == dropped
+    assert len(list(passages.iterdir())) == 3

@@ -68,6 +68,11 @@ def model_memory(wildcards, input):
     return 2500 + int(3 * weights(wildcards, input))
 
 
+def scan_memory(wildcards, input):
+    """MB for the same with the best passages of all queries at every layer, as a search."""
+    return 5500 + model_memory(wildcards, input)
+
+
 def ablation_memory(wildcards, input):
     """MB for the same with texts run again and again, and the samples' other vectors."""
     return 1500 + model_memory(wildcards, input)

@@ -24,6 +24,32 @@ rule rank:
         " --spec {params.spec:q} --code {params.code} --key {params.key} --log {log}"
 
 
+rule scan:
+    """Encode one shard of the corpus, search it at every layer and drop it."""
+    input:
+        inputs_of(kinds.Scan),
+    output:
+        kinds.Scan.path(),
+    log:
+        kinds.Scan.log(),
+    cache: shared
+    conda:
+        "../../envs/wellspring.yaml"
+    threads: kinds.Scan.threads
+    resources:
+        **ON_GPU,
+        mem_mb=growing(scan_memory),
+        runtime=growing(360),
+        tokens=0,
+    params:
+        **params_of(kinds.Scan),
+        query=folder_of("query"),
+    shell:
+        "wellspring scan {input.texts} {input.qrels} {input.model} {output}"
+        " --query {params.query:q} --threads {threads} --tokens {resources.tokens}"
+        " --spec {params.spec:q} --code {params.code} --key {params.key} --log {log}"
+
+
 rule search:
     """Search the whole corpus for every query at every layer: the shards are read once."""
     input:
@@ -44,11 +70,12 @@ rule search:
         runtime=growing(120),
     params:
         **params_of(kinds.Run),
-        query=folder_of("query"),
-        passage=folder_of("passage"),
+        query=option_of("query", folder=True),
+        passage=option_of("passage", folder=True),
+        scans=option_of("scans", folder=True),
     shell:
         "wellspring search {input.texts} {input.qrels} {input.words} {output.run}"
-        " --query {params.query:q} --passage {params.passage:q} --threads {threads}"
+        " {params.query} {params.passage} {params.scans} --threads {threads}"
         " --spec {params.spec:q} --code {params.code} --key {params.key} --log {log}"
 
 

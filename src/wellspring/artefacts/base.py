@@ -124,6 +124,10 @@ class Artefact:
         """Name to what it is made from: artefacts, and paths of sources that lie elsewhere."""
         return {}
 
+    def keyed(self, config: Config) -> Mapping[str, Needed] | None:
+        """The same of its key, where two ways lead to one file; None: what it is made from."""
+        return None
+
     @classmethod
     def science(cls, spec: Any) -> Sequence[str]:
         """The entry modules of the step, below `wellspring`; empty where it makes no numbers."""

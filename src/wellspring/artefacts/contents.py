@@ -154,6 +154,24 @@ def embeddings(shard: EmbeddingShard, results: Path) -> Iterator[Section]:
         )
 
 
+def scan(path: Path) -> Iterator[Section]:
+    """Of each layer: how many queries found how many passages, and how good these are."""
+    rows = []
+    for group in shards.row_groups(path, ["layer", "documents", "scores"]):
+        documents, scores = (shards.matrix(group[name]) for name in ("documents", "scores"))
+        found = documents >= 0
+        rows.append(
+            {
+                "layer": group["layer"][0].as_py(),
+                "queries": len(found),
+                "passages_max": int(found.sum(1).max()),
+                "score_min": float(scores[found].min(initial=np.inf)),
+                "score_max": float(scores[found].max(initial=-np.inf)),
+            }
+        )
+    yield Section("layers", "What was found at each layer", rows, "of the passages of one shard")
+
+
 def _spread(layer: str, spread: vectors.Spread) -> dict[str, object]:
     alike = spread.anisotropy
     return {

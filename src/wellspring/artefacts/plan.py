@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -90,8 +90,7 @@ class Plan:
     def needs(self, artefact: Artefact) -> dict[str, list[Artefact | str]]:
         """Name to what it is made from."""
         if artefact not in self._needs:
-            needed = artefact.needs(self.config)
-            self._needs[artefact] = {name: _listed(each) for name, each in needed.items()}
+            self._needs[artefact] = _by_name(artefact.needs(self.config))
         return self._needs[artefact]
 
     def inputs(self, artefact: Artefact) -> dict[str, list[str]]:
@@ -104,12 +103,15 @@ class Plan:
     def key(self, artefact: Artefact) -> str:
         """32 hexadecimal digits that stand for all that the file depends on."""
         if artefact not in self._keys:
+            keyed = artefact.keyed(self.config)
             inputs = {
                 name: [
                     self.key(each) if isinstance(each, Artefact) else self.digests.of(Path(each))
                     for each in needed
                 ]
-                for name, needed in self.needs(artefact).items()
+                for name, needed in (
+                    self.needs(artefact) if keyed is None else _by_name(keyed)
+                ).items()
             }
             told = self._texts_of(artefact)[1]
             parts = [artefact.rule, vars(artefact), told, self.code(artefact), inputs]
@@ -228,6 +230,10 @@ def lines(stale: Iterable[Stale]) -> Iterator[str]:
     if follow:
         counts = ", ".join(f"{n} of {rule}" for rule, n in Counter(follow.values()).items())
         yield f"  and what is made from them: {counts}"
+
+
+def _by_name(needed: Mapping[str, Needed]) -> dict[str, list[Artefact | str]]:
+    return {name: _listed(each) for name, each in needed.items()}
 
 
 def _listed(needed: Needed) -> list[Artefact | str]:

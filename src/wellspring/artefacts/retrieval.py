@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING
 
-from wellspring import specs
+from wellspring import shards, specs
 from wellspring.artefacts.base import Artefact, Column, Needed
 from wellspring.artefacts.datasets import Qrels, Texts
 from wellspring.artefacts.embeddings import EmbeddingShard, TermShard
+from wellspring.artefacts.models import Model, variant
 from wellspring.config import Config
+
+if TYPE_CHECKING:
+    from wellspring.inspection import Section
+    from wellspring.retrieval.ranking import Ranking
 
 FOUND = {
     "query_id": Column("text"),
@@ -76,6 +82,108 @@ class LexicalValidation(LexicalRun):
 
 
 @dataclass(frozen=True)
+class Scan(Artefact):
+    """The best passages of each query at every layer, out of one shard of a corpus that is not
+    stored: it is encoded, searched and dropped. A row group a layer."""
+
+    template = "retrieval/{retriever}/{dataset}/scans/shard-{shard:03d}.parquet"
+    rule = "scan"
+    Slice = specs.ScanSpec
+    step = "scan"
+    threads = 8
+    columns = {
+        **LAYER,
+        "query_id": Column("text"),
+        "documents": Column(
+            "vector",
+            "positions of passages among those of the dataset in the order of their ids, from 0, "
+            "the highest score first; -1 behind the last passage",
+        ),
+        "scores": Column("vector", "of the same passages"),
+    }
+    retriever: str
+    dataset: str
+    shard: int
+
+    @classmethod
+    def all_of(cls, config: Config, retriever: str, dataset: str) -> list[Scan]:
+        """Those of all shards of a dataset."""
+        count = config.datasets[dataset].shards
+        return [cls(retriever, dataset, shard) for shard in range(count)]
+
+    def spec(self, config: Config) -> specs.ScanSpec:
+        return specs.search(config, self.retriever, self.dataset).scan(self.shard)
+
+    def needs(self, config: Config) -> Mapping[str, Needed]:
+        encoder = config.retrievers[self.retriever].encoders["passage"]
+        return {
+            "texts": Texts(self.dataset),
+            "qrels": Qrels(self.dataset),
+            "model": Model.of_encoder(config, encoder),
+            "query": EmbeddingShard.side_of(config, self.retriever, self.dataset, "query"),
+        }
+
+    @classmethod
+    def science(cls, spec: specs.ScanSpec) -> Sequence[str]:
+        searching = ["retrieval.search", "retrieval.streaming", "retrieval.run"]
+        return [*searching, "embeddings", "models.load", *variant(spec.encoding)]
+
+    def sections(self, results: Path) -> Iterable[Section]:
+        from wellspring.artefacts import contents
+
+        return contents.scan(self.at(results))
+
+    @classmethod
+    def write_rankings(
+        cls,
+        path: Path,
+        rankings: Mapping[int, Ranking],
+        queries: Sequence[str],
+        provenance: shards.Provenance,
+    ) -> None:
+        """Write the rankings of these queries at each layer atomically."""
+        import numpy as np
+        import pyarrow as pa
+
+        places = max(ranking.places for ranking in rankings.values())
+        kinds = {"layer": pa.int64(), "query_id": pa.string()}
+        kinds |= {"documents": shards.fixed("int32", places)}
+        kinds |= {"scores": shards.fixed("float32", places)}
+        with shards.stream(path, pa.schema(kinds), provenance) as table:
+            for layer, ranking in rankings.items():
+                documents = ranking.documents.astype(np.int32)
+                layers = np.full(len(queries), layer, np.int64)
+                table.write([layers, queries, documents, ranking.scores])
+
+    @classmethod
+    def merged(
+        cls, folder: Path, spec: specs.SearchSpec, **identity: object
+    ) -> Iterator[tuple[int, Ranking]]:
+        """Each layer and its ranking of the whole corpus, from the files of all shards.
+
+        identity: fingerprints of texts and judgements. All files must come from the same weights.
+        """
+        import numpy as np
+
+        from wellspring.retrieval.ranking import Ranking, merged
+
+        paths = [folder / shards.shard_name(shard) for shard in range(spec.shards)]
+        for shard, path in enumerate(paths):
+            stored = cls.check(path, spec.scan(shard), **identity)
+            identity["weights"] = stored.identity["weights"]
+        columns = ["documents", "scores"]
+        readers = [shards.row_groups(path, columns) for path in paths]
+        for layer in spec.layers:
+            best: list[Ranking] = []
+            for reader in readers:
+                group = next(reader)
+                documents, scores = (shards.matrix(group[name]) for name in columns)
+                own = Ranking(documents.astype(np.int64), scores)
+                best = [merged([*best, own], spec.rank.depth + 1)]
+            yield layer, best[0]
+
+
+@dataclass(frozen=True)
 class Run(Artefact):
     """The best passages of each query at every layer, out of the whole corpus."""
 
@@ -92,19 +200,31 @@ class Run(Artefact):
         return specs.search(config, self.retriever, self.dataset)
 
     def needs(self, config: Config) -> Mapping[str, Needed]:
+        kept = config.searching(self.retriever, self.dataset).block.keep
+        return self._made_from(config, kept)
+
+    def keyed(self, config: Config) -> Mapping[str, Needed]:
+        # Scans find what a search of the same vectors finds: what is stored changes no number.
+        return self._made_from(config, kept=True)
+
+    def _made_from(self, config: Config, kept: bool) -> Mapping[str, Needed]:
+        names = (config, self.retriever, self.dataset)
         return {
             "texts": Texts(self.dataset),
             "qrels": Qrels(self.dataset),
             "words": LexicalRun(self.dataset),
             "words_metrics": LexicalMetrics(self.dataset),
             "words_validation": LexicalValidation(self.dataset),
-            "query": EmbeddingShard.side_of(config, self.retriever, self.dataset, "query"),
-            "passage": EmbeddingShard.side_of(config, self.retriever, self.dataset, "passage"),
+            "query": EmbeddingShard.side_of(*names, "query") if kept else [],
+            "passage": EmbeddingShard.side_of(*names, "passage") if kept else [],
+            "scans": [] if kept else Scan.all_of(*names),
         }
 
     @classmethod
     def science(cls, spec: specs.SearchSpec) -> Sequence[str]:
-        return ["retrieval.search", "retrieval.run", "retrieval.evaluation"]
+        # Of both ways, so that an edit of either makes it again.
+        searching = ["retrieval.search", "retrieval.streaming", "retrieval.run"]
+        return [*searching, "retrieval.evaluation"]
 
     @classmethod
     def beside(cls, path: Path) -> Path:

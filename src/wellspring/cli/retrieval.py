@@ -1,19 +1,21 @@
-"""rank, search, match, retrieval: from a corpus to what is found in it by words, by vectors and by
-terms, and a study's table of that."""
+"""rank, scan, search, match, retrieval: from a corpus to what is found in it by words, by vectors
+and by terms, and a study's table of that."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import click
 import numpy as np
 import polars as pl
 
 from wellspring import shards, specs
+from wellspring.artefacts import checkpoints
 from wellspring.artefacts.base import Artefact
-from wellspring.artefacts.datasets import Qrels, Texts
+from wellspring.artefacts.datasets import Texts
 from wellspring.artefacts.embeddings import EmbeddingShard, TermShard
 from wellspring.artefacts.retrieval import (
     FusionMetrics,
@@ -22,24 +24,25 @@ from wellspring.artefacts.retrieval import (
     LexicalValidation,
     Retrieval,
     Run,
+    Scan,
     SearchMetrics,
     SearchValidation,
     TermMetrics,
     TermRun,
     TermValidation,
 )
-from wellspring.cli.step import FOLDER, Job, gathering, step
-from wellspring.errors import WellspringError, about
+from wellspring.cli import asking
+from wellspring.cli.encoding import Encoding, provenance
+from wellspring.cli.step import FOLDER, Job, batched, gathering, step
+from wellspring.errors import WellspringError
 from wellspring.plurals import counted
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_array
 
     from wellspring.config.vocabulary import Scorer
-    from wellspring.progress import Progress
+    from wellspring.retrieval.ranking import Ranking
     from wellspring.retrieval.run import Asked
-
-B = TypeVar("B", bound=tuple)
 
 
 @step(LexicalRun, "texts", "qrels", "run")
@@ -53,7 +56,7 @@ def rank(job: Job, texts: Path, qrels: Path, run: Path) -> None:
     from wellspring.retrieval.words import search
 
     spec = job.spec
-    asked, own, identity = _asked(job, texts, qrels, spec)
+    asked, own, identity = asking.asked(job, texts, qrels, spec)
     found = search(
         Texts.read(texts),
         asked.queries,
@@ -86,39 +89,48 @@ def rank(job: Job, texts: Path, qrels: Path, run: Path) -> None:
         kind.write(kind.beside(run), pl.concat(parts), provenance)
 
 
-def _asked(
-    job: Job, texts: Path, qrels: Path, spec: specs.RankSpec | specs.MatchSpec
-) -> tuple[Asked, pl.DataFrame, dict[str, Any]]:
-    """The judgements of the queries that are asked, what these must not find, and what a search of
-    them stands for. The log counts what must not be found."""
-    from wellspring.retrieval import run as runs
+@step(Scan, "texts", "qrels", "description", "lists")
+@click.option("--query", type=FOLDER, required=True, help="Folder of the query shards.")
+@batched
+def scan(
+    job: Job,
+    texts: Path,
+    qrels: Path,
+    description: Path,
+    lists: Path,
+    query: Path,
+    threads: int,
+    tokens: int,
+) -> None:
+    """Encode one shard of the passages of TEXTS with the model that DESCRIPTION names, search it
+    for the queries of QRELS at every layer, and drop it: the LISTS of the best stay."""
+    from wellspring.retrieval.search import search
+    from wellspring.retrieval.streaming import encoded
 
-    digests = Texts.check(texts).identity["texts"]
-    judged = Qrels.check(qrels, spec.qrels, texts=digests).identity["judgements"]
-    with about(qrels):
-        asked = runs.asked(Qrels.read(qrels), spec.queries)
-    whole = pl.scan_parquet(shards.sound(texts))
-    own = runs.own(whole.filter(pl.col("text_id").is_in(asked.queries)).collect(), asked)
-    if len(own):
-        job.say(
-            f"{counted(len(own), 'query', 'queries')} found in the corpus under the same id: "
-            "left out of what they find"
-        )
-    return asked, own, {"texts": digests, "judgements": judged}
-
-
-def _ids(texts: Path) -> tuple[pl.Series, pl.Series]:
-    """Those of all queries, and of all passages."""
-    ids = Texts.read(texts, columns=["text_id", "side"])
-    queries, documents = (
-        ids.filter(pl.col("side") == side)["text_id"] for side in ("query", "passage")
-    )
-    return queries, documents
+    spec = job.spec
+    asked, identity = asking.judged(texts, qrels, spec)
+    queries = asking.ids(texts, "query")
+    chosen = queries.is_in(asked.queries).to_numpy()
+    vectors = asking.vectors(query, spec, identity["texts"], chosen)
+    described = checkpoints.verify(description, spec.encoding)
+    source = Encoding(job, described, texts, threads, tokens)
+    windows = (rows for _, rows in source.tokenised())
+    blocks = encoded(windows, source.encode, spec.layers, source.positions.start)
+    with job.track(len(source.positions), "passages") as bar:
+        found = search(vectors, asking.watched(blocks, bar), spec.depth + 1, spec.similarity)
+    first = shards.provenance(query / shards.shard_name(0))
+    weights = {"query": first.identity["weights"], "passage": described.digest}
+    made = provenance(job, threads, source.budget, **identity, weights=weights)
+    facts = {"queries": len(asked.queries), **source.facts}
+    names = queries.filter(chosen).to_list()
+    Scan.write_rankings(lists, found, names, replace(made, facts=facts))
+    job.counts(facts)
 
 
 @step(Run, "texts", "qrels", "words", "run")
-@click.option("--query", type=FOLDER, required=True, help="Folder of the query shards.")
-@click.option("--passage", type=FOLDER, required=True, help="Folder of the passage shards.")
+@click.option("--query", type=FOLDER, help="Folder of the query shards.")
+@click.option("--passage", type=FOLDER, help="Folder of the passage shards.")
+@click.option("--scans", type=FOLDER, help="Folder of what was found in each shard of a corpus.")
 @click.option("--threads", type=click.IntRange(min=1), default=1, show_default=True)
 def search(
     job: Job,
@@ -126,29 +138,35 @@ def search(
     qrels: Path,
     words: Path,
     run: Path,
-    query: Path,
-    passage: Path,
+    query: Path | None,
+    passage: Path | None,
+    scans: Path | None,
     threads: int,
 ) -> None:
     """Search the passages of TEXTS for the queries of QRELS at every layer, into RUN.
 
-    WORDS is the lexical run, which the last layer's is fused with. Beside RUN lie metrics.parquet,
-    validation.parquet of the queries that choose the best layer, and fusion.parquet.
+    The vectors lie in --query and --passage. Where those of passages were dropped, --scans has what
+    was found in each shard. WORDS is the lexical run, which the last layer's is fused with. Beside
+    RUN lie metrics.parquet, validation.parquet of the queries that choose the best layer, and
+    fusion.parquet.
     """
     import torch
 
     from wellspring.retrieval import run as runs
-    from wellspring.retrieval.search import search
 
     torch.set_num_threads(threads)
     spec, rank = job.spec, job.spec.rank
-    asked, own, identity = _asked(job, texts, qrels, rank)
-    digests, (queries, documents) = identity["texts"], _ids(texts)
+    asked, own, identity = asking.asked(job, texts, qrels, rank)
+    digests = identity["texts"]
+    queries, documents = (asking.ids(texts, side) for side in ("query", "passage"))
     chosen = queries.is_in(asked.queries).to_numpy()
-    vectors = _vectors(query, spec, digests, chosen)
-    blocks = EmbeddingShard.blocks(passage, spec.passage, spec.shards, digests, spec.layers)
-    with job.track(len(documents), "passages") as bar:
-        found = search(vectors, _watched(blocks, bar), rank.depth + 1, spec.similarity)
+    if scans and not query and not passage:
+        found = _merged(job, scans, identity)
+    elif query and passage and not scans:
+        vectors = asking.vectors(query, spec, digests, chosen)
+        found = _searched(job, vectors, passage, digests, len(documents))
+    else:
+        raise click.UsageError("give --query and --passage, or --scans")
     queries = queries.filter(chosen)
     tables: dict[type[Artefact], list[pl.DataFrame]] = {
         kind: [] for kind in (SearchValidation, SearchMetrics, Run)
@@ -177,6 +195,32 @@ def search(
         kind.write(kind.beside(run), pl.concat(tables[kind]), provenance)
 
 
+def _searched(
+    job: Job,
+    vectors: Mapping[int, np.ndarray],
+    passage: Path,
+    digests: Mapping[str, str],
+    total: int,
+) -> dict[int, Ranking]:
+    """What queries find at each layer in stored vectors of so many passages."""
+    from wellspring.retrieval.search import search
+
+    spec = job.spec
+    blocks = EmbeddingShard.blocks(passage, spec.passage, spec.shards, digests, spec.layers)
+    with job.track(total, "passages") as bar:
+        return search(vectors, asking.watched(blocks, bar), spec.rank.depth + 1, spec.similarity)
+
+
+def _merged(job: Job, scans: Path, identity: Mapping[str, Any]) -> dict[int, Ranking]:
+    """The same of what was found shard by shard."""
+    found = {}
+    with job.track(len(job.spec.layers), "layers") as bar:
+        for layer, ranking in Scan.merged(scans, job.spec, **identity):
+            found[layer] = ranking
+            bar.advance(1)
+    return found
+
+
 @step(TermRun, "texts", "qrels", "run")
 @click.option("--query", type=FOLDER, required=True, help="Folder of the query shards.")
 @click.option("--passage", type=FOLDER, required=True, help="Folder of the passage shards.")
@@ -189,14 +233,15 @@ def match(job: Job, texts: Path, qrels: Path, run: Path, query: Path, passage: P
     from wellspring.retrieval.sparse import search
 
     spec = job.spec
-    asked, own, identity = _asked(job, texts, qrels, spec)
-    digests, (queries, documents) = identity["texts"], _ids(texts)
+    asked, own, identity = asking.asked(job, texts, qrels, spec)
+    digests = identity["texts"]
+    queries, documents = (asking.ids(texts, side) for side in ("query", "passage"))
     sizes = _comparable(run, query, passage, spec, digests)
     chosen = queries.is_in(asked.queries).to_numpy()
     weights = _weights(query, spec, digests, chosen)
     blocks = TermShard.blocks(passage, spec.passage, spec.shards, digests)
     with job.track(len(documents), "passages") as bar:
-        found = search(weights, _watched(blocks, bar), spec.depth + 1)
+        found = search(weights, asking.watched(blocks, bar), spec.depth + 1)
     deeper = runs.table(found, queries.filter(chosen), documents)
     table = runs.without(deeper, own, spec.depth)
     of_test = table.join(asked.test, on="query_id", how="semi", maintain_order="left")
@@ -250,30 +295,6 @@ def _weights(
         places.append(positions[kept])
         parts.append(block[np.flatnonzero(kept)])
     return csr_array(vstack(parts, format="csr")[np.argsort(np.concatenate(places))])
-
-
-def _vectors(
-    folder: Path, spec: specs.SearchSpec, digests: Mapping[str, str], chosen: np.ndarray
-) -> dict[int, np.ndarray]:
-    """float32 vectors [asked queries, hidden] at each layer, in the order of their ids."""
-    vectors: dict[int, np.ndarray] = {}
-    row = np.cumsum(chosen) - 1
-    for positions, block in EmbeddingShard.blocks(
-        folder, spec.query, spec.shards, digests, spec.layers
-    ):
-        kept = chosen[positions]
-        for layer, of_layer in block.items():
-            if layer not in vectors:
-                vectors[layer] = np.empty((chosen.sum(), of_layer.shape[1]), np.float32)
-            vectors[layer][row[positions[kept]]] = of_layer[kept]
-    return vectors
-
-
-def _watched(blocks: Iterable[B], bar: Progress) -> Iterator[B]:
-    """The blocks; the bar counts their rows, whose positions come first."""
-    for block in blocks:
-        yield block
-        bar.advance(len(block[0]))
 
 
 def _best_words(

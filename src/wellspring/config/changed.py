@@ -15,7 +15,7 @@ from wellspring.config.entries import Config
 Change = tuple[str, str, str]
 """Key, value and default, the last two as JSON."""
 
-SILENT = ("compared_with", "layers_per_job", "name")
+SILENT = ("compared_with", "keep", "layers_per_job", "name")
 """Keys that change no number, and those that the page tells elsewhere."""
 FOLDERS = re.compile(r"(?<![\w.])/(?:[^/\s\"]+/)+")
 """Of absolute paths: they say nothing of a study, and differ from machine to machine."""

@@ -1,8 +1,9 @@
-"""Blocks of a study that ask for the same file in two ways."""
+"""Blocks of a study that ask for the same file in two ways, or drop what the study stores."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from itertools import combinations, product
 from typing import TypeVar
 
@@ -21,6 +22,7 @@ def conflicts(config: Config) -> Iterator[str]:
     """A line for every two blocks that disagree, naming both."""
     yield from _probing(config)
     yield from _searching(config)
+    yield from _dropping(config)
     yield from _attributing(config)
 
 
@@ -47,11 +49,56 @@ def _searching(config: Config) -> Iterator[str]:
         return block.datasets
 
     for where, dataset, (one, other) in _overlapping("search", config.study.search, searches):
-        if apart := _apart(one, other, SELECTING | {"layers"}):
+        if apart := _apart(one, other, SELECTING | {"layers", "keep"}):
             yield (
                 f"{where} search {dataset!r} with different {' and '.join(apart)}: give both the "
                 "same"
             )
+
+
+def _dropping(config: Config) -> Iterator[str]:
+    """A line for every block that drops vectors which the study stores all the same."""
+    stored: dict[tuple[str, str], str] = {}
+    for key, retriever, dataset in _storing(config):
+        if encoder := _passages(config, retriever):
+            stored.setdefault((encoder, dataset), key)
+    for number, block in enumerate(config.study.search):
+        key = f"study.search.{number}"
+        if block.keep:
+            continue
+        if block.indexes:
+            yield (
+                f"{key}.keep: false, and {key}.indexes are built of stored vectors: take one of "
+                "the two out"
+            )
+        for name, dataset in product(block.retrievers, block.datasets):
+            if where := stored.get((_passages(config, name) or "", dataset)):
+                yield (
+                    f"{key}.keep: false saves nothing, since {where} needs the stored vectors of "
+                    f"{name!r} on {dataset!r}: take one of the two out"
+                )
+                break
+
+
+def _storing(config: Config) -> Iterator[tuple[str, str, str]]:
+    """What reads stored vectors: its key, and a retriever and a dataset whose vectors these are."""
+    for section in ("probe", "search"):
+        for number, block in enumerate(getattr(config.study, section)):
+            if isinstance(block, Probing) or block.keep:
+                for pair in product(block.retrievers, block.datasets):
+                    yield f"study.{section}.{number}", *pair
+    # Names that nobody knows are reported elsewhere.
+    with suppress(KeyError):
+        for name in config.recipes_used():
+            if teacher := config.recipes[name].teacher:
+                for dataset in config.recipes[name].datasets:
+                    yield f"recipes.{name}.teacher", teacher, dataset
+
+
+def _passages(config: Config, retriever: str) -> str | None:
+    """The encoder of a retriever's passages, if the retriever is known."""
+    known = config.retrievers.get(retriever)
+    return known.encoders["passage"] if known else None
 
 
 def _attributing(config: Config) -> Iterator[str]:

@@ -114,6 +114,10 @@ class Searching(Strict):
     indexes: list[Index] = Field(default=[])
     """Approximate indexes of the last of the layers, a mapping each: `{kind: graph}`, or `{kind:
     lists}`. What they find, their size and their speed are set beside exact search."""
+    keep: bool = True
+    """Whether the vectors of the passages are stored. Where they are not, each shard of the corpus
+    is encoded, searched and dropped: for a corpus that is too large to store. The results are the
+    same. Two blocks may differ in it, if no retriever searches a dataset in both."""
 
     @field_validator("indexes")
     @classmethod
@@ -224,7 +228,7 @@ class Study(Strict):
         BeforeValidator(blocks, json_schema_input_type=Searching | list[Searching] | None),
     ] = Field(default=[])
     """What is searched: a block, or a list of blocks; nothing where left out. A dataset has the
-    same settings in all blocks that search it, but for layers."""
+    same settings in all blocks that search it, but for `layers` and `keep`."""
     attribute: Annotated[
         list[Attributing],
         BeforeValidator(blocks, json_schema_input_type=Attributing | list[Attributing] | None),

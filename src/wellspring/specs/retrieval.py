@@ -8,7 +8,7 @@ from wellspring.config import Config
 from wellspring.config.vocabulary import Similarity, Split
 from wellspring.specs.base import Spec
 from wellspring.specs.datasets import LexicalSpec, QrelsSpec, lexical, qrels
-from wellspring.specs.models import EncodingSpec, TermsSpec, encoding, terms
+from wellspring.specs.models import EmbedSpec, EncodingSpec, TermsSpec, encoding, terms
 
 
 class AskSpec(Spec):
@@ -34,6 +34,17 @@ class MatchSpec(AskSpec):
     shards: int
 
 
+class ScanSpec(EmbedSpec):
+    """One shard of the passages, and the search that it is encoded for."""
+
+    query: EncodingSpec
+    layers: list[int]
+    similarity: Similarity
+    queries: Split | Literal["all"]
+    depth: int
+    qrels: QrelsSpec
+
+
 class SearchSpec(Spec):
     """How words rank, and the vectors that are searched."""
 
@@ -43,6 +54,21 @@ class SearchSpec(Spec):
     query: EncodingSpec
     passage: EncodingSpec
     shards: int
+
+    def scan(self, shard: int) -> ScanSpec:
+        """The slice that the best passages of one shard depend on: not how words rank, nor what is
+        measured."""
+        return ScanSpec(
+            encoding=self.passage,
+            shard=shard,
+            shards=self.shards,
+            query=self.query,
+            layers=self.layers,
+            similarity=self.similarity,
+            queries=self.rank.queries,
+            depth=self.rank.depth,
+            qrels=self.rank.qrels,
+        )
 
 
 class SearchedGrid(Spec):
