@@ -88,6 +88,7 @@ def test_a_dropped_study_takes_along_what_it_alone_needs(study):
     assert study.wellspring("clean").stdout.endswith("Nothing is left over.\n")
 
 
+@pytest.mark.slow
 def test_a_study_whose_file_is_gone_is_known_by_its_last_run(study):
     (study.folder / "studies/other.yaml").unlink()
     named, output = offered(study)

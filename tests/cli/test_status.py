@@ -84,6 +84,7 @@ def test_the_jobs_that_are_left_are_those_that_snakemake_plans(study, edit):
     assert said["left"]["core_seconds"] <= said["left"]["wall_seconds"] * cores + 0.2
 
 
+@pytest.mark.slow
 def test_a_study_that_never_ran_here_has_no_costs(study):
     shutil.rmtree(study.folder / "results")
     said = status(study, "--cores", "3")

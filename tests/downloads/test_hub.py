@@ -252,6 +252,7 @@ def test_no_space_for_a_checkpoint_is_one_line(hub, tmp_path):
     assert not hub.sent
 
 
+@pytest.mark.slow
 def test_what_is_cached_is_linked_and_needs_no_network(hub, tmp_path):
     commit = hub.add("group/encoder", MODEL)
     home = tmp_path / "home"
@@ -421,6 +422,7 @@ def test_a_hub_dataset_becomes_parquet(hub, questions, tmp_path):
     assert hub.unknown == []
 
 
+@pytest.mark.slow
 def test_a_dataset_that_is_not_there_is_one_line_with_what_there_is(hub, questions, tmp_path):
     path = tmp_path / "data" / "train.parquet"
 

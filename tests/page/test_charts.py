@@ -360,6 +360,7 @@ def test_the_default_study_fits_whole(panels):
     assert set(left_out(panels)) == {"heat"}
 
 
+@pytest.mark.slow
 def test_the_papers_grid_fits_and_says_what_it_leaves_out(paper):
     settings, tables = paper
     panels = build(tables, settings)

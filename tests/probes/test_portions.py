@@ -151,6 +151,7 @@ def test_the_code_of_an_interaction_is_that_of_another_optimiser(to_the_optimum)
     np.testing.assert_allclose(found, np.concatenate(wanted), atol=2e-3)
 
 
+@pytest.mark.slow
 def test_codes_are_long_where_nothing_is_to_learn_and_short_where_much_is():
     kinds = ("concat", "passage-scorer", "interaction", "bilinear", "shuffled-query")
     chosen = settings(*kinds, "random-label", seeds=(0,), portions=PORTIONS, weight_decay=1.0)

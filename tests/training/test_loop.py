@@ -52,7 +52,7 @@ def test_a_run_learns_its_examples_and_repeats(folder, lora, share):
     assert torch.equal(weights(encoding), weights(again))
 
 
-@pytest.mark.parametrize("lora", [None, LORA])
+@pytest.mark.parametrize("lora", [slow(None), LORA])
 @pytest.mark.parametrize("cache", [slow(None), 2])
 def test_what_goes_on_is_what_was_not_ended(folder, lora, cache, monkeypatch):
     monkeypatch.setattr(loop, "SAVED", 0.0)

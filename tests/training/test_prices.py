@@ -39,7 +39,7 @@ def prepared(folder, lora=None, cache=None, steps=3, size=6):
     return training.encoding(model, FEW), batches, prices
 
 
-@pytest.mark.parametrize("lora", [None, LORA])
+@pytest.mark.parametrize("lora", [slow(None), LORA])
 @pytest.mark.parametrize("cache", [slow(None), 4])
 def test_a_run_costs_what_was_told(folder, lora, cache):
     encoding, batches, prices = prepared(folder, lora, cache)
@@ -57,7 +57,7 @@ def test_a_run_costs_what_was_told(folder, lora, cache):
     assert told.padded_tokens >= told.tokens
 
 
-@pytest.mark.parametrize("lora", [None, LORA])
+@pytest.mark.parametrize("lora", [slow(None), LORA])
 @pytest.mark.parametrize("cache", [slow(None), 4])
 def test_a_sparse_run_costs_what_was_told(folder, lora, cache):
     whole = training.sparse(folder)

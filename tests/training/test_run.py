@@ -238,6 +238,7 @@ def test_a_batch_of_crops_has_two_of_each_text(folder):
     assert max(map(len, seen.values())) > 2
 
 
+@pytest.mark.slow
 def test_crops_teach_to_tell_texts_apart(folder):
     keys: dict[str, Any] = {"crop": (0.6, 0.9), "learning_rate": 3e-3, "warmup": 0, "steps": 40}
     run = prepared(folder, **CROPPED, **keys)

@@ -91,6 +91,7 @@ def test_results_of_another_checkout_are_kept(study, tmp_path):
     assert studies.Study(other).planned() == {}
 
 
+@pytest.mark.slow
 def test_a_file_in_another_s_place_is_made_again(study):
     folder = study.folder / "results" / "probes" / "tiny" / "questions" / "layer-00"
     shutil.copyfile(
@@ -135,6 +136,7 @@ def test_a_target_by_any_of_its_names_is_looked_at(study):
     assert study.planned("all") == AFTER_PERMUTATIONS
 
 
+@pytest.mark.slow
 def test_what_is_forced_takes_along_what_is_made_from_it(study):
     planned = study.planned("--forcerun", "results/models/fresh/model.json")
     assert planned["model"] == 1 and planned["embed"] == 2 and planned["findings"] == 1

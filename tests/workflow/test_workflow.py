@@ -159,6 +159,7 @@ def test_a_place_that_is_not_there_stops_a_finished_study_too(study):
     assert "models.tiny.source: tiny is not a folder" in done.stdout + done.stderr
 
 
+@pytest.mark.slow
 def test_a_configuration_that_is_no_yaml_names_file_and_line(study):
     path = study.folder / "config.yaml"
     content = path.read_text()
