@@ -43,7 +43,7 @@ test-all: $(READY) style docs
 	$(MAKE) --no-print-directory -j 2 types whole
 
 quick: $(READY)
-	$(PYTEST) -m "not slow"
+	$(PYTEST) -m "not slow" --hypothesis-profile=quick
 
 whole: $(READY)
 	$(PYTEST) $(COVERAGE)

@@ -19,6 +19,8 @@ from tests.support.paths import SHARED
 # Shared machines stall: a slow example is no failure.
 settings.register_profile("steady", deadline=None)
 settings.load_profile("steady")
+# `make test` tries fewer examples, and `make test-all` the usual hundred.
+settings.register_profile("quick", settings.get_profile("steady"), max_examples=25)
 
 
 def pytest_configure(config: pytest.Config) -> None:

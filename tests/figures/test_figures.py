@@ -16,6 +16,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from tests.support.accuracies import PROBE_LEVELS, table
+from tests.support.slow import slow
 from wellspring.config import LAYERLESS
 from wellspring.config.vocabulary import ProbeKind
 from wellspring.errors import ConfigError
@@ -127,7 +128,11 @@ def test_published_curves_lie_under_their_retriever_s_colour(layers: int) -> Non
 
 @pytest.mark.parametrize(
     "absent",
-    [published(dataset="other"), published(passages=(7,)), published().filter(retriever="none")],
+    [
+        slow(published(dataset="other")),
+        published(passages=(7,)),
+        slow(published().filter(retriever="none")),
+    ],
     ids=["other dataset", "other passages", "no curve"],
 )
 def test_where_nothing_is_published_the_figure_stays_as_it_was(absent, tmp_path) -> None:

@@ -299,12 +299,15 @@ def test_a_real_run_on_real_data(shared, tmp_path):
         config["study"]["search"] = {**searching, "layers": [0, 6]}
 
     study.configure(edit)
-    study.run()
-    table = pl.read_parquet(study.folder / "results/studies/small/findings/findings.parquet")
+    tables = [
+        f"results/studies/small/findings/{name}.parquet" for name in ("findings", "retrieval")
+    ]
+    study.run(*tables)
+    table = pl.read_parquet(study.folder / tables[0])
     rows = table.filter(finding="accuracy", measure="accuracy", dataset="hotpotqa", probe="cosine")
     found = dict(rows.select("retriever", "estimate").iter_rows())
     # Trained vectors tell a gold paragraph from BM25's first ones; fresh ones hardly do.
     assert found["tiny"] > 0.75 and found["tiny"] > found["fresh"]
-    table = pl.read_parquet(study.folder / "results/studies/small/findings/retrieval.parquet")
+    table = pl.read_parquet(study.folder / tables[1])
     rows = table.filter(finding="difference", retriever="tiny", layer=6)
     assert rows["estimate"].item() > 0.3 and rows["significant"].item()
