@@ -15,13 +15,11 @@ COVERAGE := --cov --cov-report=term:skip-covered
 .PHONY: run env test test-all quick whole lint style types docs bench clean lock slurm-lab slurm-check slurm-cancel
 .DEFAULT_GOAL := run
 
-# A stamp, not the folder: a set-up that was cut off starts over. pip writes byte code on one core.
-# Some packages hold templates that are no Python: they stay as they are.
+# A stamp, not the folder: a set-up that was cut off starts over.
 $(READY): $(LOCKS) pyproject.toml
 	$(PYTHON) -m venv .venv
-	$(BIN)/pip install --quiet --disable-pip-version-check --no-compile $(LOCKS:%=-r %)
+	$(BIN)/pip install --quiet --disable-pip-version-check $(LOCKS:%=-r %)
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
-	$(BIN)/python -m compileall -qq -j $(CORES) .venv/lib || true
 	touch $@
 
 env: $(READY)
