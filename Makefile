@@ -100,4 +100,4 @@ clean:
 	rm -rf .venv site .coverage .pytest_cache .ruff_cache .hypothesis .snakemake \
 	  results/datasets results/models \
 	  results/embeddings results/probes results/attributions results/activations results/ablations \
-	  results/removals results/studies results/logs results/benchmarks results/.digests.json
+	  results/removals results/retrieval results/terms results/studies results/logs results/benchmarks results/.digests.json

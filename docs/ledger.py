@@ -12,7 +12,8 @@ from pathlib import Path
 
 import polars as pl
 
-UNTESTABLE = "not testable here"
+from wellspring.findings.verdicts import NOT_TESTABLE
+
 COMMAND = ".venv/bin/python docs/ledger.py results/studies/NAME … > docs/ledger.md"
 HEAD = f"""# The ledger of claims
 
@@ -33,7 +34,7 @@ def page(studies: list[Path]) -> Iterator[str]:
     for study in studies:
         yield f"\n## {study.name}\n"
         ledger = pl.read_parquet(study / "findings" / "ledger.parquet")
-        tested = ledger.filter(pl.col("verdict") != UNTESTABLE)
+        tested = ledger.filter(pl.col("verdict") != NOT_TESTABLE)
         if tested.is_empty():
             yield "No claim is testable in this study."
         else:
@@ -41,7 +42,7 @@ def page(studies: list[Path]) -> Iterator[str]:
             yield "| --- | --- | --- | --- | --- | --- | --- |"
             yield from map(_row, tested.iter_rows(named=True))
         yield from _pairs(study / "findings" / "claims.parquet")
-        yield from _untested(ledger.filter(verdict=UNTESTABLE))
+        yield from _untested(ledger.filter(verdict=NOT_TESTABLE))
 
 
 def _row(row: dict) -> str:
@@ -52,7 +53,7 @@ def _row(row: dict) -> str:
 def _pairs(path: Path) -> Iterator[str]:
     """What each pair says by itself, which is no verdict where a retriever was not fine-tuned from
     its counterpart."""
-    pairs = pl.read_parquet(path).filter(pl.col("on_this_pair") != UNTESTABLE)
+    pairs = pl.read_parquet(path).filter(pl.col("on_this_pair") != NOT_TESTABLE)
     if pairs.is_empty():
         return
     yield "\nThe claims of the first document on each pair:\n"
@@ -69,12 +70,14 @@ def _untested(rows: pl.DataFrame) -> Iterator[str]:
     """The claims that lack something, by what they lack."""
     for (reason,), group in rows.group_by("reason", maintain_order=True):
         names = ", ".join(group["claim"])
-        yield f"\n{names}: {UNTESTABLE}. {_sentence(str(reason))}"
+        yield f"\n{names}: {NOT_TESTABLE}. {_sentence(str(reason))}"
 
 
 def _number(row: dict) -> str:
     if row["estimate"] is None:
         return "–"
+    if row["low"] is None:
+        return f"{row['estimate']:.3f}".replace("-", "−")
     told = "{estimate:.3f} ({low:.3f} to {high:.3f})".format(**row)
     return told.replace("-", "−")
 

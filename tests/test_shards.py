@@ -217,3 +217,12 @@ def test_a_footer_that_says_nonsense_is_one_line(tmp_path):
         path.write_bytes(content.replace(old, new))
         with pytest.raises(StaleArtefact, match=r"--forcerun \S*x\.parquet"):
             shards.read(path, ["text_id", "value"])
+
+
+def test_what_is_written_at_once_is_one_row_group(tmp_path):
+    """pyarrow begins another one after 2**20 rows."""
+    path, rows = tmp_path / "x.parquet", 2**20 + 5
+    with shards.stream(path, pa.schema({"x": pa.int32()}), shards.Provenance(IDENTITY)) as writer:
+        writer.write([np.arange(rows, dtype=np.int32)])
+        writer.write([np.arange(0, dtype=np.int32)])
+    assert len(next(shards.row_groups(path, ["x"]))) == rows

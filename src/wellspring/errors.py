@@ -34,6 +34,16 @@ class StaleArtefact(WellspringError):
     """A result file is truncated, foreign or older than what it is asked to stand for."""
 
 
+class StorageError(WellspringError):
+    """A vector that its type cannot hold."""
+
+    def __init__(self, text_id: str, storage: object) -> None:
+        super().__init__(
+            f"text {text_id} or a neighbour: a vector does not fit {storage}: "
+            "set the encoder's storage: float32"
+        )
+
+
 class ClusterError(WellspringError):
     """Slurm refuses something or cannot be asked."""
 

@@ -24,7 +24,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from wellspring.atomic import replacing
-from wellspring.errors import StaleArtefact, WellspringError
+from wellspring.errors import StaleArtefact, StorageError, WellspringError
 
 KEY = b"wellspring"
 
@@ -218,7 +218,9 @@ class TableWriter:
         arrays = [
             _column(values, field.type) for values, field in zip(columns, self.schema, strict=True)
         ]
-        self.file.write_table(pa.Table.from_arrays(arrays, schema=self.schema))
+        table = pa.Table.from_arrays(arrays, schema=self.schema)
+        # Else pyarrow begins another one after a million rows.
+        self.file.write_table(table, row_group_size=max(1, len(table)))
 
 
 def _column(values: Any, kind: pa.DataType) -> pa.Array:
@@ -278,14 +280,11 @@ class VectorWriter:
         self._blocks: list[np.ndarray] = []
 
     def write(self, ids: Sequence[str], vectors: np.ndarray) -> None:
-        """Append vectors [layers, len(ids), hidden]; WellspringError where storage overflows."""
+        """Append vectors [layers, len(ids), hidden]; StorageError where storage overflows."""
         with np.errstate(over="ignore"):  # reported below
             block = vectors.astype(self.storage, copy=False)
         if not np.isfinite(block).all():
-            raise WellspringError(
-                f"text {ids[0]} or a neighbour: a vector does not fit {self.storage}: "
-                "set the encoder's storage: float32"
-            )
+            raise StorageError(ids[0], self.storage)
         self._ids.extend(ids)
         self._blocks.append(block)
         if len(self._ids) >= self.rows:

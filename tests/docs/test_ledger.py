@@ -8,6 +8,7 @@ import polars as pl
 
 from docs import ledger
 from tests.support.paths import ROOT
+from wellspring.findings.verdicts import NOT_TESTABLE
 
 
 def test_each_claim_of_a_study_stands_on_the_page_once(finished):
@@ -19,7 +20,7 @@ def test_each_claim_of_a_study_stands_on_the_page_once(finished):
     for names in re.findall(r"^((?:[A-D]\d+(?:, )?)+): not testable here", page, re.MULTILINE):
         for name in names.split(", "):
             assert name not in verdicts
-            verdicts[name] = ledger.UNTESTABLE
+            verdicts[name] = NOT_TESTABLE
     assert verdicts == dict(claims.select("claim", "verdict").iter_rows())
 
 

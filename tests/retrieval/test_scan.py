@@ -165,7 +165,7 @@ def test_what_cannot_be_encoded_is_one_line(made, tmp_path):
     with pytest.raises(StaleArtefact, match=r"model\.json: cannot be read .*--forcerun"):
         run("scan", *given(made), tmp_path / "model.json", out, *own)
     for scale, message in (
-        (1e7, "passage at position .* does not fit float16: set the encoder's storage: float32"),
+        (1e7, "text p.* or a neighbour: a vector does not fit float16: set the encoder's storage"),
         (float("nan"), "a vector is not finite: set the encoder's dtype: float32"),
     ):
         with pytest.raises(WellspringError, match=message):

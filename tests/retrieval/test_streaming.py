@@ -52,7 +52,9 @@ def test_a_stream_is_searched_as_a_whole(corpus, size):
     queries = {layer: vectors[layer, :5] for layer in LAYERS}
     stored = [(np.arange(len(tokens)), dict(enumerate(vectors)))]
     expected = search(queries, stored, K)
-    windows = [tokens[start : start + size] for start in range(0, len(tokens), size)]
+    starts = range(0, len(tokens), size)
+    ids = [str(number) for number in range(len(tokens))]
+    windows = [(ids[at : at + size], tokens[at : at + size]) for at in starts]
     same(search(queries, encoded(windows, encode, LAYERS), K), expected)
     # Cut off behind the first window, and gone on with from there.
     first = search(queries, encoded(windows[:1], encode, LAYERS), K)

@@ -124,7 +124,9 @@ def _server(variables: tuple[tuple[str, str], ...]) -> Path:
     shared = None if variables else os.environ.get(SHARED)
     place = Path(shared) if shared else _started(variables)
     patience = time.monotonic() + 300
+    failed = place.with_name("failed")
     while not place.exists():
+        assert not failed.exists(), failed.read_text()
         assert time.monotonic() < patience, "the server of commands did not start"
         time.sleep(0.05)
     return place
@@ -156,8 +158,12 @@ def _started(variables: tuple[tuple[str, str], ...]) -> Path:
 
 def _serve(place: str) -> None:
     """Answer until the standard input ends. Returns in a fork, too: there the command has run."""
-    for name in LIBRARIES:
-        importlib.import_module(name)
+    try:
+        for name in LIBRARIES:
+            importlib.import_module(name)
+    except BaseException:
+        Path(place).with_name("failed").write_text(traceback.format_exc())
+        raise
     # Collections in the forks leave alone what is shared, and its pages stay shared.
     gc.freeze()
     listener = socket.socket(socket.AF_UNIX)

@@ -131,7 +131,7 @@ def found(base: Path, folder: Path) -> float:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("end", [pytest.param(3, marks=pytest.mark.slow), 4])
+@pytest.mark.parametrize("end", [3, 4])
 def test_a_run_that_goes_on_leaves_all_of_them(base, tmp_path, end):
     whole, losses = train(ready(base, LORA), base, tmp_path / "whole")
     with pytest.raises(KeyboardInterrupt):

@@ -172,11 +172,12 @@ class Scan(Artefact):
             stored = cls.check(path, spec.scan(shard), **identity)
             identity["weights"] = stored.identity["weights"]
         columns = ["documents", "scores"]
-        readers = [shards.row_groups(path, columns) for path in paths]
+        readers = [shards.row_groups(path, ["layer", *columns]) for path in paths]
         for layer in spec.layers:
             best: list[Ranking] = []
             for reader in readers:
                 group = next(reader)
+                assert set(group["layer"].to_pylist()) == {layer}, "a row group is a layer"
                 documents, scores = (shards.matrix(group[name]) for name in columns)
                 own = Ranking(documents.astype(np.int64), scores)
                 best = [merged([*best, own], spec.rank.depth + 1)]

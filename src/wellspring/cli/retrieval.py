@@ -114,7 +114,7 @@ def scan(
     vectors = asking.vectors(query, spec, identity["texts"], chosen)
     described = checkpoints.verify(description, spec.encoding)
     source = Encoding(job, described, texts, threads, tokens)
-    windows = (rows for _, rows in source.tokenised())
+    windows = source.tokenised()
     blocks = encoded(windows, source.encode, spec.layers, source.positions.start)
     with job.track(len(source.positions), "passages") as bar:
         found = search(vectors, asking.watched(blocks, bar), spec.depth + 1, spec.similarity)

@@ -117,7 +117,7 @@ class Searching(Strict):
     keep: bool = True
     """Whether the vectors of the passages are stored. Where they are not, each shard of the corpus
     is encoded, searched and dropped: for a corpus that is too large to store. The results are the
-    same. Two blocks may differ in it, if no retriever searches a dataset in both."""
+    same. Two blocks may differ in it, if no encoder's passages of a dataset are in both."""
 
     @field_validator("indexes")
     @classmethod

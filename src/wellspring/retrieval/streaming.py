@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from wellspring.errors import WellspringError
+from wellspring.errors import StorageError
 
 if TYPE_CHECKING:
     from wellspring.embeddings import Encoded, Tokens
@@ -20,26 +20,23 @@ if TYPE_CHECKING:
 
 
 def encoded(
-    windows: Iterable[Sequence[Tokens]],
+    windows: Iterable[tuple[Sequence[str], Sequence[Tokens]]],
     encode: Callable[[Sequence[Tokens]], Iterable[Encoded]],
     layers: Sequence[int],
     first: int = 0,
 ) -> Iterator[Block[int]]:
-    """Blocks of a corpus that comes in windows of tokenised texts; none outlives the next.
+    """Blocks of a corpus that comes in windows of ids and tokens of texts; none outlives the next.
 
     encode: `wellspring.embeddings.encode` with its settings. Its `storage` rounds the vectors as
     shards would, and scores are then those of stored vectors. first: the position of the first
     text, where a part of the corpus went before.
 
-    Raises WellspringError where a vector is too large for its type, at any layer.
+    Raises StorageError where a vector is too large for its type, at any layer.
     """
-    for tokens in windows:
+    for ids, tokens in windows:
         for batch in encode(tokens):
-            positions = first + np.array(batch.rows, np.int64)
             if not np.isfinite(batch.vectors).all():
-                raise WellspringError(
-                    f"the passage at position {positions[0]} or a neighbour: a vector does not fit "
-                    f"{batch.vectors.dtype}: set the encoder's storage: float32"
-                )
-            yield positions, {layer: batch.vectors[layer] for layer in layers}
+                raise StorageError(ids[batch.rows[0]], batch.vectors.dtype)
+            vectors = {layer: batch.vectors[layer] for layer in layers}
+            yield first + np.array(batch.rows, np.int64), vectors
         first += len(tokens)
