@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 import polars as pl
+import pytest
 
 from wellspring.artefacts.indexes import Indexes, IndexMetrics, IndexTimes
 from wellspring.artefacts.retrieval import SearchMetrics
@@ -13,6 +14,7 @@ TABLE = "results/studies/small/findings/indexes.parquet"
 FIGURE = "results/studies/small/figures/questions/indexes.png"
 
 
+@pytest.mark.slow
 def test_a_study_indexes(study):
     search = {
         "retrievers": ["tiny"],

@@ -6,6 +6,7 @@ import shutil
 from pathlib import Path
 
 import polars as pl
+import pytest
 
 from tests.support import checkpoints
 from tests.support.study import jobs_by_rule
@@ -24,8 +25,12 @@ FIGURE = "results/studies/small/figures/questions/layer-retrieval.png"
 
 def test_a_study_searches(study):
     def edit(config):
-        names = ["tiny", "words"]
-        config["study"]["search"] = {"retrievers": names, "datasets": ["questions"], "depth": 20}
+        same = {"datasets": ["questions"], "depth": 20}
+        config["study"]["search"] = [
+            {"retrievers": ["tiny"], **same},
+            # Its passages are not stored.
+            {"retrievers": ["words"], "keep": False, **same},
+        ]
         config["models"]["words"] = {"source": "path:words", "architecture": "bert", "layers": 2}
         config["encoders"]["words"] = {
             **{"model": "words", "pooling": "mean", "passage_length": 32, "top_terms": 50}
@@ -37,6 +42,8 @@ def test_a_study_searches(study):
     study.run(TABLE, FIGURE)
 
     results = study.folder / "results"
+    assert [*results.glob("retrieval/words/questions/scans/*")]
+    assert not [*results.glob("embeddings/words/questions/passage/*")]
     found = Retrieval.read(study.folder / TABLE)
     assert set(found["measure"]) == {"nDCG@10", "MRR@10", "R@10", "R@100", "R@1000"}
     assert found.filter(finding="difference")["layer"].unique().to_list() == [0, 1, 2]
@@ -75,9 +82,11 @@ def test_a_study_searches(study):
     study.configure(lambda c: c["encoders"]["words"].update(top_terms=50, pooling="cls"))
     # What is searched at every layer is evidence, which cautions below the figure look at.
     told = {"evidence": 1, "cautions": 1}
-    assert study.planned(TABLE, FIGURE) == {"embed": 2, "search": 1, **told, **gathered}
+    again = {"embed": 1, "scan": 1, "search": 1}
+    assert study.planned(TABLE, FIGURE) == {**again, **told, **gathered}
 
 
+@pytest.mark.slow
 def test_a_corpus_that_is_not_stored_is_searched_as_one_that_is(study):
     """Whether vectors are stored changes no byte, and makes nothing again."""
     path = study.folder / Run("tiny", "questions").main_file

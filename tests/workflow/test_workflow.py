@@ -12,6 +12,7 @@ import yaml
 from tests.cli.test_cli import run as command
 from tests.support import study as studies
 from tests.support.paths import ROOT
+from tests.support.slow import slow
 from wellspring import specs
 from wellspring.config import parse
 from wellspring.errors import StaleArtefact
@@ -267,7 +268,8 @@ def test_rule_files_hold_no_lambda_and_no_run_block():
     assert len((ROOT / "workflow/rules/common.smk").read_text().splitlines()) <= 160
 
 
-def test_a_real_run_on_real_data(shared, tmp_path):
+@pytest.mark.parametrize("datasets", [["hotpotqa"], slow(["hotpotqa", "nq"])])
+def test_a_real_run_on_real_data(shared, tmp_path, datasets):
     """MiniLM on HotpotQA paragraphs (BEIR layout) and NQ passages (DPR layout)."""
     study = studies.make(tmp_path / "real")
     sources = [shared("data/hotpotqa-sample"), shared("data/dpr-sample/sample.json")]
@@ -293,7 +295,7 @@ def test_a_real_run_on_real_data(shared, tmp_path):
                 "splits": {"by": "sample", "test": 0.3, "validation": 0.5},
             },
         }
-        config["study"]["probe"] |= {"datasets": ["hotpotqa", "nq"], "layers": [6], "passages": [2]}
+        config["study"]["probe"] |= {"datasets": datasets, "layers": [6], "passages": [2]}
         config["study"]["attribute"] = None
         searching = {"retrievers": ["tiny"], "datasets": ["hotpotqa"], "measures": ["nDCG@10"]}
         config["study"]["search"] = {**searching, "layers": [0, 6]}
