@@ -28,6 +28,9 @@ shows what studies say that ran here, on two cores of a processor. It is written
 and "against" count settings of a claim of A on one pair, and places of any claim in a ledger."""
 
 
+PAIRS = "The claims of the first document on each pair stand here."
+
+
 def page(studies: list[Path]) -> Iterator[str]:
     """The lines of the page."""
     yield HEAD
@@ -56,7 +59,7 @@ def _pairs(path: Path) -> Iterator[str]:
     pairs = pl.read_parquet(path).filter(pl.col("on_this_pair") != NOT_TESTABLE)
     if pairs.is_empty():
         return
-    yield "\nThe claims of the first document on each pair:\n"
+    yield f"\n{PAIRS} They are no verdict on fine-tuning where the counterpart was never trained.\n"
     yield "| claim | retriever and counterpart | texts | number | for | against | on this pair |"
     yield "| --- | --- | --- | --- | --- | --- | --- |"
     for row in pairs.iter_rows(named=True):

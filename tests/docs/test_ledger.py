@@ -15,7 +15,7 @@ def test_each_claim_of_a_study_stands_on_the_page_once(finished):
     study = finished.folder / "results" / "studies" / "small"
     claims = pl.read_parquet(study / "findings" / "ledger.parquet")
     page = "\n".join(ledger.page([study]))
-    table, _, _ = page.partition("The claims of the first document on each pair:")
+    table, _, _ = page.partition(ledger.PAIRS)
     verdicts = dict(re.findall(r"^\| ([A-D]\d+) \|.*\| ([^|]+) \|$", table, re.MULTILINE))
     for names in re.findall(r"^((?:[A-D]\d+(?:, )?)+): not testable here", page, re.MULTILINE):
         for name in names.split(", "):
