@@ -161,6 +161,7 @@ STORIES = [
 ]
 
 
+@pytest.mark.slow
 def test_what_half_precision_costs_a_trained_decoder(shared):
     """Behind the last norm the length changes little, and coarse states hide it."""
     folder = shared("models/stories260k")

@@ -388,6 +388,7 @@ def test_what_is_not_counted_is_refused(cost, grid, tmp_path):
         grid.scores(config, grid.places(config)[0])
 
 
+@pytest.mark.slow
 def test_the_pages_hold_what_the_command_prints(cost, paper):
     names = ("cost", "cost-probing", "cost-attributing", "cost-assumptions")
     pages = "\n".join(Path(ROOT / "docs" / f"{name}.md").read_text("utf-8") for name in names)

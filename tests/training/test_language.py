@@ -229,7 +229,7 @@ def test_lora_moves_the_trunk_and_trains_a_fresh_head_in_full(stage, named, tmp_
     assert quality(run) == pytest.approx(measured, abs=2e-4)
 
 
-@pytest.mark.parametrize("lora", [None, Lora(rank=4, targets=["query"])])
+@pytest.mark.parametrize("lora", [slow(None), Lora(rank=4, targets=["query"])])
 def test_what_goes_on_is_what_was_not_ended(tmp_path, lora, monkeypatch):
     monkeypatch.setattr(loop, "SAVED", 0.0)
     states = []
@@ -248,7 +248,7 @@ def test_what_goes_on_is_what_was_not_ended(tmp_path, lora, monkeypatch):
     assert torch.equal(weights(run.learner.module), weights(other.learner.module))
 
 
-@pytest.mark.parametrize("lora", [False, True])
+@pytest.mark.parametrize("lora", [slow(False), True])
 @pytest.mark.parametrize(("stage", "named"), STAGES)
 def test_a_run_costs_what_was_told(stage, named, lora, tmp_path):
     target = {"BertModel": "query", "ModernBertForMaskedLM": "Wo"}.get(named, "q_proj")
