@@ -11,7 +11,7 @@ PYTEST := OMP_NUM_THREADS=1 $(BIN)/pytest -n $(shell expr $(CORES) + 1) --maxpro
 # Coverage takes 29 % more of the processor's time before Python 3.12: only test-all pays it.
 COVERAGE := --cov --cov-report=term:skip-covered
 
-# Byte code is written, whatever the shell says: a study starts many processes. Packages have that
+# Byte code is written, whatever the shell says: a study starts many processes. pip would write that
 # of 18,900 modules; loading what a study loads writes that of 5,300.
 export PYTHONDONTWRITEBYTECODE :=
 LOADED := snakemake.cli, snakemake.report.html_reporter, torch._dynamo, peft, captum.attr, faiss, \
@@ -25,8 +25,8 @@ LOADED := snakemake.cli, snakemake.report.html_reporter, torch._dynamo, peft, ca
 
 # A stamp, not the folder: a set-up that was cut off starts over.
 $(READY): $(LOCKS) pyproject.toml
-	$(PYTHON) -m venv .venv
-	$(BIN)/python envs/install.py $(LOCKS)
+	$(PYTHON) -m venv --clear .venv
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-compile $(LOCKS:%=-r %)
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	$(BIN)/python -c "import $(LOADED)"
 	touch $@
