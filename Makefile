@@ -43,10 +43,12 @@ run: $(READY)
 	@echo "The answer is in $(CURDIR)/$(STUDY)/index.html"
 
 # Types take a minute of one core: the tests begin beside them.
-test: $(READY) style docs
+test: $(READY)
+	$(MAKE) --no-print-directory -j 2 style docs
 	$(MAKE) --no-print-directory -j 2 types quick
 
-test-all: $(READY) style docs
+test-all: $(READY)
+	$(MAKE) --no-print-directory -j 2 style docs
 	$(MAKE) --no-print-directory -j 2 types whole
 
 quick: $(READY)
