@@ -337,11 +337,14 @@ class _Handler(BaseHTTPRequestHandler):
             return
         body = body if fault.cut is None else body[: fault.cut]
         for start in range(0, len(body), 1 << 16):
+            part = body[start : start + (1 << 16)]
+            # Counted first: who has read all of it finds all of it counted.
+            self.hub.sent[name] += len(part)
             try:
-                self.wfile.write(body[start : start + (1 << 16)])
+                self.wfile.write(part)
             except OSError:
+                self.hub.sent[name] -= len(part)
                 break
-            self.hub.sent[name] += len(body[start : start + (1 << 16)])
             time.sleep(fault.pause)
         if fault.cut is not None:
             self.close_connection = True
