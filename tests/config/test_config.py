@@ -252,6 +252,11 @@ def test_the_default_study_is_valid_and_small():
             "datasets.pydocs.negatives.mined: 'bm26' is none of bm25",
         ),
         (
+            "datasets/pydocs/negatives",
+            {"count": 4},
+            "datasets.pydocs.negatives.mined: missing, and docstrings have no hard negatives: set",
+        ),
+        (
             "datasets/pydocs/splits",
             {"by": "sample", "passages": "disjoint"},
             "datasets.pydocs.splits: passages: disjoint needs by: query",
@@ -487,6 +492,38 @@ def test_stop_words_are_asked_of_steps_that_read_words_alone():
     raw = edited("datasets/pydocs/stop_words", "none")
     raw["datasets"]["pydocs"]["negatives"]["mined"] = "character-tfidf"
     assert specs.samples(parse(raw), "pydocs").stop_words is None
+
+
+@pytest.mark.parametrize(
+    ("entry", "source"),
+    [
+        ({"format": "pubmedqa"}, "passage: contexts has"),
+        ({"format": "pubmedqa", "passage": "long-answer"}, "passage: long-answer has"),
+        ({"format": "pubmedqa", "passage": "long-answer-among-contexts"}, None),
+        ({"format": "scienceqa"}, "passage: lecture has"),
+        ({"format": "scienceqa", "passage": "option"}, None),
+        (
+            {"format": "table", "columns": {"query": "q", "positives": "p"}},
+            "columns.negatives names",
+        ),
+        ({"format": "table", "columns": {"query": "q", "positives": "p", "negatives": "n"}}, None),
+        (JSONL, None),
+    ],
+)
+def test_negatives_that_no_source_of_a_format_gives_have_to_be_mined(entry, source):
+    raw = edited("datasets/mine", {**JSONL, **entry})
+    parse(raw)
+    raw["study"]["probe"]["datasets"] = ["mine"]
+    if source:
+        told = (
+            f"datasets.mine.negatives.mined: missing, and {source} no hard negatives: set it to "
+            "bm25, character-tfidf or random"
+        )
+        with pytest.raises(ConfigError) as caught:
+            parse(raw)
+        assert str(caught.value) == told
+    raw["datasets"]["mine"]["negatives"] = {"mined": "random"}
+    parse(raw)
 
 
 def test_entries_that_the_study_does_not_use_are_noted():

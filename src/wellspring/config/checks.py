@@ -30,7 +30,7 @@ from wellspring.config.models import (
     Retriever,
 )
 from wellspring.config.shorthand import spelled_out
-from wellspring.config.sources import source_problems
+from wellspring.config.sources import negatives_problems, source_problems
 from wellspring.config.study import LAYERLESS, Probing, Scaling, Searching
 from wellspring.config.twins import expanded
 from wellspring.errors import ConfigError
@@ -55,7 +55,7 @@ def parse(raw: Mapping[str, Any]) -> Config:
         raise
     refuse([*spelled.problems, *_problems(config)])
     whole = expanded(config)
-    refuse([*learning_problems(whole), *_networks_twice(whole)])
+    refuse([*learning_problems(whole), *_networks_twice(whole), *_without_negatives(whole)])
     # Further draws of a twin may be partners that the written configuration does not name.
     refuse(line for line in _problems(whole) if line.startswith("attributions."))
     return whole
@@ -236,6 +236,11 @@ def _networks_twice(config: Config) -> Iterable[str]:
                 f"study.scaling.retrievers: {first!r} and {name!r} are one network, encoded alike: "
                 "they are no two seeds; take one out"
             )
+
+
+def _without_negatives(config: Config) -> Iterable[str]:
+    for name in config.datasets_read():
+        yield from negatives_problems(name, config.datasets[name])
 
 
 def _unsearched(config: Config, name: str, dataset: str) -> Iterable[str]:

@@ -1,4 +1,5 @@
-"""Whether the sources of a dataset fit its format, and its digests and mirrors fit the sources."""
+"""Whether the sources of a dataset fit its format and give what is asked of them, and its digests
+and mirrors fit the sources."""
 
 from __future__ import annotations
 
@@ -7,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from wellspring.config.base import HUB
-from wellspring.config.datasets import Dataset
+from wellspring.config.datasets import Dataset, Pubmedqa, Pydocs, Scienceqa, Table
 from wellspring.config.places import ARCHIVES, PARTS, PUBLISHED, QRELS, REMOTE, is_archive
 
 FOLDERS = ("beir", "trec")
@@ -37,6 +38,27 @@ def source_problems(name: str, dataset: Dataset) -> Iterable[str]:
         )
     yield from _digests(key, dataset, named, folder)
     yield from _mirrors(key, dataset, named)
+
+
+def negatives_problems(name: str, dataset: Dataset) -> Iterable[str]:
+    """A line where samples would get no hard negatives: no source of the format gives any."""
+    match dataset:
+        case Pydocs():
+            given, source = False, "docstrings have"
+        case Pubmedqa():
+            given = dataset.passage == "long-answer-among-contexts"
+            source = f"passage: {dataset.passage} has"
+        case Scienceqa():
+            given, source = dataset.passage == "option", f"passage: {dataset.passage} has"
+        case Table():
+            given, source = dataset.columns.negatives is not None, "columns.negatives names"
+        case _:
+            return
+    if not given and dataset.negatives.mined is None:
+        yield (
+            f"datasets.{name}.negatives.mined: missing, and {source} no hard negatives: set it to "
+            "bm25, character-tfidf or random"
+        )
 
 
 def _names(key: str, format: str, named: Mapping[str, str]) -> Iterable[str]:
