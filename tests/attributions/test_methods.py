@@ -7,7 +7,6 @@ from functools import partial
 import numpy as np
 import pytest
 import torch
-from captum.attr import IntegratedGradients, LayerConductance
 
 from tests.attributions.test_toys import WEIGHT, Square, toy
 from tests.support.attributing import LENGTHS, batch, output_gradients, texts_of
@@ -106,6 +105,9 @@ def test_a_real_decoder_equals_captum_on_the_whole_model(shared):
     backbone = load(shared("models/stories260k"), "llama", 5)
     ids, mask = batch(backbone)
     method = Method("eos", RULE, 3, ("intermediate", "output", "up"))
+    # Loading captum takes seconds, which workers without these tests save.
+    from captum.attr import IntegratedGradients
+
     found = scorer("integrated-gradients")(backbone, ids, mask, targets.norm(), method)
     weights = fused.scores(backbone, ids, mask, targets.norm(), method)
     for sub in method.sublayers:
@@ -129,6 +131,8 @@ def test_a_real_decoder_equals_captum_on_the_whole_model(shared):
 
 @pytest.mark.parametrize("sub", ["intermediate", "output"])
 def test_conductance_is_the_limit_of_captums_differences(loaded, sub):
+    from captum.attr import LayerConductance
+
     backbone = loaded("bert")
     ids, mask = batch(backbone, (5,))
     linear, _ = sublayer(backbone.model, backbone.architecture, 0, sub)
