@@ -82,8 +82,8 @@ def inlined(panel: Panel, config: dict | None = None) -> dict:
 
 
 def test_every_chart_is_valid_vega_lite(panels):
-    """The page makes charts without this check. The schema is asked of each as a whole: altair's own
-    check asks it of every part again, which takes fifteen times as long."""
+    """The page makes charts without this check. The schema is asked of each as a whole: altair's
+    own check asks it of every part again, which takes fifteen times as long."""
     schema = Draft7Validator(load_schema())
     for panel in panels:
         schema.validate(dict(panel.chart))
