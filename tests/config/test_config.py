@@ -522,8 +522,16 @@ def test_negatives_that_no_source_of_a_format_gives_have_to_be_mined(entry, sour
         with pytest.raises(ConfigError) as caught:
             parse(raw)
         assert str(caught.value) == told
+    else:
+        parse(raw)
     raw["datasets"]["mine"]["negatives"] = {"mined": "random"}
     parse(raw)
+
+
+def test_negatives_are_asked_of_what_models_learn_from_too():
+    raw = edited("datasets/pydocs-train/negatives", {"count": 4})
+    with pytest.raises(ConfigError, match=r"^datasets\.pydocs-train\.negatives\.mined: missing"):
+        parse(raw)
 
 
 def test_entries_that_the_study_does_not_use_are_noted():
