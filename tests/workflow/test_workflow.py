@@ -268,9 +268,10 @@ def test_rule_files_hold_no_lambda_and_no_run_block():
     assert len((ROOT / "workflow/rules/common.smk").read_text().splitlines()) <= 160
 
 
-@pytest.mark.parametrize("datasets", [["hotpotqa"], slow(["hotpotqa", "nq"])])
-def test_a_real_run_on_real_data(shared, tmp_path, datasets):
-    """MiniLM on HotpotQA paragraphs (BEIR layout) and NQ passages (DPR layout)."""
+@pytest.mark.parametrize("whole", [False, slow(True)])
+def test_a_real_run_on_real_data(shared, tmp_path, whole):
+    """MiniLM on HotpotQA paragraphs (BEIR layout), 201 that are judged or all 994, and NQ passages
+    (DPR layout)."""
     study = studies.make(tmp_path / "real")
     sources = [shared("data/hotpotqa-sample"), shared("data/dpr-sample/sample.json")]
 
@@ -285,6 +286,7 @@ def test_a_real_run_on_real_data(shared, tmp_path, datasets):
             "hotpotqa": {
                 "format": "beir",
                 "source": str(sources[0]),
+                "judged_only": not whole,
                 "negatives": {"mined": "bm25"},
                 "splits": splits,
             },
@@ -295,6 +297,7 @@ def test_a_real_run_on_real_data(shared, tmp_path, datasets):
                 "splits": {"by": "sample", "test": 0.3, "validation": 0.5},
             },
         }
+        datasets = ["hotpotqa", "nq"] if whole else ["hotpotqa"]
         config["study"]["probe"] |= {"datasets": datasets, "layers": [6], "passages": [2]}
         config["study"]["attribute"] = None
         searching = {"retrievers": ["tiny"], "datasets": ["hotpotqa"], "measures": ["nDCG@10"]}
