@@ -79,6 +79,36 @@ def of_probes(findings: pl.DataFrame, unsettled: int = 0) -> list[dict]:
     return list(cautions.of_probes(findings, fits(unsettled)))
 
 
+@pytest.mark.parametrize(
+    ("p_adjusted", "p_study", "cautioned"),
+    [((0.001, 0.04), (0.03, 1.0), False), ((0.02, 0.04), (0.6, 1.0), True), ((0.3,), (1.0,), False)],
+)
+def test_a_difference_that_is_significant_only_alone(p_adjusted, p_study, cautioned: bool) -> None:
+    """One of thirty comparisons, at one layer or two."""
+    blank = dict.fromkeys(table.SCHEMA) | {"finding": "difference", "measure": "difference"}
+    blank |= {"test": "sign-flip max-T", "dataset": "toy", "probe": "cosine", "passages": 2}
+    others = [
+        blank | {"retriever": f"r{i}", "layer": 0, "p_adjusted": 0.9, "p_study": 1.0}
+        for i in range(29)
+    ]
+    rows = [
+        blank
+        | {"retriever": "tuned", "compared_with": "plain", "layer": layer}
+        | {"p_adjusted": alone, "p_study": among}
+        for layer, (alone, among) in enumerate(zip(p_adjusted, p_study, strict=True))
+    ]
+    findings = pl.DataFrame([*others, *rows], table.SCHEMA).with_columns(
+        significant=pl.col("p_adjusted") <= 0.05
+    )
+    found = list(cautions.of_comparisons(findings, 0.05))
+    assert len(found) == cautioned
+    for row in found:
+        assert (row["caution"], row["retriever"]) == ("many-comparisons", "tuned")
+        assert (row["value"], row["limit"]) == (0.6, 0.05)
+        assert "significant alone (p = 0.020)" in row["sentence"]
+        assert "the 30 comparisons of the study by this probe (p = 0.600)" in row["sentence"]
+
+
 def test_few_questions() -> None:
     assert of_probes(probed()) == []
     (found,) = of_probes(probed(12))

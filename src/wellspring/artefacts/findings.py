@@ -117,7 +117,7 @@ class Findings(Artefact):
             "training sample), `compression` (log2 of the passages over the code length), "
             "`code_length_difference`, `cka`, `anisotropy`",
         ),
-        "test": Column("text", "null in rows without a test, as the next three of its columns"),
+        "test": Column("text", "null in rows without a test, as the four columns of its result"),
         "estimate": Column(
             "number", "shares, not per cent; a difference is one of accuracy − chance"
         ),
@@ -129,8 +129,12 @@ class Findings(Artefact):
             "power",
         ),
         "p_value": Column("number"),
-        "p_adjusted": Column("number"),
-        "significant": Column("boolean"),
+        "p_adjusted": Column("number", "corrected for the cells of its comparison"),
+        "p_study": Column(
+            "number",
+            "corrected for the same comparison on other retrievers and datasets of the study, too",
+        ),
+        "significant": Column("boolean", "by `p_adjusted`"),
         "samples": Column("integer", "how many stand behind the row, as the next two columns"),
         "queries": Column("integer"),
         "seeds": Column("integer"),

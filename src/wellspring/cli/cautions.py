@@ -48,6 +48,7 @@ def _rows(results: Path, spec: specs.CautionsSpec) -> Iterator[dict[str, object]
     yield from science.of_mining(spec.miners)
     findings = Findings.read(Findings(study).at(results))
     yield from science.of_probes(findings, Training.read(Training(study).at(results)))
+    yield from science.of_comparisons(findings, spec.alpha)
     if spec.published:
         yield from science.of_published(Published.read(Published(study).at(results)))
     if spec.grid:

@@ -202,6 +202,33 @@ def _selected(dataset: str, accuracies: pl.DataFrame) -> Iterator[Row]:
         )
 
 
+def of_comparisons(findings: pl.DataFrame, alpha: float) -> Iterator[Row]:
+    """Cautions about differences that are significant alone, and not among all of a study.
+
+    findings: `wellspring.findings.table.build`'s. alpha: the error rate of "significant".
+    """
+    differences = findings.filter(
+        pl.col("finding") == "difference",
+        pl.col("measure") == "difference",
+        pl.col("test") == "sign-flip max-T",
+    ).with_columns(comparisons=pl.struct("dataset", "retriever").n_unique().over("probe"))
+    significant = differences.filter("significant")
+    keys = ("dataset", "retriever", "probe")
+    for key, rows in significant.group_by(*keys, maintain_order=True):
+        smallest = rows.row(rows["p_study"].arg_min(), named=True)
+        if smallest["p_study"] > alpha:
+            yield _row(
+                "many-comparisons",
+                smallest["p_study"],
+                alpha,
+                f"the difference from {smallest['compared_with']} by {smallest['probe']} is "
+                f"significant alone (p = {smallest['p_adjusted']:.3f}), and not among the "
+                f"{smallest['comparisons']} comparisons of the study by this probe "
+                f"(p = {smallest['p_study']:.3f})",
+                **dict(zip(keys[:2], key[:2], strict=True)),
+            )
+
+
 def of_published(compared: pl.DataFrame) -> Iterator[Row]:
     """Cautions from the comparison with published curves: another number of test samples."""
     counts = compared.select("dataset", "samples", "published_samples").unique()

@@ -62,6 +62,7 @@ SCHEMA = {
     "detectable": pl.Float64,
     "p_value": pl.Float64,
     "p_adjusted": pl.Float64,
+    "p_study": pl.Float64,
     "significant": pl.Boolean,
     "samples": pl.Int64,
     "queries": pl.Int64,
@@ -141,7 +142,8 @@ def build(
         without p-values. The families that `p_adjusted` corrects for: layers × passages of one
         comparison for "sign-flip max-T" and "McNemar" (Bonferroni), the passages of a trend, the
         layers of one panel for "t-test Bonferroni", which is computed on the smallest seed alone,
-        as published. A `difference` is one of accuracy − chance: where texts repeat, kinds of
+        as published. `p_study` is corrected for all comparisons of the study, too, that put the
+        same question to other retrievers or datasets (Bonferroni). A `difference` is one of accuracy − chance: where texts repeat, kinds of
         probes differ in what guessing earns. A trend is the slope of (accuracy − chance) /
         (1 − chance) over the layers, as the change from the first to the last one. Intervals of
         code lengths take the fits as given and say what other questions would cost.
@@ -157,7 +159,15 @@ def build(
     if similarity is not None:
         frames.append(_tidy(similarity.with_columns(finding=pl.lit("similarity"))))
     order = pl.col("finding").cast(pl.Enum(get_args(Finding)))
-    return pl.concat(frames).sort(order, *KEYS[1:])
+    return _over_the_study(pl.concat(frames)).sort(order, *KEYS[1:])
+
+
+def _over_the_study(findings: pl.DataFrame) -> pl.DataFrame:
+    """The findings with `p_study`: `p_adjusted` times the comparisons that ask the same."""
+    comparison = pl.struct("dataset", "retriever", "compared_with")
+    comparisons = comparison.filter(pl.col("p_adjusted").is_not_null()).n_unique()
+    asked = comparisons.over("finding", "probe", "compared_probe", "measure", "test")
+    return findings.with_columns(p_study=(pl.col("p_adjusted") * asked).clip(upper_bound=1))
 
 
 def _datasets(

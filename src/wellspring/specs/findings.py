@@ -114,6 +114,7 @@ class CautionsSpec(Spec):
     """Dataset to the number of a sample's negatives that the study uses at most."""
     miners: dict[str, Scorer]
     """Dataset to the lexical scorer that chose its negatives."""
+    alpha: float
     published: bool
     """Whether it is set against published curves."""
     grid: list[CountedSide]
@@ -262,6 +263,7 @@ def cautions(config: Config, evidence: bool) -> CautionsSpec:
             for name in config.datasets_used()
             if (miner := config.datasets[name].negatives.mined) and miner != "random"
         },
+        alpha=config.study.findings.alpha,
         published=config.study.published is not None,
         grid=counted(config),
         fresh=fresh,
