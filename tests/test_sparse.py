@@ -7,7 +7,7 @@ import pytest
 import torch
 import transformers
 
-from tests.support.checkpoints import llama, make
+from tests.support.checkpoints import llama, make, tokenizer_for
 from wellspring import sparse
 from wellspring.errors import DownloadError, ModelError, WellspringError
 from wellspring.models.load import load
@@ -46,6 +46,29 @@ def test_the_heaviest_terms_stay_and_ties_go_to_the_lowest_ids():
     np.testing.assert_array_equal(sparse.rows(vectors).toarray(), vectors)
     with pytest.raises(WellspringError, match="no numbers"):
         sparse.rows(torch.tensor([[torch.nan]]))
+
+
+@pytest.mark.parametrize("named", ["BertModel", "DistilBertModel", "RobertaModel", "ModernBertModel"])
+def test_a_fresh_head_begins_with_the_words_of_the_text(named, tmp_path):
+    """Those that stand in the text are its heaviest ones; few others have a weight."""
+    kind = getattr(transformers, named)
+    torch.manual_seed(0)
+    size = tokenizer_for(tmp_path, kind.config_class.__name__, "right")
+    wide = {"hidden_size": 256, "num_hidden_layers": 2, "num_attention_heads": 4}
+    if named == "DistilBertModel":
+        wide = {"dim": 256, "n_layers": 2, "n_heads": 4}
+    if named == "ModernBertModel":
+        wide["pad_token_id"] = 0
+    kind(kind.config_class(vocab_size=size, **wide)).save_pretrained(tmp_path)
+    name = named.removesuffix("Model").lower()
+    model = sparse.on(load(tmp_path, name, 2), tmp_path, seed=0)
+    assert model.fresh
+    tokens = model.tokenise(["w1 w2 w3", "w4 w5 w6 w7 w8 w9"], "{text}", 16)
+    found = model.encode(tokens).toarray()
+    for row, ids in zip(found, tokens, strict=True):
+        there = [token for token in {*ids} if token not in model.backbone.tokenizer.all_special_ids]
+        assert row[there].min() > np.delete(row, [*ids]).max()
+    assert (found > 0).mean() < 0.2
 
 
 @pytest.mark.parametrize("budget", [0, 8])

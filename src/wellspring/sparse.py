@@ -7,7 +7,7 @@ its begin token, which would light up most of the vocabulary, is left out.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,11 @@ from wellspring.errors import WellspringError
 from wellspring.models.heads import headed, usual
 from wellspring.models.load import Backbone
 from wellspring.models.tokenizer import around
+
+NEARLY_LINEAR = 0.1
+"""Of inputs that are scaled so, an activation such as GELU gives nearly a multiple."""
+BY_LUCK = 2.5
+"""What the largest of about 80 standard normal numbers is near: a text has as many tokens."""
 
 
 @dataclass(frozen=True)
@@ -82,12 +87,33 @@ class SparseModel:
 def on(backbone: Backbone, folder: Path, seed: int) -> SparseModel:
     """A backbone with the head of its checkpoint: that for masked words where there is one.
 
-    folder: the checkpoint. What it lacks of a head is drawn from (seed). Raises ModelError as
-    `wellspring.models.heads.headed` does.
+    folder: the checkpoint. What it lacks of a head is drawn from (seed), and then begins as
+    `_match_words` has it. Raises ModelError as `wellspring.models.heads.headed` does.
     """
     head = usual(backbone.model.config)
     whole = headed(backbone, folder, head, seed)
+    _match_words(whole.model, whole.fresh)
     return SparseModel(backbone, whole.model, head, whole.fresh)
+
+
+@torch.no_grad()
+def _match_words(model: Any, fresh: Collection[str]) -> None:
+    """Let what is fresh of a head begin as one that finds the words that stand in a text.
+
+    A head compares a token's state with the embedding of every word. Random weights on the way
+    there hide that the state still holds the token's own embedding. Nearly all words then have a
+    weight, and training tends to make all vectors alike before it learns. Here the way is the
+    identity, up to a factor that the norm behind it takes back, and the bias of a word is below 0
+    by as much as its logit gets by luck.
+    """
+    words = model.get_output_embeddings()
+    for name, weight in model.named_parameters(remove_duplicate=False):
+        if name not in fresh or weight is words.weight:
+            continue
+        if weight is words.bias:
+            weight.copy_(-BY_LUCK * words.weight.norm(dim=1))
+        elif weight.ndim == 2 and weight.shape[0] == weight.shape[1]:
+            weight.copy_(NEARLY_LINEAR * torch.eye(len(weight)))
 
 
 def weights(logits: torch.Tensor, mask: torch.Tensor, scale: float) -> torch.Tensor:
