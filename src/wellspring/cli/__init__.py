@@ -5,6 +5,7 @@ from __future__ import annotations
 import atexit
 import gc
 import importlib
+import os
 import sys
 
 import click
@@ -157,6 +158,9 @@ def main() -> None:
     # among them, while they are imported and once more at the end, takes a third of a short step.
     gc.set_threshold(1_000_000)
     atexit.register(gc.freeze)
+    # Threads that have nothing to do sleep. By default they spin: beside any other program one
+    # waits for the other, and both are several times slower.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     try:
         cli(prog_name="wellspring")
     except WellspringError as error:
