@@ -3,6 +3,7 @@
 from benchmarks import (
     attributions,
     calibration,
+    comparisons,
     embeddings,
     inspection,
     measure,
@@ -26,5 +27,6 @@ measure.show(
         *slurm.main(),
         *validity.main(),
         *calibration.main(),
+        *comparisons.main(),
     ]
 )

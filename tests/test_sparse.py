@@ -48,7 +48,9 @@ def test_the_heaviest_terms_stay_and_ties_go_to_the_lowest_ids():
         sparse.rows(torch.tensor([[torch.nan]]))
 
 
-@pytest.mark.parametrize("named", ["BertModel", "DistilBertModel", "RobertaModel", "ModernBertModel"])
+@pytest.mark.parametrize(
+    "named", ["BertModel", "DistilBertModel", "RobertaModel", "ModernBertModel"]
+)
 def test_a_fresh_head_begins_with_the_words_of_the_text(named, tmp_path):
     """Those that stand in the text are its heaviest ones; few others have a weight."""
     kind = getattr(transformers, named)

@@ -81,7 +81,11 @@ def of_probes(findings: pl.DataFrame, unsettled: int = 0) -> list[dict]:
 
 @pytest.mark.parametrize(
     ("p_adjusted", "p_study", "cautioned"),
-    [((0.001, 0.04), (0.03, 1.0), False), ((0.02, 0.04), (0.6, 1.0), True), ((0.3,), (1.0,), False)],
+    [
+        ((0.001, 0.04), (0.03, 1.0), False),
+        ((0.02, 0.04), (0.6, 1.0), True),
+        ((0.3,), (1.0,), False),
+    ],
 )
 def test_a_difference_that_is_significant_only_alone(p_adjusted, p_study, cautioned: bool) -> None:
     """One of thirty comparisons, at one layer or two."""

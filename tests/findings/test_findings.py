@@ -8,6 +8,7 @@ import numpy as np
 import polars as pl
 import pytest
 
+from benchmarks import comparisons
 from wellspring.errors import StaleArtefact
 from wellspring.findings.table import CONTROLS, KEYS, SCHEMA, Settings, build
 from wellspring.randomness import generator
@@ -198,7 +199,9 @@ def test_a_finding_does_not_depend_on_what_else_is_studied() -> None:
 
 
 def test_the_study_corrects_for_every_comparison_that_asks_the_same() -> None:
-    levels = {(name, probe): 0.6 for name in ("tuned", "twin") for probe in ("interaction", "cosine")}
+    levels = {
+        (name, probe): 0.6 for name in ("tuned", "twin") for probe in ("interaction", "cosine")
+    }
     levels |= {("plain", "interaction"): 0.4, ("plain", "cosine"): 0.5}
     frame = outcomes(levels)
     both = pl.concat([frame, frame.with_columns(dataset=pl.lit("other"))])
@@ -213,30 +216,14 @@ def test_the_study_corrects_for_every_comparison_that_asks_the_same() -> None:
 
 @pytest.mark.slow
 def test_few_studies_without_an_effect_find_one_after_the_correction() -> None:
-    """35 comparisons a study, as in new-knowledge.yaml: 5 arms with 5 others, on 7 datasets that
-    ask 72 people. What an arm gets right on one is alike on the next."""
-    arms = {"a": "none", "b": "a", "c": "none", "d": "c", "e": "d", "none": None}
-    errors, alone, studies = 0, 0, 400
-    for study in range(studies):
-        rng = generator(11, "null study", study)
-        easy = rng.normal(size=72)
-        rows = []
-        for name, dataset in product(arms, "1234567"):
-            hits = easy + rng.normal(size=72) > 0.8
-            rows += [
-                (name, dataset, 6, 5, "cosine", 0, f"s{i:03}", f"q{i:03}", float(hit), 0.2)
-                for i, hit in enumerate(hits)
-            ]
-        frame = pl.DataFrame(rows, outcomes({("tuned", "concat"): 0.5}).schema, orient="row")
-        table = build(frame, None, arms, Settings(permutations=2_000, seed=study))
-        found = pick(table, finding="difference", measure="difference", test="sign-flip max-T")
-        assert found.height == 35
-        errors += bool((found["p_study"] <= 0.05).any())
-        alone += bool((found["p_adjusted"] <= 0.05).any())
-    print(f"{errors} of {studies} studies err after the correction, {alone} before it")
-    # 5 % of 400 is 20, with a standard deviation of 4.4.
-    assert errors <= 33
-    assert alone >= 200
+    tested = [comparisons.differences(study, permutations=2_000) for study in range(200)]
+    assert {frame.height for frame in tested} == {35}
+    # 5 % of 200 is 10, with a standard deviation of 3.1.
+    assert sum(bool((frame["p_study"] <= 0.05).any()) for frame in tested) <= 19
+    assert sum(bool((frame["p_adjusted"] <= 0.05).any()) for frame in tested) >= 80
+    planted = comparisons.differences(0, effect=3.0).sort("p_study").row(0, named=True)
+    assert (planted["retriever"], planted["dataset"]) == comparisons.PLANTED
+    assert planted["p_study"] <= 0.05 and planted["estimate"] > 0.3
 
 
 def test_a_lexical_probe_has_no_layer_and_stands_against_every_one() -> None:

@@ -71,9 +71,16 @@ def test_what_goes_on_is_what_was_not_ended(folder, lora, cache, monkeypatch):
         assert torch.equal(weights(encoding), weights(other))
 
 
-def words(folder, *, steps=8, lora=None, flops=(0.05, 0.04, 0.5), settings=SETTINGS, **options):
-    """Train the same model with a fresh vocabulary head; gives it and the losses."""
+def words(
+    folder, *, steps=8, lora=None, flops=(0.05, 0.04, 0.5), settings=SETTINGS, full=False, **options
+):
+    """Train the same model with a fresh vocabulary head; gives it and the losses.
+
+    full: all words have a weight to begin with.
+    """
     whole = training.sparse(folder)
+    if full:
+        torch.nn.init.zeros_(whole.model.get_output_embeddings().bias)
     unused = whole.backbone.architecture.unused
     batches = training.batches(whole.backbone, training.gathered(), size=4, steps=steps)
     model = adaptation.prepare(whole.model, lora, unused, seed=0, fresh=whole.fresh)
@@ -161,9 +168,9 @@ def test_vectors_of_zeros_stop_the_run(folder):
 def test_vectors_that_stay_full_stop_the_run_when_the_regulariser_has_had_its_time(folder):
     still = loop.Settings(loop.Schedule(1e-9, 0.0, "constant"), 0.0, 1.0, False, 0)
     with pytest.raises(WellspringError, match=r"not sparse: at step 5 .* raise flops.query"):
-        words(folder, steps=8, flops=(0.05, 0.04, 0.25), settings=still)
+        words(folder, steps=8, flops=(0.05, 0.04, 0.25), settings=still, full=True)
     # Without a regulariser nobody asked for anything else.
-    words(folder, steps=8, flops=(0.0, 0.0, 0.25), settings=still)
+    words(folder, steps=8, flops=(0.0, 0.0, 0.25), settings=still, full=True)
 
 
 def test_what_is_merged_gives_the_vectors_that_were_trained(folder):

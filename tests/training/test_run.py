@@ -300,7 +300,6 @@ def test_a_fresh_sparse_model_learns_real_text_and_becomes_sparse(tmp_path):
     run.optimise(None, lambda state: None, lambda step, loss: None)
     after = run.learner.measure()
     words = training.backbone(tmp_path).tokenizer.vocab_size
-    print(f"{dict(before)} before, {dict(after)} after, of {words} words")
     # By chance the positive is among the first ten of 200 passages in 5 %: MRR@10 is .015.
     assert after["quality"] > before["quality"] + 0.05 > 0.2
     assert max(after["query_terms"], after["passage_terms"]) < 0.05 * words

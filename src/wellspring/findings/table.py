@@ -143,10 +143,11 @@ def build(
         comparison for "sign-flip max-T" and "McNemar" (Bonferroni), the passages of a trend, the
         layers of one panel for "t-test Bonferroni", which is computed on the smallest seed alone,
         as published. `p_study` is corrected for all comparisons of the study, too, that put the
-        same question to other retrievers or datasets (Bonferroni). A `difference` is one of accuracy − chance: where texts repeat, kinds of
-        probes differ in what guessing earns. A trend is the slope of (accuracy − chance) /
-        (1 − chance) over the layers, as the change from the first to the last one. Intervals of
-        code lengths take the fits as given and say what other questions would cost.
+        same question to other retrievers or datasets (Bonferroni). A `difference` is one of
+        accuracy − chance: where texts repeat, kinds of probes differ in what guessing earns. A
+        trend is the slope of (accuracy − chance) / (1 − chance) over the layers, as the change
+        from the first to the last one. Intervals of code lengths take the fits as given and say
+        what other questions would cost.
 
     Raises:
         StaleArtefact: samples are missing, doubled or not the same for all retrievers.
