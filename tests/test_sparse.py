@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 import transformers
+from safetensors.torch import load_file, save_file
 
 from tests.support.checkpoints import llama, make, tokenizer_for
 from wellspring import sparse
@@ -71,6 +72,22 @@ def test_a_fresh_head_begins_with_the_words_of_the_text(named, tmp_path):
         there = [token for token in {*ids} if token not in model.backbone.tokenizer.all_special_ids]
         assert row[there].min() > np.delete(row, [*ids]).max()
     assert (found > 0).mean() < 0.2
+
+
+def test_a_head_that_is_the_checkpoint_s_in_part_is_left_as_it_is(tmp_path):
+    """One bias is missing, and the embeddings are not shared."""
+    folder = make(tmp_path / "model", "BertForMaskedLM", tie_word_embeddings=False)
+    whole = load_file(folder / "model.safetensors")
+    lacking = {name: each for name, each in whole.items() if not name.endswith("LayerNorm.bias")}
+    save_file(
+        lacking | {n: whole[n] for n in whole if "cls" not in n}, folder / "model.safetensors"
+    )
+    model = sparse.on(load(folder, "bert", 2), folder, seed=0)
+    assert model.fresh == ("cls.predictions.transform.LayerNorm.bias",)
+    weight = model.model.cls.predictions.transform.dense.weight
+    torch.testing.assert_close(weight.cpu(), whole["cls.predictions.transform.dense.weight"])
+    words = model.model.get_output_embeddings()
+    torch.testing.assert_close(words.bias.cpu(), whole["cls.predictions.decoder.bias"])
 
 
 @pytest.mark.parametrize("budget", [0, 8])

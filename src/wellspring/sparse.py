@@ -28,7 +28,8 @@ from wellspring.models.tokenizer import around
 NEARLY_LINEAR = 0.1
 """Of inputs that are scaled so, an activation such as GELU gives nearly a multiple."""
 BY_LUCK = 2.5
-"""What the largest of about 80 standard normal numbers is near: a text has as many tokens."""
+"""What the largest of 80 standard normal numbers is on average. A single one is larger in .6 % of
+cases, so a text of 24 tokens still has some weight for about one word in seven by luck."""
 
 
 @dataclass(frozen=True)
@@ -98,22 +99,30 @@ def on(backbone: Backbone, folder: Path, seed: int) -> SparseModel:
 
 @torch.no_grad()
 def _match_words(model: Any, fresh: Collection[str]) -> None:
-    """Let what is fresh of a head begin as one that finds the words that stand in a text.
+    """Let a fresh head for masked words begin as one that finds the words that stand in a text.
 
-    A head compares a token's state with the embedding of every word. Random weights on the way
-    there hide that the state still holds the token's own embedding. Nearly all words then have a
-    weight, and training tends to make all vectors alike before it learns. Here the way is the
+    Such a head compares a token's state with the embedding of every word. Random weights on the
+    way there hide that the state still holds the token's own embedding. Nearly all words then have
+    a weight, and training tends to make all vectors alike before it learns. Here the way is the
     identity, up to a factor that the norm behind it takes back, and the bias of a word is below 0
-    by as much as its logit gets by luck.
+    by as much as its logit gets by luck. A head is left as it is where a part of it is the
+    checkpoint's, where it does not share the embeddings, and where these have another width.
     """
-    words = model.get_output_embeddings()
-    for name, weight in model.named_parameters(remove_duplicate=False):
-        if name not in fresh or weight is words.weight:
-            continue
-        if weight is words.bias:
-            weight.copy_(-BY_LUCK * words.weight.norm(dim=1))
-        elif weight.ndim == 2 and weight.shape[0] == weight.shape[1]:
-            weight.copy_(NEARLY_LINEAR * torch.eye(len(weight)))
+    words, shared = model.get_output_embeddings(), model.get_input_embeddings()
+    trunk = f"{model.base_model_prefix}."
+    head = {
+        name: weight
+        for name, weight in model.named_parameters(remove_duplicate=False)
+        if not name.startswith(trunk) and weight is not words.weight
+    }
+    matrices = [weight for weight in head.values() if weight.ndim == 2]
+    square = all(len(weight) == weight.shape[1] == words.in_features for weight in matrices)
+    if words.weight is not shared.weight or not fresh or not square or {*head} - {*fresh}:
+        return
+    for weight in matrices:
+        weight.copy_(NEARLY_LINEAR * torch.eye(len(weight)))
+    if words.bias is not None:
+        words.bias.copy_(-BY_LUCK * words.weight.norm(dim=1))
 
 
 def weights(logits: torch.Tensor, mask: torch.Tensor, scale: float) -> torch.Tensor:

@@ -191,11 +191,13 @@ def test_order_of_rows_and_laziness_change_nothing() -> None:
 
 def test_a_finding_does_not_depend_on_what_else_is_studied() -> None:
     frame = outcomes({(name, probe): 0.5 for name in PAIRS for probe in ("concat", "cosine")})
-    other = frame.filter(pl.col("retriever") == "tuned").with_columns(dataset=pl.lit("another"))
+    tuned = frame.filter(pl.col("retriever") == "tuned").with_columns(dataset=pl.lit("third"))
+    other = frame.with_columns(dataset=pl.lit("another"))
     alone = build(frame, None, PAIRS, QUICK)
-    beside = build(pl.concat([frame, other]), None, PAIRS, QUICK)
-    assert pick(beside, dataset="toy").equals(alone)
-    assert set(pick(beside, dataset="another")["finding"]) == {"accuracy"}
+    beside = build(pl.concat([frame, other, tuned]), None, PAIRS, QUICK)
+    # All but what is corrected for all comparisons of the study.
+    assert pick(beside, dataset="toy").drop("p_study").equals(alone.drop("p_study"))
+    assert set(pick(beside, dataset="third")["finding"]) == {"accuracy"}
 
 
 def test_the_study_corrects_for_every_comparison_that_asks_the_same() -> None:
@@ -203,13 +205,15 @@ def test_the_study_corrects_for_every_comparison_that_asks_the_same() -> None:
         (name, probe): 0.6 for name in ("tuned", "twin") for probe in ("interaction", "cosine")
     }
     levels |= {("plain", "interaction"): 0.4, ("plain", "cosine"): 0.5}
-    frame = outcomes(levels)
+    frame = outcomes(levels, layers=3)
     both = pl.concat([frame, frame.with_columns(dataset=pl.lit("other"))])
     table = build(both, None, {**PAIRS, "twin": "plain"}, QUICK)
-    tested = table.filter(pl.col("p_adjusted").is_not_null())
-    asked = pl.when(pl.col("finding") == "difference").then(4).otherwise(6)
+    published = pl.col("test") == "t-test Bonferroni"
+    assert table.filter(published)["p_study"].null_count() == table.filter(published).height > 0
+    tested = table.filter(pl.col("p_adjusted").is_not_null(), ~published)
+    asked = pl.when(pl.col("finding") == "control").then(6).otherwise(4)
     corrected = (tested["p_adjusted"] * tested.select(asked).to_series()).clip(upper_bound=1)
-    assert {*tested["finding"]} == {"difference", "control"}
+    assert {*tested["finding"]} == {"difference", "control", "trend"}
     np.testing.assert_allclose(tested["p_study"], corrected)
     assert table.filter(pl.col("p_adjusted").is_null())["p_study"].is_null().all()
 

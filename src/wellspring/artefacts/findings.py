@@ -129,10 +129,15 @@ class Findings(Artefact):
             "power",
         ),
         "p_value": Column("number"),
-        "p_adjusted": Column("number", "corrected for the cells of its comparison"),
+        "p_adjusted": Column(
+            "number",
+            "corrected for the family of its test: layers and N; in a trend N alone; in the "
+            "published test the layers of one N",
+        ),
         "p_study": Column(
             "number",
-            "corrected for the same comparison on other retrievers and datasets of the study, too",
+            "corrected for the same test on other retrievers and datasets of the study, too; null "
+            "for the published test",
         ),
         "significant": Column("boolean", "by `p_adjusted`"),
         "samples": Column("integer", "how many stand behind the row, as the next two columns"),

@@ -8,6 +8,7 @@ import polars as pl
 
 from wellspring.config import SCORERS
 from wellspring.findings.sharing import FEWEST_SHARED, apart
+from wellspring.findings.table import comparisons
 from wellspring.findings.wording import untrained
 from wellspring.plurals import counted, form
 
@@ -207,12 +208,12 @@ def of_comparisons(findings: pl.DataFrame, alpha: float) -> Iterator[Row]:
 
     findings: `wellspring.findings.table.build`'s. alpha: the error rate of "significant".
     """
-    differences = findings.filter(
+    significant = findings.with_columns(comparisons=comparisons()).filter(
+        pl.col("significant"),
         pl.col("finding") == "difference",
         pl.col("measure") == "difference",
         pl.col("test") == "sign-flip max-T",
-    ).with_columns(comparisons=pl.struct("dataset", "retriever").n_unique().over("probe"))
-    significant = differences.filter("significant")
+    )
     keys = ("dataset", "retriever", "probe")
     for key, rows in significant.group_by(*keys, maintain_order=True):
         smallest = rows.row(rows["p_study"].arg_min(), named=True)

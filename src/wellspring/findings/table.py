@@ -142,8 +142,8 @@ def build(
         without p-values. The families that `p_adjusted` corrects for: layers × passages of one
         comparison for "sign-flip max-T" and "McNemar" (Bonferroni), the passages of a trend, the
         layers of one panel for "t-test Bonferroni", which is computed on the smallest seed alone,
-        as published. `p_study` is corrected for all comparisons of the study, too, that put the
-        same question to other retrievers or datasets (Bonferroni). A `difference` is one of
+        as published. `p_study` is corrected for the same test on other retrievers and datasets of
+        the study, too (Bonferroni), and null for the published one. A `difference` is one of
         accuracy − chance: where texts repeat, kinds of probes differ in what guessing earns. A
         trend is the slope of (accuracy − chance) / (1 − chance) over the layers, as the change
         from the first to the last one. Intervals of code lengths take the fits as given and say
@@ -163,12 +163,18 @@ def build(
     return _over_the_study(pl.concat(frames)).sort(order, *KEYS[1:])
 
 
+def comparisons() -> pl.Expr:
+    """On how many retrievers and datasets of the table a row's test is made."""
+    where = pl.struct("dataset", "retriever", "compared_with")
+    tested = where.filter(pl.col("p_adjusted").is_not_null()).n_unique()
+    return tested.over("finding", "probe", "compared_probe", "measure", "test")
+
+
 def _over_the_study(findings: pl.DataFrame) -> pl.DataFrame:
-    """The findings with `p_study`: `p_adjusted` times the comparisons that ask the same."""
-    comparison = pl.struct("dataset", "retriever", "compared_with")
-    comparisons = comparison.filter(pl.col("p_adjusted").is_not_null()).n_unique()
-    asked = comparisons.over("finding", "probe", "compared_probe", "measure", "test")
-    return findings.with_columns(p_study=(pl.col("p_adjusted") * asked).clip(upper_bound=1))
+    """The findings with `p_study`, but for the published test."""
+    corrected = (pl.col("p_adjusted") * comparisons()).clip(upper_bound=1)
+    ours = pl.col("test") != "t-test Bonferroni"
+    return findings.with_columns(p_study=pl.when(ours).then(corrected))
 
 
 def _datasets(

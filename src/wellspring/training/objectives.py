@@ -121,7 +121,7 @@ class Regulariser:
         that the regulariser has left full.
 
         step: counted from 1. active: share of the weights of queries and of passages that are not
-        0. A fresh head begins with nearly all words. So a side may be full until the regulariser
+        0. A head may begin with nearly all words. So a side may be full until the regulariser
         has had its full weight for as long as it took to rise.
         """
         weights = {"query": self.query, "passage": self.passage}
