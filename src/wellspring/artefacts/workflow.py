@@ -41,6 +41,11 @@ def replan(workflow: Any, plan: Plan, say: Callable[[str], None]) -> set[str]:
     # A report has no execution.
     if execution := workflow.execution_settings:
         workflow.execution_settings = replace(execution, keep_incomplete=True)
+    # Its usual limit, 100 jobs a second, would have all waiting jobs weighed again every second, and
+    # more often with every job that ends.
+    scheduling = workflow.scheduling_settings
+    if scheduling and _is_usual(scheduling.max_jobs_per_timespan):
+        workflow.scheduling_settings = replace(scheduling, max_jobs_per_timespan=None)
     differ = {path for each in stale for path in each.artefact.files}
     asked = [*settings.forcerun, *(settings.targets if settings.forcetargets else ())]
     names = {str(name) for name in asked}
@@ -50,6 +55,11 @@ def replan(workflow: Any, plan: Plan, say: Callable[[str], None]) -> set[str]:
     everything = plan.closure(roots) if settings.forceall else ()
     below = [*everything, *plan.below(roots, _named(asked), names)]
     return differ | {path for each in below for path in each.files}
+
+
+def _is_usual(limit: Any) -> bool:
+    """Whether a limit on jobs in a span of time is what Snakemake takes where none is named."""
+    return limit is not None and (limit.max_jobs, limit.timespan) == (100, 1)
 
 
 def clear(workflow: Any, again: Collection[str]) -> None:
