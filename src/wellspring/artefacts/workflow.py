@@ -41,8 +41,8 @@ def replan(workflow: Any, plan: Plan, say: Callable[[str], None]) -> set[str]:
     # A report has no execution.
     if execution := workflow.execution_settings:
         workflow.execution_settings = replace(execution, keep_incomplete=True)
-    # Its usual limit, 100 jobs a second, would have all waiting jobs weighed again every second, and
-    # more often with every job that ends.
+    # The usual limit, 100 jobs a second, would have all waiting jobs weighed again every second,
+    # and more often with every job that ends.
     scheduling = workflow.scheduling_settings
     if scheduling and _is_usual(scheduling.max_jobs_per_timespan):
         workflow.scheduling_settings = replace(scheduling, max_jobs_per_timespan=None)
