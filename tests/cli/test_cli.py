@@ -91,6 +91,22 @@ def tiny(tmp_path):
     return described
 
 
+@pytest.mark.parametrize(("given", "expected"), [(None, "PASSIVE"), ("ACTIVE", "ACTIVE")])
+def test_threads_that_wait_sleep_unless_the_user_says_otherwise(given, expected):
+    code = (
+        "import atexit, os, sys\nfrom wellspring.cli import main\n"
+        "told = lambda: print(os.environ['OMP_WAIT_POLICY'], 'torch' in sys.modules)\n"
+        "atexit.register(told)\nsys.argv = ['', '--version']\nmain()"
+    )
+    others = {name: value for name, value in os.environ.items() if name != "OMP_WAIT_POLICY"}
+    own = others | ({"OMP_WAIT_POLICY": given} if given else {})
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=own, capture_output=True, text=True, check=True
+    )
+    # It is read when torch is loaded.
+    assert done.stdout.splitlines()[-1] == f"{expected} False"
+
+
 def test_an_error_is_one_line_and_status_1(tmp_path):
     done = subprocess.run(
         [*WELLSPRING, "embed", "no.parquet", "no.json", "out", "--spec", "{}"],
