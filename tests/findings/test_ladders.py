@@ -7,7 +7,7 @@ import polars as pl
 import pytest
 from scipy import special
 
-from tests.support.laddering import GAIN, of_one_size, planted, tables
+from tests.support.laddering import GAIN, MEASURE, of_one_size, planted, tables
 from wellspring.findings.ladders import AXES, POINTS, points
 from wellspring.findings.scaling import Ladder, fitted, level, outcome, slope
 
@@ -68,6 +68,20 @@ def test_models_of_one_size_are_points_without_a_line() -> None:
 def test_nothing_measured_is_an_empty_table() -> None:
     values, models = planted()
     assert points(values.clear(), models).is_empty()
+
+
+def test_a_series_may_lack_a_measure_as_a_whole_and_not_in_part() -> None:
+    """No layer of sparse models is probed."""
+    values, models = planted()
+    names = models.filter(pl.col("objective").is_null())["retriever"].to_list()
+    other = values.with_columns(measure=pl.lit("nDCG@10"))
+    some = other.filter(pl.col("retriever").is_in(names))
+    table = points(pl.concat([values, some]), models)
+    measured = dict(table.group_by("measure").agg(pl.col("retriever").unique()).iter_rows())
+    assert {*measured["nDCG@10"]} == {*names} < {*measured[MEASURE]}
+    without = other.filter(pl.col("retriever") != models["retriever"][0])
+    with pytest.raises(ValueError, match=f"{models['retriever'][0]} on .*: lacks queries"):
+        points(pl.concat([values, without]), models)
 
 
 def test_the_table_says_which_ladder_a_stage_is_compared_with() -> None:

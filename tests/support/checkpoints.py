@@ -38,8 +38,14 @@ OPTIONS = {
 
 def bert(folder: Path, layers: int = 2, hidden: int = 32, seed: int = 1) -> Path:
     """A BERT with random weights and MiniLM's tokenizer."""
+    minilm_tokenizer(folder)
+    return bert_of(folder, 30522, layers, hidden, seed)
+
+
+def bert_of(folder: Path, words: int, layers: int = 2, hidden: int = 32, seed: int = 1) -> Path:
+    """A BERT with random weights for a vocabulary of so many words."""
     config = transformers.BertConfig(
-        vocab_size=30522,
+        vocab_size=words,
         hidden_size=hidden,
         num_hidden_layers=layers,
         num_attention_heads=4,
@@ -48,7 +54,6 @@ def bert(folder: Path, layers: int = 2, hidden: int = 32, seed: int = 1) -> Path
     )
     torch.manual_seed(seed)
     transformers.BertModel(config).save_pretrained(folder)
-    minilm_tokenizer(folder)
     return folder
 
 

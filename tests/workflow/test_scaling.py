@@ -115,8 +115,9 @@ def test_the_ledger_has_every_claim(findings):
 
 def test_ladders_are_drawn_and_stand_on_the_page(findings):
     table = pl.read_parquet(findings / "ladders.parquet")
-    assert table.filter(scale="value", measure="nDCG@10", axis="parameters").height == 4
-    assert {*table["size"]} == {"narrow-ask-0.001.0", "wide-ask-0.001.0"}
+    models = table.filter(scale="value", measure="nDCG@10", axis="parameters")
+    assert dict(models.group_by("paradigm").len().iter_rows()) == {"dense": 4, "sparse": 4}
+    assert {*table.filter(paradigm="dense")["size"]} == {"narrow-ask-0.001.0", "wide-ask-0.001.0"}
     figures = findings.parent / "figures" / "ladders"
     assert {path.name for path in figures.iterdir()} >= {
         *("growth.ndcg-10.questions.png", "growth.ndcg-10.questions.pdf", "stages.accuracy.png"),

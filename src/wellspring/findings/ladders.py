@@ -235,9 +235,10 @@ def _series(values: pl.DataFrame, models: pl.DataFrame, axis: str) -> Iterator[_
         # A seed may change the number of tokens by a little: a size is where its models are.
         cells = np.unique(own["size"].to_numpy(), return_inverse=True)[1]
         doublings = np.log2(own[axis].to_numpy().astype(float))
-        for (dataset,), some in values.group_by("dataset", maintain_order=True):
-            names = own["retriever"].to_list()
-            of_these = some.filter(pl.col("retriever").is_in(names))
+        names = own["retriever"].to_list()
+        # Not all are measured by everything: no layer of sparse models is probed.
+        measured = values.filter(pl.col("retriever").is_in(names))
+        for (dataset,), of_these in measured.group_by("dataset", maintain_order=True):
             wide = of_these.pivot("retriever", index="query_id", values="value").sort("query_id")
             absent = [name for name in names if name not in wide.columns]
             if absent or any(wide[name].null_count() for name in names):
