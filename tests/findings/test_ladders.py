@@ -8,7 +8,7 @@ import pytest
 from scipy import special
 
 from tests.support.laddering import GAIN, MEASURE, of_one_size, planted, tables
-from wellspring.findings.ladders import AXES, POINTS, points
+from wellspring.findings.ladders import AXES, POINTS, points, table
 from wellspring.findings.scaling import Ladder, fitted, level, outcome, slope
 
 
@@ -82,6 +82,16 @@ def test_a_series_may_lack_a_measure_as_a_whole_and_not_in_part() -> None:
     without = other.filter(pl.col("retriever") != models["retriever"][0])
     with pytest.raises(ValueError, match=f"{models['retriever'][0]} on .*: lacks queries"):
         points(pl.concat([values, without]), models)
+
+
+def test_a_curve_that_is_not_told_from_a_line_has_no_numbers() -> None:
+    """Nor has a preference where models are too few for it."""
+    values, models = planted()
+    smallest = models.unique(["stages", "size"], keep="first", maintain_order=True)
+    some = table(values.join(smallest, on="retriever", how="semi"), smallest, 0, draws=20)
+    curves = some.filter(pl.col("finding").is_in(["exponent", "limit", "preference"]))
+    assert curves["estimate"].null_count() == curves["low"].null_count() == curves.height > 0
+    assert curves["warnings"].null_count() == 0
 
 
 def test_the_table_says_which_ladder_a_stage_is_compared_with() -> None:

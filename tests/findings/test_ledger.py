@@ -101,6 +101,7 @@ def test_a_claim_is_equivalent_where_all_of_its_parts_are() -> None:
         **dict.fromkeys(OF_LADDERS),
         **{"dataset": "near", "ladder": "cl", "stages": FINE_TUNED, "objective": "infonce"},
         **{"paradigm": "dense", "axis": "non_embedding", "measure": "m", "scale": "log-odds"},
+        "seeds": 3,
     }
     slope = {"finding": "slope", "estimate": 0.001, "low": -0.01, "high": 0.012, "p_value": 0.8}
 
@@ -127,6 +128,23 @@ def test_what_a_study_lacks_is_not_testable() -> None:
     with_ladders = judged(4, {"infonce": 0.0})
     assert with_ladders["C1"]["reason"].startswith("no ladder on a dataset is what")
     assert with_ladders["D3"]["verdict"] == NOT_TESTABLE
+
+
+def test_what_one_seed_or_an_unsaid_domain_cannot_tell_is_not_judged() -> None:
+    values, models = ladders(1, {"infonce": 0.05})
+
+    def told(models: pl.DataFrame, **domain: list[str]) -> dict[str, dict]:
+        scaling = table(values.join(models, on="retriever", how="semi"), models, 0, 0)
+        rows = ledger(NOTHING, scaling, alpha=0.05, margin=0.02, **domain)
+        return {row["claim"]: row for row in rows.iter_rows(named=True)}
+
+    assert told(models, in_domain=["near"])["B1"]["verdict"] == "supported"
+    unsaid = told(models)
+    assert unsaid["B1"]["verdict"] == unsaid["B4"]["verdict"] == NOT_TESTABLE
+    assert unsaid["B4"]["reason"].startswith("study.scaling.in_domain does not say")
+    single = told(models.unique("size", keep="first", maintain_order=True), in_domain=["near"])
+    assert single["B1"]["reason"].startswith("a size has one seed")
+    assert {row["verdict"] for row in single.values()} == {NOT_TESTABLE}
 
 
 def test_a_published_claim_is_the_published_pairs() -> None:

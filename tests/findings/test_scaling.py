@@ -128,9 +128,9 @@ def test_a_bend_is_preferred_and_a_line_is_not() -> None:
     curved = growth(ladder(0.9 - 0.5 * 2 ** (-0.8 * sizes) + noise), rng, draws=60)
     assert curved.preference > 2
     assert curved.exponents[0] < 0.8 < curved.exponents[1]
-    assert curved.limits[0] < 0.9 < curved.limits[1] and not curved.warnings
+    assert curved.limits[0] < 0.9 < curved.limits[1] and curved.told and not curved.warnings
     straight = growth(ladder(0.2 + 0.1 * sizes + noise), rng, draws=60)
-    assert straight.preference < 2
+    assert straight.preference < 2 and not straight.told
     assert any("not told from a straight line" in each for each in straight.warnings)
 
 
@@ -202,8 +202,18 @@ def test_a_planted_difference_of_slopes_is_seen() -> None:
     assert simulated.significant(planted) >= 0.8
 
 
+KNOWN = pytest.mark.xfail(reason="three seeds cannot carry it: docs/scaling.md", strict=True)
+"""What is measured, and said, to err more often than it should."""
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("world", simulated.WORLDS)
+@pytest.mark.parametrize(
+    "world",
+    [
+        pytest.param(name, marks=KNOWN if name == "one size alone has luck" else ())
+        for name in simulated.WORLDS
+    ],
+)
 def test_rates_at_full_length(world: str) -> None:
     trials = 2000
     results = simulated.slopes(simulated.WORLDS[world], trials, 0.03)

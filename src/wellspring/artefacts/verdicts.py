@@ -103,8 +103,8 @@ class LedgerSpec(Spec):
     alpha: float
     margin: float
     """Log-odds for each doubling that count as none."""
-    in_domain: list[str]
-    """Datasets of the kind that models learn from."""
+    in_domain: list[str] | None
+    """Datasets of the kind that models learn from; None: not said."""
 
 
 @dataclass(frozen=True)

@@ -204,7 +204,7 @@ def _scaling_problems(config: Config, scaling: Scaling) -> Iterable[str]:
     for name in scaling.datasets:
         if name not in config.datasets:
             yield f"{key}.datasets: {unknown('dataset', name, config.datasets)}"
-    for name in scaling.in_domain:
+    for name in scaling.in_domain or ():
         if name not in scaling.datasets:
             yield f"{key}.in_domain: {name!r} is not among {key}.datasets"
     for name, dataset in product(scaling.retrievers, scaling.datasets):

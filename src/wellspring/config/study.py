@@ -186,9 +186,9 @@ class Scaling(Strict):
     """What they are measured by beside that: the whole corpus of each dataset is then searched with
     the last layer, or with the terms of a sparse model, which has no other measure. The ledger of
     claims takes the first one."""
-    in_domain: list[Slug] = Field(default=[])
+    in_domain: list[Slug] | None = None
     """Those of them whose texts are of the kind that models learn from; claims on other domains are
-    asked of the rest."""
+    asked of the rest. Claims on domains are not asked where it is left out."""
     passages: Annotated[int, Field(ge=2, le=99)] = 5
     """N: one positive and N − 1 hard negatives."""
 

@@ -52,6 +52,7 @@ class Growth:
         exponents, limits: 2.5 and 97.5 % of the same in resampled ladders.
         preference: AICc of the straight line less that of the power law: above 2 the power law is
             the better description, below −2 the line is; NaN where models are too few.
+        told: whether the power law is told from a straight line; else its numbers mean nothing.
         warnings: why the curve should not be trusted, in words.
     """
 
@@ -59,6 +60,7 @@ class Growth:
     exponents: tuple[float, float]
     limits: tuple[float, float]
     preference: float
+    told: bool
     warnings: tuple[str, ...]
 
 
@@ -121,13 +123,14 @@ def growth(
     limits = _ends(np.array([each.limit for each in laws]))
     warnings = [*short(ladder)]
     low, high = EXPONENTS
-    if exponents[0] <= low * 1.01 and exponents[1] >= high / 1.01:
+    told = exponents[0] > low * 1.01
+    if not told and exponents[1] >= high / 1.01:
         warnings.append("every exponent that was searched fits: the curve tells nothing")
-    elif exponents[0] <= low * 1.01:
+    elif not told:
         warnings.append("the power law is not told from a straight line: its limit is unknown")
     preference = _criterion(_line(ladder, qualities), len(qualities), 3)
     preference -= _criterion(law.residual, len(qualities), 4)
-    return Growth(law, exponents, limits, preference, tuple(warnings))
+    return Growth(law, exponents, limits, preference, told, tuple(warnings))
 
 
 def short(ladder: Ladder) -> list[str]:

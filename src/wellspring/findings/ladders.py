@@ -300,17 +300,21 @@ def _curve(
 ) -> Iterator[dict[str, Any]]:
     ids = (axis, scale, *map(str, each.place.values()))
     grown = growth(each.ladder, generator(seed, *ids), scale, draws)
-    for name, estimate, ends in (
-        ("exponent", grown.law.exponent, grown.exponents),
-        ("limit", grown.law.limit, grown.limits),
-        ("preference", grown.preference, (None, None)),
+    law = {
+        "exponent": (grown.law.exponent, *grown.exponents),
+        "limit": (grown.law.limit, *grown.limits),
+    }
+    unknown = None, None, None
+    preference = None if np.isnan(grown.preference) else grown.preference
+    for name, numbers in (
+        *((name, own if grown.told else unknown) for name, own in law.items()),
+        ("preference", (preference, None, None)),
     ):
         yield {
             "finding": name,
             **each.place,
             **each.range,
-            "estimate": estimate,
-            **dict(zip(("low", "high"), ends, strict=True)),
+            **dict(zip(("estimate", "low", "high"), numbers, strict=True)),
             "warnings": "; ".join(grown.warnings) or None,
         }
 

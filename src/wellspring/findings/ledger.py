@@ -217,7 +217,7 @@ def ledger(
     *,
     alpha: float,
     margin: float,
-    in_domain: Sequence[str] = (),
+    in_domain: Sequence[str] | None = None,
     entries: Sequence[Entry] = ENTRIES,
 ) -> pl.DataFrame:
     """SCHEMA: a row for each claim.

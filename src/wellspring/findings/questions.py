@@ -29,12 +29,12 @@ class Tables:
     Attributes:
         claims: `wellspring.findings.claims`'s.
         scaling: `wellspring.findings.ladders`'s; None where the study has no ladders.
-        in_domain: datasets of the kind that models learn from.
+        in_domain: datasets of the kind that models learn from; None: not said.
     """
 
     claims: pl.DataFrame
     scaling: pl.DataFrame | None = None
-    in_domain: Sequence[str] = ()
+    in_domain: Sequence[str] | None = None
 
 
 @dataclass(frozen=True)
@@ -107,7 +107,9 @@ class Ladders:
             return _untestable("the study has no ladders of models (study.scaling)")
         if tables.scaling.is_empty():
             return _untestable("the ladders of the study have one size each")
-        known = pl.col("dataset").is_in(list(tables.in_domain))
+        if self.domain != "any" and tables.in_domain is None:
+            return _untestable("study.scaling.in_domain does not say what models learn from")
+        known = pl.col("dataset").is_in(list(tables.in_domain or ()))
         within = {"in": known, "out": ~known, "any": pl.lit(True)}[self.domain]
         # The first measure is the one that the study names first.
         measured = tables.scaling.filter(measure=tables.scaling["measure"][0])
@@ -116,6 +118,9 @@ class Ladders:
         places = [place for place in rows[0] if all(place in other for other in rows[1:])]
         if not places:
             return _untestable(f"no ladder on {DOMAINS[self.domain]} is what the claim is about")
+        places = [place for place in places if all(some[place]["seeds"] > 1 for some in rows)]
+        if not places:
+            return _untestable("a size has one seed: what another one would give is not known")
         cells = [[some[place] for some in rows] for place in places]
         adjusted = iter(holm([row["p_value"] for place in cells for row in place]))
         states = [self._state(place, adjusted, alpha) for place in cells]
