@@ -3,6 +3,7 @@ PYTHON ?= python3
 CORES  ?= $(shell nproc 2>/dev/null || sysctl -n hw.ncpu)
 BIN    := .venv/bin
 READY  := .venv/.ready
+PIP    := $(BIN)/pip install --quiet --disable-pip-version-check
 # The first one holds what a study needs; tests and docs have their own.
 LOCKS  := requirements.lock tests/requirements.lock docs/requirements.lock
 # Workers share the cores, one thread each. One more than cores: tests of the workflow often wait.
@@ -23,11 +24,13 @@ LOADED := snakemake.cli, snakemake.report.html_reporter, torch._dynamo, peft, ca
 .PHONY: run env test test-all quick whole lint style types docs bench clean lock slurm-lab slurm-check slurm-cancel
 .DEFAULT_GOAL := run
 
-# A stamp, not the folder: a set-up that was cut off starts over.
+# A stamp, not the folder: a set-up that was cut off starts over. Several pips unpack at once; one more installs what
+# a platform needs beside the locked packages, such as CUDA's.
 $(READY): $(LOCKS) pyproject.toml
 	$(PYTHON) -m venv --clear .venv
-	$(BIN)/pip install --quiet --disable-pip-version-check --no-compile $(LOCKS:%=-r %)
-	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	grep -hv '^#' $(LOCKS) | xargs -P $(CORES) -n 30 $(PIP) --no-compile --no-deps
+	$(PIP) --no-compile $(LOCKS:%=-r %)
+	$(PIP) --no-deps --no-build-isolation -e .
 	$(BIN)/python -c "import $(LOADED)"
 	touch $@
 
