@@ -7,7 +7,7 @@ import polars as pl
 import pytest
 from scipy import special
 
-from tests.support.laddering import GAIN, MEASURE, of_one_size, planted, tables
+from tests.support.laddering import GAIN, MEASURE, bent, of_one_size, planted, tables
 from wellspring.findings.ladders import AXES, POINTS, points, table
 from wellspring.findings.scaling import Ladder, fitted, level, outcome, slope
 
@@ -92,6 +92,24 @@ def test_a_curve_that_is_not_told_from_a_line_has_no_numbers() -> None:
     curves = some.filter(pl.col("finding").is_in(["exponent", "limit", "preference"]))
     assert curves["estimate"].null_count() == curves["low"].null_count() == curves.height > 0
     assert curves["warnings"].null_count() == 0
+
+
+def test_a_curve_that_is_told_has_its_exponent_and_limit() -> None:
+    """Six sizes, each twice as large, with three seeds."""
+    values, models = bent(0.8)
+    curves = table(values, models, 0, draws=60).filter(scale="value", axis="parameters")
+    numbers = {row["finding"]: row for row in curves.iter_rows(named=True)}
+    for name, truth in (("exponent", 0.8), ("limit", 0.9)):
+        assert numbers[name]["low"] < truth < numbers[name]["high"]
+    assert numbers["preference"]["estimate"] > 2
+
+
+def test_models_of_one_budget_have_no_slope_over_operations() -> None:
+    """A budget is met within 5 %."""
+    values, models = planted()
+    met = models.with_columns(flops=pl.Series([1e12 * (0.96, 1.0, 1.04)[k % 3] for k in range(18)]))
+    assert not table(values, met, 0, 0).filter(axis="flops").height
+    assert points(values, met).filter(axis="flops")["fitted"].null_count() > 0
 
 
 def test_the_table_says_which_ladder_a_stage_is_compared_with() -> None:

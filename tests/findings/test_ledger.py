@@ -130,6 +130,17 @@ def test_what_a_study_lacks_is_not_testable() -> None:
     assert with_ladders["D3"]["verdict"] == NOT_TESTABLE
 
 
+def test_two_datasets_in_the_domain_are_not_one_in_and_one_out_of_it() -> None:
+    values, models = ladders(1, {"infonce": 0.05})
+    scaling = table(values, models, 0, 0)
+    one, both = (
+        ledger(NOTHING, scaling, alpha=0.05, margin=0.02, in_domain=names).filter(claim="D4")
+        for names in (["near"], ["near", "far"])
+    )
+    assert one["places"].item() == 1 and both["places"].item() == 0
+    assert both["reason"].item().startswith("no ladder on a dataset in the domain and one out")
+
+
 def test_what_one_seed_or_an_unsaid_domain_cannot_tell_is_not_judged() -> None:
     values, models = ladders(1, {"infonce": 0.05})
 
@@ -140,10 +151,10 @@ def test_what_one_seed_or_an_unsaid_domain_cannot_tell_is_not_judged() -> None:
 
     assert told(models, in_domain=["near"])["B1"]["verdict"] == "supported"
     unsaid = told(models)
-    assert unsaid["B1"]["verdict"] == unsaid["B4"]["verdict"] == NOT_TESTABLE
+    assert {unsaid[claim]["verdict"] for claim in ("B1", "B4", "D4")} == {NOT_TESTABLE}
     assert unsaid["B4"]["reason"].startswith("study.scaling.in_domain does not say")
     single = told(models.unique("size", keep="first", maintain_order=True), in_domain=["near"])
-    assert single["B1"]["reason"].startswith("a size has one seed")
+    assert single["B1"]["reason"].startswith("a size has fewer than the 3 seeds")
     assert {row["verdict"] for row in single.values()} == {NOT_TESTABLE}
 
 

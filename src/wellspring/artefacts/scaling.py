@@ -46,7 +46,8 @@ class Scaling(Artefact):
             "`slope` (change for each doubling), `interaction` (one slope less another one), "
             "`advantage` (the mean over sizes less that of another ladder), "
             "`exponent` and `limit` of a power law, `preference` (AICc of the straight line over "
-            "log2 of the size less that of the power law)",
+            "log2 of the size less that of the power law); these three have no numbers where "
+            "models are too few, nor the first two where lines or steps fit as well",
         ),
         "dataset": Column("text", "which ladder, as the next five columns"),
         **SERIES,

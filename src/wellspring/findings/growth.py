@@ -52,7 +52,8 @@ class Growth:
         exponents, limits: 2.5 and 97.5 % of the same in resampled ladders.
         preference: AICc of the straight line less that of the power law: above 2 the power law is
             the better description, below −2 the line is; NaN where models are too few.
-        told: whether the power law is told from a straight line; else its numbers mean nothing.
+        told: whether the power law is told from a straight line and from a step, by models enough;
+            else its numbers mean nothing.
         warnings: why the curve should not be trusted, in words.
     """
 
@@ -123,13 +124,19 @@ def growth(
     limits = _ends(np.array([each.limit for each in laws]))
     warnings = [*short(ladder)]
     low, high = EXPONENTS
-    told = exponents[0] > low * 1.01
-    if not told and exponents[1] >= high / 1.01:
+    line, jump = exponents[0] <= low * 1.01, exponents[1] >= high / 1.01
+    if line and jump:
         warnings.append("every exponent that was searched fits: the curve tells nothing")
-    elif not told:
+    elif line:
         warnings.append("the power law is not told from a straight line: its limit is unknown")
+    elif jump:
+        warnings.append("the power law is not told from a step: its exponent is unknown")
     preference = _criterion(_line(ladder, qualities), len(qualities), 3)
     preference -= _criterion(law.residual, len(qualities), 4)
+    few = bool(np.isnan(preference))
+    if few:
+        warnings.append(f"{len(qualities)} models are too few for a power law")
+    told = not (line or jump or few)
     return Growth(law, exponents, limits, preference, told, tuple(warnings))
 
 

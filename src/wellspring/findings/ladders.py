@@ -40,8 +40,8 @@ trained, all; operations and tokens of all training here."""
 TOLD = ("family", "stages", "objective", "paradigm")
 """What tables say of a series; the rest stands with the retriever that its ladder is called by."""
 SCALES: Sequence[Scale] = ("log-odds", "value")
-LEAST = 1e-3
-"""Doublings below which models have one size: a budget of operations is met to the last batch."""
+LEAST = 0.15
+"""Doublings below which models have one size: a budget of operations is met within 5 %."""
 KNOWN = {
     **dict.fromkeys(("objective", "measure"), pl.String),
     **dict.fromkeys(("learning_rate", "quality", *AXES), pl.Float64),

@@ -205,8 +205,8 @@ ENTRIES = (
         STAGES,
         "a doubling brings another gain in one domain than in another one",
         "the slope on one dataset less that on another one",
-        f"two datasets; {LADDER}",
-        Ladders([Part("interaction", by="dataset", says="apart", axis="trainable")]),
+        f"two datasets, of which one is of another kind; {LADDER}",
+        Ladders([Part("interaction", by="dataset", says="apart", axis="trainable")], "across"),
     ),
 )
 

@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 import polars as pl
 
+from wellspring.findings.growth import SEEDS
 from wellspring.findings.scaling import holm
 from wellspring.findings.verdicts import (
     CONTRADICTED,
@@ -99,7 +100,7 @@ class Ladders:
     """
 
     parts: Sequence[Part]
-    domain: Literal["in", "out", "any"] = "any"
+    domain: Literal["in", "out", "across", "any"] = "any"
 
     def answer(self, tables: Tables, alpha: float, margin: float) -> dict[str, Any]:
         """The columns of SCHEMA that tables fill."""
@@ -109,18 +110,17 @@ class Ladders:
             return _untestable("the ladders of the study have one size each")
         if self.domain != "any" and tables.in_domain is None:
             return _untestable("study.scaling.in_domain does not say what models learn from")
-        known = pl.col("dataset").is_in(list(tables.in_domain or ()))
-        within = {"in": known, "out": ~known, "any": pl.lit(True)}[self.domain]
+        names = list(tables.in_domain or ())
+        known, other = (pl.col(name).is_in(names) for name in ("dataset", "compared_with"))
+        within = {"in": known, "out": ~known, "across": known != other, "any": pl.lit(True)}
         # The first measure is the one that the study names first.
         measured = tables.scaling.filter(measure=tables.scaling["measure"][0])
-        table, alone = measured.filter(within), len(self.parts) == 1
-        rows = [part.rows(table, alone and part.by is not None) for part in self.parts]
-        places = [place for place in rows[0] if all(place in other for other in rows[1:])]
-        if not places:
+        table = measured.filter(within[self.domain])
+        if not self._places(table)[1]:
             return _untestable(f"no ladder on {DOMAINS[self.domain]} is what the claim is about")
-        places = [place for place in places if all(some[place]["seeds"] > 1 for some in rows)]
+        rows, places = self._places(table.filter(pl.col("seeds") >= SEEDS))
         if not places:
-            return _untestable("a size has one seed: what another one would give is not known")
+            return _untestable(f"a size has fewer than the {SEEDS} seeds that a variance needs")
         cells = [[some[place] for some in rows] for place in places]
         adjusted = iter(holm([row["p_value"] for place in cells for row in place]))
         states = [self._state(place, adjusted, alpha) for place in cells]
@@ -140,6 +140,12 @@ class Ladders:
             "reason": "; ".join([*([told] if many else []), *warnings]) or None,
         }
 
+    def _places(self, table: pl.DataFrame) -> tuple[list[dict[str, dict[str, Any]]], list[str]]:
+        """The rows of each part, and where all parts have one."""
+        named = len(self.parts) == 1 and self.parts[0].by is not None
+        rows = [part.rows(table, named) for part in self.parts]
+        return rows, [place for place in rows[0] if all(place in other for other in rows[1:])]
+
     def _state(self, rows: list[dict[str, Any]], p_values: Iterator[float], alpha: float) -> int:
         """1 where all parts hold, −1 where one is turned around, else 0."""
         decided = []
@@ -152,6 +158,7 @@ class Ladders:
 DOMAINS = {
     "in": "a dataset in the domain",
     "out": "a dataset out of the domain",
+    "across": "a dataset in the domain and one out of it",
     "any": "a dataset",
 }
 
