@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import polars as pl
@@ -286,17 +288,23 @@ def docstrings() -> Material:
     return Material(*joined([records.texts], [samples]))
 
 
-@pytest.mark.slow
-def test_a_fresh_sparse_model_learns_real_text_and_becomes_sparse(tmp_path):
-    material = docstrings()
-    (tmp_path / "known").mkdir()
-    checkpoints.minilm_tokenizer(tmp_path / "known")
-    folder = tmp_path / "model"
-    folder.mkdir()
-    words = vocabulary.train(
-        tmp_path / "known", folder, vocabulary.learned([material.texts], [material.samples]), 3000
-    )
-    checkpoints.bert_of(folder, words, layers=training.LAYERS, hidden=64)
+def shuffled(material: Material) -> Material:
+    """Each training query with another one's passage."""
+    train = pl.col("split") == "train"
+    known, held = material.samples.filter(train), material.samples.filter(~train)
+    wrong = known.with_columns(pl.col("positive_id").shuffle(seed=1))
+    return replace(material, samples=pl.concat([wrong, held]))
+
+
+def fresh_sparse(folder: Path, material: Material) -> tuple[Run, int]:
+    """A run of a fresh BERT with a vocabulary of its texts, and the size of that."""
+    known = folder / "known"
+    checkpoints.minilm_tokenizer(known)
+    model = folder / "model"
+    model.mkdir()
+    texts = vocabulary.learned([material.texts], [material.samples])
+    words = vocabulary.train(known, model, texts, 3000)
+    checkpoints.bert_of(model, words, layers=training.LAYERS, hidden=64)
     keys: dict[str, Any] = {
         "paradigm": "sparse",
         "pooling": None,
@@ -307,10 +315,23 @@ def test_a_fresh_sparse_model_learns_real_text_and_becomes_sparse(tmp_path):
         "passage_length": 48,
         "epochs": 5,
     }
-    run = prepared(folder, material, **keys)
+    return prepared(model, material, **keys), words
+
+
+@pytest.mark.slow
+def test_a_fresh_sparse_model_learns_real_text_and_becomes_sparse(tmp_path):
+    run, words = fresh_sparse(tmp_path, docstrings())
     before = run.learner.measure()
     run.optimise(None, lambda state: None, lambda step, loss: None)
     after = run.learner.measure()
     # By chance the positive is among the first ten of 200 passages in 5 %: MRR@10 is .015.
     assert after["quality"] > before["quality"] + 0.05 > 0.2
     assert max(after["query_terms"], after["passage_terms"]) < 0.05 * words
+
+
+@pytest.mark.slow
+def test_wrong_pairs_teach_a_fresh_sparse_model_nothing(tmp_path):
+    """Nothing speaks for any word, so the regulariser takes all of them."""
+    run, _ = fresh_sparse(tmp_path, shuffled(docstrings()))
+    with pytest.raises(WellspringError, match="has a word whose weight is above 0"):
+        run.optimise(None, lambda state: None, lambda step, loss: None)

@@ -20,6 +20,8 @@ Below lies what no ladder tells from a straight line, above a step."""
 DRAWS = 200
 SIZES, SEEDS = 3, 3
 """Fewer make a warning."""
+MODELS = 6
+"""Fewer than these, the models that AICc of a power law asks for, and its numbers mean nothing."""
 DECADE = 10.0
 """A range of sizes below this ratio makes one, too."""
 BENT = 0.05
@@ -133,7 +135,7 @@ def growth(
         warnings.append("the power law is not told from a step: its exponent is unknown")
     preference = _criterion(_line(ladder, qualities), len(qualities), 3)
     preference -= _criterion(law.residual, len(qualities), 4)
-    few = bool(np.isnan(preference))
+    few = len(qualities) < MODELS
     if few:
         warnings.append(f"{len(qualities)} models are too few for a power law")
     told = not (line or jump or few)
