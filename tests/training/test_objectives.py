@@ -69,7 +69,7 @@ def test_a_teacher_judges_a_query_s_own_passages_alone():
     apart = divergence(own / 0.1, theirs / 0.5)
     for name, expected in (
         ("infonce", contrast),
-        ("margin-mse", margin_mse(own, theirs)),
+        ("margin-mse", margin_mse(own, theirs / 0.5)),
         ("kl", apart),
         ("infonce+kl", (contrast + apart) / 2),
     ):
@@ -124,20 +124,54 @@ def test_cached_gradients_of_sparse_vectors_are_those_of_the_whole_batch(tmp_pat
 
 def several(model, batch, caches, **options) -> tuple[list[float], list[torch.Tensor]]:
     """Losses and gradients of a batch with each cache."""
-    features = [
-        {name: batch[f"{side}_{name}"] for name in ("input_ids", "attention_mask")}
-        for side in ("query", "passage")
-    ]
     losses, gradients = [], []
     for cache in caches:
         model.zero_grad()
         objective = Objective(model, gradient_cache=cache, **options)
-        loss = objective([dict(each) for each in features], batch["label"])
+        loss = objective(sides(batch), batch["label"])
         loss.backward()
         losses.append(float(loss.detach()))
-        weights = [each.grad for each in model.parameters() if each.grad is not None]
-        gradients.append(torch.cat([each.flatten() for each in weights]))
+        gradients.append(gradient(model))
     return losses, gradients
+
+
+def sides(batch) -> list[dict[str, torch.Tensor]]:
+    """Queries and passages."""
+    return [
+        {name: batch[f"{side}_{name}"] for name in ("input_ids", "attention_mask")}
+        for side in ("query", "passage")
+    ]
+
+
+def gradient(model) -> torch.Tensor:
+    """Of all weights, in one row."""
+    weights = [each.grad for each in model.parameters() if each.grad is not None]
+    return torch.cat([each.flatten() for each in weights])
+
+
+def test_the_first_passages_run_once_and_all_other_texts_twice(tmp_path):
+    backbone = training.backbone(tmp_path)
+    batch = training.batches(backbone, training.gathered(2), size=6)[0]
+    model = training.encoding(backbone.model.requires_grad_(True))
+    ran = []
+    model.register_forward_pre_hook(lambda _, given: ran.append(len(given[0]["input_ids"])))
+    several(model, batch, (4,), aim=Aim("infonce", "cosine", 0.05))
+    # 18 passages, then 6 queries; then the same but for the first four passages.
+    once = [4, 4, 4, 4, 2, 4, 2]
+    assert ran == [*once, *once[1:]]
+
+
+def test_a_batch_that_runs_between_takes_no_gradient_from_another(tmp_path):
+    backbone = training.backbone(tmp_path)
+    batches = training.batches(backbone, training.gathered(2), size=6, steps=2)
+    model = training.encoding(backbone.model.requires_grad_(True))
+    aim = Aim("infonce", "cosine", 0.05)
+    expected = several(model, batches[0], (4,), aim=aim)[1][0]
+    objective = Objective(model, aim, gradient_cache=4)
+    first, _ = (objective(sides(batches[step]), batches[step]["label"]) for step in range(2))
+    model.zero_grad()
+    first.backward()
+    torch.testing.assert_close(gradient(model), expected)
 
 
 def test_flops_by_hand_and_by_the_library():

@@ -165,9 +165,10 @@ class Recipe(Strict):
     """What scores each query's own passages, for objectives that follow a teacher: a name under
     `teachers`, or a retriever, whose last layer is compared."""
     teacher_temperature: float = Field(default=0.05, gt=0)
-    """Of `kl`: the teacher's scores are divided by it, the student's by `temperature`. 0.05 is for
-    cosines. An entry of `teachers` needs it to be given: logits that were trained by cross-entropy
-    have 1."""
+    """The teacher's scores are divided by it. `kl` divides the student's by `temperature`; 0.05 is
+    for cosines, and an entry of `teachers` needs it to be given: logits that were trained by
+    cross-entropy have 1. `margin-mse` has 1 where it is left out. Where the teacher's margins are
+    many times those that the student begins with, it learns large scores before it ranks."""
     similarity: Similarity = "cosine"
     """What the student compares vectors by, and so does a teacher that is a retriever. It is `dot`
     where vectors are sparse."""
@@ -182,8 +183,9 @@ class Recipe(Strict):
     the batch, too, is no negative there."""
     gradient_cache: int | None = Field(default=None, ge=1)
     """So many texts run through the model at once, and gradients are cached between it and the
-    objective (GradCache, Gao et al. 2021): memory does not grow with the batch, and every text runs
-    twice. Where left out, the activations of the whole batch are kept."""
+    objective (GradCache, Gao et al. 2021): memory does not grow with the batch, and all texts run
+    twice but the first passages, which are the longest. Where left out, the activations of the
+    whole batch are kept."""
     lora: Lora | None = None
     """Low-rank updates in place of training all weights; they are merged at the end."""
     learning_rate: float = Field(default=2e-5, gt=0)
@@ -219,6 +221,13 @@ class Recipe(Strict):
         lists = [[*each.seen, *each.unseen] for each in self.instructions.values()]
         instructions = dict.fromkeys(["", *(each for own in lists for each in own)])
         return [written_with(self.query_template, each) for each in instructions]
+
+    @model_validator(mode="before")
+    @classmethod
+    def _defaults_of_margins(cls, given: Any) -> Any:
+        if not (isinstance(given, Mapping) and given.get("objective") == "margin-mse"):
+            return given
+        return {"teacher_temperature": 1.0, **given}
 
     @model_validator(mode="before")
     @classmethod

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 import torch
-from sentence_transformers.base.losses.gradcache import CachedLossMixin
+from sentence_transformers.base.losses.gradcache import CachedLossMixin, RandContext
 from torch import nn
 
 from wellspring.config.vocabulary import ObjectiveName, Similarity
@@ -80,10 +80,13 @@ class Aim:
         # A query's own passages, its positive first.
         own = torch.where(teacher.isnan(), -1.0, 1.0 + (kinds == POSITIVE))
         rows = own.argsort(dim=1, descending=True, stable=True)[:, : int((own[0] > 0).sum())]
-        student, teacher = scores.gather(1, rows), teacher.gather(1, rows)
+        student, teacher = (
+            scores.gather(1, rows),
+            teacher.gather(1, rows) / self.teacher_temperature,
+        )
         if self.name == "margin-mse":
             return margin_mse(student, teacher)
-        apart = divergence(student / self.temperature, teacher / self.teacher_temperature)
+        apart = divergence(student / self.temperature, teacher)
         return apart if contrast is None else (contrast + apart) / 2
 
 
@@ -151,14 +154,17 @@ class Objective(CachedLossMixin, Watched):
         regulariser: Regulariser | None = None,
     ) -> None:
         """gradient_cache: how many texts run at once, with gradients cached between the loss and
-        the model (Gao et al. 2021); None: the whole batch, its activations kept. regulariser: of
-        sparse vectors; None: vectors are dense."""
+        the model (Gao et al. 2021); None: the whole batch, its activations kept. The first
+        passages, which are the longest, keep their activations and do not run again.
+        regulariser: of sparse vectors; None: vectors are dense."""
         super().__init__()
         self.model, self.aim, self.regulariser = model, aim, regulariser
         self.pressure = 1.0
         """Share of the regulariser's weight at the present step."""
         self.mini_batch_size = gradient_cache or 0
         self.uses_gradient_cache = gradient_cache is not None
+        self._kept: tuple[dict[str, torch.Tensor], torch.Tensor] | None = None
+        """Texts whose first vectors have their graph still, and these vectors."""
         self.loss = self.spread = torch.nan
         """Of the last batch: its loss, and how far its cosines are apart (largest − smallest)."""
         self.active = (1.0, 1.0)
@@ -178,12 +184,38 @@ class Objective(CachedLossMixin, Watched):
         self, sentence_features: Iterable[dict[str, torch.Tensor]], labels: torch.Tensor
     ) -> torch.Tensor:
         """The loss of a batch of queries and passages."""
-        features = list(sentence_features)
+        queries, passages = sentence_features
         if self.uses_gradient_cache:
-            return self.forward_cached(features, labels)
-        return self.calculate_loss(
-            [[self.model(each)["sentence_embedding"]] for each in features], labels
+            self._kept = None
+            return self.forward_cached([passages, queries], labels)
+        vectors = [[self.model(each)["sentence_embedding"]] for each in (queries, passages)]
+        return self.calculate_loss(vectors[::-1], labels)
+
+    def embed_minibatch(
+        self,
+        sentence_feature: dict[str, torch.Tensor],
+        begin: int,
+        end: int,
+        with_grad: bool,
+        copy_random_state: bool,
+        random_state: RandContext | None = None,
+    ) -> tuple[torch.Tensor, RandContext | None]:
+        """The vectors of the texts `begin` to `end`.
+
+        A step comes by all texts without a graph, then by all texts with one, in the same order.
+        What comes first keeps its graph from the one to the other: the first thing that the second
+        does is to take the graph back. So no two graphs are in memory, and these texts run once.
+        """
+        if with_grad and self._kept is not None and self._kept[0] is sentence_feature:
+            vectors, self._kept = self._kept[1], None
+            return vectors, None
+        keeps = copy_random_state and self._kept is None
+        vectors, state = super().embed_minibatch(
+            sentence_feature, begin, end, with_grad or keeps, copy_random_state, random_state
         )
+        if keeps:
+            self._kept = sentence_feature, vectors
+        return vectors, state
 
     def calculate_loss(
         self,
@@ -192,9 +224,10 @@ class Objective(CachedLossMixin, Watched):
         *,
         with_backward: bool = False,
     ) -> torch.Tensor:
-        """The loss of vectors, in parts as they were made; with_backward: and their gradients."""
+        """The loss of vectors of passages and of queries, in parts as they were made;
+        with_backward: and their gradients."""
         assert labels is not None
-        queries, passages = (torch.cat(parts).float() for parts in reps)
+        passages, queries = (torch.cat(parts).float() for parts in reps)
         loss = self.aim.loss(similarities(queries, passages, self.aim.similarity), labels)
         if self.regulariser:
             loss = loss + self.pressure * self.regulariser.loss(queries, passages)

@@ -37,49 +37,51 @@ class Prices:
         return Network((), above=self.network.above, carried=True)
 
     @cached_property
-    def _of_text(self) -> dict[int, Flops]:
+    def _of_text(self) -> dict[tuple[int, bool], Flops]:
         return {}
 
-    def _text(self, length: int) -> Flops:
-        """Of one text of a padded batch, below a head: all rows cost the same."""
-        if length not in self._of_text:
-            self._of_text[length] = count(self._trunk, 1, length, cached=self._cached)
-        return self._of_text[length]
-
-    @property
-    def _cached(self) -> bool:
-        return self.gradient_cache is not None
+    def _text(self, length: int, twice: bool) -> Flops:
+        """Of one text of a padded batch, below a head: all rows cost the same. twice: whether it
+        runs again for its gradient."""
+        if (length, twice) not in self._of_text:
+            self._of_text[length, twice] = count(self._trunk, 1, length, cached=twice)
+        return self._of_text[length, twice]
 
     def step(self, batches: Batches, step: int, ledger: Ledger) -> Ledger:
         """The account after a step."""
         sides = batches.lengths(step)
-        encoder, padded = self._encoded(sides)
+        encoder, padded, repeated = self._encoded(*sides)
         queries, passages = map(len, sides)
         flops = {"encoder": encoder, "similarity": similarity(queries, passages, self.width)}
         read = sum(int(lengths.sum()) for lengths in sides)
-        flops |= self._headed(padded)
+        flops |= self._headed(padded, repeated)
         return ledger.after(flops, pairs=queries, tokens=read, padded_tokens=padded)
 
-    def _headed(self, positions: int) -> dict[str, Flops]:
-        """The operations of a vocabulary head where so many positions run through it; nothing of a
-        model without one."""
-        head = count(self._head, 1, positions, cached=self._cached)
+    def _headed(self, positions: int, repeated: int) -> dict[str, Flops]:
+        """The operations of a vocabulary head where so many positions run through it, and so many
+        of them twice; nothing of a model without one."""
+        head = count(self._head, 1, positions - repeated)
+        head += count(self._head, 1, repeated, cached=True)
         return {"head": head} if head.total else {}
 
-    def _encoded(self, sides: Sequence[np.ndarray]) -> tuple[Flops, int]:
-        """The operations of texts of these lengths below a head, and the positions computed."""
-        encoder, padded = Flops(), 0
-        for lengths in sides:
+    def _encoded(self, queries: np.ndarray, passages: np.ndarray) -> tuple[Flops, int, int]:
+        """The operations of texts of these lengths below a head, the positions computed, and how
+        many of them run twice: with gradients cached, all but the first passages'."""
+        encoder, padded, repeated = Flops(), 0, 0
+        cached = self.gradient_cache is not None
+        for lengths, once in ((queries, 0), (passages, self.gradient_cache or 0)):
             for rows in self._passes(lengths):
+                twice = cached and rows[0] >= once
                 longest = int(lengths[rows].max())
-                one = self._text(longest)
+                one = self._text(longest, twice)
                 padded += len(rows) * longest
+                repeated += len(rows) * longest * twice
                 encoder += Flops(
                     len(rows) * one.forward, len(rows) * one.backward, len(rows) * one.recomputation
                 )
-        return encoder, padded
+        return encoder, padded, repeated
 
-    def _passes(self, lengths) -> Iterator[Sequence[int]]:
+    def _passes(self, lengths: np.ndarray) -> Iterator[Sequence[int]]:
         """The rows of each forward pass."""
         size = self.gradient_cache or len(lengths)
         for start in range(0, len(lengths), size):
