@@ -225,12 +225,12 @@ class WordPrices(Prices):
     def step(self, batches: Any, step: int, ledger: Ledger) -> Ledger:
         """The account after a step."""
         (lengths,) = batches.lengths(step)
-        encoder, padded_tokens = self._encoded([lengths])
+        encoded = self._encoded(lengths)
         return ledger.after(
-            {"encoder": encoder, **self._headed(batches.told(step))},
+            {"encoder": encoded.flops, **self._headed(batches.told(step))},
             pairs=len(lengths),
             tokens=int(lengths.sum()),
-            padded_tokens=padded_tokens,
+            padded_tokens=encoded.positions,
         )
 
 

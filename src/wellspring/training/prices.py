@@ -15,6 +15,27 @@ from wellspring.training.ledger import Flops, Ledger, Network, count, similarity
 
 
 @dataclass(frozen=True)
+class _Encoded:
+    """What the texts of a step take below a head.
+
+    Attributes:
+        positions: tokens and padding.
+        repeated: how many of these run twice, because gradients are cached.
+    """
+
+    flops: Flops
+    positions: int
+    repeated: int
+
+    def __add__(self, other: _Encoded) -> _Encoded:
+        return _Encoded(
+            self.flops + other.flops,
+            self.positions + other.positions,
+            self.repeated + other.repeated,
+        )
+
+
+@dataclass(frozen=True)
 class Prices:
     """How a batch is computed, as far as its cost depends on it."""
 
@@ -49,37 +70,40 @@ class Prices:
 
     def step(self, batches: Batches, step: int, ledger: Ledger) -> Ledger:
         """The account after a step."""
-        sides = batches.lengths(step)
-        encoder, padded, repeated = self._encoded(*sides)
-        queries, passages = map(len, sides)
-        flops = {"encoder": encoder, "similarity": similarity(queries, passages, self.width)}
-        read = sum(int(lengths.sum()) for lengths in sides)
-        flops |= self._headed(padded, repeated)
-        return ledger.after(flops, pairs=queries, tokens=read, padded_tokens=padded)
+        queries, passages = batches.lengths(step)
+        encoded = self._encoded(queries) + self._encoded(passages, self.gradient_cache or 0)
+        similar = similarity(len(queries), len(passages), self.width)
+        return ledger.after(
+            {
+                "encoder": encoded.flops,
+                "similarity": similar,
+                **self._headed(encoded.positions, encoded.repeated),
+            },
+            pairs=len(queries),
+            tokens=int(queries.sum() + passages.sum()),
+            padded_tokens=encoded.positions,
+        )
 
-    def _headed(self, positions: int, repeated: int) -> dict[str, Flops]:
+    def _headed(self, positions: int, repeated: int = 0) -> dict[str, Flops]:
         """The operations of a vocabulary head where so many positions run through it, and so many
         of them twice; nothing of a model without one."""
         head = count(self._head, 1, positions - repeated)
         head += count(self._head, 1, repeated, cached=True)
         return {"head": head} if head.total else {}
 
-    def _encoded(self, queries: np.ndarray, passages: np.ndarray) -> tuple[Flops, int, int]:
-        """The operations of texts of these lengths below a head, the positions computed, and how
-        many of them run twice: with gradients cached, all but the first passages'."""
-        encoder, padded, repeated = Flops(), 0, 0
-        cached = self.gradient_cache is not None
-        for lengths, once in ((queries, 0), (passages, self.gradient_cache or 0)):
-            for rows in self._passes(lengths):
-                twice = cached and rows[0] >= once
-                longest = int(lengths[rows].max())
-                one = self._text(longest, twice)
-                padded += len(rows) * longest
-                repeated += len(rows) * longest * twice
-                encoder += Flops(
-                    len(rows) * one.forward, len(rows) * one.backward, len(rows) * one.recomputation
-                )
-        return encoder, padded, repeated
+    def _encoded(self, lengths: np.ndarray, once: int = 0) -> _Encoded:
+        """The operations of texts of these lengths below a head.
+
+        once: with gradients cached, so many of the first do not run twice.
+        """
+        encoded = _Encoded(Flops(), 0, 0)
+        for rows in self._passes(lengths):
+            twice = self.gradient_cache is not None and rows[0] >= once
+            longest, texts = int(lengths[rows].max()), len(rows)
+            one = self._text(longest, twice)
+            flops = Flops(texts * one.forward, texts * one.backward, texts * one.recomputation)
+            encoded += _Encoded(flops, texts * longest, texts * longest * twice)
+        return encoded
 
     def _passes(self, lengths: np.ndarray) -> Iterator[Sequence[int]]:
         """The rows of each forward pass."""
