@@ -473,12 +473,16 @@ def test_margins_are_those_of_the_teacher_where_nothing_else_is_said():
         )
     }
     assert [each.teacher_temperature for each in recipes.values()] == [1, 2]
+    divided = parse(edited(taught(objective="margin-mse", teacher_temperature=10)))
+    assert divided.recipes["brief"].teacher_temperature == 10
 
 
 def test_margins_that_cosines_cannot_follow_are_noted():
     config = edited(taught(NETWORK, objective="margin-mse", teacher_temperature=None))
     assert "margins of cosines are at most 2" in notes(parse(config), [config])[0]
-    config["recipes"]["brief"]["similarity"] = "dot"
+    config["recipes"]["brief"]["teacher_temperature"] = 10
+    assert notes(parse(config), [config]) == []
+    config["recipes"]["brief"] |= {"teacher_temperature": 1, "similarity": "dot"}
     assert notes(parse(config), [config]) == []
 
 

@@ -193,7 +193,9 @@ def _keep(connection: socket.socket) -> None:
         return _become(*json.loads(request), streams)
     connection.sendall(f"{child}\n".encode())
     _, status = os.waitpid(child, 0)
-    connection.sendall(f"{os.waitstatus_to_exitcode(status)}\n".encode())
+    # Who asked may have been killed meanwhile.
+    with contextlib.suppress(ConnectionError):
+        connection.sendall(f"{os.waitstatus_to_exitcode(status)}\n".encode())
     os._exit(0)
 
 

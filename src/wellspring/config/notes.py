@@ -73,10 +73,12 @@ def _beyond_reach(config: Config) -> list[str]:
     """A line for each recipe whose student has cosines, and whose teacher may be wider apart."""
     return [
         f"recipes.{name}: margins of cosines are at most 2, and teacher {recipe.teacher!r} may "
-        "have wider ones: similarity: dot can follow them, and teacher_temperature narrows them"
+        "have wider ones: similarity: dot can follow them, and a teacher_temperature above 1 "
+        "narrows them"
         for name in config.recipes_used()
         if (recipe := config.recipes[name]).objective == "margin-mse"
         and (recipe.similarity, recipe.teacher in config.teachers) == ("cosine", True)
+        and recipe.teacher_temperature <= 1
     ]
 
 

@@ -167,8 +167,8 @@ class Recipe(Strict):
     teacher_temperature: float = Field(default=0.05, gt=0)
     """The teacher's scores are divided by it. `kl` divides the student's by `temperature`; 0.05 is
     for cosines, and an entry of `teachers` needs it to be given: logits that were trained by
-    cross-entropy have 1. `margin-mse` has 1 where it is left out. Where the teacher's margins are
-    many times those that the student begins with, it learns large scores before it ranks."""
+    cross-entropy have 1. `margin-mse` has 1 where it is left out. Raise it where the teacher's
+    margins are many times those that the student begins with."""
     similarity: Similarity = "cosine"
     """What the student compares vectors by, and so does a teacher that is a retriever. It is `dot`
     where vectors are sparse."""
@@ -226,6 +226,8 @@ class Recipe(Strict):
     @classmethod
     def _defaults_of_margins(cls, given: Any) -> Any:
         if not (isinstance(given, Mapping) and given.get("objective") == "margin-mse"):
+            return given
+        if given.get("stage", "fine-tuning") not in STAGES["teacher_temperature"]:
             return given
         return {"teacher_temperature": 1.0, **given}
 

@@ -165,7 +165,7 @@ def objective(recipe: Recipe) -> str:
         f"{recipe.objective} over {recipe.batch:,} queries a batch with {negatives} each; "
         + recipe.similarity
         + ("" if recipe.objective == "margin-mse" else f" / {recipe.temperature:g}")
-        + (f"; teacher {recipe.teacher}" if recipe.teacher else "")
+        + (f"; teacher {recipe.teacher} / {recipe.teacher_temperature:g}" if recipe.teacher else "")
         + ("; sparse vectors" if recipe.paradigm == "sparse" else "")
     )
 

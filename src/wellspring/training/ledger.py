@@ -193,8 +193,9 @@ def count(
 
     cached: gradient caching runs the whole forward pass once without a graph and once more, a
     mini-batch at a time, for the backward pass (Gao et al. 2021, arXiv:2101.06983). Where
-    mini-batches are padded apart, count each. checkpointed: activation checkpointing of each block
-    (`use_reentrant=False`) runs its forward pass again where the backward pass reaches it.
+    mini-batches are padded apart, count each; what keeps its graph is not cached. checkpointed:
+    activation checkpointing of each block (`use_reentrant=False`) runs its forward pass again where
+    the backward pass reaches it.
     """
     forward = backward = again = 0
     carried = network.carried

@@ -163,8 +163,8 @@ class Objective(CachedLossMixin, Watched):
         """Share of the regulariser's weight at the present step."""
         self.mini_batch_size = gradient_cache or 0
         self.uses_gradient_cache = gradient_cache is not None
-        self._kept: tuple[dict[str, torch.Tensor], torch.Tensor] | None = None
-        """Texts whose first vectors have their graph still, and these vectors."""
+        self._kept: tuple[RandContext | None, torch.Tensor] | None = None
+        """Vectors that have their graph still, and the random state that they were made with."""
         self.loss = self.spread = torch.nan
         """Of the last batch: its loss, and how far its cosines are apart (largest − smallest)."""
         self.active = (1.0, 1.0)
@@ -202,11 +202,11 @@ class Objective(CachedLossMixin, Watched):
     ) -> tuple[torch.Tensor, RandContext | None]:
         """The vectors of the texts `begin` to `end`.
 
-        A step comes by all texts without a graph, then by all texts with one, in the same order.
-        What comes first keeps its graph from the one to the other: the first thing that the second
-        does is to take the graph back. So no two graphs are in memory, and these texts run once.
+        The library runs all texts twice, in the same order: without graphs, and then with them.
+        Here what runs first keeps its graph, and the second round begins with it. So the model
+        never has two graphs in memory, and these texts run once.
         """
-        if with_grad and self._kept is not None and self._kept[0] is sentence_feature:
+        if with_grad and self._kept is not None and self._kept[0] is random_state:
             vectors, self._kept = self._kept[1], None
             return vectors, None
         keeps = copy_random_state and self._kept is None
@@ -214,7 +214,7 @@ class Objective(CachedLossMixin, Watched):
             sentence_feature, begin, end, with_grad or keeps, copy_random_state, random_state
         )
         if keeps:
-            self._kept = sentence_feature, vectors
+            self._kept = state, vectors
         return vectors, state
 
     def calculate_loss(
