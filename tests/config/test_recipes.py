@@ -477,13 +477,16 @@ def test_margins_are_those_of_the_teacher_where_nothing_else_is_said():
     assert divided.recipes["brief"].teacher_temperature == 10
 
 
-def test_margins_that_cosines_cannot_follow_are_noted():
+def test_margins_that_a_student_cannot_follow_or_that_are_widened_are_noted():
     config = edited(taught(NETWORK, objective="margin-mse", teacher_temperature=None))
     assert "margins of cosines are at most 2" in notes(parse(config), [config])[0]
     config["recipes"]["brief"]["teacher_temperature"] = 10
     assert notes(parse(config), [config]) == []
     config["recipes"]["brief"] |= {"teacher_temperature": 1, "similarity": "dot"}
     assert notes(parse(config), [config]) == []
+    # The usual one of `kl`, which a recipe may have from another one.
+    config["recipes"]["brief"]["teacher_temperature"] = 0.05
+    assert "20 times as wide" in notes(parse(config), [config])[0]
 
 
 def test_paths_of_teachers_are_seen_from_their_file_and_must_be_there(tmp_path, monkeypatch):

@@ -22,7 +22,7 @@ def notes(config: Config, files: Sequence[Mapping[str, Any]]) -> list[str]:
     Names revisions of a hub that may move, encoders that use a model otherwise than its recipe
     trains it, and margins that a student may be unable to follow.
     """
-    return [*_idle(config, files), *_moving(config), *_otherwise(config), *_beyond_reach(config)]
+    return [*_idle(config, files), *_moving(config), *_otherwise(config), *_margins(config)]
 
 
 def _moving(config: Config) -> list[str]:
@@ -69,17 +69,27 @@ def _otherwise(config: Config) -> list[str]:
     return lines
 
 
-def _beyond_reach(config: Config) -> list[str]:
-    """A line for each recipe whose student has cosines, and whose teacher may be wider apart."""
-    return [
-        f"recipes.{name}: margins of cosines are at most 2, and teacher {recipe.teacher!r} may "
-        "have wider ones: similarity: dot can follow them, and a teacher_temperature above 1 "
-        "narrows them"
-        for name in config.recipes_used()
-        if (recipe := config.recipes[name]).objective == "margin-mse"
-        and (recipe.similarity, recipe.teacher in config.teachers) == ("cosine", True)
-        and recipe.teacher_temperature <= 1
-    ]
+def _margins(config: Config) -> list[str]:
+    """A line for each recipe whose student may be unable to follow its teacher's margins, or is to
+    follow wider ones than these."""
+    lines = []
+    for name in config.recipes_used():
+        recipe = config.recipes[name]
+        if recipe.objective != "margin-mse":
+            continue
+        divided, key = recipe.teacher_temperature, f"recipes.{name}"
+        if divided < 1:
+            lines.append(
+                f"{key}.teacher_temperature: makes the teacher's margins {1 / divided:.3g} times "
+                "as wide: leave it out to keep them"
+            )
+        elif divided == 1 and recipe.similarity == "cosine" and recipe.teacher in config.teachers:
+            lines.append(
+                f"{key}: margins of cosines are at most 2, and teacher {recipe.teacher!r} may have "
+                "wider ones: similarity: dot can follow them, and a teacher_temperature above 1 "
+                "narrows them"
+            )
+    return lines
 
 
 def _is_swept(entry: object, name: str, used: set[str]) -> bool:
