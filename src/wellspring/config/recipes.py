@@ -224,22 +224,18 @@ class Recipe(Strict):
 
     @model_validator(mode="before")
     @classmethod
-    def _defaults_of_margins(cls, given: Any) -> Any:
-        if not (isinstance(given, Mapping) and given.get("objective") == "margin-mse"):
+    def _defaults(cls, given: Any) -> Any:
+        """Those that an objective or a paradigm brings, where the stage has their keys."""
+        if not isinstance(given, Mapping):
             return given
-        if given.get("stage", "fine-tuning") not in STAGES["teacher_temperature"]:
-            return given
-        return {"teacher_temperature": 1.0, **given}
-
-    @model_validator(mode="before")
-    @classmethod
-    def _defaults_of_sparse(cls, given: Any) -> Any:
-        if not (isinstance(given, Mapping) and given.get("paradigm") == "sparse"):
-            return given
-        if given.get("stage", "fine-tuning") not in STAGES["paradigm"]:
-            return given
-        usual = {"similarity": "dot", "temperature": 1.0, "flops": {}, "top_terms": 512}
-        return {**usual, **{name: each for name, each in given.items() if each is not None}}
+        usual: dict[str, Any] = {}
+        stage = given.get("stage", "fine-tuning")
+        if given.get("objective") == "margin-mse" and stage in STAGES["teacher_temperature"]:
+            usual["teacher_temperature"] = 1.0
+        if given.get("paradigm") == "sparse" and stage in STAGES["paradigm"]:
+            usual |= {"similarity": "dot", "temperature": 1.0, "flops": {}, "top_terms": 512}
+        told = {key: each for key, each in given.items() if each is not None or key not in usual}
+        return {**usual, **told}
 
     @model_validator(mode="after")
     def _consistent(self) -> Recipe:
