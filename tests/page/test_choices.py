@@ -91,3 +91,10 @@ def test_configuration_files_are_named_from_the_working_directory(tmp_path, monk
     assert nearby(tmp_path / "studies" / "mine.yaml") == "studies/mine.yaml"
     assert nearby(Path("mine.yaml")) == "mine.yaml"
     assert nearby(tmp_path.parent / "mine.yaml") == str((tmp_path.parent / "mine.yaml").resolve())
+
+
+def test_a_recipe_says_what_its_scores_and_its_teacher_s_are_divided_by():
+    recipes = config.load([ROOT / "config.yaml", ROOT / "studies" / "budget.yaml"]).recipes
+    told = {name: studied.objective(recipes[name]) for name in ("sparse-kd", "sparse-cl-kd")}
+    assert told["sparse-kd"].endswith("dot; teacher minilm / 1; sparse vectors")
+    assert told["sparse-cl-kd"].endswith("dot / 0.5; teacher minilm / 0.1; sparse vectors")
