@@ -6,7 +6,10 @@ import numpy as np
 import pytest
 import torch
 import transformers
+from hypothesis import given
+from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
+from scipy.special import softmax
 
 from tests.support.checkpoints import llama, make, tokenizer_for
 from wellspring import sparse
@@ -22,6 +25,30 @@ def test_weights_by_hand():
     # The first text's second token is padding.
     expected = np.log1p([[0.5 * 1, 0, 0.5 * 3], [0.5 * 5, 0.5 * 4, 0]])
     np.testing.assert_allclose(sparse.weights(logits, mask, 0.5), expected, rtol=1e-6)
+
+
+@given(st.integers(0, 2**32 - 1), st.sampled_from([torch.float32, torch.bfloat16]))
+def test_weights_of_probabilities_are_those_of_scipy_whatever_is_added_to_a_token_s_logits(
+    seed, dtype
+):
+    generator = torch.Generator().manual_seed(seed)
+    logits = (torch.randn(2, 5, 30, generator=generator) * 3).to(dtype)
+    mask = torch.tensor([[1] * 5, [1, 1, 0, 0, 0]])
+    probabilities = softmax(logits.double().numpy(), axis=-1)
+    expected = np.log1p(
+        np.stack(
+            [
+                np.maximum(0.3 * np.log(30 * own[:tokens].max(axis=0)), 0)
+                for own, tokens in zip(probabilities, (5, 2), strict=True)
+            ]
+        )
+    )
+    ours = sparse.weights(logits, mask, 0.3, "probabilities")
+    assert ours.dtype == torch.float32
+    np.testing.assert_allclose(ours, expected, atol=1e-5)
+    risen = logits.float() + 100 * torch.randn(2, 5, 1, generator=generator)
+    moved = sparse.weights(risen, mask, 0.3, "probabilities")
+    np.testing.assert_allclose(moved, expected, atol=1e-3)
 
 
 def test_weights_and_their_gradient_are_those_of_the_library():
@@ -89,19 +116,22 @@ def test_a_head_that_is_the_checkpoint_s_in_part_is_left_as_it_is(tmp_path):
     torch.testing.assert_close(words.bias.cpu(), whole["cls.predictions.decoder.bias"])
 
 
+@pytest.mark.parametrize("made_of", ["logits", "probabilities"])
 @pytest.mark.parametrize("budget", [0, 8])
 @pytest.mark.parametrize("named", ["BertForMaskedLM", "LlamaForCausalLM"])
-def test_texts_are_encoded_as_one_by_one(named, budget, tmp_path):
+def test_texts_are_encoded_as_one_by_one(named, budget, made_of, tmp_path):
     folder = make(tmp_path / "model", named)
     whole = getattr(transformers, named).from_pretrained(folder).eval()
     name = "bert" if named.startswith("Bert") else "llama"
-    model = sparse.on(load(folder, name, 2), folder, seed=0)
+    model = sparse.on(load(folder, name, 2), folder, seed=0, made_of=made_of)
     assert not model.fresh and model.vocabulary == whole.config.vocab_size
     tokens = model.tokenise(TEXTS, "query : {text}", 8)
     found = model.encode(tokens, None, budget).toarray()
     for row, ids in zip(found, tokens, strict=True):
         with torch.no_grad():
             logits = whole(input_ids=torch.tensor([ids])).logits[0]
+        if made_of == "probabilities":
+            logits = logits.log_softmax(-1) + np.log(model.vocabulary)
         scale = 32**-0.25 if name == "llama" else 1
         expected = np.log1p(np.maximum(logits.numpy() * scale, 0).max(axis=0))
         np.testing.assert_allclose(row, expected, atol=1e-5)

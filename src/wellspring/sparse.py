@@ -3,10 +3,15 @@
 A word's weight is log(1 + relu(s · max over the text's tokens of its logit)). Of a head for masked
 words s is 1, as published; of a decoder's it is d^(−1/4), d the hidden size (arXiv 2502.15526), and
 its begin token, which would light up most of the vocabulary, is left out.
+
+No probability changes where all logits of a token rise alike. So a decoder's may lie far above 0.
+In their place weights may be made of log(V · p), p the word's probability and V the number of
+words: a word has a weight where a token makes it more probable than it would be among equals.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +23,7 @@ from scipy.sparse import csr_array, vstack
 
 from wellspring import embeddings
 from wellspring.budgets import logit_tokens
-from wellspring.config.vocabulary import HeadName
+from wellspring.config.vocabulary import HeadName, TermWeights
 from wellspring.embeddings import Padding, Tokens
 from wellspring.errors import WellspringError
 from wellspring.models.heads import headed, usual
@@ -42,6 +47,8 @@ class SparseModel:
     head: HeadName
     fresh: tuple[str, ...]
     """Names of the head's weights that are not the checkpoint's."""
+    made_of: TermWeights = "logits"
+    """What weights are made of."""
 
     @property
     def vocabulary(self) -> int:
@@ -81,20 +88,21 @@ class SparseModel:
             batch = [tokens[order[place]] for place in run]
             ids, mask = embeddings.padded(backbone, batch, Padding(backbone.padding))
             logits = self.model(input_ids=ids, attention_mask=mask).logits
-            parts.append(rows(weights(logits, mask, self.scale), top_terms))
+            parts.append(rows(weights(logits, mask, self.scale, self.made_of), top_terms))
         return csr_array(vstack(parts, format="csr")[np.argsort(order)])
 
 
-def on(backbone: Backbone, folder: Path, seed: int) -> SparseModel:
+def on(backbone: Backbone, folder: Path, seed: int, made_of: TermWeights = "logits") -> SparseModel:
     """A backbone with the head of its checkpoint: that for masked words where there is one.
 
     folder: the checkpoint. What it lacks of a head is drawn from (seed), and then begins as
-    `_match_words` has it. Raises ModelError as `wellspring.models.heads.headed` does.
+    `_match_words` has it. made_of: what weights are made of. Raises ModelError as
+    `wellspring.models.heads.headed` does.
     """
     head = usual(backbone.model.config)
     whole = headed(backbone, folder, head, seed)
     _match_words(whole.model, whole.fresh)
-    return SparseModel(backbone, whole.model, head, whole.fresh)
+    return SparseModel(backbone, whole.model, head, whole.fresh, made_of)
 
 
 @torch.no_grad()
@@ -125,13 +133,19 @@ def _match_words(model: Any, fresh: Collection[str]) -> None:
         words.bias.copy_(-BY_LUCK * words.weight.norm(dim=1))
 
 
-def weights(logits: torch.Tensor, mask: torch.Tensor, scale: float) -> torch.Tensor:
+def weights(
+    logits: torch.Tensor, mask: torch.Tensor, scale: float, made_of: TermWeights = "logits"
+) -> torch.Tensor:
     """float32 [texts, vocabulary].
 
     logits: [texts, tokens, vocabulary], any float type. mask: [texts, tokens], 1 = token, 0 =
     padding. scale: above 0. The maximum is taken first: scale, relu and logarithm keep the order.
-    So nothing of the size of the logits is kept for the gradient, but for which token it was.
+    So nothing of the size of the logits is kept for the gradient, but for which token it was; and
+    the logits themselves where weights are made of probabilities.
     """
+    if made_of == "probabilities":
+        logits = logits.float()
+        logits = logits - (logits.logsumexp(dim=-1, keepdim=True) - math.log(logits.shape[-1]))
     hidden = logits.masked_fill(mask.unsqueeze(-1) == 0, -torch.inf)
     return torch.log1p(torch.relu(hidden.max(dim=1).values.float() * scale))
 

@@ -14,7 +14,7 @@ from typing import Any
 from scipy.sparse import csr_array
 
 from wellspring import sparse
-from wellspring.config.vocabulary import TopTerms
+from wellspring.config.vocabulary import TermWeights, TopTerms
 from wellspring.embeddings import Tokens
 from wellspring.errors import ModelError
 from wellspring.memory import fitting
@@ -25,12 +25,13 @@ PIECE = 512
 """Texts that are weighed together."""
 
 
-def of_checkpoint(backbone: Backbone, folder: Path) -> SparseModel:
+def of_checkpoint(backbone: Backbone, folder: Path, made_of: TermWeights) -> SparseModel:
     """A backbone with the vocabulary head of its checkpoint.
 
+    made_of: what weights are made of.
     Raises ModelError where the checkpoint has none, and as `wellspring.sparse.on` does.
     """
-    whole = sparse.on(backbone, folder, seed=0)
+    whole = sparse.on(backbone, folder, seed=0, made_of=made_of)
     if whole.fresh:
         raise ModelError(
             f"its checkpoint has no vocabulary head (it lacks {whole.fresh[0]}), so it gives no "

@@ -106,6 +106,38 @@ def test_a_model_that_ends_in_a_sparse_recipe_gives_terms():
     assert shards == [TermShard("words", "questions", "passage", 0)]
 
 
+def test_an_encoder_s_terms_are_weighed_as_its_recipe_says_where_it_says_nothing():
+    def edit(config):
+        config["recipes"]["words"] = {**RECIPE, **words(), "term_weights": "probabilities"}
+        config["models"]["words"] = {"source": "train:base", "recipe": "words"}
+        for name, model, more in (
+            ("words", "words", {}),
+            ("plain", "words", {"term_weights": "logits"}),
+            ("base", "base", {"top_terms": 9}),
+            ("before", "base", {"top_terms": 9, "term_weights": "probabilities"}),
+        ):
+            own = {"model": model, "pooling": "mean", **more}
+            config["retrievers"][name] = {"query": own}
+
+    config = parse(edited(edit))
+    told = {
+        name: specs.terms(config, name, "query").term_weights
+        for name in ("words", "plain", "base", "before")
+    }
+    assert told == {
+        **{"words": "probabilities", "plain": "logits"},
+        **{"base": "logits", "before": "probabilities"},
+    }
+
+
+def test_an_encoder_without_terms_does_not_say_how_they_are_weighed():
+    def edit(config):
+        config["retrievers"]["base"]["query"]["term_weights"] = "probabilities"
+
+    with pytest.raises(ConfigError, match=r"query\.term_weights: means nothing where no terms"):
+        parse(edited(edit))
+
+
 @pytest.mark.parametrize("top_terms", [0, "some"])
 def test_how_many_terms_are_kept_is_a_number_or_all(top_terms):
     def edit(config):
@@ -283,6 +315,10 @@ def test_a_sparse_recipe_has_usual_values_of_its_own():
         (
             lambda c: c["recipes"]["brief"].update(top_terms=9),
             "recipes.brief.top_terms: means nothing to dense vectors: leave it out",
+        ),
+        (
+            lambda c: c["recipes"]["brief"].update(term_weights="logits"),
+            "recipes.brief.term_weights: means nothing to dense vectors: leave it out",
         ),
         (
             lambda c: c["recipes"]["brief"].update(paradigm="sparse"),

@@ -34,24 +34,33 @@ TEXTS = {
 VOCABULARY = {"words": 12, "digest": "d"}
 
 
-def encoding(side: specs.Side, top_terms: int | str = "all") -> specs.TermsSpec:
+def encoding(
+    side: specs.Side, top_terms: int | str = "all", made_of: str = "logits"
+) -> specs.TermsSpec:
     return specs.TermsSpec.model_validate(
         {
             **{"model": "splade", "architecture": "bert", "layers": 2, "side": side},
             **{"pooling": "mean", "template": "{text}", "length": 32, "normalise": False},
-            **{"dtype": "float32", "storage": "float32", "top_terms": top_terms},
+            **{
+                "dtype": "float32",
+                "storage": "float32",
+                "top_terms": top_terms,
+                "term_weights": made_of,
+            },
         }
     )
 
 
-def match_spec(top_terms: int | str = "all", count: int = 1) -> specs.MatchSpec:
+def match_spec(
+    top_terms: int | str = "all", count: int = 1, made_of: str = "logits"
+) -> specs.MatchSpec:
     return specs.MatchSpec(
         queries="test",
         depth=4,
         measures=["MRR@10"],
         qrels=QRELS,
-        query=encoding("query", top_terms),
-        passage=encoding("passage", top_terms),
+        query=encoding("query", top_terms, made_of),
+        passage=encoding("passage", top_terms, made_of),
         shards=count,
     )
 
@@ -181,13 +190,14 @@ def described(folder, checkpoint):
     return path
 
 
-def test_a_sparse_model_is_searched_from_its_texts_on(tmp_path):
+@pytest.mark.parametrize("made_of", ["logits", "probabilities"])
+def test_a_sparse_model_is_searched_from_its_texts_on(tmp_path, made_of):
     """A tiny BERT with its head for masked words: each text alone, by transformers."""
     folder = checkpoints.make(tmp_path / "checkpoint", "BertForMaskedLM")
     write_dataset(tmp_path)
     model = described(tmp_path, folder)
     for side in ("query", "passage"):
-        spec = specs.WeighSpec(encoding=encoding(side, 300), shard=0, shards=1)
+        spec = specs.WeighSpec(encoding=encoding(side, 300, made_of), shard=0, shards=1)
         shard = tmp_path / side / shards.shard_name(0)
         command("weigh", tmp_path / "texts.parquet", model, shard, "--spec", spec.canonical())
 
@@ -198,7 +208,10 @@ def test_a_sparse_model_is_searched_from_its_texts_on(tmp_path):
         rows = []
         for text in texts:
             with torch.no_grad():
-                logits = whole(**own(text, return_tensors="pt")).logits[0].numpy()
+                logits = whole(**own(text, return_tensors="pt")).logits[0].double()
+            if made_of == "probabilities":
+                logits = (logits.softmax(dim=-1) * logits.shape[-1]).log()
+            logits = logits.numpy()
             row = np.log1p(np.maximum(logits.max(axis=0), 0))
             row[np.argsort(-row, kind="stable")[300:]] = 0
             rows.append(row)
@@ -210,7 +223,7 @@ def test_a_sparse_model_is_searched_from_its_texts_on(tmp_path):
     told = shards.provenance(tmp_path / "passage" / shards.shard_name(0))
     assert told.facts == {"texts": 5, "terms": 1500, "at_full_length": 0}
     assert told.identity["vocabulary"]["words"] == 30522
-    found = TermRun.read(match(tmp_path, match_spec(300)))
+    found = TermRun.read(match(tmp_path, match_spec(300, made_of=made_of)))
     scores = dense["query"] @ dense["passage"].T
     for query in (1, 2):
         order = np.argsort(-scores[query])[:4]

@@ -35,6 +35,7 @@ snakemake_executor_plugin_slurm
 torch torch._dynamo safetensors.torch peft transformers.models.auto.modeling_auto
 transformers.models.auto.tokenization_auto transformers.models.bert.modeling_bert
 transformers.models.llama.modeling_llama
+sentence_transformers.base.losses.gradcache
 matplotlib.pyplot matplotlib.backends.backend_pdf PIL.JpegImagePlugin seaborn
 polars pyarrow.parquet pydantic rich.progress scipy.stats sklearn.linear_model bm25s
 altair vl_convert jinja2

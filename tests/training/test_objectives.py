@@ -104,8 +104,9 @@ def test_cached_gradients_are_those_of_the_whole_batch(tmp_path, name, similarit
         assert apart < 1e-5
 
 
+@pytest.mark.parametrize("made_of", ["logits", "probabilities"])
 @pytest.mark.parametrize("name", ["infonce", "margin-mse", "kl", "infonce+kl"])
-def test_cached_gradients_of_sparse_vectors_are_those_of_the_whole_batch(tmp_path, name):
+def test_cached_gradients_of_sparse_vectors_are_those_of_the_whole_batch(tmp_path, name, made_of):
     """The regulariser needs the means over the whole batch, of each side."""
     whole = training.sparse(tmp_path)
     examples = training.gathered(2)
@@ -113,7 +114,7 @@ def test_cached_gradients_of_sparse_vectors_are_those_of_the_whole_batch(tmp_pat
     if name != "infonce":
         scores = np.random.default_rng(1).normal(size=examples.passages.shape)
         batches = dataclasses.replace(batches, teacher=scores.astype(np.float32))
-    model = SparseEncoding(whole.model.requires_grad_(True), whole.scale, 40)
+    model = SparseEncoding(whole.model.requires_grad_(True), whole.scale, 40, made_of)
     options = {"aim": Aim(name, "dot", 1.0), "regulariser": Regulariser(0.5, 0.3, 0.0)}
     losses, gradients = several(model, batches[0], (None, 1, 4), **options)
     for loss, gradient in zip(losses[1:], gradients[1:], strict=True):

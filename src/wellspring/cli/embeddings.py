@@ -52,7 +52,7 @@ def weigh(job: Job, texts: Path, description: Path, shard: Path, threads: int, t
     described = checkpoints.verify(description, encoding)
     backbone = loaded(job, described, threads)
     try:
-        model = terms.of_checkpoint(backbone, described.checkpoint)
+        model = terms.of_checkpoint(backbone, described.checkpoint, encoding.term_weights)
     except ModelError as error:
         raise ModelError(f"models.{encoding.model}: {error}") from None
     budget = tokens or TOKENS[job.device]

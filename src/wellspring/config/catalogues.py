@@ -12,7 +12,7 @@ from wellspring.config.datasets import Dataset
 from wellspring.config.models import COPYING, Architecture, Encoder, Model, Retriever, Sweep
 from wellspring.config.recipes import Recipe
 from wellspring.config.teachers import CrossEncoder, Teacher
-from wellspring.config.vocabulary import Measure, Similarity, TopTerms
+from wellspring.config.vocabulary import Measure, Similarity, TermWeights, TopTerms
 
 
 class Catalogues(Strict):
@@ -112,6 +112,12 @@ class Catalogues(Strict):
             return None
         recipe = self.recipes.get(self.recipe_of(entry.model) or "")
         return entry.top_terms or (recipe.top_terms if recipe else None)
+
+    def term_weights(self, encoder: str) -> TermWeights:
+        """What the weights of words of an encoder that gives terms are made of."""
+        entry = self.encoders[encoder]
+        recipe = self.recipes.get(self.recipe_of(entry.model) or "")
+        return entry.term_weights or (recipe.term_weights if recipe else None) or "logits"
 
     def gives_terms(self, retriever: str) -> bool:
         """Whether a retriever's texts become terms on both sides: whether it is sparse."""

@@ -73,6 +73,11 @@ def _problems(config: Config) -> Iterable[str]:
     for name, encoder in config.encoders.items():
         if encoder.model not in config.models:
             yield f"encoders.{name}.model: {unknown('model', encoder.model, config.models)}"
+        elif encoder.term_weights and config.top_terms(name) is None:
+            yield (
+                f"encoders.{name}.term_weights: means nothing where no terms are kept: leave it "
+                "out, or add top_terms"
+            )
     for name, retriever in config.retrievers.items():
         yield from _retriever_problems(config, name, retriever)
     for name, dataset in config.datasets.items():

@@ -16,6 +16,7 @@ from wellspring.config.vocabulary import (
     Similarity,
     Storage,
     Swept,
+    TermWeights,
     TopTerms,
 )
 
@@ -249,6 +250,9 @@ class Encoder(Strict):
     heaviest, are kept. A search then ranks by these terms beside the layers. Where left out, a
     model that was trained by a `sparse` recipe has the `top_terms` of that, and any other gives no
     terms. A published sparse encoder needs it. Fresh weights (`random:`) never give terms."""
+    term_weights: TermWeights | None = None
+    """What the weights of words are made of, as in a recipe. Where left out, as the model's recipe
+    has it, and `logits` where no `sparse` recipe trained the model."""
 
     @model_validator(mode="after")
     def _templates(self) -> Encoder:

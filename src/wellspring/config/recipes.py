@@ -16,6 +16,7 @@ from wellspring.config.vocabulary import (
     Paradigm,
     Similarity,
     Stage,
+    TermWeights,
 )
 
 _PAIRS: tuple[Stage, ...] = ("fine-tuning",)
@@ -29,6 +30,7 @@ STAGES: Mapping[str, tuple[Stage, ...]] = {
     "pooling": _VECTORS,
     "flops": _VECTORS,
     "top_terms": _VECTORS,
+    "term_weights": _VECTORS,
     "query_template": _PAIRS,
     "instructions": _PAIRS,
     "passage_template": (*_PAIRS, *LANGUAGE),
@@ -42,7 +44,12 @@ STAGES: Mapping[str, tuple[Stage, ...]] = {
     "gradient_cache": _VECTORS,
 }
 """The stages that use a key of a recipe, for keys that not all stages use."""
-PARADIGMS: Mapping[str, Paradigm] = {"pooling": "dense", "flops": "sparse", "top_terms": "sparse"}
+PARADIGMS: Mapping[str, Paradigm] = {
+    "pooling": "dense",
+    "flops": "sparse",
+    "top_terms": "sparse",
+    "term_weights": "sparse",
+}
 """The paradigm that uses a key of a recipe, for keys that not both use."""
 Share = Annotated[float, Field(ge=0, lt=1)]
 Crop = Annotated[float, Field(gt=0, le=1)]
@@ -144,6 +151,11 @@ class Recipe(Strict):
     top_terms: int | None = Field(default=None, ge=1)
     """Of `sparse`: so many words of a text, the heaviest, are kept when a model is used; 512 where
     left out. Training sees all."""
+    term_weights: TermWeights | None = None
+    """Of `sparse`: what the weights of words are made of. `logits`, where left out: as published.
+    `probabilities`: each logit becomes the logarithm of how many times the word is as probable as
+    one among equals. A decoder's logits are known up to a number per token, and as `logits` nearly
+    all words may have a weight: 99.999 % of SmolLM2's, and 17 to 24 % as `probabilities`."""
     query_template: str = "{text}"
     """How a query is written for the model; `{instruction}` is where one of its dataset's
     instructions stands: `"Instruct: {instruction}\\nQuery: {text}"`."""
@@ -234,6 +246,7 @@ class Recipe(Strict):
             usual["teacher_temperature"] = 1.0
         if given.get("paradigm") == "sparse" and stage in STAGES["paradigm"]:
             usual |= {"similarity": "dot", "temperature": 1.0, "flops": {}, "top_terms": 512}
+            usual["term_weights"] = "logits"
         told = {key: each for key, each in given.items() if each is not None or key not in usual}
         return {**usual, **told}
 

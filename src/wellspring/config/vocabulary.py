@@ -87,6 +87,8 @@ Paradigm = Literal["dense", "sparse"]
 """What a retriever's vectors are: pooled states, or weights of words."""
 TopTerms = Annotated[int, Field(ge=1)] | Literal["all"]
 """How many words of a text keep their weights, the heaviest first."""
+TermWeights = Literal["logits", "probabilities"]
+"""What the weights of words are made of: see `wellspring.sparse`."""
 Decline = Literal["linear", "cosine", "constant"]
 """How the learning rate of a training run falls."""
 

@@ -16,7 +16,10 @@ TUNED = ("learning_rate", "gradient_cache")
 """Those of them that two ladders may have of their own at one size: not what training costs."""
 BROUGHT: Mapping[str, Collection[str]] = {
     "objective": ("objective", "teacher", "teacher_temperature", "similarity", "temperature"),
-    "paradigm": ("paradigm", "pooling", "flops", "top_terms", "similarity", "temperature"),
+    "paradigm": (
+        *("paradigm", "pooling", "flops", "top_terms", "term_weights"),
+        *("similarity", "temperature"),
+    ),
 }
 """Settings of recipes and encoders that come with an objective or a paradigm."""
 Trainings = Sequence[Mapping[str, Any]]

@@ -9,7 +9,7 @@ from typing import Literal
 
 from wellspring.config import Architecture, Config, Encoder, Model, Sizes, Tokenizer
 from wellspring.config.base import is_fetched
-from wellspring.config.vocabulary import Dtype, Pooling, Side, Storage, TopTerms
+from wellspring.config.vocabulary import Dtype, Pooling, Side, Storage, TermWeights, TopTerms
 from wellspring.specs.base import Spec
 
 
@@ -59,6 +59,7 @@ class TermsSpec(EncodingSpec):
     """The same where texts become terms: nothing is pooled, normalised or rounded then."""
 
     top_terms: TopTerms
+    term_weights: TermWeights
 
 
 class EmbedSpec(Spec):
@@ -175,7 +176,7 @@ def terms(config: Config, encoder: str, side: Side) -> TermsSpec:
     # Where nothing is pooled, a text ends as the tokenizer ends it: as under `mean`.
     fixed = {"pooling": "mean", "normalise": False, "storage": "float32"}
     own = encoding(config, encoder, side).model_dump() | fixed
-    return TermsSpec(**own, top_terms=top_terms)
+    return TermsSpec(**own, top_terms=top_terms, term_weights=config.term_weights(encoder))
 
 
 def weigh(config: Config, encoder: str, dataset: str, side: Side, shard: int | str) -> WeighSpec:

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from wellspring.config.vocabulary import Pooling
+from wellspring.config.vocabulary import Pooling, TermWeights
 from wellspring.pooling import pool
 from wellspring.sparse import weights
 
@@ -59,11 +59,14 @@ class Encoding(nn.Module):
 class SparseEncoding(Encoding):
     """The same of a model with its vocabulary head: a vector has a weight for every word."""
 
-    def __init__(self, model: Any, scale: float, tokens: int = 0) -> None:
-        """scale: as `wellspring.sparse.weights` takes it."""
+    def __init__(
+        self, model: Any, scale: float, tokens: int = 0, made_of: TermWeights = "logits"
+    ) -> None:
+        """scale, made_of: as `wellspring.sparse.weights` takes them."""
         super().__init__(model, None, tokens)
         self.scale = scale
+        self.made_of: TermWeights = made_of
 
     def _vectors(self, ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
         logits = self.model(input_ids=ids, attention_mask=mask).logits
-        return weights(logits, mask, self.scale)
+        return weights(logits, mask, self.scale, self.made_of)

@@ -140,7 +140,9 @@ def _retriever(
     """A retriever under training, on pairs."""
     recipe = spec.recipe
     learned = _learned(recipe, material)
-    whole = sparse.on(backbone, folder, recipe.seed) if recipe.paradigm == "sparse" else None
+    whole = None
+    if recipe.term_weights:
+        whole = sparse.on(backbone, folder, recipe.seed, recipe.term_weights)
     parameters = sum(each.numel() for each in (whole or backbone).model.parameters())
     encoding = _encoding(backbone, whole, recipe, tokens)
     scores, tokens_of = material.scores, partial(material.tokens, whole or backbone)
@@ -195,7 +197,7 @@ def _encoding(
     if whole is None:
         return Encoding(model, recipe.pooling, tokens)
     tokens = logit_tokens(backbone.device.type, whole.vocabulary, tokens)
-    return SparseEncoding(model, whole.scale, tokens)
+    return SparseEncoding(model, whole.scale, tokens, whole.made_of)
 
 
 def _price(
