@@ -50,16 +50,33 @@ def binned(
     """
     chosen = _chosen(counts, normaliser, excluded_outliers, threshold)
     order = pl.col("sublayer").replace_strict({name: at for at, name in enumerate(SUBLAYERS)})
-    chosen = chosen.sort("layer", order, "neuron")
-    reduce = {"max": np.max, "mean": np.mean}[statistic]
-    rows, values, active = [], [], []
-    for (layer, sublayer), neurons in chosen.group_by("layer", "sublayer", maintain_order=True):
-        percentages = (100 * neurons["active"] / neurons["texts"]).to_numpy()
-        parts = np.array_split(percentages, bins)
-        rows.append((layer, sublayer))
-        values.append([reduce(part) if part.size else np.nan for part in parts])
-        active.append((neurons["active"] > 0).sum())
-    return Binned(tuple(rows), np.array(values), np.array(active))
+    chosen = chosen.sort("layer", order, "neuron").select(
+        "layer",
+        "sublayer",
+        row=pl.struct("layer", "sublayer").rle_id(),
+        bin=_bin(pl.int_range(pl.len()), pl.len(), bins).over("layer", "sublayer"),
+        percentage=100 * pl.col("active") / pl.col("texts"),
+        active=pl.col("active") > 0,
+    )
+    share = pl.col("percentage")
+    tiles = chosen.group_by("row", "bin").agg(share.max() if statistic == "max" else share.mean())
+    rows = chosen.group_by("layer", "sublayer", maintain_order=True).agg(pl.sum("active"))
+    values = np.full((len(rows), bins), np.nan)
+    values[tiles["row"], tiles["bin"]] = tiles["percentage"]
+    return Binned(
+        tuple(rows.select("layer", "sublayer").iter_rows()), values, rows["active"].to_numpy()
+    )
+
+
+def _bin(place: pl.Expr, count: pl.Expr, bins: int) -> pl.Expr:
+    """The bin, counted from 0, of the neuron at a place among `count`."""
+    size, larger = count // bins, count % bins
+    behind = larger * (size + 1)
+    return (
+        pl.when(place < behind)
+        .then(place // (size + 1))
+        .otherwise(larger + (place - behind) // size)
+    )
 
 
 def _chosen(
