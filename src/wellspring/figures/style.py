@@ -16,6 +16,8 @@ from matplotlib import style
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.backends.backend_pdf import FigureCanvasPdf
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
@@ -390,6 +392,8 @@ def save(
     # Laid out once: solving again from where the last one ended moves panels by a hair.
     figure.draw_without_rendering()
     figure.set_layout_engine("none")
+    # `savefig` would draw each of the two once more before, to lay it out.
     metadata = {"Creator": None, "Producer": None, "CreationDate": None}
-    figure.savefig(path_pdf, format="pdf", metadata=metadata)
-    figure.savefig(path_png, format="png", dpi=DPI, metadata={"Software": None, **(notes or {})})
+    FigureCanvasPdf(figure).print_pdf(path_pdf, metadata=metadata)
+    figure.set_dpi(DPI)
+    FigureCanvasAgg(figure).print_png(path_png, metadata={"Software": None, **(notes or {})})

@@ -13,7 +13,7 @@ from wellspring.errors import ConfigError
 class Spec(BaseModel):
     """Base of all slices: strict, frozen, and canonical when written."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
 
     def canonical(self) -> str:
         """Sorted, compact JSON: equal slices give equal bytes."""
