@@ -51,6 +51,19 @@ def test_weights_of_probabilities_are_those_of_scipy_whatever_is_added_to_a_toke
     np.testing.assert_allclose(moved, expected, atol=1e-3)
 
 
+@pytest.mark.parametrize("made_of", ["logits", "probabilities"])
+def test_what_a_model_gives_for_padding_reaches_no_gradient(made_of):
+    given = torch.randn(2, 3, 7, generator=torch.Generator().manual_seed(0))
+    mask = torch.tensor([[1, 1, 1], [1, 0, 0]])
+    found = []
+    for nothing in (0.0, torch.nan):
+        logits = given.masked_fill(mask.unsqueeze(-1) == 0, nothing).requires_grad_()
+        vectors = sparse.weights(logits, mask, 1.0, made_of)
+        found.append((vectors.detach(), *torch.autograd.grad(vectors.sum(), logits)))
+    torch.testing.assert_close(found[0], found[1])
+    assert found[0][1].isfinite().all() and not found[0][1][1, 1:].any()
+
+
 def test_weights_and_their_gradient_are_those_of_the_library():
     """An independent implementation, which takes logarithms first and the maximum then."""
     from sentence_transformers.sparse_encoder.modules import SpladePooling

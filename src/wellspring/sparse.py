@@ -56,6 +56,12 @@ class SparseModel:
         return int(self.model.get_output_embeddings().out_features)
 
     @property
+    def numbers(self) -> int:
+        """How many numbers a pass holds for a token: its logits, and copies of them where weights
+        are made of probabilities."""
+        return self.vocabulary * (2 if self.made_of == "probabilities" else 1)
+
+    @property
     def scale(self) -> float:
         """What logits are multiplied by."""
         return 1.0 if self.head == "masked" else self.backbone.hidden**-0.25
@@ -82,7 +88,7 @@ class SparseModel:
         the device is given by default. Raises WellspringError for vectors that are no numbers.
         """
         backbone, parts = self.backbone, []
-        most = logit_tokens(backbone.device.type, self.vocabulary, budget)
+        most = logit_tokens(backbone.device.type, self.numbers, budget)
         order = sorted(range(len(tokens)), key=lambda row: -len(tokens[row]))
         for run in embeddings.batches([len(tokens[row]) for row in order], most):
             batch = [tokens[order[place]] for place in run]
@@ -141,12 +147,16 @@ def weights(
     logits: [texts, tokens, vocabulary], any float type. mask: [texts, tokens], 1 = token, 0 =
     padding. scale: above 0. The maximum is taken first: scale, relu and logarithm keep the order.
     So nothing of the size of the logits is kept for the gradient, but for which token it was; and
-    the logits themselves where weights are made of probabilities.
+    a float32 copy of them where weights are made of probabilities.
     """
+    padding = mask.unsqueeze(-1) == 0
     if made_of == "probabilities":
-        logits = logits.float()
-        logits = logits - (logits.logsumexp(dim=-1, keepdim=True) - math.log(logits.shape[-1]))
-    hidden = logits.masked_fill(mask.unsqueeze(-1) == 0, -torch.inf)
+        # Whatever a model gives for padding reaches no gradient.
+        shown = logits.float().masked_fill(padding, 0)
+        shift = shown.logsumexp(dim=-1, keepdim=True) - math.log(shown.shape[-1])
+        hidden = shown - shift.masked_fill(padding, torch.inf)
+    else:
+        hidden = logits.masked_fill(padding, -torch.inf)
     return torch.log1p(torch.relu(hidden.max(dim=1).values.float() * scale))
 
 

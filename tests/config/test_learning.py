@@ -71,6 +71,32 @@ def settings(found: Iterable[PlaceSpec]) -> list[tuple[str, str, str]]:
     return [(each.retriever, each.setting, each.reference) for each in found]
 
 
+def test_a_run_on_probabilities_starts_where_words_are_weighed_so():
+    """What training adds must not hold what the formula adds."""
+
+    def edit(raw: dict) -> None:
+        own = {"paradigm": "sparse", "term_weights": "probabilities"}
+        for name in ("full", "half"):
+            raw["recipes"][name] = {**RECIPE, **raw["recipes"][name], **own, "pooling": None}
+        raw["models"]["full"] = {"source": "train:given", "recipe": "full"}
+        raw["models"]["half"] = {"source": "train:given", "recipe": "half"}
+        for name, more in (
+            *((name, {"model": name}) for name in ("full", "half")),
+            ("logits", {"model": "given"}),
+            ("probable", {"model": "given", "term_weights": "probabilities"}),
+        ):
+            raw["retrievers"][name] = {"query": {"pooling": "mean", "top_terms": 9, **more}}
+
+    names = ("logits", "probable", "full", "half")
+    found = places(made(edit), [(name, "a") for name in names])
+    told = {
+        (each.retriever, each.x)
+        for each in found
+        if each.axis == "fraction of the training queries"
+    }
+    assert told == {("probable", 0), ("half", 0.5), ("full", 1)}
+
+
 @pytest.mark.parametrize(
     ("retriever", "dataset", "expected"),
     [

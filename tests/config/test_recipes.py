@@ -138,6 +138,36 @@ def test_an_encoder_without_terms_does_not_say_how_they_are_weighed():
         parse(edited(edit))
 
 
+def test_a_random_twin_has_its_partner_s_terms_and_gives_none():
+    def edit(config):
+        config["retrievers"]["base"]["query"] |= {"top_terms": 9, "term_weights": "probabilities"}
+        config["retrievers"]["base"]["compared_with"] = "random"
+
+    config = parse(edited(edit))
+    assert config.term_weights("base") == "probabilities"
+    assert config.top_terms(config.retrievers["base"].compared_with) is None
+
+
+def test_terms_of_a_model_that_is_not_there_are_no_crash():
+    def edit(config):
+        config["models"]["ck"] = {"source": "checkpoint:nope", "share": 0.5}
+        own = {"model": "ck", "pooling": "mean", "term_weights": "logits"}
+        config["retrievers"]["ck"] = {"query": own}
+
+    with pytest.raises(ConfigError, match=r"models\.ck\.source: no model is named 'nope'"):
+        parse(edited(edit))
+
+
+def test_an_encoder_that_weighs_words_otherwise_than_it_was_trained_is_noted():
+    def edit(config):
+        config["recipes"]["brief"].update(words(), term_weights="probabilities")
+        config["retrievers"]["twice"]["query"]["term_weights"] = "logits"
+
+    config = parse(edited(edit))
+    (note,) = notes(config, [CONFIG])
+    assert "term_weights: is 'logits', and the model is trained with 'probabilities'" in note
+
+
 @pytest.mark.parametrize("top_terms", [0, "some"])
 def test_how_many_terms_are_kept_is_a_number_or_all(top_terms):
     def edit(config):

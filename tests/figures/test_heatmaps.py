@@ -167,4 +167,9 @@ def test_files_repeat_byte_for_byte(draw, tmp_path: Path) -> None:
     ours, theirs = counts(3, (30, 10), 20, tuned=True), counts(3, (30, 10), 20)
     first = saved(draw(ours, theirs, NAMES), tmp_path)
     assert first[0].startswith(b"%PDF") and first[1].startswith(b"\x89PNG")
-    assert saved(draw(ours.reverse(), theirs, NAMES), tmp_path) == first
+    again = draw(ours.reverse(), theirs, NAMES)
+    assert saved(again, tmp_path) == first
+    # Neither file leaves anything behind.
+    dpi = again.dpi
+    saved(again, tmp_path)
+    assert again.dpi == dpi

@@ -98,3 +98,5 @@ def test_a_recipe_says_what_its_scores_and_its_teacher_s_are_divided_by():
     told = {name: studied.objective(recipes[name]) for name in ("sparse-kd", "sparse-cl-kd")}
     assert told["sparse-kd"].endswith("dot; teacher minilm / 1; sparse vectors")
     assert told["sparse-cl-kd"].endswith("dot / 0.5; teacher minilm / 0.1; sparse vectors")
+    probable = recipes["sparse-cl"].model_copy(update={"term_weights": "probabilities"})
+    assert studied.objective(probable).endswith("; sparse vectors of probabilities")

@@ -8,10 +8,11 @@ from typing import Any
 
 import polars as pl
 import pytest
+import torch
 
 from tests.support import checkpoints, training
 from tests.support.slow import slow
-from wellspring import specs
+from wellspring import sparse, specs
 from wellspring.config import Config, Pydocs, Recipe
 from wellspring.datasets import pydocs
 from wellspring.datasets.records import Source
@@ -105,9 +106,22 @@ RECIPES = {
     "crops": CROPPED,
     "crops of a mixture": {**MIXTURE, **CROPPED, "fraction": 0.5},
     "sparse vectors": SPARSE,
+    "sparse vectors of probabilities": {**SPARSE, "term_weights": "probabilities"},
     "sparse vectors of instructions": {**SPARSE, **INSTRUCTED},
     "sparse vectors of crops": {**SPARSE, **CROPPED},
 }
+
+
+@pytest.mark.parametrize("made_of", ["logits", "probabilities"])
+def test_sparse_vectors_are_made_of_what_the_recipe_says(folder, made_of):
+    run = prepared(folder, **SPARSE, term_weights=made_of)
+    encoding, batch = run.learner.module.eval(), run.learner.batches[0]
+    sides = {name: batch[f"query_{name}"] for name in ("input_ids", "attention_mask")}
+    with torch.no_grad():
+        vectors = encoding(sides)["sentence_embedding"]
+        logits = encoding.model(**sides).logits
+    expected = sparse.weights(logits, sides["attention_mask"], encoding.scale, made_of)
+    torch.testing.assert_close(vectors, expected, rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("keys", RECIPES.values(), ids=RECIPES)

@@ -73,11 +73,7 @@ def _problems(config: Config) -> Iterable[str]:
     for name, encoder in config.encoders.items():
         if encoder.model not in config.models:
             yield f"encoders.{name}.model: {unknown('model', encoder.model, config.models)}"
-        elif encoder.term_weights and config.top_terms(name) is None:
-            yield (
-                f"encoders.{name}.term_weights: means nothing where no terms are kept: leave it "
-                "out, or add top_terms"
-            )
+        yield from _term_problems(config, name, encoder)
     for name, retriever in config.retrievers.items():
         yield from _retriever_problems(config, name, retriever)
     for name, dataset in config.datasets.items():
@@ -342,6 +338,18 @@ def _encoder_problems(config: Config, name: str, retriever: str, encoder: Encode
             f"attributions.{name}.padding: no score of {retriever!r} depends on it (only target "
             "padded-mean-norm and pooling last-position do): leave it out"
         )
+
+
+def _term_problems(config: Config, name: str, encoder: Encoder) -> Iterable[str]:
+    """That an encoder says how terms are weighed that it does not keep. Fresh weights give none,
+    whatever is said: a random twin has the settings of its partner."""
+    with suppress(KeyError):
+        fresh = config.models[encoder.model].scheme == "random"
+        if encoder.term_weights and not fresh and config.top_terms(name) is None:
+            yield (
+                f"encoders.{name}.term_weights: means nothing where no terms are kept: leave it "
+                "out, or add top_terms"
+            )
 
 
 def _wording_problems(config: Config, attribute: Attributing) -> Iterable[str]:

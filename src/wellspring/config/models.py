@@ -252,7 +252,7 @@ class Encoder(Strict):
     terms. A published sparse encoder needs it. Fresh weights (`random:`) never give terms."""
     term_weights: TermWeights | None = None
     """What the weights of words are made of, as in a recipe. Where left out, as the model's recipe
-    has it, and `logits` where no `sparse` recipe trained the model."""
+    has it, and `logits` where the last one is not `sparse`."""
 
     @model_validator(mode="after")
     def _templates(self) -> Encoder:

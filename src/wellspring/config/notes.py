@@ -56,12 +56,14 @@ def _otherwise(config: Config) -> list[str]:
         if recipe and config.recipes[recipe].stage in LANGUAGE:
             # Words were learned, and no vector.
             continue
-        for key in ("pooling", "query_template", "passage_template") if recipe else ():
+        keys = ("pooling", "query_template", "passage_template", "term_weights")
+        for key in keys if recipe else ():
             own, trained = getattr(encoder, key), getattr(config.recipes[recipe or ""], key)
             if key == "query_template" and own in config.recipes[recipe or ""].query_templates:
                 continue
             # Sparse vectors are not pooled: whatever an encoder takes, it looks at the backbone.
-            if trained is not None and own != trained:
+            # How words are weighed is the recipe's where an encoder says nothing.
+            if None not in (own, trained) and own != trained:
                 lines.append(
                     f"encoders.{name}.{key}: is {own!r}, and the model is trained with {trained!r} "
                     f"(recipes.{recipe})"

@@ -154,8 +154,9 @@ class Recipe(Strict):
     term_weights: TermWeights | None = None
     """Of `sparse`: what the weights of words are made of. `logits`, where left out: as published.
     `probabilities`: each logit becomes the logarithm of how many times the word is as probable as
-    one among equals. A decoder's logits are known up to a number per token, and as `logits` nearly
-    all words may have a weight: 99.999 % of SmolLM2's, and 17 to 24 % as `probabilities`."""
+    one among equals. A decoder's logits may all lie far above 0, since no probability changes where
+    those of a token rise alike. `probabilities` keeps the logits of a pass for the gradient: give
+    gradient_cache."""
     query_template: str = "{text}"
     """How a query is written for the model; `{instruction}` is where one of its dataset's
     instructions stands: `"Instruct: {instruction}\\nQuery: {text}"`."""

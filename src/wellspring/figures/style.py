@@ -393,7 +393,8 @@ def save(
     figure.draw_without_rendering()
     figure.set_layout_engine("none")
     # `savefig` would draw each of the two once more before, to lay it out.
-    metadata = {"Creator": None, "Producer": None, "CreationDate": None}
+    dpi, metadata = figure.dpi, {"Creator": None, "Producer": None, "CreationDate": None}
     FigureCanvasPdf(figure).print_pdf(path_pdf, metadata=metadata)
     figure.set_dpi(DPI)
     FigureCanvasAgg(figure).print_png(path_png, metadata={"Software": None, **(notes or {})})
+    figure.set_dpi(dpi)

@@ -167,6 +167,7 @@ def objective(recipe: Recipe) -> str:
         + ("" if recipe.objective == "margin-mse" else f" / {recipe.temperature:g}")
         + (f"; teacher {recipe.teacher} / {recipe.teacher_temperature:g}" if recipe.teacher else "")
         + ("; sparse vectors" if recipe.paradigm == "sparse" else "")
+        + (" of probabilities" if recipe.term_weights == "probabilities" else "")
     )
 
 

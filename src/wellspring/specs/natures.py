@@ -42,7 +42,7 @@ def nature(config: Config, retriever: str) -> Nature:
         sides[side]["model"] = learning.weights(config, config.encoders[encoder].model)
         sides[side]["similarity"] = config.similarity(retriever)
         sides[side]["top_terms"] = config.encoders[encoder].top_terms
-        sides[side]["term_weights"] = config.encoders[encoder].term_weights
+        sides[side]["term_weights"] = config.term_weights(encoder)
     return sides
 
 

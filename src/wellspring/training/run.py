@@ -196,7 +196,7 @@ def _encoding(
     ).to(backbone.device)
     if whole is None:
         return Encoding(model, recipe.pooling, tokens)
-    tokens = logit_tokens(backbone.device.type, whole.vocabulary, tokens)
+    tokens = logit_tokens(backbone.device.type, whole.numbers, tokens)
     return SparseEncoding(model, whole.scale, tokens, whole.made_of)
 
 
@@ -206,8 +206,8 @@ def _price(
     network, cached = shapes(encoding.model), recipe.gradient_cache
     if whole is None:
         return prices.Prices(network, backbone.hidden, encoding.tokens, cached)
-    words = whole.vocabulary
-    return prices.Prices(network, words, encoding.tokens, cached, logit_tokens("cpu", words))
+    most = logit_tokens("cpu", whole.numbers)
+    return prices.Prices(network, whole.vocabulary, encoding.tokens, cached, most)
 
 
 def _objective(recipe: Recipe) -> Callable[[Any], Objective]:
