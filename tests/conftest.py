@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from filelock import FileLock
 from hypothesis import settings
 
 from tests.support import forks
@@ -71,14 +69,7 @@ def loaded(tmp_path_factory):
 @pytest.fixture(scope="session")
 def finished(tmp_path_factory):
     """A study that has run from nothing to its figures, once for all workers. Tests read it."""
-    base = tmp_path_factory.getbasetemp()
-    # A worker's folder lies in the folder of the run.
-    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "finished"
-    with FileLock(f"{folder}.lock"):
-        if not (folder / "done").exists():
-            shutil.rmtree(folder, ignore_errors=True)
-            studies.make(folder).run()
-            (folder / "done").touch()
+    folder = studies.once(tmp_path_factory, "finished", lambda folder: studies.make(folder).run())
     return studies.Study(folder)
 
 

@@ -9,11 +9,14 @@ import shutil
 import subprocess
 import sys
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
+import pytest
 import yaml
+from filelock import FileLock
 
 from tests.support import checkpoints, forks
 from tests.support.paths import ROOT
@@ -36,6 +39,26 @@ def write_jsonl(path: Path, queries: int, seed: int = 0) -> None:
                 "neg": neg,
             }
             file.write(json.dumps(row) + "\n")
+
+
+def once(factory: pytest.TempPathFactory, name: str, make: Callable[[Path], None]) -> Path:
+    """A folder that is made once for all workers."""
+    base = factory.getbasetemp()
+    # A worker's folder lies in the folder of the run.
+    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / name
+    with FileLock(f"{folder}.lock"):
+        if not (folder / "done").exists():
+            shutil.rmtree(folder, ignore_errors=True)
+            make(folder)
+            (folder / "done").touch()
+    return folder
+
+
+def docstrings(entries: int) -> dict:
+    """A dataset of real text, from which models may learn: so many docstrings of Python."""
+    negatives = {"count": 4, "mined": "bm25"}
+    own = {"format": "pydocs", "entries": entries, "negatives": negatives}
+    return {**own, "splits": {"redrawn": False}}
 
 
 @dataclass

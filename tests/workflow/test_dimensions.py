@@ -1,11 +1,10 @@
-"""A study with all six dimensions on tiny models, from texts to its table and its figures."""
+"""A study with all six dimensions, tiny models that read docstrings, from texts to figures."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 import polars as pl
-import pytest
 
 from tests.support import study as studies
 from tests.workflow.test_training import RECIPE
@@ -18,7 +17,7 @@ DRAWN = ("data-efficiency", "lengths", "instructions", "multi-task", "domains")
 def vary(config) -> None:
     """A run with a checkpoint, on half of the data, on two datasets, with instructions, and
     passages of two lengths. Nothing else is computed."""
-    config["datasets"]["questions"]["splits"]["redrawn"] = False
+    config["datasets"]["questions"] = studies.docstrings(80)
     config["models"]["tiny"]["learned_from"] = ["questions"]
     config["datasets"]["others"] = {
         "format": "facts",
@@ -53,9 +52,8 @@ def vary(config) -> None:
     del config["study"]["attribute"]
 
 
-@pytest.mark.slow
 def test_a_small_study_has_all_six_dimensions(tmp_path: Path):
-    study = studies.make(tmp_path / "study", queries=40)
+    study = studies.make(tmp_path / "study")
     study.configure(vary)
     figures = [f"{FIGURES}/{name}.png" for name in DRAWN]
     study.run(TABLE, *figures)

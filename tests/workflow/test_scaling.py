@@ -1,15 +1,14 @@
-"""A ladder of two sizes from the configuration to the ledger: the real workflow on tiny models."""
+"""A ladder of two sizes from the configuration to the ledger: tiny models read real docstrings."""
 
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import polars as pl
 import pytest
 
 from tests.support import study as studies
-
-pytestmark = pytest.mark.slow
 
 LADDER = {
     "bases": ["narrow", "wide"],
@@ -36,7 +35,7 @@ def with_ladder(config: dict) -> None:
         # A fresh head begins with nearly all words, and is not asked to have fewer so soon.
         **{"paradigm": "sparse", "top_terms": 20, "flops": {"ramp": 0.5}},
     }
-    config["datasets"]["questions"]["splits"]["redrawn"] = False
+    config["datasets"]["questions"] = studies.docstrings(80)
     config["study"] |= {"probe": None, "attribute": None}
     config["study"]["scaling"] = {
         **{"ladders": LADDER, "datasets": ["questions"], "in_domain": ["questions"]},
@@ -47,14 +46,18 @@ def with_ladder(config: dict) -> None:
 @pytest.fixture(scope="module")
 def findings(tmp_path_factory):
     """The folder of findings of a study whose ledger, figures of ladders and page were made."""
-    made = studies.make(tmp_path_factory.mktemp("ladder"), queries=40)
-    made.configure(with_ladder)
-    figures = [
-        f"figures/ladders/{name}.png" for name in ("growth.ndcg-10.questions", "stages.accuracy")
-    ]
-    ends = ("findings/ledger.csv", *figures, "index.html")
-    made.run("--", *(f"results/studies/small/{end}" for end in ends))
-    return made.folder / "results/studies/small/findings"
+
+    def make(folder: Path) -> None:
+        study = studies.make(folder)
+        study.configure(with_ladder)
+        figures = [
+            f"figures/ladders/{name}.png"
+            for name in ("growth.ndcg-10.questions", "stages.accuracy")
+        ]
+        ends = ("findings/ledger.csv", *figures, "index.html")
+        study.run("--", *(f"results/studies/small/{end}" for end in ends))
+
+    return studies.once(tmp_path_factory, "ladder", make) / "results/studies/small/findings"
 
 
 def test_a_ladder_is_measured(findings):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import random
 import shutil
 import signal
@@ -14,7 +13,6 @@ from pathlib import Path
 import polars as pl
 import pytest
 import transformers
-from filelock import FileLock
 
 from tests.support import checkpoints, events, forks
 from tests.support import study as studies
@@ -82,18 +80,16 @@ def tune(config) -> None:
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
     """A study whose models are trained, once for all workers; a copy for this one."""
-    base = tmp_path_factory.getbasetemp()
-    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "trained"
-    with FileLock(f"{folder}.lock"):
-        if not (folder / "done").exists():
-            shutil.rmtree(folder, ignore_errors=True)
-            study = studies.make(folder)
-            study.configure(tune)
-            shown = SHOWN if find_spec("tensorboardX") else ()
-            study.run(*TARGETS, WORDS, "results/models/words/model.json", *shown)
-            # Jobs of other tests have one thread.
-            study.run(DISTILLED, "--max-threads", "2")
-            (folder / "done").touch()
+
+    def make(folder: Path) -> None:
+        study = studies.make(folder)
+        study.configure(tune)
+        shown = SHOWN if find_spec("tensorboardX") else ()
+        study.run(*TARGETS, WORDS, "results/models/words/model.json", *shown)
+        # Jobs of other tests have one thread.
+        study.run(DISTILLED, "--max-threads", "2")
+
+    folder = studies.once(tmp_path_factory, "trained", make)
     own = tmp_path_factory.mktemp("training") / "study"
     shutil.copytree(folder, own, symlinks=True)
     return studies.Study(own)

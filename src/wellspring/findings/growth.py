@@ -70,21 +70,26 @@ class Growth:
 def power_law(doublings: np.ndarray, qualities: np.ndarray) -> PowerLaw:
     """The power law of least squares through models [M]; doublings: log2 of their sizes."""
     above = (doublings - doublings.min()) * np.log(2)
+    mean = qualities.mean()
+    centred = qualities - mean
 
-    def fitted(exponent: float) -> tuple[np.ndarray, float]:
-        design = np.stack([np.ones_like(above), np.exp(-exponent * above)], 1)
-        coefficients = np.linalg.lstsq(design, qualities, rcond=None)[0]
-        return coefficients, float(np.square(qualities - design @ coefficients).mean())
+    def fitted(exponent: float) -> tuple[float, float, float]:
+        # The line of least squares through qualities over what is left of the first distance.
+        left = np.exp(-exponent * above)
+        middle = left.mean()
+        away = left - middle
+        amount = away @ centred / (away @ away)
+        residual = centred - amount * away
+        return mean - amount * middle, amount, residual @ residual / len(centred)
 
     def lost(logarithm: float) -> float:
-        return fitted(float(np.exp(logarithm)))[1]
+        return fitted(np.exp(logarithm))[2]
 
     low, high = np.log(EXPONENTS)
     search = optimize.minimize_scalar(lost, bounds=(low, high), method="bounded")
     # A bounded search never tries the bounds themselves.
     best = min((low, float(search.x), high), key=lost)
-    (limit, amount), residual = fitted(float(np.exp(best)))
-    return PowerLaw(float(np.exp(best)), float(limit), float(amount), residual)
+    return PowerLaw(float(np.exp(best)), *map(float, fitted(np.exp(best))))
 
 
 def resampled(ladder: Ladder, scale: Scale, draws: int, rng: np.random.Generator) -> np.ndarray:
