@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import polars as pl
+import pytest
 
 from tests.support import study as studies
 from tests.workflow.test_training import RECIPE
@@ -52,6 +53,7 @@ def vary(config) -> None:
     del config["study"]["attribute"]
 
 
+@pytest.mark.long
 def test_a_small_study_has_all_six_dimensions(tmp_path: Path):
     study = studies.make(tmp_path / "study")
     study.configure(vary)

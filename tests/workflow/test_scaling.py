@@ -10,6 +10,8 @@ import pytest
 
 from tests.support import study as studies
 
+pytestmark = pytest.mark.long
+
 LADDER = {
     "bases": ["narrow", "wide"],
     "chains": [["ask"], ["words"]],
