@@ -24,6 +24,9 @@ from tests.support.paths import ROOT
 TOPICS = """stone river cloud forest engine violin
 market harbour winter bridge candle desert""".split()
 
+SINGLE = ("--max-threads", "1")
+"""A thread for each job: two beside other tests wait for each other far longer than they work."""
+
 
 def write_jsonl(path: Path, queries: int, seed: int = 0) -> None:
     """Queries about one of twelve topics; a passage repeats its query's rare word."""
@@ -79,8 +82,7 @@ class Study:
         """
         environment = self.environment()
         # Results lie in the copy: nothing of this checkout is read or written.
-        # A thread each: two beside other tests wait for each other far longer than they work.
-        single = () if "--profile" in arguments else ("--max-threads", "1")
+        single = () if "--profile" in arguments else SINGLE
         command = ("snakemake", "--cores", "2", *single, *arguments)
         if fork:
             done = forks.run(

@@ -52,7 +52,7 @@ def start(study: studies.Study, *arguments: str) -> forks.Job:
     """Snakemake at work in the background."""
     own = {"PYTHONPATH": str(study.folder / "src"), "OMP_NUM_THREADS": "1"}
     return forks.start(
-        *("snakemake", "--cores", "2", *arguments),
+        *("snakemake", "--cores", "2", *studies.SINGLE, *arguments),
         folder=study.folder,
         environment={**os.environ, **own},
     )
