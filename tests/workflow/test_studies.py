@@ -18,6 +18,7 @@ import yaml
 from safetensors.torch import load_file, save_file
 from snakemake.utils import update_config
 
+from benchmarks import studies as benchmarked
 from tests.models.test_adapters import adapt
 from tests.support import checkpoints
 from tests.support import study as studies
@@ -70,6 +71,33 @@ def clone(tmp_path_factory):
 def plan(clone):
     """What Snakemake says of a dry run of the paper's grid."""
     return clone.run("-n", *PAPER).stdout
+
+
+SHIPPED = {path.stem: path for path in sorted((ROOT / "studies").glob("*.yaml"))}
+
+
+def overlays(name: str) -> list[str]:
+    """The files that a shipped study's own comment names in its command."""
+    (names,) = re.findall(r"^# .*--configfile (.*)$", SHIPPED[name].read_text(), re.MULTILINE)
+    return names.split()
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_a_shipped_study_can_be_used_as_its_comment_says(name):
+    assert overlays(name)[-1] == f"studies/{name}.yaml"
+    benchmarked.read([ROOT / each for each in overlays(name)])
+
+
+@pytest.mark.parametrize(
+    "name",
+    # It trains a model that is fetched.
+    [
+        name if name == "decoder-sparse" else pytest.param(name, marks=pytest.mark.slow)
+        for name in SHIPPED
+    ],
+)
+def test_a_shipped_study_is_planned_from_nothing(clone, name):
+    assert clone.planned("--configfile", *overlays(name))["page"] == 1
 
 
 def test_the_papers_grid_is_planned_exactly(plan):

@@ -10,12 +10,22 @@ def megabytes(*paths):
     return sum(Path(path).stat().st_size for path in paths) / 1e6
 
 
+def asked(amount, wildcards, input):
+    """What a function of a job gives. Where a file is missing, Snakemake asks again once the job's
+    input is there: it may be one that is not fetched yet, which the input is made from."""
+    try:
+        return amount(wildcards, input)
+    except FileNotFoundError as error:
+        raise FileNotFoundError(error.errno, error.strerror, input[0]) from None
+
+
 def growing(amount, files=1):
     """An amount, or what a function of a job gives, for each of so many files, times the attempt: a
     retried job gets more."""
 
     def resource(wildcards, input, attempt):
-        return attempt * files * (amount(wildcards, input) if callable(amount) else amount)
+        each = asked(amount, wildcards, input) if callable(amount) else amount
+        return attempt * files * each
 
     return resource
 
@@ -56,11 +66,7 @@ def weights(wildcards, input):
         model for path in input if (model := kinds.Model.find(path) or kinds.Checkpoint.find(path))
     }
     here = [path for path in input if path.endswith(".safetensors")]
-    try:
-        return sum(map(bytes_of, models)) / 1e6 + megabytes(*here)
-    except FileNotFoundError as error:
-        # Not fetched yet: Snakemake asks again once the input is there.
-        raise FileNotFoundError(error.errno, error.strerror, input[0]) from None
+    return sum(map(bytes_of, models)) / 1e6 + megabytes(*here)
 
 
 def model_memory(wildcards, input):
@@ -103,7 +109,7 @@ def described_memory(wildcards, input):
 
 def gpus(wildcards, input):
     """How many GPUs a job asks for. `--resources gpu=N` says how many there are."""
-    return int(weights(wildcards, input) >= GPU_WEIGHTS)
+    return int(asked(weights, wildcards, input) >= GPU_WEIGHTS)
 
 
 def site(name):
